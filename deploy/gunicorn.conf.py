@@ -1,0 +1,80 @@
+"""How gunicorn runs the API, in production and on a developer's machine alike."""
+
+import gc
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from typing import Any
+
+from auth_service.settings import Settings
+
+settings: Settings = Settings.read().completed()
+
+bind = f"{settings.http_host}:{settings.http_port}"
+workers = settings.web_workers
+threads = settings.web_threads
+worker_class = "auth_service.api.worker.Worker"
+wsgi_app = "auth_service.serving:application()"
+preload_app = True
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108 - heartbeats never touch a disk
+graceful_timeout = 25
+timeout = 30
+keepalive = 5
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+forwarded_allow_ips = ""  # the application finds the client itself, through TRUSTED_PROXIES only
+no_control_socket = True
+loglevel = "warning"
+logger_class = "auth_service.serving.Logger"
+
+if settings.metrics_port is not None:
+    # Workers keep their counts in files that the master adds up. Set before the first metric is made.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="auth-metrics-")
+
+
+def when_ready(server: Any) -> None:
+    from auth_service.api import metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+
+    gc.freeze()  # what was loaded before the fork is never looked at again, and stays shared memory
+    if settings.metrics_port is not None:
+        metrics.serve(server.app.wsgi(), host=settings.metrics_host, port=settings.metrics_port)
+    drain_before_stopping(server)
+
+
+def drain_before_stopping(server: Any) -> None:
+    """On SIGTERM say 503 at `/health/ready` at once, and go on answering until balancers have noticed."""
+    from auth_service.api import draining  # noqa: PLC0415
+
+    stop = server.handle_term
+
+    def stop_now() -> None:
+        server.handle_term = stop
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def drain() -> None:
+        if not draining.started():
+            draining.start()
+            threading.Timer(settings.drain_seconds.total_seconds(), stop_now).start()
+
+    server.handle_term = drain
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    from auth_service.serving import forget_connections  # noqa: PLC0415
+
+    forget_connections(server.app.wsgi())
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    if settings.metrics_port is not None:
+        from prometheus_client import multiprocess  # noqa: PLC0415
+
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: Any) -> None:
+    if settings.metrics_port is not None:
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

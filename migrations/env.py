@@ -1,0 +1,95 @@
+"""How migrations run: one migrator at a time, never waiting long for a lock, numbered in order."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from alembic import context
+from alembic.operations import MigrationScript
+from alembic.runtime.migration import MigrationContext
+from flask import current_app
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from auth_service.adapters.postgres import patient_engine
+from auth_service.models import Base
+from auth_service.settings import Settings
+
+log = logging.getLogger("alembic.env")
+
+ONE_MIGRATOR = 7_251_903_360_117_229  # an arbitrary number that nothing else locks
+LOCK_TRIES = 5
+
+settings: Settings = current_app.extensions["auth_service"].settings
+
+
+def number_revisions(migration: MigrationContext, _: Any, directives: list[MigrationScript]) -> None:
+    """Give a new revision the next number instead of a random name."""
+    options = context.config.cmd_opts
+    if getattr(options, "autogenerate", False) and all(
+        script.upgrade_ops is None or script.upgrade_ops.is_empty() for script in directives
+    ):
+        directives[:] = []
+        print("No change of the models was found: no migration was made.")  # noqa: T201 - the answer of a command
+        return
+    head = migration.script.get_current_head() if migration.script else None
+    for script in directives:
+        script.rev_id = f"{int(head or 0) + 1:04}"
+
+
+def run_online() -> None:
+    """Migrate the database of the settings, as its owner."""
+    url = settings.migration_database_url or settings.database_url
+    if url is None:
+        raise SystemExit("DATABASE_URL: needed to migrate")
+    with patient_engine(url) as engine, engine.connect() as connection:
+        # Session level: it outlives the transactions of single migrations, and ends with the connection.
+        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": ONE_MIGRATOR})
+        # Whoever waits for a lock makes everybody behind it wait: give up early and come back.
+        connection.execute(text("SET lock_timeout = '2s'"))
+        connection.commit()
+        retried(lambda: migrate(connection), connection=connection)
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        compare_server_default=True,
+        transaction_per_migration=True,
+        process_revision_directives=number_revisions,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def retried(work: Callable[[], None], *, connection: Connection) -> None:
+    """Try again where another transaction held a lock for too long; what was migrated before stays."""
+    for pause in [*range(1, LOCK_TRIES), None]:
+        try:
+            work()
+        except OperationalError as error:
+            if pause is None or getattr(error.orig, "pgcode", None) != "55P03":
+                raise
+            connection.rollback()
+            log.warning("a table is locked; trying again in %s s", pause)
+            time.sleep(pause)
+        else:
+            return
+
+
+def run_offline() -> None:
+    """Print the SQL instead of running it."""
+    context.configure(
+        url=settings.database_url, target_metadata=Base.metadata, literal_binds=True, dialect_name="postgresql"
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    run_online()

@@ -1,0 +1,1 @@
+"""The floor that touches the outside: PostgreSQL's wire, Redis, SMTP, cryptography, embedded engines."""

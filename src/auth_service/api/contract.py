@@ -1,0 +1,100 @@
+"""One decorator that makes a view an endpoint: guard, count, parse, run as one unit of work, render, document.
+
+Whatever stands in the contract both happens and is shown on the Swagger page; there is no second place to say it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import flask_restx
+from flask import Response, current_app
+from pydantic import BaseModel
+
+from auth_service.api import parsing, swagger
+from auth_service.api.access import Access
+from auth_service.api.envelope import answer
+from auth_service.api.limits import PerClient
+from auth_service.errors import (
+    BodyNotJson,
+    BodyTooLarge,
+    ContentTypeUnsupported,
+    DatabaseAway,
+    Refusal,
+    ServiceBusy,
+    TooManyRequests,
+    ValidationFailed,
+)
+from auth_service.models import unit_of_work
+from auth_service.wiring import Services
+
+View = Callable[..., Any]
+
+
+def services() -> Services:
+    """The services of the application that answers this request."""
+    wired: Services = current_app.extensions["auth_service"]
+    return wired
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """What an endpoint takes, gives and refuses."""
+
+    access: Access
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    query_or_body: type[BaseModel] | None = None
+    data: type[BaseModel] | None = None
+    done: bool = False
+    status: int = 200
+    limits: Sequence[PerClient] = ()
+    refuses: Sequence[type[Refusal]] = ()
+
+    def all_refusals(self) -> list[type[Refusal]]:
+        """Every refusal that this endpoint can give, its own and those that follow from what it takes."""
+        every: list[type[Refusal]] = [*self.refuses, DatabaseAway, ServiceBusy]
+        if self.body or self.query_or_body:
+            every += [BodyNotJson, BodyTooLarge, ContentTypeUnsupported]
+        if self.body or self.query or self.query_or_body:
+            every.append(ValidationFailed)
+        if self.limits:
+            every.append(TooManyRequests)
+        return list(dict.fromkeys(every))
+
+    def carry_out(self, view: View, resource: Any, arguments: dict[str, Any]) -> Response:
+        """Answer one request. Rendering happens inside the unit of work, so that an answer is never half true."""
+        self.access.check()
+        for limit in self.limits:
+            limit.count(services())
+        if self.query:
+            arguments["query"] = parsing.query(self.query)
+        if self.body:
+            arguments["body"] = parsing.body(self.body)
+        if self.query_or_body:
+            arguments["given"] = parsing.query_or_body(self.query_or_body)
+        with unit_of_work():
+            made = view(resource, **arguments)
+            data = (
+                self.data.model_validate(made, from_attributes=True).model_dump_json().encode() if self.data else None
+            )
+        return answer(status=self.status, data=data, done=self.done)
+
+
+class Namespace(flask_restx.Namespace):
+    """A namespace whose views state their contracts."""
+
+    def contract(self, **terms: Any) -> Callable[[View], View]:
+        """Make a view an endpoint under a `Contract` of these terms."""
+        contract = Contract(**terms)
+
+        def decorated(view: View) -> View:
+            @wraps(view)
+            def endpoint(resource: Any, **arguments: Any) -> Response:
+                return contract.carry_out(view, resource, arguments)
+
+            endpoint.contract = contract  # type: ignore[attr-defined] # the tests of the house read it
+            return swagger.documented(self, endpoint, contract)
+
+        return decorated

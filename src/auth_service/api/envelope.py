@@ -1,0 +1,61 @@
+"""The one shape of all answers, and the one table of statuses."""
+
+import json
+import math
+from typing import Any
+
+from flask import Response
+
+from auth_service import errors
+from auth_service.errors import Refusal
+
+STATUS: dict[type[Refusal], int] = {
+    errors.Malformed: 400,
+    errors.Missing: 404,
+    errors.WrongMethod: 405,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.WrongType: 415,
+    errors.Unfit: 422,
+    errors.TooMany: 429,
+    errors.Crash: 500,
+    errors.Unavailable: 503,
+}
+"""The status of each kind of refusal."""
+
+JSON = "application/json"
+
+
+def status_of(refusal: type[Refusal]) -> int:
+    """The status that a refusal is answered with."""
+    return next(STATUS[kind] for kind in refusal.__mro__ if kind in STATUS)
+
+
+def answer(*, status: int, data: bytes | None, done: bool) -> Response:
+    """A success. `data` is JSON already; `done` says that a command was carried out."""
+    members = [b'"success":true']
+    if done:
+        members.append(b'"result":"Ok"')
+    if data is not None:
+        members.append(b'"data":' + data)
+    return Response(b"{" + b",".join(members) + b"}\n", status=status, content_type=JSON)
+
+
+def refused(refusal: Refusal) -> Response:
+    """A refusal, with `Retry-After` where coming back helps."""
+    response = Response(error_body(refusal), status=status_of(type(refusal)), content_type=JSON)
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(_whole_seconds(refusal.retry_after))
+    return response
+
+
+def error_body(refusal: Refusal) -> str:
+    """The body of a refusal."""
+    error: dict[str, Any] = {"code": refusal.code(), "msg": refusal.sentence(), **refusal.members}
+    if refusal.retry_after is not None:
+        error["retry_after"] = _whole_seconds(refusal.retry_after)
+    return json.dumps({"success": False, "result": None, "error": error}) + "\n"
+
+
+def _whole_seconds(retry_after: float) -> int:
+    return max(1, math.ceil(retry_after))

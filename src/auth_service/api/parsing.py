@@ -1,0 +1,91 @@
+"""From raw bytes to a checked form: strict, bounded, and never a 500."""
+
+import json
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import pydantic_core
+from flask import request
+from pydantic import BaseModel, ValidationError
+
+from auth_service.errors import BodyNotJson, ContentTypeUnsupported, ValidationFailed
+
+Form = TypeVar("Form", bound=BaseModel)
+
+MOST_PARAMETERS = 20
+
+
+def body(form: type[Form]) -> Form:
+    """Read the body as one JSON object that fits `form`; an absent body is an empty object.
+
+    Raises BodyNotJson, ContentTypeUnsupported, ValidationFailed, or werkzeug's 413.
+    """
+    raw = request.get_data(cache=False)
+    if not raw:
+        return _fitted(form, b"{}")
+    if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
+        raise ContentTypeUnsupported
+    _refuse_odd_json(raw)
+    return _fitted(form, raw)
+
+
+def query(form: type[Form]) -> Form:
+    """Read the query string; every parameter once, every parameter known. Raises ValidationFailed."""
+    try:
+        pairs = parse_qsl(
+            request.query_string.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(request.query_string),
+            errors="strict",
+            max_num_fields=MOST_PARAMETERS,
+        )
+    except ValueError:  # also UnicodeDecodeError
+        raise ValidationFailed(fields=[{"field": "", "msg": "The query string is malformed."}]) from None
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
+        raise ValidationFailed(fields=[{"field": name, "msg": "This parameter may be given once."} for name in twice])
+    return _fitted(form, json.dumps(values).encode())
+
+
+def query_or_body(form: type[Form]) -> Form:
+    """Read the fields of `form` from the query string, or from the body when there is none; never from both."""
+    if not request.query_string:
+        return body(form)
+    if request.get_data():
+        raise ValidationFailed(fields=[{"field": "", "msg": "Use the query string or the body, not both."}])
+    return query(form)
+
+
+def _refuse_odd_json(raw: bytes) -> None:
+    """Refuse what pydantic's parser would let through: repeated names, of which it keeps the last, and non-objects."""
+    try:
+        # The parser of pydantic bounds depth and refuses NaN and lone surrogates; only then is Python's safe to call.
+        parsed = pydantic_core.from_json(raw, allow_inf_nan=False)
+        json.loads(raw, object_pairs_hook=_unique)
+    except ValueError:
+        raise BodyNotJson from None
+    if not isinstance(parsed, dict):
+        raise BodyNotJson
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
+def _fitted(form: type[Form], raw: bytes) -> Form:
+    try:
+        return form.model_validate_json(raw)
+    except ValidationError as misfit:
+        errors = misfit.errors(include_url=False, include_input=False, include_context=False)
+        raise ValidationFailed(
+            fields=[{"field": ".".join(map(str, error["loc"])), "msg": _sentence(error["msg"])} for error in errors]
+        ) from None
+
+
+def _sentence(said: str) -> str:
+    said = said.removeprefix("Value error, ")
+    return said if said.endswith(".") else f"{said}."

@@ -1,0 +1,159 @@
+"""Pydantic models in the dialect of Swagger 2.0, and the page that shows them."""
+
+import secrets
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import flask_restx
+from flask import Response, render_template
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from auth_service.api.envelope import status_of
+from auth_service.errors import Refusal
+
+if TYPE_CHECKING:
+    from auth_service.api.contract import Contract, View
+
+REFUSAL: dict[str, Any] = {
+    "type": "object",
+    "required": ["success", "result", "error"],
+    "properties": {
+        "success": {"type": "boolean", "enum": [False]},
+        "result": {"type": "string", "x-nullable": True, "description": "Always null."},
+        "error": {
+            "type": "object",
+            "required": ["code", "msg"],
+            "properties": {
+                "code": {"type": "string", "description": "Stable, for programs.", "example": "code_wrong"},
+                "msg": {"type": "string", "description": "One English sentence, for people."},
+                "retry_after": {"type": "integer", "description": "Seconds after which trying again may help."},
+                "attempts_left": {"type": "integer", "description": "Guesses that remain after a wrong code."},
+                "fields": {
+                    "type": "array",
+                    "description": "What does not fit, and where.",
+                    "items": {
+                        "type": "object",
+                        "required": ["field", "msg"],
+                        "properties": {"field": {"type": "string"}, "msg": {"type": "string"}},
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+class DocumentedApi(flask_restx.Api):
+    """flask-restx without its error machinery, and with a page that needs no inline script."""
+
+    def handle_error(self, e: Exception) -> Response:
+        """Leave every error to the one handler of the application."""
+        raise e
+
+    def render_doc(self) -> Response:
+        """The Swagger page."""
+        nonce = secrets.token_urlsafe(16)
+        page = Response(render_template("swagger.html", api=self, nonce=nonce), content_type="text/html; charset=utf-8")
+        page.headers["Content-Security-Policy"] = (
+            f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'"
+        )
+        return page
+
+
+def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contract") -> "View":
+    """Attach to a view what its contract says, where flask-restx looks for it."""
+    refusal = namespace.schema_model("Refusal", REFUSAL)
+    view = namespace.doc(description=_description(view, contract))(view)
+    view = namespace.response(contract.status, "Done.", _answer_model(namespace, contract))(view)
+    by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
+    for kind in contract.all_refusals():
+        by_status[status_of(kind)].append(kind)
+    for status, kinds in sorted(by_status.items()):
+        said = "\n".join(f"- `{kind.code()}`: {kind.sentence()}" for kind in kinds)
+        view = namespace.response(status, said, refusal)(view)
+    parameters: dict[str, Any] = {}
+    if form := contract.query or contract.query_or_body:
+        parameters |= _in_query(form, required=contract.query is not None)
+    if form := contract.body or contract.query_or_body:
+        needed = contract.body is not None and bool(form.model_json_schema().get("required"))
+        # flask-restx's own `expect` makes every body a required one.
+        schema = {"$ref": f"#/definitions/{_model(namespace, form).name}"}
+        parameters["payload"] = {"in": "body", "required": needed, "schema": schema}
+    endpoint: View = namespace.doc(params=parameters)(view)
+    return endpoint
+
+
+def _description(view: "View", contract: "Contract") -> str:
+    return f"{(view.__doc__ or '').strip()}\n\n{contract.access.sentence}"
+
+
+def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any:
+    properties: dict[str, Any] = {"success": {"type": "boolean", "enum": [True]}}
+    name = "Done"
+    if contract.done:
+        properties["result"] = {"type": "string", "enum": ["Ok"]}
+    if contract.data:
+        name = f"{contract.data.__name__}{'Done' if contract.done else ''}Answer"
+        properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
+    return namespace.schema_model(name, {"type": "object", "required": list(properties), "properties": properties})
+
+
+def _model(namespace: flask_restx.Namespace, model: type[BaseModel]) -> Any:
+    schema = dialect(model)
+    for name, definition in schema.pop("definitions", {}).items():
+        namespace.schema_model(name, definition)
+    return namespace.schema_model(model.__name__, schema)
+
+
+def _in_query(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    schema = dialect(model)
+    return {
+        name: {
+            "type": "string",
+            **{word: value for word, value in said.items() if word in _WORDS_OF_A_QUERY},
+            "in": "query",
+            "required": required and name in schema.get("required", []),
+        }
+        for name, said in schema["properties"].items()
+    }
+
+
+_WORDS_OF_A_QUERY = ("type", "format", "pattern", "maxLength", "minLength", "description")
+
+
+class _Plain(GenerateJsonSchema):
+    """No titles made from names: they only repeat them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def dialect(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a pydantic model, said in Swagger 2.0."""
+    schema = model.model_json_schema(ref_template="#/definitions/{model}", schema_generator=_Plain)
+    said: dict[str, Any] = _said(schema)
+    said.pop("title", None)
+    return said
+
+
+def _said(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_said(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {("definitions" if name == "$defs" else name): _said(value) for name, value in node.items()}
+    if "const" in node:
+        node["enum"] = [node.pop("const")]
+    if "examples" in node:
+        node["example"] = node.pop("examples")[0]
+    options = node.get("anyOf", [])
+    others = [option for option in options if option != {"type": "null"}]
+    if len(others) < len(options):
+        node.pop("anyOf")
+        node.pop("default", None)
+        node["x-nullable"] = True
+        node.update(others[0] if len(others) == 1 else {"x-anyOf": others})
+    return node

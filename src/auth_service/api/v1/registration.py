@@ -1,0 +1,131 @@
+"""The six requests of the registration."""
+
+from flask_restx import Resource
+
+from auth_service.api.access import anyone
+from auth_service.api.contract import Namespace, services
+from auth_service.api.language import preferred_language, wanted_language
+from auth_service.api.limits import PerClient, client_network
+from auth_service.api.tickets import hand_out, presented
+from auth_service.api.v1.schemas.registration import (
+    CodeForm,
+    CodeSentCard,
+    FinishForm,
+    GuessForm,
+    LookUpQuery,
+    SignUpForm,
+    UserCard,
+)
+from auth_service.errors import (
+    CodeExpired,
+    CodeWrong,
+    EmailTaken,
+    MailAlreadyVerified,
+    MailNotConfirmed,
+    PasswordAlreadySet,
+    RedisAway,
+    TooManyCodes,
+    UserUnknown,
+    ValidationFailed,
+)
+from auth_service.models import User
+from auth_service.services.registration import CodeSent
+from auth_service.services.users import UserRow
+
+registration = Namespace("registration", description="From an address to a user of the portal.")
+
+SENDING = {
+    "access": anyone,
+    "body": CodeForm,
+    "data": CodeSentCard,
+    "done": True,
+    "limits": [PerClient(setting="limit_code_requests")],
+    "refuses": [UserUnknown, MailAlreadyVerified, TooManyCodes, RedisAway],
+}
+
+
+@registration.route("")
+class LookUp(Resource):
+    """Users by address."""
+
+    @registration.contract(
+        access=anyone,
+        query=LookUpQuery,
+        data=UserCard,
+        limits=[PerClient(setting="limit_look_ups")],
+        refuses=[UserUnknown],
+    )
+    def get(self, query: LookUpQuery) -> UserRow:
+        """Say whether there is a user with this address."""
+        return services().users.look_up(email=query.email)
+
+
+@registration.route("/sign_up")
+class SignUp(Resource):
+    """Temporary users."""
+
+    @registration.contract(
+        access=anyone,
+        body=SignUpForm,
+        data=UserCard,
+        status=201,
+        limits=[PerClient(setting="limit_sign_ups")],
+        refuses=[EmailTaken],
+    )
+    def post(self, body: SignUpForm) -> User:
+        """Create a temporary user for an address."""
+        return services().registration.sign_up(email=body.email, language=preferred_language())
+
+
+@registration.route("/<user_id:user_id>/send_code", "/<user_id:user_id>/resend_code")
+class SendCode(Resource):
+    """Codes on their way."""
+
+    @registration.contract(**SENDING)
+    def post(self, user_id: int, body: CodeForm) -> CodeSent:
+        """Mail a code to the user's address; codes mailed before under the same ticket are dead from then on."""
+        return hand_out(
+            services().registration.send_code(
+                user_id=user_id,
+                brought=body.code,
+                ticket=presented(),
+                language=wanted_language(),
+                network=client_network(),
+            )
+        )
+
+
+@registration.route("/<user_id:user_id>/mail")
+class Mail(Resource):
+    """The proof of an address."""
+
+    @registration.contract(
+        access=anyone,
+        query_or_body=GuessForm,
+        done=True,
+        limits=[PerClient(setting="limit_guesses")],
+        refuses=[CodeWrong, CodeExpired, RedisAway],
+    )
+    def put(self, user_id: int, given: GuessForm) -> None:
+        """Confirm the address with the code from the letter, given once: in the query string or in the body."""
+        services().registration.confirm(user_id=user_id, code=given.code, ticket=presented())
+
+
+@registration.route("/<user_id:user_id>/sign_up")
+class Finish(Resource):
+    """Users of the portal."""
+
+    @registration.contract(
+        access=anyone,
+        body=FinishForm,
+        data=UserCard,
+        limits=[PerClient(setting="limit_guesses")],
+        refuses=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, ValidationFailed, RedisAway],
+    )
+    def patch(self, user_id: int, body: FinishForm) -> User:
+        """Finish the registration, with a password or without one."""
+        return services().registration.finish(
+            user_id=user_id,
+            ticket=presented(),
+            password=body.password.get_secret_value() if body.password else None,
+        )

@@ -1,0 +1,1 @@
+"""What comes in (…Form) and what goes out (…Card), a module for each noun."""

@@ -1,0 +1,87 @@
+"""Fields that several forms share, each with its check and what the Swagger page says of it."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
+
+from auth_service.services import addresses
+from auth_service.services.addresses import Address
+
+
+class Form(BaseModel):
+    """Something that comes in: strict types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Card(BaseModel):
+    """Something that goes out: only the fields that are named."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("Input should be a valid string")  # noqa: TRY004 - pydantic reports ValueErrors
+    if "\0" in value:
+        raise ValueError("NUL characters are not taken")
+    return value
+
+
+def _address(value: Any) -> Address:
+    text = _text(value)
+    if len(text) > addresses.LONGEST:
+        raise ValueError("The email address is too long")
+    return addresses.parse(text)
+
+
+def _code(value: Any) -> str:
+    """A code as the digits that were mailed; a JSON integer stands for its decimal digits."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**8:
+        value = str(value)
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4,8}", value, re.ASCII):
+        raise ValueError("a code is four to eight ASCII digits")
+    return value
+
+
+def _password(value: SecretStr) -> SecretStr:
+    _text(value.get_secret_value())
+    return value
+
+
+Email = Annotated[
+    Address,
+    PlainValidator(_address),
+    WithJsonSchema({"type": "string", "format": "email", "maxLength": addresses.LONGEST, "examples": ["sgsf@sgfg.ru"]}),
+]
+
+Code = Annotated[
+    str,
+    BeforeValidator(_code),
+    # A string or an integer: Swagger 2.0 has no union, but each of these words binds one type only.
+    WithJsonSchema(
+        {
+            "description": "Four to eight ASCII digits, as a string or as an integer.",
+            "pattern": "^[0-9]{4,8}$",
+            "minimum": 1000,
+            "maximum": 99999999,
+            "examples": [7505],
+        }
+    ),
+]
+
+NewPassword = Annotated[
+    SecretStr,
+    AfterValidator(_password),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "password",
+            "minLength": 8,
+            "maxLength": 128,
+            "description": "8 to 128 characters; no common one, not the address.",
+            "examples": ["correct horse battery"],
+        }
+    ),
+]

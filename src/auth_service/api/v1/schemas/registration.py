@@ -1,0 +1,64 @@
+"""The forms and cards of the registration."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from auth_service.api.v1.schemas.fields import Card, Code, Email, Form, NewPassword
+
+
+def _whole_seconds(value: timedelta) -> int:
+    return -int(-value.total_seconds() // 1)
+
+
+Seconds = Annotated[int, BeforeValidator(_whole_seconds), Field(ge=0)]
+
+
+class LookUpQuery(Form):
+    """Who is asked about."""
+
+    email: Email
+
+
+class SignUpForm(Form):
+    """Somebody who wants to register."""
+
+    email: Email
+
+
+class CodeForm(Form):
+    """A code of the caller's making, or none.
+
+    In production it is accepted and ignored: the service makes its own.
+    """
+
+    code: Code | None = None
+
+
+class GuessForm(Form):
+    """A code that came by mail."""
+
+    code: Code
+
+
+class FinishForm(Form):
+    """A password, if one is wanted."""
+
+    password: NewPassword | None = None
+
+
+class UserCard(Card):
+    """A user, as a stranger may see one."""
+
+    id: Annotated[int, Field(ge=1, le=2**53 - 1, examples=[308866])]
+    email: Annotated[str, Field(examples=["sgsf@sgfg.ru"])]
+    roles: Annotated[list[str], Field(examples=[["ROLE_TEMPORARY_USER"]])]
+    verified_mail: bool
+
+
+class CodeSentCard(Card):
+    """How long the code lives, and after how long the next may be asked for; whole seconds."""
+
+    expires_in: Annotated[Seconds, Field(examples=[600])]
+    resend_after: Annotated[Seconds, Field(examples=[0])]

@@ -1,0 +1,28 @@
+"""`manage.py api`: the service, as one process tree."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from auth_service.cli.settings import read_settings
+from auth_service.cli.supervisor import supervise
+
+ROOT = Path(__file__).parents[3]
+GUNICORN = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "deploy" / "gunicorn.conf.py")]
+
+
+@click.command()
+def api() -> None:
+    """Start the API.
+
+    In production this process becomes gunicorn. In `local` and `test` it also starts engines that are not named,
+    migrates the database and runs the mailer, and stops all of it on Ctrl-C.
+    """
+    settings = read_settings()
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *([path] if path else [])])
+    if settings.production:
+        os.execv(GUNICORN[0], GUNICORN)  # noqa: S606 - arguments of our own
+    sys.exit(supervise(settings, gunicorn=GUNICORN, manage=[sys.executable, str(ROOT / "manage.py")]))

@@ -1,0 +1,57 @@
+"""`manage.py mail`: the mailer, and a look at the outbox."""
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from auth_service.api import metrics
+from auth_service.cli.mailing import Mailing
+from auth_service.models import unit_of_work
+from auth_service.wiring import Services, postman
+
+log = logging.getLogger(__name__)
+
+
+@click.group()
+def mail() -> None:
+    """Letters."""
+
+
+@mail.command()
+@with_appcontext
+def deliver() -> None:
+    """Deliver the letters of the outbox until a signal comes."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - Flask's documented way
+    services: Services = app.extensions["auth_service"]
+    settings = services.settings
+    stop = threading.Event()
+
+    def asked_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, asked_to_stop)
+    if settings.metrics_port is not None and settings.production:
+        metrics.serve(app, host=settings.metrics_host, port=settings.metrics_port)
+    Mailing(
+        enter=app.app_context,
+        delivery=services.delivery,
+        make_postman=lambda: postman(settings),
+        senders=settings.mail_senders,
+        stop=stop,
+    ).run()
+
+
+@mail.command()
+@with_appcontext
+def backlog() -> None:
+    """Say how many letters wait, how long the oldest has, and how many died today."""
+    services: Services = current_app.extensions["auth_service"]
+    with unit_of_work():
+        found = services.outbox.backlog()
+    print(f"waiting {found.waiting}, oldest due for {found.oldest.total_seconds():.0f} s, dead today {found.dead}")

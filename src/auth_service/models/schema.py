@@ -1,0 +1,43 @@
+"""Which revision the database is at, and whether this release can work with it."""
+
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+
+MIGRATIONS = Path(__file__).parents[3] / "migrations"
+
+
+class Standing(Enum):
+    """What this release thinks of a database."""
+
+    CURRENT = "current"
+    PENDING = "migrations are pending"
+    NEXT = "one release ahead"
+    """Rolling out: the next release has migrated already, and its schema still serves this one."""
+    UNKNOWN = "not a revision that this release can work with"
+
+
+@cache
+def head() -> str:
+    """The newest revision of this release."""
+    found = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    if found is None:
+        raise RuntimeError("there are no migrations")
+    return found
+
+
+def standing(connection: Connection) -> Standing:
+    """Compare the database with this release. Revisions are numbered, so the next one is known by its number."""
+    try:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    except ProgrammingError:  # not even the table of revisions
+        return Standing.PENDING
+    if found is None or (found.isdecimal() and int(found) < int(head())):
+        return Standing.PENDING
+    if found == head():
+        return Standing.CURRENT
+    return Standing.NEXT if found == f"{int(head()) + 1:04}" else Standing.UNKNOWN

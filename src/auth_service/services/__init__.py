@@ -1,0 +1,1 @@
+"""The floor that decides: no Flask, no pydantic, no Redis client."""

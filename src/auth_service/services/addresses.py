@@ -1,0 +1,42 @@
+"""E-mail addresses: which are taken, the form that mail is sent to, and the form that is compared."""
+
+import unicodedata
+from dataclasses import dataclass
+
+from email_validator import EmailNotValidError, validate_email
+
+LONGEST = 254
+"""Bytes; what SMTP can carry in a path (RFC 5321 4.5.3.1.3, less the angle brackets)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """An address that somebody can have."""
+
+    stored: str
+    """The deliverable form: ASCII, the domain as A-labels, the local part as its owner writes it."""
+    key: str
+    """The normalised form: `Victim@ＥXAMPLE.com` and `victim@example.com` share it."""
+
+    @property
+    def local_part(self) -> str:
+        """What stands before the @."""
+        return self.stored.rpartition("@")[0]
+
+
+def parse(text: str) -> Address:
+    """Read an address. Raises ValueError with a sentence for people.
+
+    Normalised before it is checked (NFKC), so that nothing can become special after the check. Quoted local parts,
+    comments, address literals, lists and non-ASCII local parts are refused; the reserved domain `.test` (RFC 2606) is
+    taken, so that front ends have something to test with.
+    """
+    normal = unicodedata.normalize("NFKC", text)
+    try:
+        found = validate_email(normal, check_deliverability=False, allow_smtputf8=False, test_environment=True)
+    except EmailNotValidError as refused:
+        raise ValueError(str(refused)) from None
+    stored = found.ascii_email
+    if stored is None or len(stored.encode()) > LONGEST:
+        raise ValueError("The email address is too long.")
+    return Address(stored=stored, key=stored.casefold())

@@ -1,0 +1,206 @@
+"""The outbox: letters are written with their cause, leased by a mailer, and end as sent, expired or dead."""
+
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, delete, func, insert, literal, or_, select, type_coerce, update
+from sqlalchemy.dialects.postgresql import UUID
+
+from auth_service import clock
+from auth_service.adapters.crypto import Sealer
+from auth_service.errors import TooManyCodes
+from auth_service.models import Letter, db, reading
+from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
+from auth_service.services.addresses import Address
+
+DAY = timedelta(days=1)
+FIRST_PAUSE = timedelta(seconds=2)
+LONGEST_PAUSE = timedelta(seconds=60)
+
+_free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeasedLetter:
+    """A letter that is ours to send until the lease runs out."""
+
+    id: uuid.UUID
+    kind: str
+    recipient: str
+    language: str
+    payload: bytes
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """How the outbox stands."""
+
+    waiting: int
+    oldest: timedelta
+    dead: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outbox:
+    """Letters, from their cause to their end."""
+
+    sealer: Sealer
+    lease: timedelta
+    codes_a_day: int
+
+    def put_code(
+        self, *, kind: str, to: Address, user_id: int, language: str, values: dict[str, Any], lives: timedelta
+    ) -> None:
+        """Write a letter with a code, in the unit of work of its cause. Raises TooManyCodes beyond the daily cap.
+
+        The cap is counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at
+        once: whoever writes to an address waits for the others who do.
+        """
+        db.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(to.key, 0))))
+        identity = uuid.uuid4()
+        columns = {
+            "id": type_coerce(identity, UUID),
+            "dedup_key": literal(f"{kind}:{identity}"),
+            "kind": literal(kind),
+            "user_id": literal(user_id),
+            "recipient": literal(to.stored),
+            "recipient_key": literal(to.key),
+            "language": literal(language),
+            "payload": literal(self.sealer.seal(values, place=identity.bytes)),
+            "not_after": func.now() + lives,
+        }
+        room = _codes_of(to.key) < self.codes_a_day
+        written = db.session.execute(
+            insert(Letter).from_select(list(columns), select(*columns.values()).where(room)).returning(Letter.id)
+        )
+        if written.one_or_none() is None:
+            raise self.refusal(to)
+
+    def is_full(self, to: Address) -> bool:
+        """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
+        with reading() as connection:
+            return bool(connection.execute(select(_codes_of(to.key))).scalar_one() >= self.codes_a_day)
+
+    def refusal(self, to: Address) -> TooManyCodes:
+        """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
+        newest_first = (
+            select(Letter.created_at)
+            .where(Letter.recipient_key == to.key, Letter.created_at > func.now() - DAY)
+            .order_by(Letter.created_at.desc())
+            .offset(self.codes_a_day - 1)
+            .limit(1)
+            .scalar_subquery()
+        )
+        with reading() as connection:
+            counted_from: datetime | None = connection.execute(select(newest_first)).scalar_one()
+        wait = DAY if counted_from is None else counted_from + DAY - clock.now()
+        return TooManyCodes(retry_after=wait.total_seconds())
+
+    def withdraw(self, *, user_id: int, kind: str) -> None:
+        """End the waiting letters of a kind whose content is worth nothing any more."""
+        self._end(EXPIRED, and_(Letter.user_id == user_id, Letter.kind == kind))
+
+    def lease_due(self, *, at_most: int) -> list[LeasedLetter]:
+        """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""
+        due = (
+            select(Letter.id)
+            .where(Letter.state == WAITING, Letter.next_attempt_at <= func.now(), _free, Letter.not_after > func.now())
+            .order_by(Letter.next_attempt_at)
+            .limit(at_most)
+            .with_for_update(skip_locked=True)
+        )
+        rows = db.session.execute(
+            update(Letter)
+            .where(Letter.id.in_(due.scalar_subquery()))
+            .values(lease_until=func.now() + self.lease, attempts=Letter.attempts + 1)
+            .returning(
+                Letter.id,
+                Letter.kind,
+                Letter.recipient,
+                Letter.language,
+                Letter.payload,
+                Letter.attempts,
+                Letter.created_at,
+            )
+            .execution_options(synchronize_session=False)
+        )
+        return [LeasedLetter(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+    def opened(self, letter: LeasedLetter) -> dict[str, Any]:
+        """The content of a leased letter. Raises SealBroken when it was sealed with another key."""
+        return self.sealer.open(letter.payload, place=letter.id.bytes)
+
+    def mark_sent(self, letter: LeasedLetter) -> None:
+        """The server took it: wipe what it said."""
+        self._end(SENT, Letter.id == letter.id)
+
+    def mark_dead(self, letter: LeasedLetter, *, trouble: str) -> None:
+        """It will never be taken: wipe what it said, keep why."""
+        self._end(DEAD, Letter.id == letter.id, trouble=trouble)
+
+    def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
+        """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
+        pause = min(FIRST_PAUSE * 2 ** (letter.attempts - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
+        self._change(Letter.id == letter.id, next_attempt_at=func.now() + pause, lease_until=None, trouble=trouble)
+
+    def release(self, letters: Sequence[LeasedLetter]) -> None:
+        """Give back letters that were leased and not tried."""
+        self._change(Letter.id.in_([letter.id for letter in letters]), lease_until=None, attempts=Letter.attempts - 1)
+
+    def expire_due(self) -> None:
+        """End the letters whose content is worth nothing any more."""
+        self._end(EXPIRED, and_(Letter.not_after <= func.now(), _free))
+
+    def forget_ended(self, *, older_than: timedelta) -> int:
+        """Delete the records of letters that ended long ago; returns how many.
+
+        Never those of the last day, which the daily cap is counted from.
+        """
+        old = Letter.ended_at < func.now() - max(older_than, DAY)
+        return _count_of(db.session.execute(delete(Letter).where(Letter.state != WAITING, old)))
+
+    def backlog(self) -> Backlog:
+        """How many letters wait, and how long the oldest that is due has waited."""
+        counts = select(
+            func.count().filter(Letter.state == WAITING),
+            func.min(Letter.next_attempt_at).filter(Letter.state == WAITING, Letter.not_after > func.now()),
+            func.count().filter(Letter.state == DEAD, Letter.ended_at > func.now() - DAY),
+        ).where(or_(Letter.state == WAITING, Letter.ended_at > func.now() - DAY))
+        with reading() as connection:
+            waiting, first_due, dead = connection.execute(counts).one()
+        due_since: datetime | None = first_due
+        oldest = timedelta() if due_since is None else max(clock.now() - due_since, timedelta())
+        return Backlog(waiting=waiting, oldest=oldest, dead=dead)
+
+    def _end(self, state: str, which: Any, *, trouble: str | None = None) -> None:
+        self._change(which, state=state, payload=None, ended_at=func.now(), lease_until=None, trouble=trouble)
+
+    def _change(self, which: Any, **values: Any) -> None:
+        db.session.execute(
+            update(Letter)
+            .where(which, Letter.state == WAITING)
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _codes_of(recipient_key: str) -> Any:
+    return (
+        select(func.count())
+        .where(
+            Letter.recipient_key == recipient_key,
+            Letter.kind.like("%\\_code"),
+            Letter.created_at > func.now() - DAY,
+        )
+        .scalar_subquery()
+    )
+
+
+def _count_of(result: Any) -> int:
+    return int(result.rowcount)

@@ -1,0 +1,229 @@
+"""Registration: an address becomes a temporary user, a mailed code proves it, and the user is a person of the portal."""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete, func, update
+from sqlalchemy.exc import IntegrityError
+
+from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
+from auth_service.adapters.crypto import Digests
+from auth_service.adapters.limiter import Limiter, Windows
+from auth_service.errors import (
+    CodeExpired,
+    CodeWrong,
+    EmailTaken,
+    MailAlreadyVerified,
+    MailNotConfirmed,
+    PasswordAlreadySet,
+    TooManyCodes,
+    UserUnknown,
+)
+from auth_service.models import PORTAL_USER, TEMPORARY_USER, User, UserRole, db
+from auth_service.services.addresses import Address
+from auth_service.services.outbox import Outbox
+from auth_service.services.passwords import Passwords
+from auth_service.services.users import Person, Users
+
+CODE_DIGITS = 6
+LETTER = "registration_code"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeLimits:
+    """How many codes may be asked for; the cap of a day is the outbox's."""
+
+    per_address: Windows
+    per_address_and_network: Windows
+    altogether: Windows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeSent:
+    """A code is on its way. The holder of the ticket may bring it."""
+
+    ticket: str
+    expires_in: timedelta
+    resend_after: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """The six requests of the registration.
+
+    A challenge belongs to a ticket, not to a user: whoever merely knows an id can neither burn the guesses of the
+    honest user, nor finish the registration that somebody else proved, nor set its password.
+    """
+
+    users: Users
+    challenges: Challenges
+    limiter: Limiter
+    limits: CodeLimits
+    outbox: Outbox
+    passwords: Passwords
+    tickets: Digests
+    callers_bring_codes: bool
+    """Whether a code in the request is used as it is (`local`, `test`), or ignored (`production`)."""
+    tickets_required: bool
+    """Whether a caller without a ticket is nobody (`production`), or the user's newest challenge counts."""
+
+    def sign_up(self, *, email: Address, language: str) -> User:
+        """Create a temporary user. Raises EmailTaken; of fifty at once, for forty-nine."""
+        user = User(email=email.stored, email_key=email.key, language=language, granted=[UserRole(role=TEMPORARY_USER)])
+        db.session.add(user)
+        try:
+            db.session.flush()  # the unique constraint decides, not a look beforehand
+        except IntegrityError as conflict:
+            if "uq_users_email_key" in str(conflict.orig):
+                raise EmailTaken from None
+            raise
+        return user
+
+    def send_code(
+        self, *, user_id: int, brought: str | None, ticket: str | None, language: str | None, network: str
+    ) -> CodeSent:
+        """Mail a code, which is from then on the only living one of its ticket.
+
+        `ticket` is what the caller holds, if anything; `network` where the caller comes from. Raises UserUnknown,
+        MailAlreadyVerified, TooManyCodes, RedisAway.
+        """
+        person = self._temporary(user_id)
+        subject = _subject(person)
+        if self.outbox.is_full(person.address):
+            raise self.outbox.refusal(person.address)
+        resend_after = self._count_code(person, network)
+
+        code = brought if brought and self.callers_bring_codes else _random_code()
+        held = self._held(ticket, subject) or new_ticket()
+        # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
+        # would bring a code that does not exist.
+        if exhausted := self.challenges.issue(ticket=held, subject=subject, code=code):
+            raise TooManyCodes(retry_after=exhausted.total_seconds())
+        if not self.tickets_required:
+            self.challenges.remember_newest(ticket=held, subject=subject)
+
+        lives = self.challenges.code_lifetime
+        if language is not None and language != person.language:
+            db.session.execute(update(User).where(User.id == user_id).values(language=language))
+        self.outbox.put_code(
+            kind=LETTER,
+            to=person.address,
+            user_id=user_id,
+            language=language or person.language,
+            values={"code": code, "minutes": lives // timedelta(minutes=1)},
+            lives=lives,
+        )
+        return CodeSent(ticket=held, expires_in=lives, resend_after=resend_after)
+
+    def confirm(self, *, user_id: int, code: str, ticket: str | None) -> None:
+        """Judge a code. Raises CodeWrong, or CodeExpired for everything that is no live code of this ticket."""
+        person = self.users.person(user_id)
+        if person is None or person.verified_mail:
+            raise CodeExpired
+        subject = _subject(person)
+        held = self._held(ticket, subject)
+        if held is None:
+            raise CodeExpired
+        judgement = self.challenges.judge(ticket=held, subject=subject, code=code)
+        if judgement.verdict is Verdict.WRONG:
+            raise CodeWrong(attempts_left=judgement.attempts_left)
+        if judgement.verdict is Verdict.EXPIRED:
+            raise CodeExpired
+
+    def finish(self, *, user_id: int, ticket: str | None, password: str | None) -> User:
+        """Make the temporary user whose address was confirmed a user of the portal.
+
+        Asking again with the same ticket gives the same user. Raises UserUnknown, MailNotConfirmed,
+        PasswordAlreadySet, ValidationFailed, ServiceBusy.
+        """
+        person = self.users.person(user_id)
+        if person is None:
+            raise UserUnknown
+        held = self._held(ticket, _subject(person))
+        if held is None:
+            raise MailNotConfirmed
+        digest = self.tickets.of("finished", str(user_id), held)
+
+        if not person.verified_mail:
+            if not self.challenges.confirmed(ticket=held, subject=_subject(person)):
+                raise MailNotConfirmed
+            # Hashing takes longer than everything else together; no transaction is open yet.
+            phc = self.passwords.hashed(password, email=person.email) if password is not None else None
+            if self._verify(user_id, digest=digest, phc=phc):
+                return self._user(user_id)
+            db.session.rollback()  # Nothing was written: the same request was quicker elsewhere. See what it made.
+            person = self.users.person(user_id)
+        return self._finished_before(person, digest=digest, password=password)
+
+    def _verify(self, user_id: int, *, digest: bytes, phc: str | None) -> bool:
+        """Finish the registration unless somebody else just did; the condition decides, under the row's lock."""
+        won = db.session.execute(
+            update(User)
+            .where(User.id == user_id, User.verified_mail.is_(False))
+            .values(verified_mail=True, verified_at=func.now(), registration_digest=digest, password_hash=phc)
+            .returning(User.id)
+        ).one_or_none()
+        if won is None:
+            return False
+        db.session.execute(delete(UserRole).where(UserRole.user_id == user_id, UserRole.role == TEMPORARY_USER))
+        db.session.add(UserRole(user_id=user_id, role=PORTAL_USER))
+        db.session.flush()
+        self.outbox.withdraw(user_id=user_id, kind=LETTER)
+        return True
+
+    def _finished_before(self, person: Person | None, *, digest: bytes, password: str | None) -> User:
+        """Give the same answer again to whoever finished the registration, and to nobody else."""
+        if person is None:
+            raise UserUnknown
+        if person.registration_digest is None or not hmac.compare_digest(person.registration_digest, digest):
+            raise MailNotConfirmed
+        if password is not None and not self.passwords.match(password, person.password_hash):
+            raise PasswordAlreadySet
+        return self._user(person.id)
+
+    def _user(self, user_id: int) -> User:
+        user = db.session.get(User, user_id)
+        if user is None:
+            raise UserUnknown
+        return user
+
+    def _temporary(self, user_id: int) -> Person:
+        person = self.users.person(user_id)
+        if person is None:
+            raise UserUnknown
+        if person.verified_mail:
+            raise MailAlreadyVerified
+        return person
+
+    def _held(self, ticket: str | None, subject: str) -> str | None:
+        """The ticket that decides: the one presented, and only where profiles allow it the newest of the user."""
+        if ticket is not None or self.tickets_required:
+            return ticket
+        return self.challenges.newest(subject=subject)
+
+    def _count_code(self, person: Person, network: str) -> timedelta:
+        """Count a code before any work is done; returns after how long the next one may be."""
+        wait = timedelta()
+        key = person.email_key
+        for limit, windows, counted in (
+            ("codes_altogether", self.limits.altogether, ""),
+            # One network cannot use up the day's codes of an address: a share is left for the person who owns it.
+            ("codes_per_network", self.limits.per_address_and_network, f"{key} {network}"),
+            ("codes", self.limits.per_address, key),
+        ):
+            hit = self.limiter.hit(limit, windows, subject=counted)
+            if not hit.allowed:
+                raise TooManyCodes(retry_after=hit.wait.total_seconds())
+            wait = max(wait, hit.wait)
+        return wait
+
+
+def _subject(person: Person) -> str:
+    """Whom a challenge is about: this user under this address."""
+    return f"{person.id} {person.email_key}"
+
+
+def _random_code() -> str:
+    return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"

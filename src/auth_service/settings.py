@@ -1,0 +1,361 @@
+"""Everything that differs between two deployments: one frozen class, read once and strictly."""
+
+import contextlib
+import ipaddress
+import os
+import re
+import secrets
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsRefused(Exception):
+    """The settings do not make a service; the text has one line a problem, each beginning with the name."""
+
+
+class Rate:
+    """How often something may happen: pairs of a count and a window, all of which hold ("3/1m,5/1h")."""
+
+    UNITS: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def __init__(self, text: str) -> None:
+        """Read the form that settings use; a ValueError says what is wrong."""
+        self.text = text
+        self.windows = tuple(self._window(part) for part in text.split(","))
+
+    def _window(self, part: str) -> tuple[int, timedelta]:
+        found = re.fullmatch(r"\s*([1-9][0-9]{0,6})/([1-9][0-9]{0,3})([smhd])\s*", part)
+        if not found:
+            raise ValueError("a rate reads like 3/1m or 3/1m,5/1h")
+        count, length, unit = found.groups()
+        return int(count), timedelta(seconds=int(length) * self.UNITS[unit])
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _flag(value: Any) -> Any:
+    if value in ("true", "false"):
+        return value == "true"
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false, nothing else")
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    if not re.fullmatch(r"[0-9]{1,9}", str(value)):
+        raise ValueError("a whole number of seconds")
+    return timedelta(seconds=int(value))
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _rate(value: Any) -> Any:
+    return value if isinstance(value, Rate) else Rate(str(value))
+
+
+def _origin(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname or value != f"{url.scheme}://{url.netloc}":
+        raise ValueError("an origin reads like https://portal.example.org, without a path")
+    return value.lower()
+
+
+def _postgres(value: str) -> str:
+    """Accept every spelling of PostgreSQL and settle on the one driver that is installed."""
+    scheme, found, rest = value.partition("://")
+    if not found or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
+        raise ValueError("an address that begins with postgresql://")
+    return f"postgresql+psycopg2://{rest}"
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+Limit = Annotated[Rate, BeforeValidator(_rate)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+PostgresUrl = Annotated[str, AfterValidator(_postgres)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+SECRETS = ("code_key", "outbox_key")
+PRODUCTION_NEEDS = ("database_url", "redis_url", "smtp_url", "mail_from", "public_url", *SECRETS)
+SAMPLE_WORDS = ("sample", "example", "change", "secret", "password")
+
+
+class Settings(BaseSettings):
+    """What this deployment is. Read from the environment and from `.env`; the environment wins."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_file_encoding="utf-8",
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        validate_default=True,
+    )
+
+    app_env: Literal["local", "test", "production"] = Field(
+        "production", description="The profile. Unset means production; see the table of profiles in `docs/clients.md`."
+    )
+    http_host: str = Field("127.0.0.1", description="The address that the API listens on.")
+    http_port: int = Field(5000, ge=1, le=65535, description="The port that the API listens on.")
+    listen_beyond_loopback: Flag = Field(
+        False, description="Lets the `local` and `test` profiles listen on an address that others can reach."
+    )
+    web_workers: int = Field(2, ge=1, le=64, description="Processes that answer requests.")
+    web_threads: int = Field(4, ge=1, le=64, description="Requests that one of those processes answers at once.")
+    public_url: str = Field(
+        "http://127.0.0.1:5000",
+        description="The address under which people reach the service; links are built from it only. https in production.",
+    )
+    trusted_proxies: Networks = Field(
+        (), description="Networks (CIDRs, by commas) whose `X-Forwarded-For` is believed; nobody's when empty."
+    )
+    cors_origins: Origins = Field((), description="Origins (by commas) whose pages may call the API; compared exactly.")
+    swagger_page: Flag = Field(True, description="Whether `/api/swagger` and `/api/swagger.json` exist.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least grave line that is logged."
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="The port that `/metrics` listens on; there are no metrics without it."
+    )
+    metrics_host: str = Field("127.0.0.1", description="The address that `/metrics` listens on.")
+    drain_seconds: Seconds = Field(
+        timedelta(seconds=5),
+        description="How long the service goes on listening after SIGTERM while `/health/ready` already says 503.",
+    )
+
+    database_url: PostgresUrl | None = Field(
+        None,
+        description="PostgreSQL, `postgresql://user:password@host/name`. Embedded in `local` and `test` when unset.",
+    )
+    migration_database_url: PostgresUrl | None = Field(
+        None, description="The same database as its owner, for migrations; `DATABASE_URL` when unset."
+    )
+    database_connections: int | None = Field(
+        None, ge=1, le=500, description="Connections that one process keeps; its threads plus one when unset."
+    )
+    redis_url: str | None = Field(
+        None, pattern=r"^rediss?://", description="Redis or Valkey. Embedded in `local` and `test` when unset."
+    )
+    data_dir: Path = Field(
+        Path(".data"), description="The folder of embedded engines, made secrets and the dev inbox (`local`, `test`)."
+    )
+
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="`smtp://`, `smtps://` or `smtp+starttls://user:password@host:port`. The dev inbox when unset "
+        "(`local`, `test`).",
+    )
+    mail_from: str | None = Field(
+        None,
+        pattern=r"^[^\s@<>]+@[^\s@<>]+$",
+        description="The sender's address; `no-reply@` the public host when unset.",
+    )
+    mail_senders: int = Field(4, ge=1, le=32, description="Letters that the mailer sends at once.")
+    mail_timeout_seconds: Seconds = Field(
+        timedelta(seconds=15), description="The longest that one letter may take to send."
+    )
+    outbox_lease_seconds: Seconds = Field(
+        timedelta(seconds=60), description="After this a letter whose mailer died is sent by another one."
+    )
+    service_name: str = Field(
+        "Portal", min_length=1, max_length=60, description="What letters and Swagger call the portal."
+    )
+
+    code_key: SecretStr | None = Field(
+        None, description="Secret of at least 256 bits: digests of codes and registration tickets in Redis."
+    )
+    outbox_key: SecretStr | None = Field(
+        None, description="Secret of at least 256 bits: encrypts the contents of letters that wait to be sent."
+    )
+    code_key_file: Path | None = Field(None, description="A file that holds `CODE_KEY`.")
+    outbox_key_file: Path | None = Field(None, description="A file that holds `OUTBOX_KEY`.")
+
+    code_lifetime_seconds: Seconds = Field(timedelta(minutes=10), description="How long a mailed code lives.")
+    code_guesses: int = Field(5, ge=1, le=10, description="Wrong guesses that burn a code.")
+    ticket_guesses: int = Field(
+        15, ge=1, le=100, description="Wrong guesses in one registration, over all of its codes."
+    )
+    ticket_lifetime_seconds: Seconds = Field(
+        timedelta(hours=1), description="How long a registration ticket lives after its newest code."
+    )
+    temporary_user_lifetime_seconds: Seconds = Field(
+        timedelta(days=7), description="After this `manage.py maintenance` removes users who never confirmed."
+    )
+    letter_lifetime_seconds: Seconds = Field(
+        timedelta(days=30), description="After this `manage.py maintenance` removes the records of ended letters."
+    )
+    password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
+    hashes_at_once: int = Field(2, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
+
+    rate_limits: Literal["on", "off"] = Field("on", description="`off` exists for the `test` profile only.")
+    limit_look_ups: Limit = Field(Rate("300/1m"), description="Look-ups by e-mail, for a client network.")
+    limit_sign_ups: Limit = Field(Rate("120/1m,1000/1d"), description="Sign-ups, for a client network.")
+    limit_guesses: Limit = Field(
+        Rate("300/1m"), description="Confirmations and finished registrations, for a client network."
+    )
+    limit_code_requests: Limit = Field(Rate("120/1m,600/1h"), description="Requests for codes, for a client network.")
+    limit_codes: Limit = Field(Rate("3/1m,5/1h"), description="Codes for an address.")
+    limit_codes_a_day: Count = Field(10, description="Codes for an address in 24 hours, counted in PostgreSQL.")
+    limit_codes_per_network: Limit = Field(
+        Rate("8/1d"),
+        description="Codes for an address that one client network may ask for; the rest is left for its owner.",
+    )
+    limit_codes_altogether: Limit = Field(Rate("20000/1h"), description="Codes for everybody.")
+
+    publish_port: int = Field(
+        5000, ge=1, le=65535, description="Read by `docker-compose.yml` only: nginx's port on the host."
+    )
+    postgres_password: SecretStr | None = Field(
+        None, description="Read by `docker-compose.yml` only: the password of the database's owner."
+    )
+    app_database_password: SecretStr | None = Field(
+        None, description="Read by `docker-compose.yml` only: the password of the role that the service uses."
+    )
+    redis_password: SecretStr | None = Field(None, description="Read by `docker-compose.yml` only: Redis's password.")
+
+    @classmethod
+    def read(cls, *, env_file: Path | None = Path(".env"), **given: Any) -> Self:
+        """Read the environment and `env_file`; `given` wins over both. Raises SettingsRefused."""
+        try:
+            return cls(_env_file=env_file, **given)
+        except ValidationError as refused:
+            errors = refused.errors(include_url=False, include_input=False)
+            raise SettingsRefused("\n".join(_said(error) for error in errors)) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is empty; leave it out instead")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in SECRETS:
+            path = values.get(f"{name}_file")
+            if path is None:
+                continue
+            if values.get(name) is not None:
+                raise ValueError(f"{name.upper()} and {name.upper()}_FILE are both given")
+            try:
+                values[name] = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as away:
+                raise ValueError(f"{name.upper()}_FILE cannot be read: {away.strerror}") from None
+        return values
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        problems = [*self._weak_secrets(), *(self._unsafe_production() if self.production else self._unsafe_local())]
+        if self.rate_limits == "off" and self.app_env != "test":
+            problems.append("RATE_LIMITS: off exists for APP_ENV=test only")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _weak_secrets(self) -> list[str]:
+        said: list[str] = []
+        values = {name: key.get_secret_value() for name in SECRETS if (key := getattr(self, name)) is not None}
+        for name, value in values.items():
+            if len(value) < 43 or len(set(value)) < 12:  # 256 bits are 43 characters of base64url
+                said.append(f"{name.upper()}: too weak; make one with `openssl rand -base64 48`")
+            elif self.production and any(word in value.lower() for word in SAMPLE_WORDS):
+                said.append(f"{name.upper()}: a sample, not a secret")
+        if len(set(values.values())) < len(values):
+            said.append(f"{', '.join(name.upper() for name in values)}: each secret needs a value of its own")
+        return said
+
+    def _unsafe_production(self) -> list[str]:
+        said = [f"{name.upper()}: needed in production" for name in PRODUCTION_NEEDS if getattr(self, name) is None]
+        if "public_url" not in self.model_fields_set:
+            said.append("PUBLIC_URL: needed in production")
+        elif urlsplit(self.public_url).scheme != "https":
+            said.append("PUBLIC_URL: must begin with https:// in production")
+        said += [
+            f"TRUSTED_PROXIES: {network} trusts everybody" for network in self.trusted_proxies if network.prefixlen == 0
+        ]
+        return said
+
+    def _unsafe_local(self) -> list[str]:
+        if self.listen_beyond_loopback or self.http_host == "localhost":
+            return []
+        try:
+            loopback = ipaddress.ip_address(self.http_host).is_loopback
+        except ValueError:
+            loopback = False
+        return (
+            []
+            if loopback
+            else [f"HTTP_HOST: APP_ENV={self.app_env} listens on loopback only, unless LISTEN_BEYOND_LOOPBACK=true"]
+        )
+
+    @property
+    def production(self) -> bool:
+        """Whether this is the profile that strangers reach."""
+        return self.app_env == "production"
+
+    @property
+    def sender(self) -> str:
+        """The address that letters come from."""
+        return self.mail_from or f"no-reply@{urlsplit(self.public_url).hostname}"
+
+    @property
+    def inbox_dir(self) -> Path | None:
+        """Where the dev inbox keeps its letters; None where letters leave by SMTP."""
+        return None if self.production or self.smtp_url else self.data_dir / "inbox"
+
+    @property
+    def names_engines(self) -> bool:
+        """Whether PostgreSQL and Redis are named, so that none has to be started."""
+        return self.database_url is not None and self.redis_url is not None
+
+    def completed(self, *, database_url: str | None = None, redis_url: str | None = None) -> Self:
+        """These settings with engines and secrets filled in where a developer's machine names none."""
+        if self.production:
+            return self
+        made = {name: SecretStr(_kept_secret(self.data_dir, name)) for name in SECRETS if getattr(self, name) is None}
+        return self.model_copy(
+            update={"database_url": self.database_url or database_url, "redis_url": self.redis_url or redis_url, **made}
+        )
+
+
+def _kept_secret(folder: Path, name: str) -> str:
+    """Read a secret of the data folder, making it on the first start; two starts at once agree on one."""
+    path = folder / f"{name}.secret"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", dir=folder, encoding="utf-8") as new:
+            new.write(secrets.token_urlsafe(48))
+            new.flush()
+            with contextlib.suppress(FileExistsError):  # another start was quicker: its secret counts
+                os.link(new.name, path)
+    return path.read_text(encoding="utf-8")
+
+
+def _said(error: Any) -> str:
+    said = (
+        "no setting has this name" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    )
+    return f"{str(error['loc'][0]).upper()}: {said}" if error["loc"] else said

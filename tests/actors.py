@@ -1,0 +1,99 @@
+"""The people of the tests: they come through the front door and see what a person sees."""
+
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from auth_service.adapters.inbox import Inbox, InboxLetter
+from auth_service.wiring import Services
+
+USERS = "/api/v1/users"
+
+
+class Visitor:
+    """Somebody with a browser of their own, cookies included."""
+
+    def __init__(self, app: Flask, *, address: str = "203.0.113.7", language: str | None = None) -> None:
+        """`address` is where the visitor comes from, `language` what the browser asks for."""
+        self.client = app.test_client()
+        self._environ = {"REMOTE_ADDR": address}
+        self._headers = {"Accept-Language": language} if language else {}
+
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:
+        """Any request, relative to the users."""
+        headers = {**self._headers, **options.pop("headers", {})}
+        return self.client.open(
+            f"{USERS}{path}",
+            method=method,
+            headers=headers,
+            environ_overrides=self._environ,
+            base_url=options.pop("base_url", "https://localhost"),
+            **options,
+        )
+
+    def look_up(self, email: str) -> TestResponse:
+        """Ask whether somebody has this address."""
+        return self.call("GET", "", query_string={"email": email})
+
+    def sign_up(self, email: str) -> int:
+        """Become a temporary user; returns the id."""
+        answer = self.try_to_sign_up(email)
+        assert answer.status_code == 201, answer.text
+        user_id: int = answer.json["data"]["id"]  # type: ignore[index]
+        return user_id
+
+    def try_to_sign_up(self, email: str) -> TestResponse:
+        """Ask to become a temporary user."""
+        return self.call("POST", "/sign_up", json={"email": email})
+
+    def ask_for_code(self, user_id: int, code: str | int | None = None) -> TestResponse:
+        """Ask for a code, perhaps bringing one."""
+        return self.call("POST", f"/{user_id}/send_code", json={} if code is None else {"code": code})
+
+    def ask_again(self, user_id: int, code: str | int | None = None) -> TestResponse:
+        """Ask for another code."""
+        return self.call("POST", f"/{user_id}/resend_code", json={} if code is None else {"code": code})
+
+    def confirm(self, user_id: int, code: str | int) -> TestResponse:
+        """Bring a code, as the original document does."""
+        return self.call("PUT", f"/{user_id}/mail", query_string={"code": str(code)})
+
+    def finish(self, user_id: int, **body: Any) -> TestResponse:
+        """Finish the registration."""
+        return self.call("PATCH", f"/{user_id}/sign_up", **({"json": body} if body else {}))
+
+    def register(self, email: str, mailbox: "Mailbox", **body: Any) -> int:
+        """All of it, with the code from the letter; returns the id."""
+        user_id = self.sign_up(email)
+        assert self.ask_for_code(user_id).status_code == 200
+        assert self.confirm(user_id, mailbox.code_sent_to(email)).status_code == 200
+        assert self.finish(user_id, **body).status_code == 200
+        return user_id
+
+
+class Mailbox:
+    """Everybody's mailbox: the outbox is really delivered, into a dev inbox of this test."""
+
+    def __init__(self, app: Flask, inbox: Inbox) -> None:
+        """`app` is whose outbox is delivered."""
+        self._app = app
+        self._inbox = inbox
+
+    def deliver(self) -> list[str]:
+        """Deliver everything that is due now; returns what became of each letter."""
+        services: Services = self._app.extensions["auth_service"]
+        with self._app.app_context():
+            leased = services.delivery.lease(at_most=1000)
+            return [services.delivery.deliver(letter, postman=self._inbox) for letter in leased]
+
+    def letters_to(self, email: str) -> list[InboxLetter]:
+        """What somebody has received, newest first."""
+        self.deliver()
+        return self._inbox.letters(to=email)
+
+    def code_sent_to(self, email: str) -> str:
+        """The code in somebody's newest letter."""
+        code = self.letters_to(email)[0].code
+        assert code is not None
+        return code

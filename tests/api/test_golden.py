@@ -1,0 +1,60 @@
+"""The original document, word for word: its six requests, its code, its answers."""
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.actors import USERS
+
+EMAIL = "sgsf@sgfg.ru"
+
+
+def said(method: str, path: str, body: str | None, client: Any) -> tuple[int, Any]:
+    """Send a request as curl would: no cookies, the body as it stands."""
+    answer = client.open(path, method=method, data=body, content_type="application/json" if body else None)
+    return answer.status_code, json.loads(answer.text)
+
+
+@pytest.fixture
+def bare(app: Flask) -> Any:
+    """A client without cookies."""
+    return app.test_client(use_cookies=False)
+
+
+def test_the_six_requests_of_the_original_document(bare: Any) -> None:
+    assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (
+        404,
+        {"success": False, "result": None, "error": {"code": "user_unknown", "msg": "There is no such user."}},
+    )
+
+    status, created = said("POST", f"{USERS}/sign_up", '{\n"email":"sgsf@sgfg.ru"\n}', bare)
+    user_id = created["data"]["id"]
+    card = {"id": user_id, "email": EMAIL, "roles": ["ROLE_TEMPORARY_USER"], "verified_mail": False}
+    assert (status, created) == (201, {"success": True, "data": card})
+    assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (200, {"success": True, "data": card})
+
+    status, sent = said("POST", f"{USERS}/{user_id}/send_code", '{\n\t"code": 7505\n}', bare)
+    assert (status, sent) == (200, {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}})
+
+    assert said("PUT", f"{USERS}/{user_id}/mail?code=1111", None, bare) == (
+        404,
+        {
+            "success": False,
+            "result": None,
+            "error": {
+                "code": "code_wrong",
+                "msg": "The code is wrong; `attempts_left` says how many guesses remain.",
+                "attempts_left": 4,
+            },
+        },
+    )
+
+    status, sent = said("POST", f"{USERS}/{user_id}/resend_code", '{\n\t"code": 7506\n}', bare)
+    assert (status, sent) == (200, {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}})
+    assert said("PUT", f"{USERS}/{user_id}/mail?code=7506", None, bare) == (200, {"success": True, "result": "Ok"})
+
+    card |= {"roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
+    assert said("PATCH", f"{USERS}/{user_id}/sign_up", None, bare) == (200, {"success": True, "data": card})
+    assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (200, {"success": True, "data": card})

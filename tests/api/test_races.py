@@ -1,0 +1,74 @@
+"""Fifty at once: threads and committed data, on real engines."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+from flask import Flask
+
+from tests.actors import Visitor
+
+ADA = "ada@example.org"
+
+
+def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
+    """Do something `count` times at the same moment."""
+    barrier = Barrier(count)
+
+    def started_together(_: int) -> Any:
+        barrier.wait()
+        return act()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(started_together, range(count)))
+
+
+def outcome(answer: Any) -> tuple[int, str]:
+    """The status, and the code of a refusal."""
+    return answer.status_code, answer.json.get("error", {}).get("code", "")
+
+
+def test_cd8_fifty_sign_ups_make_one_user(crowded: Flask) -> None:
+    answers = at_once(50, lambda: Visitor(crowded).try_to_sign_up(ADA))
+
+    assert Counter(map(outcome, answers)) == {(201, ""): 1, (409, "email_taken"): 49}
+
+
+def test_cd2_one_of_fifty_right_codes_wins(crowded: Flask) -> None:
+    ada = Visitor(crowded).sign_up(ADA)
+    Visitor(crowded).ask_for_code(ada, 7505)
+
+    answers = at_once(50, lambda: Visitor(crowded).confirm(ada, 7505))
+
+    assert Counter(map(outcome, answers)) == {(200, ""): 1, (404, "code_expired"): 49}
+
+
+def test_cd3_of_a_hundred_guesses_exactly_five_are_judged(crowded: Flask) -> None:
+    ada = Visitor(crowded).sign_up(ADA)
+    Visitor(crowded).ask_for_code(ada, 7505)
+
+    answers = at_once(100, lambda: Visitor(crowded).confirm(ada, 1111))
+
+    assert Counter(map(outcome, answers)) == {(404, "code_wrong"): 5, (404, "code_expired"): 95}
+    assert outcome(Visitor(crowded).confirm(ada, 7505)) == (404, "code_expired")
+
+
+def test_fifty_patches_give_one_result(crowded: Flask) -> None:
+    ada = Visitor(crowded).sign_up(ADA)
+    Visitor(crowded).ask_for_code(ada, 7505)
+    Visitor(crowded).confirm(ada, 7505)
+
+    answers = at_once(50, lambda: Visitor(crowded).finish(ada))
+
+    assert {outcome(answer) for answer in answers} == {(200, "")}
+    assert len({answer.text for answer in answers}) == 1
+
+
+def test_rl2_a_limit_is_exact_under_concurrency(make_app: Any) -> None:
+    app = make_app(web_threads=60, limit_look_ups="7/1m")
+
+    answers = at_once(50, lambda: Visitor(app).look_up(ADA))
+
+    assert Counter(map(outcome, answers)) == {(404, "user_unknown"): 7, (429, "too_many_requests"): 43}
