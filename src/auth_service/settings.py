@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     web_threads: int = Field(4, ge=1, le=64, description="Requests that one of those processes answers at once.")
     public_url: str = Field(
         "http://127.0.0.1:5000",
-        description="The address under which people reach the service; links are built from it only. https in production.",
+        description="The address under which people reach the service; nothing else builds links. https in production.",
     )
     trusted_proxies: Networks = Field(
         (), description="Networks (CIDRs, by commas) whose `X-Forwarded-For` is believed; nobody's when empty."

@@ -1,11 +1,11 @@
 """Mailed codes in Redis: one key a ticket, and every transition one Lua call on it.
 
-The key holds whose ticket it is, the keyed digest of the code, the state, the guesses and the expiry. Expiry is decided by
-Redis's own clock. Losing the key costs its owner one new code, nothing else.
+The key holds whose ticket it is, the keyed digest of the code, the state, the guesses and the expiry. Expiry is
+decided by Redis's own clock. Losing the key costs its owner one new code, nothing else.
 
-States: `open` (a code was mailed) → `confirmed` (the right code came, once) or `burnt` (too many wrong ones). A new code
-takes the ticket back to `open`, and takes along the wrong guesses at a code that was still open: asking for a new code
-does not refill the guesses. A burnt code leaves its successor a fresh count, within the ticket's total.
+States: `open` (a code was mailed) → `confirmed` (the right code came, once) or `burnt` (too many wrong ones). A new
+code takes the ticket back to `open`, and takes along the wrong guesses at a code that was still open: asking for a new
+code does not refill the guesses. A burnt code leaves its successor a fresh count, within the ticket's total.
 """
 
 import secrets

@@ -17,8 +17,8 @@ Windows = Sequence[tuple[int, timedelta]]
 
 _MS = timedelta(milliseconds=1)
 
-# The key is a list of the instants at which something was allowed, newest first. The n-th newest lying inside the window
-# means that n have been allowed in it: no approximation, and nothing to gain at the edge of a window.
+# The key is a list of the instants at which something was allowed, newest first. The n-th newest lying inside the
+# window means that n have been allowed in it: no approximation, and nothing to gain at the edge of a window.
 HIT = Script(
     NOW
     + """

@@ -3,6 +3,7 @@
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,14 @@ REST = timedelta(milliseconds=500)
 _MS = timedelta(milliseconds=1)
 
 
+class NoAnswer(psycopg2.OperationalError):  # type: ignore[misc] # psycopg2 has no types
+    """The server did not answer within the budget."""
+
+
+class CircuitOpen(psycopg2.OperationalError):  # type: ignore[misc]
+    """The server was not asked, because it did not answer a moment ago."""
+
+
 class PunctualConnection(psycopg2.extensions.connection):
     """A connection that waits a bounded time for every answer of the server.
 
@@ -48,7 +57,7 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
         poller = select.poll()
         poller.register(connection.fileno(), events)
         if not poller.poll(milliseconds):
-            raise psycopg2.OperationalError("the server did not answer in time")
+            raise NoAnswer("the server did not answer in time")
 
 
 psycopg2.extensions.set_wait_callback(_wait)
@@ -81,48 +90,54 @@ def engine_options(*, connections: int) -> dict[str, Any]:
     }
 
 
-def guard(engine: Engine, *, breaker: Breaker) -> None:
-    """Make the pool notice dead connections before they are used, and fail at once while the server hangs."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guard:
+    """Makes a pool notice dead connections before they are used, and fail at once while the server hangs."""
 
-    @event.listens_for(engine, "do_connect")
-    def _connecting(*_: Any) -> None:
-        _refuse_while_open(breaker)
+    breaker: Breaker
 
-    @event.listens_for(engine, "checkout")
-    def _taken(connection: Any, entry: ConnectionPoolEntry, *_: Any) -> None:
-        if not entry.info.pop("fresh", False):
-            _refuse_while_open(breaker)
+    def watch(self, engine: Engine) -> None:
+        """Listen to everything that happens to the engine's connections."""
+        event.listen(engine, "do_connect", self._connecting)
+        event.listen(engine, "connect", self._connected)
+        event.listen(engine, "checkout", self._taken)
+        event.listen(engine, "checkin", self._returned)
+        event.listen(engine, "handle_error", self._failed)
+
+    def _connecting(self, *_: Any) -> None:
+        self._refuse_while_open()
+
+    def _connected(self, _: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info["fresh"] = True
+        self.breaker.succeeded()
+
+    def _taken(self, connection: Any, entry: ConnectionPoolEntry, *_: Any) -> None:
+        if entry.info.pop("fresh", False):
+            return
         # Nothing has been asked, so anything to read is a farewell. This costs two microseconds where a ping costs a
         # round trip.
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN)
         if poller.poll(0):
             raise DisconnectionError
+        self._refuse_while_open()
 
-    @event.listens_for(engine, "connect")
-    def _connected(_: Any, entry: ConnectionPoolEntry) -> None:
-        entry.info["fresh"] = True  # it has just been through the breaker
-        breaker.succeeded()
-
-    @event.listens_for(engine, "checkin")
-    def _returned(connection: Any, _: ConnectionPoolEntry) -> None:
+    def _returned(self, connection: Any, _: ConnectionPoolEntry) -> None:
         if connection is not None:
-            breaker.succeeded()
+            self.breaker.succeeded()
 
-    @event.listens_for(engine, "handle_error")
-    def _failed(context: ExceptionContext) -> None:
+    def _failed(self, context: ExceptionContext) -> None:
         # A session that ended (an administrator, a failover) says nothing about the next one; only not being able to
-        # connect, and not being answered, do.
-        original = context.original_exception
-        if isinstance(original, psycopg2.OperationalError) and original.pgcode is None:
-            connected = context.connection is not None
-            if not connected or "in time" in str(original):
-                breaker.failed()
+        # connect, and not being answered, do. Nor does our own refusal: counting it would keep the circuit open for
+        # as long as there are requests.
+        error = context.original_exception
+        unreachable = context.connection is None and isinstance(error, psycopg2.OperationalError)
+        if isinstance(error, NoAnswer) or (unreachable and not isinstance(error, CircuitOpen)):
+            self.breaker.failed()
 
-
-def _refuse_while_open(breaker: Breaker) -> None:
-    if not breaker.lets_through():
-        raise psycopg2.OperationalError("the server did not answer a moment ago")
+    def _refuse_while_open(self) -> None:
+        if not self.breaker.lets_through():
+            raise CircuitOpen("the server did not answer a moment ago")
 
 
 @contextmanager

@@ -14,8 +14,8 @@ WAITING, SENT, EXPIRED, DEAD = "waiting", "sent", "expired", "dead"
 class Letter(Base):
     """A letter, written in the same transaction as its cause.
 
-    `waiting` until it is `sent`, `expired` (its content was worth nothing any more) or `dead` (refused for good). Only a
-    waiting letter has a payload, and that is encrypted.
+    `waiting` until it is `sent`, `expired` (its content was worth nothing any more) or `dead` (refused for good). Only
+    a waiting letter has a payload, and that is encrypted.
     """
 
     __tablename__ = "letters"

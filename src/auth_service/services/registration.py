@@ -1,4 +1,4 @@
-"""Registration: an address becomes a temporary user, a mailed code proves it, and the user is a person of the portal."""
+"""Registration: an address becomes a temporary user, and a mailed code makes that a person of the portal."""
 
 import hmac
 import secrets

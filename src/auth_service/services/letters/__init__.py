@@ -23,13 +23,14 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 
-# A line break in a value could end the subject, which is the first line of a text; the rest does not belong in letters.
-UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What must not be in a value. A line break could end the subject, which is the first line of a text, and an encoded word
+# (RFC 2047), which the library decodes in any header that it is given, could bring a line break into it (CVE-2024-6923).
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
 
 # RFC 5322, 2.1.1: what a line of a letter may have without its line break.
 LONGEST_LINE = 998
 
-# It cannot be met in a part: base64 has no underscore, and lines of plain ASCII begin with words of ours or with a code.
+# It cannot be met in a part: base64 has no underscore, and lines of ASCII begin with words of ours or with a code.
 BOUNDARY = "_another_form_of_the_same_letter_"
 
 
@@ -61,7 +62,7 @@ def render(
     message = EmailMessage(policy=POLICY)
     message["From"] = shared("From", sender)
     message["To"] = to
-    if [address.addr_spec for address in message["To"].addresses] != [to]:
+    if [address.addr_spec for address in message["To"].addresses if address.domain] != [to]:
         raise ValueError("a letter is to one address, without a name")
     message["Subject"] = subject
     message["Date"] = date
@@ -92,4 +93,4 @@ def _part(subtype: str, text: str) -> EmailMessage:
 def _refuse_unfit(values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if isinstance(value, str) and UNFIT.search(value):
-            raise ValueError(f"{name} has a line break, a control character or half a character")
+            raise ValueError(f"{name} has a line break, another control character or an encoded word")
