@@ -3,103 +3,37 @@
 import contextlib
 import ipaddress
 import os
-import re
 import secrets
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from auth_service.settings.kinds import (
+    Count,
+    Flag,
+    Limit,
+    Network,
+    Networks,
+    Origins,
+    PostgresUrl,
+    Rate,
+    Seconds,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class SettingsRefused(Exception):
-    """The settings do not make a service; the text has one line a problem, each beginning with the name."""
-
-
-class Rate:
-    """How often something may happen: pairs of a count and a window, all of which hold ("3/1m,5/1h")."""
-
-    UNITS: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-    def __init__(self, text: str) -> None:
-        """Read the form that settings use; a ValueError says what is wrong."""
-        self.text = text
-        self.windows = tuple(self._window(part) for part in text.split(","))
-
-    def _window(self, part: str) -> tuple[int, timedelta]:
-        found = re.fullmatch(r"\s*([1-9][0-9]{0,6})/([1-9][0-9]{0,3})([smhd])\s*", part)
-        if not found:
-            raise ValueError("a rate reads like 3/1m or 3/1m,5/1h")
-        count, length, unit = found.groups()
-        return int(count), timedelta(seconds=int(length) * self.UNITS[unit])
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def _flag(value: Any) -> Any:
-    if value in ("true", "false"):
-        return value == "true"
-    if isinstance(value, bool):
-        return value
-    raise ValueError("true or false, nothing else")
-
-
-def _seconds(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
-    if not re.fullmatch(r"[0-9]{1,9}", str(value)):
-        raise ValueError("a whole number of seconds")
-    return timedelta(seconds=int(value))
-
-
-def _listed(value: Any) -> Any:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-def _rate(value: Any) -> Any:
-    return value if isinstance(value, Rate) else Rate(str(value))
-
-
-def _origin(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname or value != f"{url.scheme}://{url.netloc}":
-        raise ValueError("an origin reads like https://portal.example.org, without a path")
-    return value.lower()
-
-
-def _postgres(value: str) -> str:
-    """Accept every spelling of PostgreSQL and settle on the one driver that is installed."""
-    scheme, found, rest = value.partition("://")
-    if not found or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
-        raise ValueError("an address that begins with postgresql://")
-    return f"postgresql+psycopg2://{rest}"
-
-
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
-Limit = Annotated[Rate, BeforeValidator(_rate)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
-PostgresUrl = Annotated[str, AfterValidator(_postgres)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+__all__ = ["Network", "Rate", "Settings", "SettingsRefused"]
 
 SECRETS = ("code_key", "outbox_key")
 PRODUCTION_NEEDS = ("database_url", "redis_url", "smtp_url", "mail_from", "public_url", *SECRETS)
 SAMPLE_WORDS = ("sample", "example", "change", "secret", "password")
+
+
+class SettingsRefused(Exception):
+    """The settings do not make a service; the text has one line a problem, each beginning with the name."""
 
 
 class Settings(BaseSettings):
@@ -147,16 +81,22 @@ class Settings(BaseSettings):
 
     database_url: PostgresUrl | None = Field(
         None,
+        repr=False,
         description="PostgreSQL, `postgresql://user:password@host/name`. Embedded in `local` and `test` when unset.",
     )
     migration_database_url: PostgresUrl | None = Field(
-        None, description="The same database as its owner, for migrations; `DATABASE_URL` when unset."
+        None,
+        repr=False,
+        description="The same database as its owner, for migrations; `DATABASE_URL` when unset.",
     )
     database_connections: int | None = Field(
         None, ge=1, le=500, description="Connections that one process keeps; its threads plus one when unset."
     )
     redis_url: str | None = Field(
-        None, pattern=r"^rediss?://", description="Redis or Valkey. Embedded in `local` and `test` when unset."
+        None,
+        repr=False,
+        pattern=r"^rediss?://",
+        description="Redis or Valkey. Embedded in `local` and `test` when unset.",
     )
     data_dir: Path = Field(
         Path(".data"), description="The folder of embedded engines, made secrets and the dev inbox (`local`, `test`)."

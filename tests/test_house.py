@@ -1,0 +1,102 @@
+"""The rules of the house that linters cannot see."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from auth_service.cli.docs import brought_up_to_date, refusals
+from auth_service.errors import Refusal
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+
+OPEN_DOORS = {
+    ("GET", "/api/v1/users"),
+    ("POST", "/api/v1/users/sign_up"),
+    ("POST", "/api/v1/users/<user_id:user_id>/send_code"),
+    ("POST", "/api/v1/users/<user_id:user_id>/resend_code"),
+    ("PUT", "/api/v1/users/<user_id:user_id>/mail"),
+    ("PATCH", "/api/v1/users/<user_id:user_id>/sign_up"),
+}
+"""Whatever anyone may call. A new line here is a new door: think before adding it."""
+
+WITHOUT_CONTRACT = {
+    "/api",  # nothing; flask-restx makes it
+    "/api/swagger",
+    "/api/swagger.json",
+    "/swaggerui/<path:filename>",
+    "/health/live",
+    "/health/ready",
+    "/dev/inbox",  # `local` and `test` only
+}
+
+
+def contracts(app: Flask) -> Iterator[tuple[str, str, Any]]:
+    """Every method of every route, with its contract if it has one."""
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        resource = getattr(view, "view_class", None)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            handler = getattr(resource, method.lower(), None) if resource else None
+            yield method, rule.rule, getattr(handler, "contract", None)
+
+
+def test_az1_every_route_declares_who_may_call_it(app: Flask) -> None:
+    undeclared = {path for _, path, contract in contracts(app) if contract is None}
+
+    assert undeclared == WITHOUT_CONTRACT
+
+
+def test_az1_only_the_listed_doors_are_open(app: Flask) -> None:
+    found = {
+        (method, path) for method, path, contract in contracts(app) if contract and contract.access.name == "anyone"
+    }
+
+    assert found == OPEN_DOORS
+
+
+def test_one_place_commits() -> None:
+    commits = [path.name for path in SOURCES if re.search(r"\.commit\(", path.read_text("utf-8"))]
+
+    assert commits == ["work.py"]
+
+
+@pytest.mark.parametrize("refusal", list(refusals()), ids=lambda refusal: refusal.code())
+def test_every_refusal_has_a_sentence_and_is_documented_and_tested(refusal: type[Refusal]) -> None:
+    assert re.fullmatch(r"[A-Z].*\.", refusal.sentence())
+    assert f"`{refusal.code()}`" in (ROOT / "docs" / "clients.md").read_text("utf-8")
+    tests = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py") if path.name != "test_house.py"]
+    assert any(re.search(rf"[\"']{refusal.code()}[\"']", text) for text in tests), "no test expects it"
+
+
+def test_codes_of_refusals_are_unique() -> None:
+    codes = [refusal.code() for refusal in refusals()]
+
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_modules_are_small_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text("utf-8")
+
+    assert text.startswith('"""'), "a module begins with its entry in a table of contents"
+    assert len(text.splitlines()) <= 320
+    assert path.stem not in {"utils", "common", "helpers", "base_service", "misc"}
+
+
+def test_sql_is_never_put_together_from_strings() -> None:
+    formatted = re.compile(r"(?:text|execute)\(\s*f[\"']")
+    for path in [*SOURCES, *(ROOT / "migrations").rglob("*.py")]:
+        assert not formatted.search(path.read_text("utf-8")), path
+
+
+@pytest.mark.parametrize("name", ["clients.md", "operations.md"])
+def test_generated_tables_are_in_step(name: str) -> None:
+    document = (ROOT / "docs" / name).read_text("utf-8")
+
+    assert "<!-- settings -->" in document or "<!-- refusals -->" in document
+    assert brought_up_to_date(document) == document

@@ -1,0 +1,184 @@
+"""Settings are strict: what is refused names the variable, and production starts with nothing half-set."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_service.settings import Settings, SettingsRefused
+
+KEYS = {
+    "CODE_KEY": "vxkq8Zr1mN4tYw7uPa2sDf5gHj6kL9zXcVbQeRtYuIoPaSdF",
+    "OUTBOX_KEY": "qW3eR5tY7uI9oP1aS2dF4gH6jK8lZ0xCvBnM1QwErTyUiOpA",
+}
+PRODUCTION = {
+    "APP_ENV": "production",
+    "DATABASE_URL": "postgresql://auth:pw@db/auth",
+    "REDIS_URL": "redis://:pw@redis/0",
+    "SMTP_URL": "smtp://mail.example.org",
+    "MAIL_FROM": "no-reply@example.org",
+    "PUBLIC_URL": "https://auth.example.org",
+    **KEYS,
+}
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without settings."""
+    monkeypatch.delenv("APP_ENV", raising=False)
+    return monkeypatch
+
+
+def read(env: pytest.MonkeyPatch, values: dict[str, str], file: Path | None = None) -> Settings:
+    """Read settings from an environment of exactly these values."""
+    for name, value in values.items():
+        env.setenv(name, value)
+    return Settings.read(env_file=file)
+
+
+def refusal(env: pytest.MonkeyPatch, values: dict[str, str], file: Path | None = None) -> str:
+    """What is said of values that are refused."""
+    with pytest.raises(SettingsRefused) as refused:
+        read(env, values, file)
+    return str(refused.value)
+
+
+def test_unset_means_production_and_production_names_everything_it_needs(env: pytest.MonkeyPatch) -> None:
+    said = refusal(env, {})
+
+    for name in PRODUCTION.keys() - {"APP_ENV"}:
+        assert f"{name}: needed in production" in said
+
+
+def test_a_complete_production_is_accepted(env: pytest.MonkeyPatch) -> None:
+    settings = read(env, PRODUCTION)
+
+    assert settings.production
+    assert settings.database_url == "postgresql+psycopg2://auth:pw@db/auth"
+    assert settings.inbox_dir is None
+    assert settings.completed() is settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CODE_KEY", "short"),
+        ("CODE_KEY", "a" * 64),
+        ("OUTBOX_KEY", KEYS["CODE_KEY"]),
+        ("OUTBOX_KEY", "sample-outbox-key-0123456789-abcdefghijklmnopqrstuvwxyz"),
+        ("PUBLIC_URL", "http://auth.example.org"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,::/0"),
+        ("CORS_ORIGINS", "*"),
+        ("RATE_LIMITS", "off"),
+        ("SMTP_URL", ""),
+    ],
+)
+def test_cf2_production_refuses_what_is_weak(env: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert name in refusal(env, PRODUCTION | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SWAGGER_PAGE", "yes"),
+        ("SWAGGER_PAGE", "1"),
+        ("SWAGGER_PAGE", "True"),
+        ("HTTP_PORT", ""),
+        ("HTTP_PORT", "0"),
+        ("HTTP_PORT", "5000x"),
+        ("LOG_LEVEL", "debug"),
+        ("DATABASE_URL", "mysql://db/auth"),
+        ("DATABASE_URL", "postgresql:db"),
+        ("REDIS_URL", "http://redis"),
+        ("CORS_ORIGINS", "https://a.example.org/"),
+        ("CORS_ORIGINS", "null"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("LIMIT_CODES", "3"),
+        ("LIMIT_CODES", "0/1m"),
+        ("CODE_LIFETIME_SECONDS", "10m"),
+        ("PASSWORD_MIN_LENGTH", "7"),
+        ("PASSWORD_MIN_LENGTH", "16"),
+        ("HTTP_HOST", "0.0.0.0"),
+        ("HTTP_HOST", "auth.example.org"),
+        ("CODE_KEY", "short"),
+    ],
+)
+def test_cf1_odd_values_are_refused_by_name(env: pytest.MonkeyPatch, name: str, value: str) -> None:
+    said = refusal(env, {"APP_ENV": "local", name: value})
+
+    assert said.startswith(f"{name}: ")
+    assert value not in said or len(value) < 2 or name in ("HTTP_HOST",)
+
+
+def test_cd11_local_listens_beyond_loopback_only_when_told(env: pytest.MonkeyPatch) -> None:
+    told = {"APP_ENV": "local", "HTTP_HOST": "0.0.0.0", "LISTEN_BEYOND_LOOPBACK": "true"}
+
+    assert read(env, told).http_host == "0.0.0.0"
+
+
+def test_cf1_unknown_names_in_the_file_are_refused(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("APP_ENV=local\nHTTP_PROT=5001\n")
+
+    assert refusal(env, {}, file) == "HTTP_PROT: no setting has this name"
+
+
+def test_the_environment_wins_over_the_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("APP_ENV=local\nHTTP_PORT=5001\n")
+
+    assert read(env, {"HTTP_PORT": "5002"}, file).http_port == 5002
+
+
+def test_cf3_secrets_come_from_files_too(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "code_key"
+    file.write_text(KEYS["CODE_KEY"] + "\n")
+    values = {name: value for name, value in PRODUCTION.items() if name != "CODE_KEY"}
+
+    key = read(env, values | {"CODE_KEY_FILE": str(file)}).code_key
+
+    assert key is not None
+    assert key.get_secret_value() == KEYS["CODE_KEY"]
+
+
+def test_a_secret_given_twice_or_in_a_missing_file_is_refused(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+
+    assert "CODE_KEY and CODE_KEY_FILE are both given" in refusal(env, PRODUCTION | {"CODE_KEY_FILE": missing})
+    env.delenv("CODE_KEY")
+    assert "CODE_KEY_FILE cannot be read" in refusal(env, {"CODE_KEY_FILE": missing})
+
+
+def test_secrets_do_not_show(env: pytest.MonkeyPatch) -> None:
+    shown = repr(read(env, PRODUCTION))
+
+    assert KEYS["CODE_KEY"] not in shown
+    assert KEYS["OUTBOX_KEY"] not in shown
+
+
+def test_settings_are_frozen(env: pytest.MonkeyPatch) -> None:
+    settings: Any = read(env, PRODUCTION)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.http_port = 1
+
+
+def test_a_developers_secrets_are_made_once(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = read(env, {"APP_ENV": "local", "DATA_DIR": str(tmp_path / "data")})
+
+    first = settings.completed(database_url="postgresql://a/b", redis_url="redis://c")
+    second = settings.completed(database_url="postgresql://a/b", redis_url="redis://c")
+
+    assert first.code_key is not None
+    assert first.code_key == second.code_key
+    assert first.code_key != first.outbox_key
+    assert (tmp_path / "data" / "code_key.secret").stat().st_mode & 0o077 == 0
+    assert settings.sender == "no-reply@127.0.0.1"
+
+
+def test_the_file_for_developers_is_complete(env: pytest.MonkeyPatch) -> None:
+    settings = Settings.read(env_file=Path(__file__).parents[1] / ".env.test")
+
+    assert settings.app_env == "test"
+    assert settings.names_engines
+    assert settings.smtp_url is not None
