@@ -172,8 +172,10 @@ def test_a_locked_table_is_tried_again(migrated: Flask, empty_database: Engine) 
         ("UPDATE letters SET language = 'xx'", "ck_letters_language_known"),
         ("UPDATE letters SET attempts = -1", "ck_letters_attempts_counted"),
         (
-            "INSERT INTO users (id, email, email_key, verified_mail, language)"
-            " VALUES (2, 'A@x.org', 'a@x.org', false, 'en')",
+            (
+                "INSERT INTO users (id, email, email_key, verified_mail, language)"
+                " VALUES (2, 'A@x.org', 'a@x.org', false, 'en')"
+            ),
             "uq_users_email_key",
         ),
     ],

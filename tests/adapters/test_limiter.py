@@ -1,0 +1,116 @@
+"""Limits: exact windows in Redis, the same windows in this process while Redis is away."""
+
+from datetime import timedelta
+
+import pytest
+import redis
+
+from auth_service.adapters.breaker import Breaker
+from auth_service.adapters.crypto import Digests
+from auth_service.adapters.limiter import Limiter, LocalLimiter
+from auth_service.adapters.redis_store import RedisStore
+from tests.conftest import MakeApp, Stores
+
+SECOND = timedelta(seconds=1)
+WINDOWS = [(3, timedelta(seconds=60)), (5, timedelta(hours=1))]
+
+
+def limiter_at(url: str) -> Limiter:
+    """A limiter over a Redis."""
+    return Limiter(
+        store=RedisStore(url=url, connections=2),
+        digests=Digests("a secret of the tests", purpose="limits"),
+        local=LocalLimiter(subjects=3),
+        switched="on",
+    )
+
+
+@pytest.fixture(params=["redis", "away"])
+def limiter(request: pytest.FixtureRequest, stores: Stores, make_app: MakeApp) -> Limiter:
+    """A limiter over a Redis that is there, and over one that is not."""
+    return limiter_at(stores.redis_url if request.param == "redis" else "redis://127.0.0.1:9/0")
+
+
+def test_every_window_holds(limiter: Limiter) -> None:
+    hits = [limiter.hit("codes", WINDOWS, subject="ada") for _ in range(4)]
+
+    assert [hit.allowed for hit in hits] == [True, True, True, False]
+    assert hits[1].wait == timedelta()
+    assert timedelta(seconds=55) < hits[2].wait <= timedelta(seconds=60), "the third leaves no room for a minute"
+    assert timedelta(seconds=55) < hits[3].wait <= timedelta(seconds=60)
+
+
+def test_subjects_and_limits_are_counted_apart(limiter: Limiter) -> None:
+    for subject, limit in (("ada", "codes"), ("grace", "codes"), ("ada", "guesses")):
+        assert limiter.hit(limit, [(1, SECOND)], subject=subject).allowed
+    assert not limiter.hit("codes", [(1, SECOND)], subject="ada").allowed
+
+
+def test_a_refused_attempt_costs_nothing(stores: Stores, make_app: MakeApp) -> None:
+    limiter = limiter_at(stores.redis_url)
+    for _ in range(10):
+        limiter.hit("codes", WINDOWS, subject="ada")
+
+    with redis.Redis.from_url(stores.redis_url) as client:
+        [key] = client.keys("auth:limit:*")
+        assert client.llen(key) == 3
+        assert b"ada" not in key
+
+
+def test_rl2_the_window_slides(stores: Stores, make_app: MakeApp) -> None:
+    limiter = limiter_at(stores.redis_url)
+    for _ in range(3):
+        limiter.hit("codes", WINDOWS, subject="ada")
+    with redis.Redis.from_url(stores.redis_url) as client:
+        [key] = client.keys("auth:limit:*")
+        newest, middle, oldest = (int(instant) for instant in client.lrange(key, 0, -1))
+        for index, instant in enumerate((newest, middle, oldest - 60_000)):  # the oldest leaves the minute
+            client.lset(key, index, str(instant))
+
+    assert limiter.hit("codes", WINDOWS, subject="ada").allowed
+    assert not limiter.hit("codes", WINDOWS, subject="ada").allowed
+
+
+def test_the_local_limiter_forgets_the_least_recent_subjects() -> None:
+    local = LocalLimiter(subjects=2)
+    for subject in ("a", "b", "c"):
+        local.hit(subject, [(1, timedelta(hours=1))])
+
+    assert not local.hit("c", [(1, timedelta(hours=1))]).allowed
+    assert local.hit("a", [(1, timedelta(hours=1))]).allowed
+
+
+def test_a_limiter_that_is_switched_off_counts_nothing() -> None:
+    off = Limiter(
+        store=RedisStore(url="redis://127.0.0.1:9/0", connections=1),
+        digests=Digests("a secret of the tests", purpose="limits"),
+        local=LocalLimiter(),
+        switched="off",
+    )
+    assert all(off.hit("codes", [(1, SECOND)], subject="ada").allowed for _ in range(5))
+
+
+def test_the_breaker_rests_probes_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("auth_service.clock.monotonic", lambda: now[0])
+    breaker = Breaker(rest=SECOND)
+    assert breaker.lets_through()
+
+    breaker.failed()
+    assert not breaker.lets_through()
+    now[0] += 1
+    assert [breaker.lets_through() for _ in range(3)] == [True, False, False], "one probe at a time"
+    breaker.failed()
+    assert not breaker.lets_through()
+    now[0] += 1
+    assert breaker.lets_through()
+    breaker.succeeded()
+
+    assert all(breaker.lets_through() for _ in range(3))
+
+
+def test_cd4_digests_bind_every_part() -> None:
+    digests = Digests("a secret of the tests", purpose="limits")
+    lists = [("ab", "c"), ("a", "bc"), ("abc",), ("a", "b", "c")]
+
+    assert len({digests.of(*parts) for parts in lists}) == len(lists), "no two lists of parts share an input"

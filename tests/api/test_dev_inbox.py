@@ -1,0 +1,74 @@
+"""The dev inbox: a page and JSON where developers work, nothing where strangers are."""
+
+from collections.abc import Iterator
+from email.message import EmailMessage
+
+import pytest
+from bs4 import BeautifulSoup
+from flask import Flask
+
+from auth_service.adapters.inbox import Inbox
+from auth_service.wiring import Services
+from tests.actors import Visitor
+
+
+@pytest.fixture
+def inbox(app: Flask, services: Services) -> Iterator[Inbox]:
+    """The dev inbox of `app`, with the outbox delivered into it."""
+    assert services.inbox is not None
+    yield services.inbox
+    services.inbox.clear()
+
+
+def deliver(app: Flask, services: Services, inbox: Inbox) -> None:
+    """Do what the mailer does."""
+    with app.app_context():
+        for letter in services.delivery.lease(at_most=100):
+            services.delivery.deliver(letter, postman=inbox)
+
+
+def test_programs_read_the_code_of_an_address(app: Flask, services: Services, inbox: Inbox, visitor: Visitor) -> None:
+    for name in ("ada", "grace"):
+        visitor.ask_for_code(visitor.sign_up(f"{name}@example.org"), 7505)
+    deliver(app, services, inbox)
+
+    answer = app.test_client().get("/dev/inbox?to=ada@example.org")
+
+    assert answer.content_type == "application/json"
+    [letter] = answer.json["data"]  # type: ignore[index]
+    assert (letter["to"], letter["code"], letter["language"]) == ("ada@example.org", "7505", "en")
+    assert app.test_client().get("/dev/inbox?to=nobody@example.org").json == {"success": True, "data": []}
+
+
+def test_people_see_a_page_and_programs_json(app: Flask, services: Services, inbox: Inbox, visitor: Visitor) -> None:
+    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
+    deliver(app, services, inbox)
+    client = app.test_client()
+
+    page = client.get("/dev/inbox", headers={"Accept": "text/html,*/*"})
+    listed = client.get("/dev/inbox", headers={"Accept": "application/json"})
+
+    assert page.content_type == "text/html; charset=utf-8"
+    assert "script" not in page.headers["Content-Security-Policy"]
+    assert BeautifulSoup(page.text, "html.parser").select_one("article .code").text == "7505"  # type: ignore[union-attr]
+    assert len(listed.json["data"]) == 1  # type: ignore[index]
+
+
+def test_what_letters_say_is_escaped(app: Flask, inbox: Inbox) -> None:
+    message = EmailMessage()
+    message["Subject"] = "<script>alert(1)</script>"
+    message.set_content("<script>alert(2)</script>")
+    inbox.send(message, to="ada@example.org")
+
+    page = app.test_client().get("/dev/inbox", headers={"Accept": "text/html"}).text
+
+    assert "<script>" not in page
+
+
+def test_an_empty_inbox_says_so(app: Flask, inbox: Inbox) -> None:
+    inbox.clear()
+    assert "No letters yet" in app.test_client().get("/dev/inbox", headers={"Accept": "text/html"}).text
+
+
+def test_production_has_no_inbox(production: Flask) -> None:
+    assert production.test_client().get("/dev/inbox").json["error"]["code"] == "path_unknown"  # type: ignore[index]

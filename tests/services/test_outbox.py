@@ -1,0 +1,235 @@
+"""The outbox: leased once, sent once, wiped at the end, put off with a growing pause, expired with its code."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from flask import Flask
+
+from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.postman import MailDeferred, MailRefused
+from auth_service.errors import TooManyCodes
+from auth_service.models import unit_of_work
+from auth_service.services import outbox as outbox_module
+from auth_service.services.addresses import parse
+from auth_service.wiring import Services
+from tests.actors import Visitor
+from tests.conftest import MakeApp, Stores
+
+ADA = parse("ada@example.org")
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def query(stores: Stores, app: Flask) -> Iterator[Query]:
+    """Runs a statement beside the application."""
+    connection = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
+    connection.autocommit = True
+
+    def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    yield run
+    connection.close()
+
+
+@pytest.fixture
+def context(app: Flask) -> Iterator[None]:
+    """The application's context, in which services can be called directly."""
+    with app.app_context():
+        yield
+
+
+@pytest.fixture
+def ada(app: Flask) -> int:
+    """A temporary user."""
+    return Visitor(app).sign_up(ADA.stored)
+
+
+@pytest.fixture
+def write(services: Services, context: None, ada: int) -> Callable[..., None]:
+    """Writes a letter with a code to Ada."""
+
+    def write_letter(*, lives: timedelta = timedelta(minutes=10)) -> None:
+        with unit_of_work():
+            services.outbox.put_code(
+                kind="registration_code",
+                to=ADA,
+                user_id=ada,
+                language="en",
+                values={"code": "7505", "minutes": 10},
+                lives=lives,
+            )
+
+    return write_letter
+
+
+class Unwilling:
+    """A mail server's two ways of saying no."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
+
+    def send(self, message: EmailMessage, *, to: str) -> None:
+        """Say no."""
+        raise self._failure
+
+
+def test_cd5_only_waiting_letters_have_a_payload_and_it_is_encrypted(
+    write: Callable[..., None], services: Services, query: Query, tmp_path: Path
+) -> None:
+    write()
+    [(payload,)] = query("SELECT payload FROM letters")
+    assert b"7505" not in bytes(payload)
+
+    [letter] = services.delivery.lease(at_most=10)
+    assert services.delivery.deliver(letter, postman=Inbox(tmp_path)) == "sent"
+
+    assert query("SELECT state, payload, attempts, ended_at IS NOT NULL FROM letters") == [("sent", None, 1, True)]
+    [found] = Inbox(tmp_path).letters(to=ADA.stored)
+    assert found.code == "7505"
+    assert found.message_id == f"<{letter.id}@127.0.0.1>"
+
+
+def test_a_leased_letter_is_nobody_elses_until_the_lease_runs_out(
+    write: Callable[..., None], services: Services, query: Query
+) -> None:
+    write()
+    assert len(services.delivery.lease(at_most=10)) == 1
+    assert services.delivery.lease(at_most=10) == []
+
+    query("UPDATE letters SET lease_until = now() - interval '1 second'")
+
+    [again] = services.delivery.lease(at_most=10)
+    assert again.attempts == 2
+
+
+def test_a_deferred_letter_comes_back_after_a_growing_pause(
+    write: Callable[..., None], services: Services, query: Query
+) -> None:
+    write()
+    pauses = []
+    for _ in range(8):
+        [letter] = services.delivery.lease(at_most=1)
+        outcome = services.delivery.deliver(letter, postman=Unwilling(MailDeferred(reason="busy", status=451)))
+        assert outcome == "deferred"
+        assert services.delivery.lease(at_most=1) == []
+        [(pause, trouble)] = query("SELECT extract(epoch FROM next_attempt_at - now())::float, trouble FROM letters")
+        assert trouble == "451 busy"
+        pauses.append(pause)
+        query("UPDATE letters SET next_attempt_at = now()")
+
+    assert 0 < pauses[0] <= 2
+    assert 25 < pauses[-1] <= outbox_module.LONGEST_PAUSE.total_seconds()
+
+
+def test_a_refused_letter_is_dead_and_wiped(write: Callable[..., None], services: Services, query: Query) -> None:
+    write()
+    [letter] = services.delivery.lease(at_most=1)
+
+    assert services.delivery.deliver(letter, postman=Unwilling(MailRefused(reason="no such box", status=550))) == "dead"
+
+    assert query("SELECT state, payload, trouble FROM letters") == [("dead", None, "550 no such box")]
+    assert services.outbox.backlog().dead == 1
+
+
+def test_a_letter_sealed_with_another_key_is_dead_not_a_crash(
+    write: Callable[..., None], services: Services, query: Query, tmp_path: Path
+) -> None:
+    write()
+    query("UPDATE letters SET payload = decode(repeat('00', 40), 'hex')")
+    [letter] = services.delivery.lease(at_most=1)
+
+    assert services.delivery.deliver(letter, postman=Inbox(tmp_path)) == "dead"
+    assert query("SELECT trouble FROM letters") == [("sealed with another key",)]
+
+
+def test_a_letter_expires_with_its_code(write: Callable[..., None], services: Services, query: Query) -> None:
+    write(lives=timedelta(0))
+
+    assert services.delivery.lease(at_most=1) == []
+    services.delivery.expire_due()
+
+    assert query("SELECT state, payload FROM letters") == [("expired", None)]
+
+
+def test_released_letters_are_free_at_once(write: Callable[..., None], services: Services) -> None:
+    write()
+    leased = services.delivery.lease(at_most=1)
+
+    services.delivery.release(leased)
+
+    [again] = services.delivery.lease(at_most=1)
+    assert again.attempts == 1
+
+
+def test_the_daily_cap_is_exact(write: Callable[..., None], services: Services) -> None:
+    for _ in range(10):
+        write()
+
+    assert services.outbox.is_full(ADA)
+    with pytest.raises(TooManyCodes) as refused:
+        write()
+    assert refused.value.retry_after is not None
+    assert 86_000 < refused.value.retry_after <= 86_400
+
+
+def test_the_cap_counts_a_sliding_day(write: Callable[..., None], services: Services, query: Query) -> None:
+    for _ in range(10):
+        write()
+    query("UPDATE letters SET created_at = now() - interval '23 hours 59 minutes'")
+    with pytest.raises(TooManyCodes) as refused:
+        write()
+    assert refused.value.retry_after is not None
+    assert 0 < refused.value.retry_after <= 60
+
+    query("UPDATE letters SET created_at = now() - interval '24 hours'")
+    write()
+
+
+def test_the_backlog_tells_how_long_the_oldest_has_waited(
+    write: Callable[..., None], services: Services, query: Query
+) -> None:
+    empty = services.outbox.backlog()
+    assert (empty.waiting, empty.oldest) == (0, timedelta())
+    write()
+    query("UPDATE letters SET next_attempt_at = now() - interval '100 seconds'")
+
+    found = services.outbox.backlog()
+
+    assert found.waiting == 1
+    assert timedelta(seconds=100) <= found.oldest < timedelta(seconds=110)
+
+
+def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
+    write: Callable[..., None], services: Services, query: Query
+) -> None:
+    for _ in range(3):
+        write(lives=timedelta(0))
+    services.delivery.expire_due()
+    query("UPDATE letters SET ended_at = now() - interval '2 days' WHERE id = (SELECT id FROM letters LIMIT 1)")
+
+    with unit_of_work():
+        assert services.outbox.forget_ended(older_than=timedelta(days=3)) == 0
+    with unit_of_work():
+        assert services.outbox.forget_ended(older_than=timedelta(0)) == 1
+
+
+def test_finishing_withdraws_codes_that_still_wait(make_app: MakeApp, query: Query) -> None:
+    visitor = Visitor(make_app())
+    ada = visitor.sign_up("grace@example.org")
+    visitor.ask_for_code(ada, 7505)
+    visitor.confirm(ada, 7505)
+    visitor.ask_again(ada, 7506)
+    visitor.confirm(ada, 7506)
+
+    visitor.finish(ada)
+
+    assert query("SELECT DISTINCT state FROM letters") == [("expired",)]

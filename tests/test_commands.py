@@ -1,0 +1,210 @@
+"""The commands of `manage.py`, as an operator runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from auth_service import cli
+from auth_service.adapters.inbox import Inbox
+from auth_service.cli.docs import docs
+from auth_service.cli.engines import with_engines
+from auth_service.cli.mail import mail
+from auth_service.cli.mailing import Mailing
+from auth_service.cli.maintenance import maintenance
+from auth_service.cli.settings import read_settings
+from auth_service.settings import Settings, SettingsRefused
+from auth_service.wiring import Services, postman
+from tests.actors import Visitor
+from tests.conftest import MakeApp, Stores
+
+MANAGE = Path(__file__).parents[1] / "manage.py"
+
+
+@pytest.fixture
+def runner(app: Flask) -> FlaskCliRunner:
+    """Runs commands over the application of the tests."""
+    return app.test_cli_runner()
+
+
+@pytest.fixture
+def environment(stores: Stores, tmp_path: Path) -> dict[str, str]:
+    """What a command on its own needs to find the stores of the tests."""
+    return {
+        **os.environ,
+        "APP_ENV": "test",
+        "DATABASE_URL": stores.database_url,
+        "REDIS_URL": stores.redis_url,
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+
+
+def until(condition: Callable[[], bool], *, within: float = 15) -> None:
+    """Wait for something that is about to happen."""
+    give_up_at = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: FlaskCliRunner, stores: Stores) -> None:
+    visitor = Visitor(app)
+    stale, fresh = visitor.sign_up("stale@example.org"), visitor.sign_up("fresh@example.org")
+    person = visitor.sign_up("person@example.org")
+    visitor.ask_for_code(person, 7505)
+    visitor.confirm(person, 7505)
+    visitor.finish(person)
+    with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
+        connection.cursor().execute(
+            "UPDATE users SET created_at = now() - interval '8 days' WHERE id IN (%s, %s)", (stale, person)
+        )
+    connection.close()
+
+    said = runner.invoke(maintenance)
+
+    assert said.output == "removed 1 temporary users and 0 records of letters\n"
+    assert visitor.look_up("stale@example.org").status_code == 404
+    assert visitor.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
+    assert visitor.look_up("person@example.org").status_code == 200
+
+
+def test_backlog_says_how_the_outbox_stands(app: Flask, runner: FlaskCliRunner) -> None:
+    visitor = Visitor(app)
+    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
+
+    assert runner.invoke(mail, ["backlog"]).output == "waiting 1, oldest due for 0 s, dead today 0\n"
+
+
+def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services, tmp_path: Path) -> None:
+    visitor = Visitor(app)
+    inbox = Inbox(tmp_path / "inbox")
+    stop = threading.Event()
+    mailing = Mailing(
+        enter=app.app_context, delivery=services.delivery, make_postman=lambda: inbox, senders=2, stop=stop
+    )
+    thread = threading.Thread(target=mailing.run)
+    thread.start()
+    try:
+        for number in range(5):
+            visitor.ask_for_code(visitor.sign_up(f"ada{number}@example.org"), 7505)
+        until(lambda: len(inbox.letters()) == 5)
+    finally:
+        stop.set()
+        thread.join(10)
+
+    assert not thread.is_alive()
+    assert len({letter.message_id for letter in inbox.letters()}) == 5
+
+
+def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
+    # The process makes secrets of its own in its data folder; this application has to share them to be understood.
+    environment |= {
+        "CODE_KEY": app.extensions["auth_service"].settings.code_key.get_secret_value(),
+        "OUTBOX_KEY": app.extensions["auth_service"].settings.outbox_key.get_secret_value(),
+    }
+    visitor = Visitor(app)
+    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
+    inbox = Inbox(tmp_path / "data" / "inbox")
+
+    process = subprocess.Popen([sys.executable, str(MANAGE), "mail", "deliver"], env=environment, cwd=tmp_path)
+    try:
+        until(lambda: bool(inbox.letters()))
+    finally:
+        process.send_signal(signal.SIGTERM)
+
+    assert process.wait(10) == 0
+    assert inbox.letters()[0].code == "7505"
+
+
+def test_a_refused_setting_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "APP_ENV": "production"}
+
+    said = subprocess.run(
+        [sys.executable, str(MANAGE), "api"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert said.returncode == 1
+    assert "DATABASE_URL: needed in production" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_developers_command_leaves_the_env_of_production_alone(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / ".env").write_text("APP_ENV=production\nDATABASE_URL=postgresql://production/auth\n")
+
+    settings = read_settings()
+
+    assert settings.database_url is None
+    assert "not used" in capsys.readouterr().err
+    monkeypatch.delenv("APP_ENV")
+    with pytest.raises(SettingsRefused):
+        read_settings()
+
+
+def test_the_env_of_a_developer_is_used(here: Path) -> None:
+    (here / ".env").write_text("APP_ENV=test\nHTTP_PORT=5002\n")
+
+    assert read_settings().http_port == 5002
+
+
+def test_named_engines_are_used_as_they_are(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+
+    with with_engines(settings) as complete:
+        assert complete.database_url == settings.database_url
+        assert complete.code_key is not None
+
+
+@pytest.fixture
+def app_with_engines(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """An application for a command where no engine is named."""
+    monkeypatch.setenv("DATA_DIR", str(here / "data"))
+    registered: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", registered.append)
+    yield cli.app_for_commands()
+    for close in registered:
+        close()
+
+
+def test_a_command_brings_engines_when_none_is_named(app_with_engines: Flask) -> None:
+    said = app_with_engines.test_cli_runner().invoke(args=["db", "current"])
+
+    assert said.exit_code == 0
+
+
+def test_letters_leave_by_smtp_where_it_is_named(make_app: MakeApp, make_settings: Callable[..., Settings]) -> None:
+    assert type(postman(make_settings(smtp_url="smtp://127.0.0.1:2525"))).__name__ == "Mailer"
+    assert type(postman(make_settings())).__name__ == "Inbox"
+
+
+def test_docs_check_finds_a_stale_table(
+    runner: FlaskCliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "operations.md"
+    page.write_text("# Settings\n<!-- settings -->\nold\n<!-- /settings -->\nafter\n")
+    monkeypatch.setattr(sys.modules[docs.callback.__module__], "DOCS", tmp_path)
+
+    assert runner.invoke(docs, ["--check"]).exit_code == 1
+    assert runner.invoke(docs).output == "docs/operations.md: written\n"
+    assert runner.invoke(docs, ["--check"]).exit_code == 0
+    text = page.read_text()
+    assert text.startswith("# Settings\n<!-- settings -->\n| name ")
+    assert text.endswith("<!-- /settings -->\nafter\n")
+    assert "| `CODE_LIFETIME_SECONDS` | `600` |" in text
