@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> Flask:
         RESTX_ERROR_404_HELP=False,
         PROPAGATE_EXCEPTIONS=False,
     )
+    app.json.sort_keys = False  # type: ignore[attr-defined] # the Swagger page shows the requests in their order
     app.url_map.converters["user_id"] = UserIdConverter
     # A redirect to a cleaner path would be an answer outside the contract, and a second name for one thing.
     app.url_map.merge_slashes = False

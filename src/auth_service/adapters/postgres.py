@@ -29,11 +29,11 @@ REST = timedelta(milliseconds=500)
 _MS = timedelta(milliseconds=1)
 
 
-class NoAnswer(psycopg2.OperationalError):  # type: ignore[misc] # psycopg2 has no types
+class NoAnswer(psycopg2.OperationalError):
     """The server did not answer within the budget."""
 
 
-class CircuitOpen(psycopg2.OperationalError):  # type: ignore[misc]
+class CircuitOpen(psycopg2.OperationalError):
     """The server was not asked, because it did not answer a moment ago."""
 
 

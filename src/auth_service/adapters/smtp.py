@@ -147,10 +147,8 @@ class SmtpSession(smtplib.SMTP):
     def _socket(self, *, at_most: float = inf) -> socket.socket:
         """The socket, allowed to block for what is left of the time. Raises OSError."""
         left = self._until - clock.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if self.sock is None:
-            raise smtplib.SMTPServerDisconnected("not connected")
+        if self.sock is None or left <= 0:
+            raise TimeoutError("no connection, or no time left")
         self.sock.settimeout(min(left, at_most))
         return self.sock
 

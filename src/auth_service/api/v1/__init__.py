@@ -7,12 +7,26 @@ from auth_service.api.v1.registration import registration
 from auth_service.settings import Settings
 
 
+DESCRIPTION = """
+Registers people by a mailed code and says who they are.
+
+Every answer is JSON. A success says `"success": true` with `data` or `"result": "Ok"`; a refusal says
+`"success": false` with an `error` whose `code` is stable and whose `msg` is a sentence. Each endpoint lists the
+refusals that it can give.
+
+The registration in six requests: look the address up, sign up, send a code, bring the code from the letter, ask for
+another one if need be, finish. `send_code` and `resend_code` set the registration ticket, a cookie that the browser
+keeps by itself; where the service runs in production the last two steps count only for its holder, and codes in
+`send_code` are ignored: the service mails one of its own.
+"""
+
+
 def blueprint(settings: Settings) -> Blueprint:
     """The versioned blueprint, made anew for each application."""
     made = Blueprint("api", __name__, url_prefix="/api")
     api = DocumentedApi(
         title=f"{settings.service_name}: authentication",
-        description="Registers people by a mailed code and says who they are.",
+        description=DESCRIPTION,
         version="1",
         doc="/swagger",
         add_specs=settings.swagger_page,

@@ -23,9 +23,9 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 
-# What must not be in a value. A line break could end the subject, which is the first line of a text, and an encoded word
-# (RFC 2047), which the library decodes in any header that it is given, could bring a line break into it (CVE-2024-6923).
-UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?")
+# What must not be in a value. A line break could end the subject, which is the first line of a text. An encoded word
+# (RFC 2047) is decoded by the library in any header that it is given, so it could bring a line break in after all.
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?.*\\?=")
 
 # RFC 5322, 2.1.1: what a line of a letter may have without its line break.
 LONGEST_LINE = 998
