@@ -271,8 +271,9 @@ class Records:
         self.sink = sink
 
     async def handle_MAIL(  # noqa: N802
-        self, _talk: Talk, session: Session, envelope: Envelope, address: str, _options: list[str]
+        self, talk: Talk, session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
+        talk.dripping = False
         if self.sink.users is not None and not session.authenticated:
             return "530 5.7.0 Authentication required"
         envelope.mail_from = address

@@ -12,7 +12,7 @@ def _whole_seconds(value: timedelta) -> int:
     return -int(-value.total_seconds() // 1)
 
 
-Seconds = Annotated[int, BeforeValidator(_whole_seconds), Field(ge=0)]
+Seconds = Annotated[int, Field(ge=0), BeforeValidator(_whole_seconds)]
 
 
 class LookUpQuery(Form):
