@@ -6,7 +6,6 @@ from auth_service.api.swagger import DocumentedApi
 from auth_service.api.v1.registration import registration
 from auth_service.settings import Settings
 
-
 DESCRIPTION = """
 Registers people by a mailed code and says who they are.
 
