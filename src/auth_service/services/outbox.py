@@ -108,16 +108,18 @@ class Outbox:
 
     def lease_due(self, *, at_most: int) -> list[LeasedLetter]:
         """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""
+        # A common table expression with a row lock is evaluated once; a subquery might be more often, and lock more.
         due = (
             select(Letter.id)
             .where(Letter.state == WAITING, Letter.next_attempt_at <= func.now(), _free, Letter.not_after > func.now())
             .order_by(Letter.next_attempt_at)
             .limit(at_most)
             .with_for_update(skip_locked=True)
+            .cte("due")
         )
         rows = db.session.execute(
             update(Letter)
-            .where(Letter.id.in_(due.scalar_subquery()))
+            .where(Letter.id == due.c.id)
             .values(lease_until=func.now() + self.lease, attempts=Letter.attempts + 1)
             .returning(
                 Letter.id,
