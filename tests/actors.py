@@ -11,6 +11,15 @@ from auth_service.wiring import Services
 USERS = "/api/v1/users"
 
 
+def refusal(answer: TestResponse) -> dict[str, Any]:
+    """The error of an answer that refuses."""
+    body: dict[str, Any] = answer.get_json()
+    assert body["success"] is False
+    assert body["result"] is None
+    error: dict[str, Any] = body["error"]
+    return error
+
+
 class Visitor:
     """Somebody with a browser of their own, cookies included."""
 

@@ -1,12 +1,16 @@
 """The original document, word for word: its six requests, its code, its answers."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from tests.actors import USERS
+from auth_service.wiring import postman
+from tests.actors import USERS, Visitor, refusal
+from tests.conftest import MakeApp
+from tests.fakes import SmtpSink
 
 EMAIL = "sgsf@sgfg.ru"
 
@@ -58,3 +62,43 @@ def test_the_six_requests_of_the_original_document(bare: Any) -> None:
     card |= {"roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
     assert said("PATCH", f"{USERS}/{user_id}/sign_up", None, bare) == (200, {"success": True, "data": card})
     assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (200, {"success": True, "data": card})
+
+
+@pytest.fixture
+def sink() -> Iterator[SmtpSink]:
+    """A real SMTP server that keeps what it is given."""
+    with SmtpSink() as started:
+        yield started
+
+
+def test_the_same_six_requests_in_production(make_app: MakeApp, sink: SmtpSink) -> None:
+    """With a cookie jar, and the code from the letter: what the body of send_code says is ignored."""
+    app = make_app(app_env="production", smtp_url=sink.url)
+    services = app.extensions["auth_service"]
+    visitor = Visitor(app)
+
+    def delivered_code(number: int) -> str:
+        with app.app_context():
+            for letter in services.delivery.lease(at_most=10):
+                assert services.delivery.deliver(letter, postman=postman(services.settings)) == "sent"
+        subject = sink.wait_for(number, to=EMAIL)[-1].message["Subject"]
+        return str(subject).split()[0]
+
+    assert refusal(visitor.look_up(EMAIL))["code"] == "user_unknown"
+    user_id = visitor.sign_up(EMAIL)
+    sent = {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}}
+    assert visitor.ask_for_code(user_id, 7505).json == sent
+    first = delivered_code(1)
+    assert first != "7505"
+    wrong = "111111" if first != "111111" else "222222"
+    assert refusal(visitor.confirm(user_id, wrong)) == {
+        "code": "code_wrong",
+        "msg": "The code is wrong; `attempts_left` says how many guesses remain.",
+        "attempts_left": 4,
+    }
+    assert visitor.ask_again(user_id, 7506).json == sent
+    second = delivered_code(2)
+    assert visitor.confirm(user_id, second).json == {"success": True, "result": "Ok"}
+    card = {"id": user_id, "email": EMAIL, "roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
+    assert visitor.finish(user_id).json == {"success": True, "data": card}
+    assert visitor.look_up(EMAIL).json == {"success": True, "data": card}

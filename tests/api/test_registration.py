@@ -1,16 +1,20 @@
 """The registration, as its people live through it."""
 
+from collections.abc import Callable
+
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
-from tests.actors import Mailbox, Visitor
+from tests.actors import Mailbox, Visitor, refusal
 
 ADA = "ada@example.org"
 
 
-def code_of(answer: object) -> str:
+def code_of(answer: TestResponse) -> str:
     """The `error.code` of a refusal."""
-    return answer.json["error"]["code"]  # type: ignore[attr-defined, no-any-return]
+    code: str = refusal(answer)["code"]
+    return code
 
 
 def test_a_code_confirms_the_address_once(visitor: Visitor, mailbox: Mailbox) -> None:
@@ -29,7 +33,7 @@ def test_cd3_five_wrong_guesses_burn_the_code(visitor: Visitor) -> None:
     ada = visitor.sign_up(ADA)
     visitor.ask_for_code(ada, 7505)
 
-    left = [visitor.confirm(ada, "1111").json["error"]["attempts_left"] for _ in range(5)]  # type: ignore[index]
+    left = [refusal(visitor.confirm(ada, "1111"))["attempts_left"] for _ in range(5)]
 
     assert left == [4, 3, 2, 1, 0]
     assert code_of(visitor.confirm(ada, 7505)) == "code_expired"
@@ -43,7 +47,7 @@ def test_cd3_a_new_code_does_not_refill_the_guesses(visitor: Visitor) -> None:
 
     visitor.ask_again(ada, 7506)
 
-    assert visitor.confirm(ada, "1111").json["error"]["attempts_left"] == 1  # type: ignore[index]
+    assert refusal(visitor.confirm(ada, "1111"))["attempts_left"] == 1
 
 
 def test_a_new_code_after_a_burnt_one_can_be_guessed_again(visitor: Visitor) -> None:
@@ -66,7 +70,7 @@ def test_cd1_production_mails_a_code_of_its_own(production: Flask, mailbox_of_pr
     code = mailbox_of_production.code_sent_to(ADA)
     assert len(code) == 6
     assert visitor.confirm(ada, code).status_code == 200
-    assert visitor.finish(ada).json["data"]["roles"] == ["ROLE_PORTAL_USER"]  # type: ignore[index]
+    assert visitor.finish(ada).get_json()["data"]["roles"] == ["ROLE_PORTAL_USER"]
 
 
 def test_cd4_a_stranger_without_the_ticket_gets_nowhere(production: Flask, mailbox_of_production: Mailbox) -> None:
@@ -128,13 +132,13 @@ def test_letters_speak_the_language_of_the_person(app: Flask, mailbox: Mailbox, 
 
 
 def test_the_daily_cap_outlives_redis(
-    visitor: Visitor, forget_everything_in_redis: object, mailbox: Mailbox
+    visitor: Visitor, forget_everything_in_redis: Callable[[], None], mailbox: Mailbox
 ) -> None:
     ada = visitor.sign_up(ADA)
     answers = []
     for _ in range(12):
         answers.append(visitor.ask_for_code(ada).status_code)
-        forget_everything_in_redis()  # type: ignore[operator]
+        forget_everything_in_redis()
     assert answers == [200] * 10 + [429] * 2
     refused = visitor.ask_for_code(ada)
     assert code_of(refused) == "too_many_codes"
