@@ -9,12 +9,11 @@ from auth_service.adapters import postgres
 from auth_service.adapters.breaker import Breaker
 from auth_service.api import dev_inbox, middleware, v1
 from auth_service.api.health import health
+from auth_service.api.parsing import LARGEST_BODY
 from auth_service.models import db
 from auth_service.models.schema import MIGRATIONS
 from auth_service.settings import Settings
 from auth_service.wiring import database_connections, wire
-
-LARGEST_BODY = 16 * 1024
 
 
 class UserIdConverter(BaseConverter):
@@ -36,7 +35,8 @@ def create_app(settings: Settings) -> Flask:
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=postgres.engine_options(connections=database_connections(settings)),
-        MAX_CONTENT_LENGTH=LARGEST_BODY,
+        MAX_CONTENT_LENGTH=LARGEST_BODY + 1,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
         RESTX_INCLUDE_ALL_MODELS=True,
         RESTX_MASK_SWAGGER=False,
         RESTX_ERROR_404_HELP=False,

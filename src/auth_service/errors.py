@@ -54,8 +54,16 @@ class TooLarge(Refusal):
     """The request is too large."""
 
 
+class TooLong(Refusal):
+    """The URL of the request is too long."""
+
+
 class WrongType(Refusal):
     """The request is of a type that is not taken."""
+
+
+class TooMuchAhead(Refusal):
+    """What comes before the body is too large."""
 
 
 class Unfit(Refusal):
@@ -78,7 +86,7 @@ class Unavailable(Refusal):
 
 
 class BadRequest(Malformed):
-    """The request is not valid HTTP."""
+    """The request is not valid HTTP, or did not arrive in time."""
 
 
 class BodyNotJson(Malformed):
@@ -95,6 +103,14 @@ class MethodNotAllowed(WrongMethod):
 
 class BodyTooLarge(TooLarge):
     """The body may have at most 16 KiB."""
+
+
+class UrlTooLong(TooLong):
+    """The URL may have at most 4 KiB."""
+
+
+class HeadersTooLarge(TooMuchAhead):
+    """There may be at most 50 headers, each of at most 8 KiB."""
 
 
 class ContentTypeUnsupported(WrongType):

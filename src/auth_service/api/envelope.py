@@ -15,9 +15,11 @@ STATUS: dict[type[Refusal], int] = {
     errors.WrongMethod: 405,
     errors.Conflict: 409,
     errors.TooLarge: 413,
+    errors.TooLong: 414,
     errors.WrongType: 415,
     errors.Unfit: 422,
     errors.TooMany: 429,
+    errors.TooMuchAhead: 431,
     errors.Crash: 500,
     errors.Unavailable: 503,
 }

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from auth_service import clock, errors, logs
 from auth_service.api import metrics, tickets
 from auth_service.api.envelope import refused
+from auth_service.api.parsing import LARGEST_BODY
 from auth_service.errors import Refusal
 from auth_service.settings import Settings
 
@@ -29,10 +30,15 @@ SECURITY_HEADERS = {
 BY_STATUS: dict[int, type[Refusal]] = {
     404: errors.PathUnknown,
     405: errors.MethodNotAllowed,
-    413: errors.BodyTooLarge,
     415: errors.ContentTypeUnsupported,
 }
 """What werkzeug refuses by itself, in our words; everything else that it refuses is a bad request."""
+
+
+def fixed_headers(settings: Settings) -> dict[str, str]:
+    """The headers that every answer of this deployment has, unless it says otherwise."""
+    hsts = {"Strict-Transport-Security": "max-age=31536000"} if settings.public_url.startswith("https://") else {}
+    return SECURITY_HEADERS | hsts
 
 
 def surround(app: Flask, settings: Settings) -> None:
@@ -47,13 +53,14 @@ def _begin() -> Response | None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
     logs.request_id.set(g.request_id)
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise errors.BodyTooLarge
     preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    return Response(status=204) if preflight else None
+    return Response(status=204, content_type="") if preflight else None
 
 
 def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names no type for what it takes
-    hsts = {"Strict-Transport-Security": "max-age=31536000"} if settings.public_url.startswith("https://") else {}
-    fixed = SECURITY_HEADERS | hsts
+    fixed = fixed_headers(settings)
     origins = frozenset(settings.cors_origins)
 
     def finish(response: Response) -> Response:
@@ -109,8 +116,6 @@ def _refusal(error: Exception) -> AnyResponse:
         response = refused(BY_STATUS.get(error.code or 400, errors.BadRequest)())
         if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
             response.headers["Allow"] = ", ".join(sorted(allowed))
-        if error.code == 413:  # whoever sends too much is not listened to any longer
-            response.headers["Connection"] = "close"
         return response
     log.error("crashed", exc_info=error, extra={"route": _route()})
     return refused(errors.InternalError())

@@ -6,21 +6,24 @@ from urllib.parse import parse_qsl
 
 import pydantic_core
 from flask import request
+from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 
-from auth_service.errors import BodyNotJson, ContentTypeUnsupported, ValidationFailed
+from auth_service.errors import BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported, ValidationFailed
 
 Form = TypeVar("Form", bound=BaseModel)
 
 MOST_PARAMETERS = 20
 
+LARGEST_BODY = 16 * 1024
+
 
 def body(form: type[Form]) -> Form:
     """Read the body as one JSON object that fits `form`; an absent body is an empty object.
 
-    Raises BodyNotJson, ContentTypeUnsupported, ValidationFailed, or werkzeug's 413.
+    Raises BadRequest, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ValidationFailed.
     """
-    raw = request.get_data(cache=False)
+    raw = _raw_body()
     if not raw:
         return _fitted(form, b"{}")
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
@@ -52,9 +55,21 @@ def query_or_body(form: type[Form]) -> Form:
     """Read the fields of `form` from the query string, or from the body when there is none; never from both."""
     if not request.query_string:
         return body(form)
-    if request.get_data():
+    if _raw_body():
         raise ValidationFailed(fields=[{"field": "", "msg": "Use the query string or the body, not both."}])
     return query(form)
+
+
+def _raw_body() -> bytes:
+    try:
+        raw = request.get_data()
+    except ParseException:  # chunks that are none: gunicorn reads the body only now
+        raise BadRequest from None
+    # werkzeug refuses a Content-Length over its limit, but cuts a chunked body there without a word. Its limit is one
+    # byte higher than ours (see `create_app`), so that what was cut is seen to be too large.
+    if len(raw) > LARGEST_BODY:
+        raise BodyTooLarge
+    return raw
 
 
 def _refuse_odd_json(raw: bytes) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import flask_restx
 from flask import Response, render_template
+from flask_restx.swagger import PATH_TYPES
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -44,12 +45,20 @@ REFUSAL: dict[str, Any] = {
 }
 
 
+PATH_TYPES["user_id"] = "integer"
+
+
 class DocumentedApi(flask_restx.Api):
     """flask-restx without its error machinery, and with a page that needs no inline script."""
 
     def handle_error(self, e: Exception) -> Response:
         """Leave every error to the one handler of the application."""
         raise e
+
+    def _register_doc(self, app_or_blueprint: Any) -> None:
+        # Without the root, at which there is nothing, and to which werkzeug would redirect in HTML.
+        if self._add_specs:
+            app_or_blueprint.add_url_rule(self._doc, "doc", self.render_doc)
 
     def render_doc(self) -> Response:
         """The Swagger page."""

@@ -1,47 +1,105 @@
-"""gunicorn's threaded worker, speaking the contract's shape also where HTTP itself was malformed."""
+"""gunicorn's threaded worker: gives every request its time, and refuses malformed HTTP in the contract's shape."""
 
 import logging
+import select
 import socket
+import uuid
+from datetime import timedelta
 from typing import Any
 
+from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers import gthread
+from werkzeug.http import HTTP_STATUS_CODES
 
-from auth_service.api.envelope import error_body, status_of
-from auth_service.errors import BadRequest, InternalError, Refusal
+from auth_service import clock, logs
+from auth_service.api.envelope import JSON, error_body, status_of
+from auth_service.api.middleware import fixed_headers
+from auth_service.errors import BadRequest, HeadersTooLarge, InternalError, Refusal, UrlTooLong
 
 log = logging.getLogger(__name__)
 
-STATUS_LINE = {
-    400: "400 Bad Request",
-    414: "414 URI Too Long",
-    431: "431 Request Header Fields Too Large",
-    500: "500 Internal Server Error",
-}
+ARRIVES_WITHIN = timedelta(seconds=4)
+"""The longest that a request may take to arrive, from its first byte to its last."""
+
+# How long a thread waits for the first byte of a new connection, and for the rest of a body that nobody read. gunicorn
+# has five seconds for this, in which a handful of silent connections would keep every thread from those who speak.
+gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.1
 
 
-class Worker(ThreadWorker):
+class TooSlow(ParseException):
+    """The request did not arrive in time."""
+
+
+class PunctualReader(SocketUnreader):
+    """Reads one request after the other from a connection, each within its time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._until: float | None = None
+
+    def begin(self) -> None:
+        """Start to count anew with the next byte."""
+        self._until = None
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Receive what there is. Raises TooSlow."""
+        # gunicorn sets a timeout of its own while it throws away the rest of a body that was not read.
+        if self.sock.gettimeout() is None:
+            self._wait()
+        received: bytes = super().chunk(size_hint)
+        return received
+
+    def _wait(self) -> None:
+        if self._until is None:
+            self._until = clock.monotonic() + ARRIVES_WITHIN.total_seconds()
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        if not poller.poll(max(0.0, self._until - clock.monotonic()) * 1000):
+            raise TooSlow
+
+
+class Worker(gthread.ThreadWorker):
     """Answers in JSON, and logs neither the request line nor headers: they may hold codes and cookies."""
+
+    def handle(self, conn: Any) -> Any:
+        """Answer one request of a connection."""
+        if conn.parser is None:
+            conn.parser = get_parser(self.cfg, conn.sock, conn.client)
+            conn.parser.unreader = PunctualReader(conn.sock)
+        conn.parser.unreader.begin()
+        return super().handle(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer a request that gunicorn could not hand to the application."""
-        refusal: Refusal = BadRequest() if isinstance(exc, (ParseException, OSError)) else InternalError()
+        refusal = _refusal(exc)
         status = status_of(type(refusal))
-        if isinstance(exc, LimitRequestLine):
-            status = 414
-        elif isinstance(exc, LimitRequestHeaders):
-            status = 431
+        request_id = uuid.uuid4().hex
+        logs.request_id.set(request_id)
         log.log(
-            logging.INFO if isinstance(refusal, BadRequest) else logging.ERROR,
+            logging.ERROR if isinstance(refusal, InternalError) else logging.INFO,
             "request not understood",
             extra={"trouble": type(exc).__name__, "status": status},
         )
-        body = error_body(refusal)
-        head = (
-            f"HTTP/1.1 {STATUS_LINE[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n"
-        )
+        body = error_body(refusal).encode()
+        headers = {
+            "Connection": "close",
+            "Content-Type": JSON,
+            "Content-Length": str(len(body)),
+            "X-Request-Id": request_id,
+            **fixed_headers(self.wsgi.extensions["auth_service"].settings),
+        }
+        head = [f"HTTP/1.1 {status} {HTTP_STATUS_CODES[status]}", *(f"{name}: {headers[name]}" for name in headers)]
         try:
-            client.sendall(head.encode() + body.encode())
+            client.sendall("\r\n".join([*head, "", ""]).encode() + body)
         except OSError:
             log.debug("the client has gone")
+
+
+def _refusal(exc: Exception) -> Refusal:
+    if isinstance(exc, LimitRequestLine):
+        return UrlTooLong()
+    if isinstance(exc, LimitRequestHeaders):
+        return HeadersTooLarge()
+    return BadRequest() if isinstance(exc, ParseException) else InternalError()

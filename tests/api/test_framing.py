@@ -1,0 +1,174 @@
+"""Bodies and requests as they arrive: types, sizes, chunks, and what is no HTTP; to gunicorn as production runs it."""
+
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.actors import USERS
+from tests.api.conftest import HANGS, WITNESS, Live, check_refusal
+
+SIGN_UP = f"{USERS}/sign_up"
+KIB_16 = 16 * 1024
+
+pytestmark = pytest.mark.usefixtures("nothing_is_lost")
+
+
+def email(text: str) -> bytes:
+    """A body with this address."""
+    return json.dumps({"email": text}).encode()
+
+
+TYPES = {
+    "none": (),
+    "text": ("Content-Type: text/plain",),
+    "a form": ("Content-Type: application/x-www-form-urlencoded",),
+    "multipart": ("Content-Type: multipart/form-data; boundary=x",),
+    "multipart without a boundary": ("Content-Type: multipart/form-data",),
+    "UTF-16": ("Content-Type: application/json; charset=utf-16",),
+    "Latin": ("Content-Type: application/json;charset=ISO-8859-1",),
+    "two types": ("Content-Type: application/json, text/plain",),
+    "more than JSON": ("Content-Type: application/json-seq",),
+    "a suffix": ("Content-Type: application/problem+json",),
+    "no type": ("Content-Type: ;charset=utf-8",),
+    "16 KiB of parameters": ("Content-Type: text/plain" + ";a=b" * 1900,),
+}
+
+
+def test_in2_types_that_are_not_json(live: Live, subtests: pytest.Subtests) -> None:
+    for name, case in TYPES.items():
+        with subtests.test(name):
+            check_refusal(
+                live.request("POST", SIGN_UP, *case, body=email("a@example.org")), 415, "content_type_unsupported"
+            )
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=UTF-8", "Application/JSON", 'application/json;charset="utf-8"']
+)
+def test_types_that_are_json(live: Live, kind: str) -> None:
+    assert live.request("POST", SIGN_UP, f"Content-Type: {kind}", body=email("a@example.org")).status == 201
+
+
+def chunked(*chunks: bytes, sizes: str = "{:x}", end: bytes = b"0\r\n\r\n") -> bytes:
+    """A sign-up in chunks; `sizes` is how their sizes are written."""
+    head = f"POST {SIGN_UP} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    body = b"".join(sizes.format(len(chunk)).encode() + b"\r\n" + chunk + b"\r\n" for chunk in chunks)
+    return head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + body + end
+
+
+def test_in1_16_kib_and_not_a_byte_more(live: Live) -> None:
+    fits = email("a@example.org").ljust(KIB_16)
+    assert live.send_json("POST", SIGN_UP, fits).status == 201
+    check_refusal(live.say(chunked(*[fits[at : at + 1000] for at in range(0, KIB_16, 1000)])), 409, "email_taken")
+
+    check_refusal(live.send_json("POST", SIGN_UP, fits + b" "), 413, "body_too_large")
+    check_refusal(live.say(chunked(fits, b" ")), 413, "body_too_large")
+    check_refusal(live.say(chunked(*[b" " for _ in range(KIB_16 + 1)])), 413, "body_too_large")
+
+
+def test_in1_megabytes(live: Live) -> None:
+    check_refusal(live.send_json("POST", SIGN_UP, b"[" * 100_000), 413, "body_too_large")
+    check_refusal(live.send_json("POST", SIGN_UP, b" " * 5_000_000), 413, "body_too_large")
+    check_refusal(live.say(chunked(*[b" " * 65536 for _ in range(80)])), 413, "body_too_large")
+    for method, path in (("GET", f"{USERS}?email={WITNESS}"), ("POST", "/nowhere"), ("GET", "/health/live")):
+        check_refusal(live.request(method, path, body=b"a" * 5_000_000), 413, "body_too_large")
+
+
+HEAD = f"POST {SIGN_UP} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n".encode()
+GET = b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+MALFORMED = {
+    "chunks and a length": HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks twice": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "an unknown coding": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "a coding with a tab": HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "chunks in HTTP/1.0": HEAD.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a size that is none": chunked(b"{}", sizes="zz"),
+    "a negative size": chunked(b"{}", sizes="-{:x}"),
+    "a signed size": chunked(b"{}", sizes="+{:x}"),
+    "a size in Arabic digits": chunked(b"{}", sizes="٢"),
+    "a size too small": chunked(b"{}", sizes="1"),
+    "no size": chunked(b"{}", sizes=""),
+    "a size with an underscore": chunked(b"{}", sizes="0_2"),
+    "a size of 16 KiB": chunked(b"{}", sizes="0" * KIB_16),
+    "a forbidden trailer": chunked(b"{}", end=b"0\r\nContent-Length: 9\r\n\r\n"),
+    "a length below nothing": HEAD + b"Content-Length: -1\r\n\r\n",
+    "a length with a sign": HEAD + b"Content-Length: +2\r\n\r\n{}",
+    "a superscript length": HEAD + b"Content-Length: \xb2\r\n\r\n{}",
+    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "a list of lengths": HEAD + b"Content-Length: 2, 2\r\n\r\n{}",
+    "a length of 5,000 digits": HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n{}",
+    "two types": HEAD + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}",
+    "two hosts": GET + b"Host: b\r\n\r\n",
+    "a NUL in a header": GET + b"X-A: a\0b\r\n\r\n",
+    "a folded header": GET + b"X-A: a\r\n b\r\n\r\n",
+    "a space before the colon": GET + b"X-A : a\r\n\r\n",
+    "a header without a name": GET + b": a\r\n\r\n",
+    "a header without a colon": GET + b"hello\r\n\r\n",
+    "bare line feeds": b"GET / HTTP/1.1\nHost: a\n\n",
+    "a bare carriage return": GET + b"X-A: a\rX-B: b\r\n\r\n",
+    "an unheard expectation": HEAD + b"Content-Length: 2\r\nExpect: tea\r\n\r\n{}",
+    "a method in lower case": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no path": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no method": b" / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no target": b"GET HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a target with a space": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a target that is not ASCII": "GET /api/v1/users?email=ä HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+    "HTTP/0.9": b"GET /\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "HTTP/1.10": b"GET / HTTP/1.10\r\nHost: a\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "SMTP": b"EHLO example.org\r\n\r\n",
+}  # fmt: skip
+
+
+def test_se9_what_is_not_http(live: Live, subtests: pytest.Subtests) -> None:
+    for name, case in MALFORMED.items():
+        with subtests.test(name):
+            check_refusal(live.say(case), 400, "bad_request")
+
+
+def test_in1_urls_and_headers_are_bounded(live: Live) -> None:
+    for length in (5000, 1_000_000):
+        check_refusal(live.request("GET", f"{USERS}?email=" + "a" * length), 414, "url_too_long")
+        check_refusal(live.request("GET", USERS, "Cookie: " + "a" * (length + 4000)), 431, "headers_too_large")
+    check_refusal(live.request("GET", USERS, *["X-A: a"] * 60), 431, "headers_too_large")
+
+
+STALLED = {
+    "half a line": b"GET /health/li",
+    "half a head": GET,
+    "half a body": HEAD + b"Content-Length: 100\r\n\r\n{",
+    "half a chunk": chunked(b"{}", sizes="f" * 32),
+    "no last chunk": chunked(b"{}", end=b""),
+}
+
+
+def test_api4_whoever_stalls_is_told_so_in_time(live: Live) -> None:
+    with ThreadPoolExecutor(len(STALLED)) as pool:
+        for answer in pool.map(live.say, STALLED.values()):
+            check_refusal(answer, 400, "bad_request")
+
+
+def test_api4_the_silent_do_not_keep_others_waiting(live: Live) -> None:
+    silent = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(40)]
+    try:
+        began = time.monotonic()
+        assert live.request("GET", "/health/live").status == 200
+        assert time.monotonic() - began < 2
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_se9_an_unread_body_is_not_the_next_request(live: Live) -> None:
+    """On a connection that stays open, what follows a body that nobody read is read as a request, and only that."""
+    smuggled = b"GET /health/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    first = b"GET /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) as connection:
+        connection.sendall(first + smuggled + GET + b"\r\n")
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 ") == 2
+    assert received.endswith(b'{"success":true,"result":"Ok"}\n')
