@@ -33,7 +33,13 @@ def parse(text: str) -> Address:
     """
     normal = unicodedata.normalize("NFKC", text)
     try:
-        found = validate_email(normal, check_deliverability=False, allow_smtputf8=False, test_environment=True)
+        found = validate_email(
+            normal,
+            check_deliverability=False,
+            allow_smtputf8=False,
+            test_environment=True,
+            strict=True,  # also bounds the local part (RFC 5321 4.5.3.1.1): no server would take a longer one
+        )
     except EmailNotValidError as refused:
         raise ValueError(str(refused)) from None
     stored = found.ascii_email
