@@ -1,0 +1,212 @@
+"""The documents are true: what they say to type is typed, and what they say comes back comes back."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy.engine import make_url
+
+from tests.conftest import MakeApp, Stores, _database
+from tests.documents import CLIENTS, PAGES, README, ROOT, commands, fences, section, transcript
+
+ADDRESS = "http://127.0.0.1:5000"
+PATIENCE = 60.0
+LONG_RUNNING = {"python manage.py api", "python manage.py mail deliver"}
+"""What `service` runs: the first by its name, the second as the mailer that the first starts."""
+
+Run = Callable[[str], str]
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of what commands need, in which they may change what they like."""
+    for name in ("manage.py", ".flaskenv", ".env.test"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("src", "migrations", "deploy", "docs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """What an activated environment has, and these settings."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **settings}
+
+
+def wait_until(what: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    give_up_at = time.monotonic() + PATIENCE
+    while not what():
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < give_up_at, "it took too long"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """The service, as a person started it."""
+
+    url: str
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def service(stores: Stores, make_app: MakeApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """`python manage.py api`, as `make run` starts it, over the stores of this run."""
+    folder = checkout(tmp_path_factory.mktemp("service"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    stores_of_this_run = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
+    with (folder / "printed").open("wb") as printed:
+        process = subprocess.Popen(
+            shlex.split("python manage.py api"),
+            cwd=folder,
+            env=environment(APP_ENV="local", HTTP_PORT=str(port), **stores_of_this_run),
+            stdout=printed,
+        )
+    try:
+        wait_until(lambda: "Data" in (folder / "printed").read_text("utf-8"), process)
+        yield Running(url=f"http://127.0.0.1:{port}", printed=(folder / "printed").read_text("utf-8"))
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+        assert (folder / "printed").read_text("utf-8").endswith("Stopped.\n")
+
+
+@pytest.fixture
+def database(stores: Stores) -> Iterator[str]:
+    """The address of a database that commands may do anything to."""
+    url = make_url(stores.database_url)
+    name = f"{url.database}_readme"
+    with _database(stores.database_url, name):
+        yield url.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """The folder in which commands are typed."""
+    return checkout(tmp_path)
+
+
+@pytest.fixture
+def run(here: Path, database: str, stores: Stores) -> Run:
+    """Types a command; returns what it printed. It has to succeed."""
+    env = environment(APP_ENV="test", DATABASE_URL=database, REDIS_URL=stores.redis_url)
+
+    def typed(command: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            check=False,
+            cwd=here,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return typed
+
+
+def without_id(text: str) -> Any:
+    """An answer as an object, with the number that is random taken out."""
+    body = json.loads(text) if text.strip() else None
+    if isinstance(body, dict) and "id" in (body.get("data") or {}):
+        assert isinstance(body["data"].pop("id"), int)
+    return body
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(
+    ("page", "title"), [(README, "The six requests"), (CLIENTS, "With curl")], ids=["README", "clients"]
+)
+def test_requests_are_answered_as_printed(service: Running, tmp_path: Path, page: Path, title: str) -> None:
+    steps = list(transcript(section(page, title)))
+    script = "".join(f"{{\n{typed}}} >{number}\n" for number, (typed, _) in enumerate(steps))
+
+    subprocess.run(
+        ["/bin/sh", "-eu", "-c", script.replace(ADDRESS, service.url)], cwd=tmp_path, check=True, timeout=PATIENCE
+    )
+
+    answers = [(tmp_path / str(number)).read_text("utf-8") for number in range(len(steps))]
+    assert len(steps) >= 4
+    assert [without_id(answer) for answer in answers] == [without_id(printed) for _, printed in steps]
+
+
+def test_the_start_prints_what_the_readme_shows(service: Running) -> None:
+    shown = dict(fences(section(README, "Start")))["text"]
+
+    assert settled(service.printed.replace(service.url, ADDRESS)) == settled(shown)
+
+
+def settled(printed: str) -> list[str]:
+    """Its lines, but for where the data is."""
+    return re.sub(r"(Data +)\S+", r"\1here", printed).strip().splitlines()
+
+
+def test_the_addresses_of_the_readme_answer(service: Running) -> None:
+    pages = re.findall(rf"<{ADDRESS}(/[^>]*)>", README.read_text("utf-8"))
+
+    assert pages
+    for path in pages:
+        with urllib.request.urlopen(service.url + path, timeout=10) as answer:
+            assert answer.status == 200
+
+
+def test_the_commands_of_migrations_do_what_they_say(here: Path, run: Run, database: str) -> None:
+    make, apply, go_back, make_empty = of_migrations()
+    versions = here / "migrations" / "versions"
+    newest = max(int(path.name[:4]) for path in versions.glob("*.py"))
+    run("cp .env.test .env")
+    run(apply)
+
+    user = here / "src" / "auth_service" / "models" / "user.py"
+    known = "    language: Mapped[str] = mapped_column(Text)\n"
+    user.write_text(user.read_text("utf-8").replace(known, f"{known}    nickname: Mapped[str | None]\n"), "utf-8")
+    run(make)
+    assert "nickname" in (versions / f"{newest + 1:04}_message.py").read_text("utf-8")
+    run(apply)
+    assert "nickname" in columns_of_users(database)
+    run(go_back)
+    assert "nickname" not in columns_of_users(database)
+    run(make_empty)
+    assert (versions / f"{newest + 2:04}_message.py").exists(), "numbered like the others"
+
+
+def of_migrations() -> list[str]:
+    """The four commands of the README, one a line."""
+    return next(
+        block.splitlines() for _, block in fences(README.read_text("utf-8")) if block.startswith("flask db migrate")
+    )
+
+
+def columns_of_users(url: str) -> set[str]:
+    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'users'")
+        found = {name for (name,) in cursor.fetchall()}
+    connection.close()
+    return found
+
+
+def test_every_other_command_of_the_documents_runs(run: Run) -> None:
+    named = set[str]().union(*map(commands, PAGES))
+    assert named >= LONG_RUNNING
+
+    run("python manage.py db upgrade")
+    others = named - LONG_RUNNING - set(of_migrations()) - {"python manage.py db upgrade"}
+    for command in sorted(others, key=lambda command: ("downgrade" in command, command)):
+        run(command)
