@@ -17,6 +17,7 @@ from auth_service.api.access import Access
 from auth_service.api.envelope import answer
 from auth_service.api.limits import PerClient
 from auth_service.errors import (
+    BadRequest,
     BodyNotJson,
     BodyTooLarge,
     ContentTypeUnsupported,
@@ -56,7 +57,7 @@ class Contract:
         """Every refusal that this endpoint can give, its own and those that follow from what it takes."""
         every: list[type[Refusal]] = [*self.refuses, DatabaseAway, ServiceBusy]
         if self.body or self.query_or_body:
-            every += [BodyNotJson, BodyTooLarge, ContentTypeUnsupported]
+            every += [BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported]
         if self.body or self.query or self.query_or_body:
             every.append(ValidationFailed)
         if self.limits:

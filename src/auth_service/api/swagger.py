@@ -60,6 +60,12 @@ class DocumentedApi(flask_restx.Api):
         if self._add_specs:
             app_or_blueprint.add_url_rule(self._doc, "doc", self.render_doc)
 
+    @property
+    def base_path(self) -> str:
+        """What all paths of the document are relative to; flask-restx asks for the path of the root."""
+        prefix: str = self.blueprint.url_prefix
+        return prefix
+
     def render_doc(self) -> Response:
         """The Swagger page."""
         nonce = secrets.token_urlsafe(16)
