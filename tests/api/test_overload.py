@@ -1,0 +1,86 @@
+"""Too much to do, and mistakes of our own: a clear answer in time, and nothing about the inside."""
+
+import logging
+import time
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from auth_service.adapters.hasher import Hasher
+from auth_service.errors import ServiceBusy
+from auth_service.models import db
+from tests.actors import Visitor, refusal
+from tests.conftest import MakeApp
+
+
+def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) -> None:
+    app = make_app(database_connections=1)
+    visitor = Visitor(app)
+    with app.app_context():
+        taken = db.engine.connect()
+    try:
+        began = time.monotonic()
+        answer = visitor.look_up("ada@example.org")
+        waited = time.monotonic() - began
+    finally:
+        taken.close()
+
+    assert answer.status_code == 503
+    assert refusal(answer)["code"] == "service_busy"
+    assert answer.headers["Retry-After"] == "1"
+    assert waited < 2
+    assert visitor.look_up("ada@example.org").status_code == 404
+
+
+def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, visitor: Visitor) -> None:
+    app = make_app()
+    ada = visitor.sign_up("ada@example.org")
+    with app.app_context(), db.engine.connect() as blocker:
+        blocker.execute(text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": ada})
+        visitor.ask_for_code(ada, 7505)
+        visitor.confirm(ada, 7505)
+        began = time.monotonic()
+        answer = visitor.finish(ada)
+        waited = time.monotonic() - began
+        blocker.rollback()
+
+    assert (answer.status_code, refusal(answer)["code"]) == (503, "database_away")
+    assert waited < 2
+    assert visitor.finish(ada).status_code == 200, "trying again converges"
+
+
+def test_pw6_passwords_wait_for_their_turn_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasher = Hasher(at_once=1)
+    with hasher._turn(), pytest.raises(ServiceBusy) as busy:
+        hasher.hash("correct horse battery")
+    assert busy.value.retry_after == 2
+    assert hasher.verify("correct horse battery", hasher.hash("correct horse battery"))
+
+
+@pytest.fixture
+def faulty(make_app: MakeApp) -> Flask:
+    """An application with a mistake in it."""
+    app = make_app(service_name="Faulty")
+    if "mistake" not in app.view_functions:
+        app._got_first_request = False  # the one of another test
+
+        def mistake() -> str:
+            raise RuntimeError("a secret of the inside")
+
+        app.add_url_rule("/mistake", "mistake", mistake)
+    return app
+
+
+def test_se9_a_crash_says_nothing_about_the_inside(faulty: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        answer = faulty.test_client().get("/mistake?code=7505", headers={"X-Request-Id": "a-request-of-mine"})
+
+    assert answer.status_code == 500
+    assert refusal(answer) == {
+        "code": "internal_error",
+        "msg": "The service made a mistake, which has been recorded under the request id.",
+    }
+    assert answer.headers["X-Request-Id"] == "a-request-of-mine"
+    assert "a secret of the inside" in caplog.text
+    assert "7505" not in caplog.text
