@@ -127,7 +127,7 @@ class SmtpSink:
             return
         loop, self._loop = self._loop, None
         self._mode = "refuse"
-        asyncio.run_coroutine_threadsafe(self._listen_or_not(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._finish(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join(10)
         loop.close()
@@ -171,6 +171,14 @@ class SmtpSink:
             loop = asyncio.get_running_loop()
             self._listener = await loop.create_server(lambda: Talk(self, loop), "127.0.0.1", self.port, ssl=self._tls)
             self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def _finish(self) -> None:
+        await self._listen_or_not()
+        # Whoever was still being let in, in the middle of a TLS handshake for instance.
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _end_talks(self) -> None:
         tasks = [talk.hang_up() for talk in self.talks]

@@ -1,0 +1,875 @@
+"""The mailer, against SMTP servers that behave and that do not."""
+
+import socket
+import ssl
+import struct
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from auth_service.adapters.mailer import MailDeferred, Mailer, MailRefused, SmtpUrl
+from auth_service.adapters.postman import MailFailure
+from tests.fakes import Mode, SmtpSink
+
+TO = "ada@example.org"
+PASSWORD = "päss:w@rd/%"
+QUOTED_PASSWORD = "p%C3%A4ss%3Aw%40rd%2F%25"
+
+
+@pytest.fixture
+def sink() -> Iterator[SmtpSink]:
+    with SmtpSink(drip=0.2) as sink:
+        yield sink
+
+
+@contextmanager
+def mailer_to(url: str, *, timeout: float = 5, **options: Any) -> Iterator[Mailer]:
+    mailer = Mailer(url, timeout=timedelta(seconds=timeout), **options)
+    try:
+        yield mailer
+    finally:
+        mailer.close()
+
+
+@pytest.fixture
+def mailer(sink: SmtpSink) -> Iterator[Mailer]:
+    with mailer_to(sink.url) as mailer:
+        yield mailer
+
+
+def letter(text: str = "Hello.\n", subject: str = "7505 is your code") -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "Portal <no-reply@example.org>"
+    message["To"] = TO
+    message["Subject"] = subject
+    message["Message-ID"] = "<1@example.org>"
+    message.set_content(text)
+    return message
+
+
+def large_letter() -> EmailMessage:
+    message = letter()
+    message.set_payload(("x" * 900 + "\n") * 20_000)
+    return message
+
+
+def text_of(message: EmailMessage) -> str:
+    return str(message.get_content()).replace("\r\n", "\n")
+
+
+def failure_of(mailer: Mailer, message: EmailMessage | None = None, *, to: str = TO) -> MailFailure:
+    with pytest.raises(MailFailure) as failed:
+        mailer.send(message or letter(), to=to)
+    return failed.value
+
+
+def wait_until(holds: Callable[[], bool], *, within: float = 5) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, "it never became so"
+        time.sleep(0.005)
+
+
+@contextmanager
+def server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that says what `talk` says to one client after the other; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        open_now: list[socket.socket] = []
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    open_now.append(client)
+                    with client, suppress(OSError):
+                        talk(client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        for client in open_now:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def say(client: socket.socket, *replies: str) -> None:
+    """Say each reply and hear what the client has to say to it, except to the last."""
+    for reply in replies:
+        client.sendall(f"{reply}\r\n".encode())
+        if reply is not replies[-1]:
+            client.recv(65536)
+
+
+def certificate(folder: Path, *names: str) -> Path:
+    """A certificate with its key, in one file that can also stand as the authority that it is to be checked by."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    now = datetime.now(UTC)
+    alternatives: list[x509.GeneralName] = [
+        x509.IPAddress(ip_address(known)) if known[0].isdigit() else x509.DNSName(known) for known in names
+    ]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("trusted"), "127.0.0.1", "localhost")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("elsewhere"), "elsewhere.test")
+
+
+def server_side(path: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+# The URL.
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://mail.example.org", SmtpUrl(scheme="smtp", host="mail.example.org", port=25)),
+        ("smtp://localhost:1025/", SmtpUrl(scheme="smtp", host="localhost", port=1025)),
+        ("smtps://mail", SmtpUrl(scheme="smtps", host="mail", port=465)),
+        ("smtp+starttls://mail", SmtpUrl(scheme="smtp+starttls", host="mail", port=587)),
+        ("smtp://[::1]:2525", SmtpUrl(scheme="smtp", host="::1", port=2525)),
+        (
+            f"smtps://mail%40me:{QUOTED_PASSWORD}@10.0.0.1:65535",
+            SmtpUrl(scheme="smtps", host="10.0.0.1", port=65535, user="mail@me", password=PASSWORD),
+        ),
+        ("smtp://u:p@127.8.9.1", SmtpUrl(scheme="smtp", host="127.8.9.1", port=25, user="u", password="p")),
+        ("smtp://u:p@[::1]", SmtpUrl(scheme="smtp", host="::1", port=25, user="u", password="p")),
+    ],
+)
+def test_a_url_is_read_as_it_was_meant(url: str, expected: SmtpUrl) -> None:
+    assert SmtpUrl.parse(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "mail.example.org",
+        "http://mail.example.org",
+        "smtp://",
+        "smtp://u:s3cret@",
+        "smtps://u:s3cret",
+        "smtps://u:s3cret/s3cret@mail",
+        "smtps://u:s3cret?s3cret@mail",
+        "smtps://u:s3cret#@mail",
+        "smtps://u:s3cret@s3cret@mail",
+        "smtps://u:s3cret:s3cret@mail",
+        "smtps://u:s3cret%@mail",
+        "smtps://u:s3cret%FF@mail",
+        "smtps://u:s3cret%00@mail",
+        "smtps://u:s3cret%0D%0A@mail",
+        "smtps://u:s3cret @mail",
+        "smtps://u:s3cret@mail\n",
+        "smtps://:s3cret@mail",
+        "smtps://u:@mail",
+        "smtps://s3cret@mail",
+        "smtps://u:s3cret@mail:0",
+        "smtps://u:s3cret@mail:65536",
+        "smtps://u:s3cret@mail:s3cret",
+        "smtps://u:s3cret@mail/box",
+        "smtps://u:s3cret@mail?tls=no",
+        "smtps://u:s3cret@-..org",
+        "smtps://u:s3cret@[1:2]",
+        "smtps://u:s3cret@[::1",
+        "smtp://u:s3cret@mail.example.org",
+        "smtp://u:s3cret@10.0.0.1",
+        "smtp://u:s3cret@localhost.example.org",
+        "smtp://u:s3cret@127.0.0.1.example.org",
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_repeating_its_password(url: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        Mailer(url)
+
+    assert "s3cret" not in "".join(traceback.format_exception_only(refused.value))
+    assert refused.value.__context__ is None
+
+
+def test_the_password_is_not_in_the_repr() -> None:
+    assert "s3cret" not in repr(SmtpUrl.parse("smtps://u:s3cret@mail"))
+
+
+# What arrives.
+
+
+def test_a_letter_arrives_as_it_was_written(sink: SmtpSink, mailer: Mailer) -> None:
+    mailer.send(letter("Привет.\n", subject="7505 — ваш код"), to="Ada.Lovelace+x@example.org")
+
+    [taken] = sink.messages
+    assert (taken.sender, taken.recipients) == ("no-reply@example.org", ("Ada.Lovelace+x@example.org",))
+    assert taken.message["Subject"] == "7505 — ваш код"
+    assert taken.message["To"] == TO
+    assert taken.message_id == "<1@example.org>"
+    assert text_of(taken.message) == "Привет.\n"
+    assert taken.raw.isascii()
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n.", "\n.\n"])
+def test_no_line_ends_the_letter_before_its_end(sink: SmtpSink, mailer: Mailer, end: str) -> None:
+    text = ".\na\n.\nb\n..\n.c\nMAIL FROM:<eve@example.org>\n\nd" + end
+    message = letter()
+    message.set_payload(text)
+
+    mailer.send(message, to=TO)
+    mailer.send(letter("next\n"), to=TO)
+
+    first, second = sink.messages
+    assert text_of(first.message) == text + ("" if end.endswith("\n") else "\n")
+    assert text_of(second.message) == "next\n"
+
+
+def test_bare_line_ends_cannot_smuggle_a_second_letter_in(sink: SmtpSink, mailer: Mailer) -> None:
+    message = letter()
+    message.set_payload("a\r.\rMAIL FROM:<eve@example.org>\r\nb\n.\r\nRCPT TO:<eve@example.org>\r\n")
+
+    mailer.send(message, to=TO)
+
+    [taken] = sink.messages
+    assert taken.raw.count(b"\r") == taken.raw.count(b"\n") == taken.raw.count(b"\r\n")
+    assert b"RCPT TO:<eve@example.org>" in taken.raw
+    assert [address for _, address in sink.recipients] == [TO]
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "",
+        "ada",
+        "ada@",
+        "ada@example.org, eve@example.org",
+        "ada@example.org,eve@example.org",
+        "ada@example.org> SIZE=1",
+        "ada@example.org\r\nDATA",
+        "Ada <ada@example.org>",
+        '"a b"@example.org',
+        "ада@example.org",
+        "ada@[127.0.0.1]",
+        "ada@example.org\n",
+    ],
+)
+def test_what_is_not_one_plain_address_is_never_said_to_a_server(sink: SmtpSink, mailer: Mailer, to: str) -> None:
+    failure = failure_of(mailer, to=to)
+
+    assert isinstance(failure, MailRefused)
+    assert "example" not in str(failure)
+    assert sink.talks_begun == 0
+
+
+def test_a_sender_that_cannot_be_used_is_our_trouble_and_not_the_letters(sink: SmtpSink, mailer: Mailer) -> None:
+    message = letter()
+    message.replace_header("From", "no-reply@[127.0.0.1]")
+
+    assert isinstance(failure_of(mailer, message), MailDeferred)
+    assert sink.talks_begun == 0
+
+
+# The connection.
+
+
+def test_letters_share_a_connection_and_nothing_is_said_between_them(sink: SmtpSink, mailer: Mailer) -> None:
+    for _ in range(3):
+        mailer.send(letter(), to=TO)
+
+    assert {taken.talk for taken in sink.messages} == {1}
+    said = [command.split(":")[0].split(" ")[0] for command in sink.commands]
+    assert said == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3]
+
+
+def test_threads_share_a_mailer_but_not_a_connection(sink: SmtpSink, mailer: Mailer) -> None:
+    def send(thread: int) -> None:
+        for number in range(25):
+            mailer.send(letter(f"{thread}.{number}\n"), to=TO)
+
+    threads = [threading.Thread(target=send, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    texts = [taken.message.get_content().strip() for taken in sink.messages]
+    assert sorted(texts) == sorted(f"{thread}.{number}" for thread in range(4) for number in range(25))
+    assert sink.talks_begun <= 4
+
+
+def test_a_connection_that_went_away_is_replaced_at_once(sink: SmtpSink, mailer: Mailer) -> None:
+    mailer.send(letter(), to=TO)
+    sink.hang_up()
+    mailer.send(letter(), to=TO)
+
+    assert [taken.talk for taken in sink.messages] == [1, 2]
+
+
+def test_a_server_that_has_enough_of_a_connection_gets_another_one(sink: SmtpSink, mailer: Mailer) -> None:
+    class Once(dict[str, str]):
+        def __getitem__(self, step: str) -> str:
+            return self.pop(step)
+
+    mailer.send(letter(), to=TO)
+    sink.answers = Once(MAIL="421 4.7.0 too many letters on this connection")
+    mailer.send(letter(), to=TO)
+
+    assert [taken.talk for taken in sink.messages] == [1, 2]
+
+
+def test_a_server_that_speaks_out_of_turn_is_not_believed() -> None:
+    heard: list[bytes] = []
+
+    def hasty(client: socket.socket) -> None:
+        client.sendall(b"220 hello\r\n250 EHLO, MAIL, RCPT: all is well\r\n250 really\r\n")
+        while said := client.recv(4096):
+            heard.append(said)
+
+    with server(hasty) as port, mailer_to(f"smtp://127.0.0.1:{port}", timeout=2) as mailer:
+        assert isinstance(failure_of(mailer), MailDeferred)
+
+    assert heard == []
+
+
+def test_an_idle_connection_is_closed_politely(sink: SmtpSink) -> None:
+    with mailer_to(sink.url, idle=timedelta(seconds=0.1)) as mailer:
+        mailer.send(letter(), to=TO)
+        assert len(sink.talks) == 1
+
+        wait_until(lambda: not sink.talks)
+        assert sink.commands[-1] == "QUIT"
+
+        mailer.send(letter(), to=TO)
+        assert [taken.talk for taken in sink.messages] == [1, 2]
+        wait_until(lambda: not sink.talks)
+
+
+def test_of_several_connections_those_that_are_too_many_are_closed(sink: SmtpSink) -> None:
+    sink.modes["slow@example.org"] = "tarpit"
+    sink.drip = 0.001
+    with mailer_to(sink.url, idle=timedelta(seconds=0.3)) as mailer:
+        slow = threading.Thread(target=mailer.send, args=(letter(),), kwargs={"to": "slow@example.org"})
+        slow.start()
+        wait_until(lambda: bool(sink.recipients))
+        mailer.send(letter(), to=TO)
+        slow.join()
+
+        def one_is_left() -> bool:
+            mailer.send(letter(), to=TO)
+            return len(sink.talks) == 1
+
+        wait_until(one_is_left)
+        assert sink.talks_begun == 2
+
+
+def failure_or_none(mailer: Mailer, to: str) -> MailFailure | None:
+    try:
+        mailer.send(letter(), to=to)
+    except MailFailure as failure:
+        return failure
+    return None
+
+
+def test_a_closed_mailer_has_left(sink: SmtpSink, mailer: Mailer) -> None:
+    mailer.send(letter(), to=TO)
+    mailer.close()
+
+    wait_until(lambda: not sink.talks)
+    assert sink.commands[-1] == "QUIT"
+
+
+def test_leaving_a_server_that_is_gone_is_no_trouble() -> None:
+    taken, gone = threading.Event(), threading.Event()
+
+    def talk(client: socket.socket) -> None:
+        say(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on", "250 taken")
+        taken.wait(5)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        gone.set()
+
+    with server(talk) as port, mailer_to(f"smtp://127.0.0.1:{port}") as mailer:
+        mailer.send(letter(), to=TO)
+        taken.set()
+        gone.wait(5)
+        mailer.close()
+        mailer.close()
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("status", [450, 451, 452, 471])
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "letter"])
+def test_a_refusal_for_now_defers_the_letter(sink: SmtpSink, mailer: Mailer, step: str, status: int) -> None:
+    sink.answers[step] = f"{status} 4.0.0 not now"
+
+    failure = failure_of(mailer)
+
+    assert (type(failure), failure.status) == (MailDeferred, status)
+
+
+@pytest.mark.parametrize("status", [501, 550, 552, 553, 554, 571])
+@pytest.mark.parametrize("step", ["RCPT", "DATA", "letter"])
+def test_a_refusal_for_good_of_recipient_or_letter_refuses_it(
+    sink: SmtpSink, mailer: Mailer, step: str, status: int
+) -> None:
+    sink.answers[step] = f"{status} 5.0.0 never"
+
+    failure = failure_of(mailer)
+
+    assert (type(failure), failure.status) == (MailRefused, status)
+
+
+@pytest.mark.parametrize(
+    ("step", "answer"),
+    [
+        ("greeting", "421 4.3.2 going down"),
+        ("greeting", "554 5.7.1 we do not talk to you"),
+        ("EHLO", "421 4.3.2 going down"),
+        ("EHLO", "500 5.5.1 what?"),
+        ("EHLO", "550 5.7.1 we do not talk to you"),
+        ("MAIL", "421 4.3.2 going down"),
+        ("MAIL", "530 5.7.0 sign in first"),
+        ("MAIL", "550 5.7.1 this sender may not send here"),
+        ("RCPT", "421 4.3.2 going down"),
+        ("RCPT", "503 5.5.1 bad sequence"),
+        ("RCPT", "530 5.7.0 start TLS first"),
+        ("DATA", "421 4.3.2 going down"),
+        ("DATA", "502 5.5.1 not implemented"),
+        ("DATA", "250 as you like"),
+        ("RCPT", "354 go on"),
+        ("letter", "421 4.3.2 going down"),
+        ("letter", "354 go on"),
+    ],
+)
+def test_trouble_of_the_server_defers_the_letter(sink: SmtpSink, mailer: Mailer, step: str, answer: str) -> None:
+    sink.answers[step] = answer
+
+    failure = failure_of(mailer)
+    sink.answers.clear()
+    mailer.send(letter(), to=TO)
+
+    assert isinstance(failure, MailDeferred)
+    assert failure.status == int(answer[:3])
+    assert len(sink.messages) == 1
+
+
+@pytest.mark.parametrize("answer", ["hello", "2500 what", "999 what", "099 what", "25", "", "2٥0 what"])
+def test_what_is_not_smtp_defers_the_letter(sink: SmtpSink, mailer: Mailer, answer: str) -> None:
+    sink.answers["RCPT"] = answer
+
+    failure = failure_of(mailer)
+
+    assert isinstance(failure, MailDeferred)
+    assert failure.status is None
+
+
+@pytest.mark.parametrize("chatter", [b"250-more\r\n", b"2" * 10_000])
+def test_an_answer_without_end_is_not_listened_to(chatter: bytes) -> None:
+    sent = 0
+
+    def talk(client: socket.socket) -> None:
+        nonlocal sent
+        client.sendall(b"220 hello\r\n")
+        client.recv(100)
+        while True:
+            sent += client.send(chatter)
+
+    with server(talk) as port, mailer_to(f"smtp://127.0.0.1:{port}", timeout=30) as mailer:
+        begun = time.monotonic()
+        assert isinstance(failure_of(mailer), MailDeferred)
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("mode", ["4xx", "5xx"])
+def test_a_refused_letter_does_not_cost_the_connection(sink: SmtpSink, mailer: Mailer, mode: Mode) -> None:
+    sink.modes["eve@example.org"] = mode
+
+    failure_of(mailer, to="eve@example.org")
+    mailer.send(letter(), to=TO)
+    failure_of(mailer, to="eve@example.org")
+    mailer.send(letter(), to=TO)
+
+    assert [(taken.talk, taken.recipients) for taken in sink.messages] == [(1, (TO,)), (1, (TO,))]
+
+
+def test_a_server_that_cannot_reset_gets_another_connection(sink: SmtpSink, mailer: Mailer) -> None:
+    sink.modes["eve@example.org"] = "5xx"
+    failure_of(mailer, to="eve@example.org")
+    sink.answers["RSET"] = "502 5.5.1 not implemented"
+
+    mailer.send(letter(), to=TO)
+
+    assert [taken.talk for taken in sink.messages] == [2]
+
+
+@pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "letter"])
+@pytest.mark.parametrize("status", [421, 451, 550])
+def test_failures_repeat_nothing_that_was_sent_or_said(sink: SmtpSink, mailer: Mailer, step: str, status: int) -> None:
+    sink.answers[step] = f"{status} <{TO}> 7505 s3cret"
+
+    failure = failure_of(mailer, letter("7505\n"))
+    told = "".join(traceback.format_exception_only(failure)) + repr(failure) + repr(vars(failure))
+
+    assert failure.__cause__ is None
+    assert failure.__suppress_context__ or failure.__context__ is None
+    assert not any(secret in told for secret in (TO, "example", "7505", "s3cret"))
+    assert str(status) in told
+
+
+# Servers that vanish or stall.
+
+
+def test_nobody_listens(sink: SmtpSink, mailer: Mailer) -> None:
+    sink.mode = "refuse"
+    assert isinstance(failure_of(mailer), MailDeferred)
+
+    sink.mode = "normal"
+    mailer.send(letter(), to=TO)
+    assert len(sink.messages) == 1
+
+
+def test_nobody_knows_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with mailer_to("smtp://mail.invalid") as mailer:
+        assert str(failure_of(mailer)) == "the server's name is not known"
+
+
+def test_the_next_address_of_a_server_is_tried(sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SmtpSink() as away:
+        closed = away.port
+    known = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (closed, sink.port)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known)
+    with mailer_to("smtp://localhost") as mailer:
+        mailer.send(letter(), to=TO)
+
+    assert len(sink.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("mail.example.org", "mail.example.org"), ("laptop", "[127.0.0.1]"), ("my mac.local", "[127.0.0.1]")],
+)
+def test_we_introduce_ourselves_by_full_name_or_by_address(
+    sink: SmtpSink, mailer: Mailer, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    mailer.send(letter(), to=TO)
+
+    assert sink.commands[0] == f"EHLO {said}"
+
+
+def test_nobody_answers_the_call() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        queued = []
+        for _ in range(3):  # The queue of the listener is full, so its system drops further calls.
+            call = socket.socket()
+            call.setblocking(False)
+            call.connect_ex(("127.0.0.1", port))
+            queued.append(call)
+        with mailer_to(f"smtp://127.0.0.1:{port}", connect_timeout=timedelta(seconds=0.3)) as mailer:
+            begun = time.monotonic()
+            failure = failure_of(mailer)
+            took = time.monotonic() - begun
+        for call in queued:
+            call.close()
+
+    assert str(failure) == "the server took too long"
+    assert 0.25 < took < 2
+
+
+def test_a_connection_that_drops_after_the_letter_defers_it_and_sends_it_once(sink: SmtpSink, mailer: Mailer) -> None:
+    mailer.send(letter(), to=TO)
+    sink.mode = "drop after DATA"
+
+    failure = failure_of(mailer)
+
+    assert type(failure) is MailDeferred
+    assert "answer to the letter got lost" in str(failure)
+    assert len(sink.messages) == 2
+    assert sink.messages[0].message_id == sink.messages[1].message_id
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["on a kept connection", "on a new connection"])
+def test_a_tarpit_holds_a_letter_no_longer_than_its_time(sink: SmtpSink, known: bool) -> None:
+    with mailer_to(sink.url, timeout=1) as mailer:
+        if known:
+            mailer.send(letter(), to=TO)
+        sink.mode = "tarpit"
+
+        begun = time.monotonic()
+        failure = failure_of(mailer)
+        took = time.monotonic() - begun
+
+        assert str(failure) == "the server took too long"
+        assert 0.9 < took < 1.5
+        sink.mode = "normal"
+        mailer.send(letter(), to=TO)
+
+
+def test_a_tarpit_after_the_letter_is_like_a_lost_answer(sink: SmtpSink) -> None:
+    def talk(client: socket.socket) -> None:
+        say(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on")
+        client.recv(65536)
+        for byte in b"250 taken after all, only rather late\r\n":
+            time.sleep(0.1)
+            client.sendall(bytes([byte]))
+
+    with server(talk) as port, mailer_to(f"smtp://127.0.0.1:{port}", timeout=0.5) as mailer:
+        begun = time.monotonic()
+        failure = failure_of(mailer)
+
+        assert str(failure) == "the answer to the letter got lost: the server took too long"
+        assert time.monotonic() - begun < 1
+
+
+def test_a_server_that_does_not_read_on_holds_a_letter_no_longer_than_its_time() -> None:
+    done = threading.Event()
+
+    def talk(client: socket.socket) -> None:
+        say(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on")
+        done.wait(10)
+
+    with server(talk) as port, mailer_to(f"smtp://127.0.0.1:{port}", timeout=1) as mailer:
+        begun = time.monotonic()
+        failure = failure_of(mailer, large_letter())
+        took = time.monotonic() - begun
+        done.set()
+
+    assert "the server took too long" in str(failure)
+    assert took < 3
+
+
+def test_a_tarpit_for_one_recipient_does_not_hold_the_others(sink: SmtpSink) -> None:
+    sink.modes["slow@example.org"] = "tarpit"
+    with mailer_to(sink.url, timeout=1) as mailer:
+        slow = threading.Thread(target=failure_or_none, args=(mailer, "slow@example.org"))
+        slow.start()
+        wait_until(lambda: bool(sink.recipients))
+        begun = time.monotonic()
+        for _ in range(10):
+            mailer.send(letter(), to=TO)
+        took = time.monotonic() - begun
+        assert slow.is_alive()
+        slow.join()
+
+    assert len(sink.messages) == 10
+    assert took < 0.8
+
+
+# TLS and credentials.
+
+
+def test_starttls_encrypts_before_anything_is_said(trusted: Path) -> None:
+    with (
+        SmtpSink(starttls=server_side(trusted), users={"portal": PASSWORD}) as sink,
+        mailer_to(f"smtp+starttls://portal:{QUOTED_PASSWORD}@localhost:{sink.port}", ca_file=trusted) as mailer,
+    ):
+        mailer.send(letter(), to=TO)
+        mailer.send(letter(), to=TO)
+
+    assert [(taken.encrypted, taken.user) for taken in sink.messages] == [(True, "portal")] * 2
+    assert sink.sign_ins == [("portal", PASSWORD, True)]
+    assert [command.split()[0] for command in sink.commands[:4]] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
+
+
+def test_smtps_encrypts_from_the_first_byte(trusted: Path) -> None:
+    with (
+        SmtpSink(tls=server_side(trusted), users={"portal": PASSWORD}) as sink,
+        mailer_to(f"smtps://portal:{QUOTED_PASSWORD}@127.0.0.1:{sink.port}", ca_file=trusted) as mailer,
+    ):
+        mailer.send(large_letter(), to=TO)
+        mailer.send(letter(), to=TO)
+
+    assert [(taken.encrypted, taken.user, taken.talk) for taken in sink.messages] == [(True, "portal", 1)] * 2
+    assert sink.sign_ins == [("portal", PASSWORD, True)]
+
+
+def test_without_an_offer_of_starttls_nothing_goes_on(sink: SmtpSink, trusted: Path) -> None:
+    sink.users = {"u": "s3cret"}
+    with mailer_to(f"smtp+starttls://u:s3cret@127.0.0.1:{sink.port}", ca_file=trusted) as mailer:
+        assert str(failure_of(mailer)) == "the server offers no STARTTLS"
+
+    assert sink.commands == ["EHLO [127.0.0.1]"] or sink.commands[0].startswith("EHLO ")
+    assert len(sink.commands) == 1
+    assert sink.sign_ins == []
+
+
+def test_a_refused_starttls_is_the_end(trusted: Path) -> None:
+    with (
+        SmtpSink(starttls=server_side(trusted)) as sink,
+        mailer_to(f"smtp+starttls://127.0.0.1:{sink.port}", ca_file=trusted) as mailer,
+    ):
+        sink.answers["STARTTLS"] = "454 4.7.0 not now"
+        failure = failure_of(mailer)
+
+    assert (type(failure).__mro__[1], failure.status) == (MailDeferred, 454)
+    assert sink.messages == []
+
+
+@pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
+@pytest.mark.parametrize("flaw", ["an unknown authority", "another name"])
+def test_a_certificate_is_checked(scheme: str, flaw: str, trusted: Path, elsewhere: Path) -> None:
+    context = server_side(elsewhere)
+    tls: dict[str, Any] = {"tls": context} if scheme == "smtps" else {"starttls": context}
+    authorities = trusted if flaw == "an unknown authority" else elsewhere
+    with (
+        SmtpSink(users={"u": "s3cret"}, **tls) as sink,
+        mailer_to(f"{scheme}://u:s3cret@127.0.0.1:{sink.port}", ca_file=authorities) as mailer,
+    ):
+        failure = failure_of(mailer)
+
+    assert isinstance(failure, MailDeferred)
+    assert str(failure) == "the server's certificate is not to be trusted"
+    assert sink.sign_ins == []
+
+
+def test_the_systems_authorities_count_when_none_are_named(trusted: Path) -> None:
+    with SmtpSink(tls=server_side(trusted)) as sink, mailer_to(f"smtps://127.0.0.1:{sink.port}") as mailer:
+        assert str(failure_of(mailer)) == "the server's certificate is not to be trusted"
+
+
+def test_what_was_said_before_tls_does_not_count(trusted: Path) -> None:
+    """An attacker on the line adds answers to the server's last one in the clear (CVE-2011-0411)."""
+    heard: list[bytes] = []
+
+    def talk(client: socket.socket) -> None:
+        say(client, "220 hello", "250-hello\r\n250 STARTTLS", "220 go on\r\n250-hello\r\n250 AUTH PLAIN")
+        with server_side(trusted).wrap_socket(client, server_side=True) as encrypted:
+            while said := encrypted.recv(4096):
+                heard.append(said)
+
+    with (
+        server(talk) as port,
+        mailer_to(f"smtp+starttls://u:s3cret@127.0.0.1:{port}", ca_file=trusted, timeout=2) as mailer,
+    ):
+        assert isinstance(failure_of(mailer), MailDeferred)
+
+    assert heard == []
+
+
+def test_a_handshake_that_never_ends_holds_a_letter_no_longer_than_its_time(trusted: Path) -> None:
+    def talk(client: socket.socket) -> None:
+        for byte in b"\x16\x03\x03\x40\x00" + b"\x00" * 100:
+            client.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    with server(talk) as port, mailer_to(f"smtps://127.0.0.1:{port}", ca_file=trusted, timeout=0.6) as mailer:
+        begun = time.monotonic()
+        assert isinstance(failure_of(mailer), MailDeferred)
+        assert time.monotonic() - begun < 1.2
+
+
+def test_a_server_that_does_not_speak_tls_defers_the_letter(sink: SmtpSink, trusted: Path) -> None:
+    with mailer_to(f"smtps://127.0.0.1:{sink.port}", ca_file=trusted, timeout=2) as mailer:
+        assert str(failure_of(mailer)) == "TLS failed"
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_a_loopback_server_may_be_signed_in_to_in_the_clear(mechanism: str) -> None:
+    with (
+        SmtpSink(users={"portal": PASSWORD}, mechanisms=(mechanism,)) as sink,
+        mailer_to(f"smtp://portal:{QUOTED_PASSWORD}@127.0.0.1:{sink.port}") as mailer,
+    ):
+        mailer.send(letter(), to=TO)
+
+    assert [taken.user for taken in sink.messages] == ["portal"]
+    assert sink.sign_ins == [("portal", PASSWORD, False)]
+
+
+def test_a_name_for_loopback_that_leads_elsewhere_gets_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        here = probe.getsockname()[0]
+    heard: list[bytes] = []
+
+    with socket.create_server((here, 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client, suppress(OSError):
+                say(client, "220 hello", "250-hello\r\n250 AUTH PLAIN LOGIN")
+                heard.append(client.recv(4096))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (here, port))]
+        )
+        with mailer_to(f"smtp://u:s3cret@localhost:{port}", timeout=2) as mailer:
+            assert str(failure_of(mailer)) == "no credentials without TLS"
+        thread.join(5)
+
+    assert heard == [b""]
+
+
+@pytest.mark.parametrize(
+    ("answers", "mechanisms", "status"),
+    [
+        ({}, ("PLAIN",), 535),
+        ({}, ("LOGIN",), 535),
+        ({"AUTH": "454 4.7.0 not now"}, ("PLAIN",), 454),
+        ({"AUTH": "421 4.7.0 too often"}, ("LOGIN",), 421),
+        ({}, (), None),
+    ],
+)
+def test_credentials_that_are_not_taken_are_our_trouble(
+    answers: dict[str, str], mechanisms: tuple[str, ...], status: int | None
+) -> None:
+    with (
+        SmtpSink(users={"portal": "other"}, mechanisms=mechanisms) as sink,
+        mailer_to(f"smtp://portal:s3cret@127.0.0.1:{sink.port}") as mailer,
+    ):
+        sink.answers.update(answers)
+        failure = failure_of(mailer)
+
+    assert isinstance(failure, MailDeferred)
+    assert failure.status == status
+    assert "s3cret" not in repr(failure)
+    assert "portal" not in repr(failure)
+    assert sink.messages == []
