@@ -45,4 +45,7 @@ def parse(text: str) -> Address:
     stored = found.ascii_email
     if stored is None or len(stored.encode()) > LONGEST:
         raise ValueError("The email address is too long.")
+    if "=?" in stored:
+        # The beginning of an encoded word (RFC 2047), which mail programs decode where they meet it in a header.
+        raise ValueError("The email address contains =?, which mail programs read as something else.")
     return Address(stored=stored, key=stored.casefold())
