@@ -130,11 +130,11 @@ class InternalError(Crash):
 
 
 class DatabaseAway(Unavailable):
-    """The database does not answer; nothing was changed, please try again."""
+    """The database does not answer; please try again."""
 
 
 class RedisAway(Unavailable):
-    """The store of codes does not answer; nothing was changed, please try again."""
+    """The store of codes does not answer; please try again."""
 
 
 class ServiceBusy(Unavailable):
@@ -165,7 +165,7 @@ class MailNotConfirmed(Conflict):
 
 
 class PasswordAlreadySet(Conflict):
-    """The registration was finished with another password."""
+    """The registration has been finished, and not with this password."""
 
 
 class CodeWrong(Missing):

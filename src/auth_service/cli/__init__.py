@@ -4,8 +4,10 @@ import atexit
 import sys
 from contextlib import ExitStack
 
+import click
 from flask import Flask
 from flask.cli import FlaskGroup
+from flask_migrate.cli import db
 
 from auth_service.app import create_app
 from auth_service.cli.api import api
@@ -24,11 +26,19 @@ def app_for_commands() -> Flask:
     return create_app(engines.enter_context(with_engines(read_settings())))
 
 
+class Commands(FlaskGroup):
+    """Flask's command line, which lists its commands without starting anything."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands; Flask would make the application to ask it for more, and here that starts engines."""
+        return sorted(self.commands)
+
+
 def main() -> None:
     """Run the command that the arguments name; a refused setting is a sentence, not a traceback."""
     # `.env` is read by the settings themselves, which refuse what they do not know.
-    commands = FlaskGroup(create_app=app_for_commands, add_default_commands=False, load_dotenv=False)
-    for command in (api, docs, mail, maintenance):
+    commands = Commands(create_app=app_for_commands, add_default_commands=False, load_dotenv=False)
+    for command in (api, db, docs, mail, maintenance):
         commands.add_command(command)
     try:
         commands.main()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,9 @@ class Stopped(Exception):
 
 def supervise(settings: Settings, *, gunicorn: Sequence[str], manage: Sequence[str]) -> int:
     """Run everything until a signal comes or the API ends; returns the exit status."""
+    if _is_taken(settings.http_host, settings.http_port):
+        print(f"Something else listens on port {settings.http_port}; set HTTP_PORT to another one.", file=sys.stderr)
+        return 1
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
@@ -45,6 +49,16 @@ def supervise(settings: Settings, *, gunicorn: Sequence[str], manage: Sequence[s
     except Stopped:
         print("Stopped.")
         return 0
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
