@@ -54,6 +54,7 @@ def wire(settings: Settings) -> Services:
     outbox = Outbox(
         sealer=Sealer(settings.outbox_key.get_secret_value(), purpose="letters"),
         lease=settings.outbox_lease_seconds,
+        longest_sending=settings.mail_timeout_seconds,
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
     )
     registration = Registration(

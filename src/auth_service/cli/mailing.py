@@ -77,23 +77,24 @@ class Mailing:
             self.stop.wait(IDLE.total_seconds())
 
     def _lease(self, at_most: int) -> list[LeasedLetter]:
-        try:
-            with self.enter():
-                return self.delivery.lease(at_most=at_most)
-        except Unavailable:
+        leased: list[LeasedLetter] = []
+        if not self._survive(lambda: leased.extend(self.delivery.lease(at_most=at_most))):
             self.stop.wait(REST.total_seconds())
-            return []
+        return leased
 
     def _send(self, letter: LeasedLetter, hands: threading.local) -> None:
         if self.stop.is_set():
             self._survive(lambda: self.delivery.release([letter]))
-            return
+        else:
+            self._survive(lambda: self._deliver(letter, hands))
+
+    def _deliver(self, letter: LeasedLetter, hands: threading.local) -> None:
         if not hasattr(hands, "postman"):
             hands.postman = self.make_postman()
-        self._survive(lambda: OUTCOMES.labels(self.delivery.deliver(letter, postman=hands.postman)).inc())
+        OUTCOMES.labels(self.delivery.deliver(letter, postman=hands.postman)).inc()
 
-    def _survive(self, work: Callable[[], None]) -> None:
-        """Do something that may fail; what it left undone, the end of a lease brings back."""
+    def _survive(self, work: Callable[[], None]) -> bool:
+        """Do something that may fail, and say whether it was done; what was not, the end of a lease brings back."""
         try:
             with self.enter():
                 work()
@@ -101,3 +102,6 @@ class Mailing:
             log.warning("the mailer waits for a dependency", extra={"trouble": away.code()})
         except Exception:
             log.exception("the mailer stumbled")
+        else:
+            return True
+        return False

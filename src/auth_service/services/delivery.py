@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from email.message import EmailMessage
 
+from auth_service import clock
 from auth_service.adapters.crypto import SealBroken
 from auth_service.adapters.postman import MailDeferred, MailRefused, Postman
 from auth_service.models import unit_of_work
@@ -31,7 +32,13 @@ class Delivery:
             return self.outbox.lease_due(at_most=at_most)
 
     def deliver(self, letter: LeasedLetter, *, postman: Postman) -> str:
-        """Send one letter and note the outcome; returns it in a word: sent, deferred or dead."""
+        """Send one letter and note the outcome; returns it in a word: sent, deferred, dead or late.
+
+        One that may not begin any more (`LeasedLetter.begin_by`) is given back unsent.
+        """
+        if clock.monotonic() > letter.begin_by:
+            self.release([letter])
+            return "late"
         try:
             message = self._message(letter)
         except SealBroken:

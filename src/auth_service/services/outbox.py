@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, literal, or_, select, type_coerce, update
+from sqlalchemy import and_, delete, func, insert, literal, or_, select, tuple_, type_coerce, update
 from sqlalchemy.dialects.postgresql import UUID
 
 from auth_service import clock
@@ -34,7 +34,10 @@ class LeasedLetter:
     language: str
     payload: bytes
     attempts: int
+    """How often it was leased, this time included; tells this lease from the ones before and after it."""
     created_at: datetime
+    begin_by: float
+    """Until when sending may begin, in monotonic seconds; later, the lease could end meanwhile, or the code has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +55,8 @@ class Outbox:
 
     sealer: Sealer
     lease: timedelta
+    longest_sending: timedelta
+    """What sending one letter may take; shorter than the lease."""
     codes_a_day: int
 
     def put_code(
@@ -117,6 +122,7 @@ class Outbox:
             .with_for_update(skip_locked=True)
             .cte("due")
         )
+        asked_at = clock.monotonic()
         rows = db.session.execute(
             update(Letter)
             .where(Letter.id == due.c.id)
@@ -129,10 +135,17 @@ class Outbox:
                 Letter.payload,
                 Letter.attempts,
                 Letter.created_at,
+                (Letter.not_after - func.now()).label("lives"),
             )
             .execution_options(synchronize_session=False)
         )
-        return [LeasedLetter(**row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+        # Half of what the lease leaves is for waiting for a hand, the other half for noting what became of the letter.
+        waits = (self.lease - self.longest_sending) / 2
+        leased = [dict(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+        return [
+            LeasedLetter(begin_by=asked_at + min(waits, letter.pop("lives")).total_seconds(), **letter)
+            for letter in leased
+        ]
 
     def opened(self, letter: LeasedLetter) -> dict[str, Any]:
         """The content of a leased letter. Raises SealBroken when it was sealed with another key."""
@@ -149,11 +162,11 @@ class Outbox:
     def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
         pause = min(FIRST_PAUSE * 2 ** (letter.attempts - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
-        self._change(Letter.id == letter.id, next_attempt_at=func.now() + pause, lease_until=None, trouble=trouble)
+        self._change(_held([letter]), next_attempt_at=func.now() + pause, lease_until=None, trouble=trouble)
 
     def release(self, letters: Sequence[LeasedLetter]) -> None:
         """Give back letters that were leased and not tried."""
-        self._change(Letter.id.in_([letter.id for letter in letters]), lease_until=None, attempts=Letter.attempts - 1)
+        self._change(_held(letters), lease_until=None, attempts=Letter.attempts - 1)
 
     def expire_due(self) -> None:
         """End the letters whose content is worth nothing any more."""
@@ -190,6 +203,11 @@ class Outbox:
             .values(**values)
             .execution_options(synchronize_session=False)
         )
+
+
+def _held(letters: Sequence[LeasedLetter]) -> Any:
+    """Those whose lease is still the one we took: whoever is late must not end the lease of somebody else."""
+    return tuple_(Letter.id, Letter.attempts).in_([(letter.id, letter.attempts) for letter in letters])
 
 
 def _codes_of(recipient_key: str) -> Any:

@@ -211,6 +211,8 @@ class Settings(BaseSettings):
         problems = [*self._weak_secrets(), *(self._unsafe_production() if self.production else self._unsafe_local())]
         if self.rate_limits == "off" and self.app_env != "test":
             problems.append("RATE_LIMITS: off exists for APP_ENV=test only")
+        if self.outbox_lease_seconds <= self.mail_timeout_seconds:
+            problems.append("OUTBOX_LEASE_SECONDS: has to be longer than MAIL_TIMEOUT_SECONDS")
         if problems:
             raise ValueError("\n".join(problems))
         return self
