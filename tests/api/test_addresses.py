@@ -19,7 +19,8 @@ def email(text: str) -> bytes:
 
 
 NO_ADDRESSES = [
-    "=?utf-8?q?x?=@example.org", "", " ", "ada", "@", "ada@", "@example.org", "ada@@example.org", "ada@localhost", "ada@org", "ada@example..org",
+    "=?utf-8?q?x?=@example.org", "", " ", "ada", "@", "ada@", "@example.org", "ada@@example.org", "ada@localhost",
+    "ada@org", "ada@example..org",
     ".ada@example.org", "ada.@example.org", "a..da@example.org", "ada@-example.org", "ada@example-.org", "ada@.org",
     "ada@example.org.", "ada @example.org", " ada@example.org", "ada@example.org ", "ada@exam ple.org",
     '"ada lovelace"@example.org', '"ada"@example.org', "ada(countess)@example.org", "ada@(here)example.org",
