@@ -26,7 +26,7 @@ limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
 forwarded_allow_ips = ""  # the application finds the client itself, through TRUSTED_PROXIES only
-no_control_socket = True
+control_socket_disable = True
 loglevel = "warning"
 logger_class = "auth_service.serving.Logger"
 
