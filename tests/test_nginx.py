@@ -1,0 +1,70 @@
+"""nginx in front of the service: its own refusals, its limits and its log follow the contract as the service does."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from auth_service import errors
+from auth_service.api.envelope import error_body, status_of
+from auth_service.api.middleware import fixed_headers
+from auth_service.api.parsing import LARGEST_BODY
+from auth_service.errors import Refusal
+from auth_service.settings import Settings
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+NGINX = DEPLOY / "nginx"
+
+
+def refusals() -> list[tuple[int, str]]:
+    """What nginx answers by itself: status and body."""
+    text = (NGINX / "refusals.conf").read_text(encoding="utf-8")
+    return [(int(status), body) for status, body in re.findall(r"return (\d+) '(.*)\\n';", text)]
+
+
+@pytest.mark.parametrize(("status", "body"), refusals())
+def test_nginx_refuses_in_the_words_of_the_service(status: int, body: str) -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Refusal)]
+    (kind,) = [kind for kind in kinds if f'"code": "{kind.code()}"' in body]
+
+    assert status_of(kind) == status
+    assert body + "\n" == error_body(kind(retry_after=1 if status in (429, 503) else None))
+
+
+def test_se9_nginx_has_no_error_page_of_its_own() -> None:
+    text = (NGINX / "refusals.conf").read_text(encoding="utf-8")
+    pages = re.findall(r"^error_page ([\d ]+?)(?: =\d+)? /\.refused/(\d+);", text, re.MULTILINE)
+
+    covered = {int(status) for statuses, _ in pages for status in statuses.split()}
+    assert {400, 404, 405, 413, 414, 429, 494, 500, 502, 503, 504} <= covered
+    assert {int(page) for _, page in pages} == {status for status, _ in refusals()}
+    assert text.count("include refusal-headers.conf;") == len(refusals())
+
+
+def test_se8_refusals_of_nginx_have_the_headers_of_the_service(make_settings: Callable[..., Settings]) -> None:
+    text = (NGINX / "refusal-headers.conf").read_text(encoding="utf-8")
+    sent = {name: value.strip('"') for name, value in re.findall(r"add_header (\S+) (.+) always;", text)}
+
+    assert sent == {**fixed_headers(make_settings(app_env="production")), "X-Request-Id": "$the_request_id"}
+
+
+def test_nginx_and_the_service_agree_on_sizes_and_times() -> None:
+    nginx = (NGINX / "nginx.conf").read_text(encoding="utf-8")
+    gunicorn = (DEPLOY / "gunicorn.conf.py").read_text(encoding="utf-8")
+    found = re.search(r"keepalive 16;.*?keepalive_timeout (\d+)s;", nginx, re.DOTALL)
+    kept = re.search(r"^keepalive = (\d+)$", gunicorn, re.MULTILINE)
+
+    assert f"client_max_body_size {LARGEST_BODY // 1024}k;" in nginx
+    assert found
+    assert kept
+    assert int(found[1]) < int(kept[1])
+
+
+def test_lg1_nginx_logs_neither_query_nor_headers() -> None:
+    nginx = (NGINX / "nginx.conf").read_text(encoding="utf-8")
+    (logged,) = re.findall(r"log_format json.*?;", nginx, re.DOTALL)
+
+    variables = set(re.findall(r"\$(\w+)", logged))
+    assert not variables & {"request", "request_uri", "uri", "args", "query_string", "document_uri"}
+    assert not [name for name in variables if name.startswith(("http_", "cookie_", "arg_", "sent_http_"))]
