@@ -6,7 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-LOCAL := -f docker-compose.yml -f docker-compose.local.yml
+# The containers of a developer's machine are a project of their own beside production's: other volumes, another network,
+# nothing that another machine can reach.
+LOCAL = PUBLISH_ADDRESS=127.0.0.1 FRONT_NETWORK=10.213.58 $(COMPOSE) --env-file .env.test \
+	--project-name local-$$(basename "$(CURDIR)" | tr 'A-Z' 'a-z' | tr -cd 'a-z0-9_-') \
+	-f docker-compose.yml -f docker-compose.local.yml
+# To stop production and to look at it no secret is needed, so no .env either; but Compose wants each name to have a value.
+PRODUCTION := $(COMPOSE) --env-file .env.test
+# Containers read these as users of their own; a checkout under a strict umask would not let them.
+READABLE := chmod -R a+rX deploy migrations src manage.py
 
 .PHONY: help run test check format docs lock up up_local_compose down logs bench chaos
 
@@ -45,16 +53,25 @@ lock: ## lock the dependencies and export what pip installs (needs poetry with i
 
 up: ## build and start production in containers, on port 5000
 	@sh deploy/make-env.sh
+	@$(READABLE)
 	@$(COMPOSE) up --build --detach
+	@$(COMPOSE) exec -T nginx nginx -c /etc/nginx/service/nginx.conf -s reload
+	@echo "Production is up; \`make logs\` shows what it does, \`make down\` stops it and keeps the data."
 
 up_local_compose: ## start PostgreSQL, Redis and Mailpit for a developer's machine, and the API in a container on port 5001
-	@$(COMPOSE) $(LOCAL) --env-file .env.test up --build --detach
+	@$(READABLE)
+	@$(LOCAL) up --build --detach
+	@echo "PostgreSQL 127.0.0.1:5432, Redis 127.0.0.1:6379; use them with: cp .env.test .env"
+	@echo "API        http://127.0.0.1:5001/api/swagger"
+	@echo "Mailpit    http://127.0.0.1:8025"
 
-down: ## stop the containers; the data stays
-	@$(COMPOSE) $(LOCAL) --env-file .env.test down --remove-orphans
+down: ## stop the containers, those of a developer's machine too; the data stays
+	@if [ -n "$$($(LOCAL) ps --all --quiet)" ]; then $(LOCAL) down --remove-orphans; fi
+	@if [ -n "$$($(PRODUCTION) ps --all --quiet)" ]; then $(PRODUCTION) down --remove-orphans; fi
 
 logs: ## follow the logs of the containers
-	@$(COMPOSE) logs --follow --tail 100
+	@if [ -n "$$($(LOCAL) ps --quiet)" ]; then $(LOCAL) logs --follow --tail 100; \
+	else $(PRODUCTION) logs --follow --tail 100; fi
 
 bench: $(READY) ## measure the service against its floors
 	@$(BIN)/python -m tests.bench
