@@ -1,6 +1,7 @@
 """gunicorn's threaded worker: gives every request its time, and refuses malformed HTTP in the contract's shape."""
 
 import logging
+import os
 import select
 import socket
 import uuid
@@ -62,6 +63,22 @@ class PunctualReader(SocketUnreader):
 
 class Worker(gthread.ThreadWorker):
     """Answers in JSON, and logs neither the request line nor headers: they may hold codes and cookies."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Let people in or not; a worker that ends lets in whoever is at the door already, and closes it.
+
+        gunicorn only turns away from the door, and closes it after the last answer. Whoever connected meanwhile would
+        wait for nobody, and be cut off then.
+        """
+        super().set_accept_enabled(enabled)
+        if self.alive and self.ppid == os.getppid():
+            return
+        for listener in self.sockets:
+            before = None
+            while before != self.nr_conns:
+                before = self.nr_conns
+                self.accept(listener)
+            listener.close()
 
     def handle(self, conn: Any) -> Any:
         """Answer one request of a connection."""
