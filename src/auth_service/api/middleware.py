@@ -55,8 +55,11 @@ def _begin() -> Response | None:
     logs.request_id.set(g.request_id)
     if (request.content_length or 0) > LARGEST_BODY:
         raise errors.BodyTooLarge
-    preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    return Response(status=204, content_type="") if preflight else None
+    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        return None
+    preflight = Response(status=204)
+    del preflight.headers["Content-Type"]
+    return preflight
 
 
 def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names no type for what it takes

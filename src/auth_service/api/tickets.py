@@ -1,6 +1,7 @@
 """The registration ticket: a cookie that makes a browser the holder of a challenge."""
 
 import re
+import secrets
 
 from flask import Response, current_app, g, request
 
@@ -17,11 +18,11 @@ def cookie_name(settings: Settings) -> str:
 
 
 def presented() -> str | None:
-    """The ticket that came with this request; anything that cannot be one is a ticket that nobody holds."""
+    """The ticket that came with this request; in place of anything that cannot be one, a new one that nobody holds."""
     value = request.cookies.get(cookie_name(_settings()))
     if value is None:
         return None
-    return value if FORM.fullmatch(value) else "malformed"
+    return value if FORM.fullmatch(value) else secrets.token_urlsafe(32)
 
 
 def hand_out(sent: CodeSent) -> CodeSent:
