@@ -235,8 +235,8 @@ class Registrations(RuleBasedStateMachine):
 
     # What happens to everybody.
 
-    @rule(what=st.sampled_from(["the codes are late", "Redis forgets", "the users are stale"]))
-    def fate(self, what: str) -> None:
+    @rule(what=st.sampled_from(["the codes are late", "Redis forgets", "users are stale"]), who=browsers | st.none())
+    def fate(self, what: str, who: str | None) -> None:
         match what:
             case "the codes are late":
                 for key in self.redis.scan_iter("auth:challenge:*"):
@@ -246,13 +246,15 @@ class Registrations(RuleBasedStateMachine):
             case "Redis forgets":
                 self.redis.flushdb()
                 self.model.challenges.clear()
-            case "the users are stale":
+            case "users are stale":
                 self._row("UPDATE users SET created_at = now() - interval '8 days' WHERE email_key = %s RETURNING id")
                 with self.app.app_context(), unit_of_work():
                     stale = self.services.settings.temporary_user_lifetime_seconds
                     self.services.users.forget_temporary(older_than=stale)
                 if not self.model.finished_by:
                     self.model.user_id = None
+                if who:
+                    self.sign_up(who)
 
     # What is true at any time.
 
