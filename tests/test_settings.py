@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from auth_service.settings import Settings, SettingsRefused
+from auth_service.wiring import wire
 
 KEYS = {
     "CODE_KEY": "vxkq8Zr1mN4tYw7uPa2sDf5gHj6kL9zXcVbQeRtYuIoPaSdF",
@@ -182,3 +183,10 @@ def test_the_file_for_developers_is_complete(env: pytest.MonkeyPatch) -> None:
     assert settings.app_env == "test"
     assert settings.names_engines
     assert settings.smtp_url is not None
+
+
+@pytest.mark.parametrize("url", ["http://mail.example.org", "smtp://", "smtp://user:hunter2@mail.example.org"])
+def test_an_smtp_url_that_cannot_work_stops_the_start(env: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(SettingsRefused, match=r"^SMTP_URL: ") as refused:
+        wire(read(env, PRODUCTION | {"SMTP_URL": url}))
+    assert "hunter2" not in str(refused.value)

@@ -10,12 +10,13 @@ from auth_service.adapters.limiter import Limiter, LocalLimiter
 from auth_service.adapters.mailer import Mailer
 from auth_service.adapters.postman import Postman
 from auth_service.adapters.redis_store import RedisStore
+from auth_service.adapters.smtp_url import SmtpUrl
 from auth_service.services.delivery import Delivery
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.registration import CodeLimits, Registration
 from auth_service.services.users import Users
-from auth_service.settings import Settings
+from auth_service.settings import Settings, SettingsRefused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,8 @@ def wire(settings: Settings) -> Services:
         local=LocalLimiter(),
         switched=settings.rate_limits,
     )
+    if settings.smtp_url is not None:
+        _check_smtp_url(settings.smtp_url.get_secret_value())
     users = Users()
     outbox = Outbox(
         sealer=Sealer(settings.outbox_key.get_secret_value(), purpose="letters"),
@@ -97,6 +100,14 @@ def wire(settings: Settings) -> Services:
 
 
 _UNLIMITED = 10**9
+
+
+def _check_smtp_url(url: str) -> None:
+    """Refuse a start that could not send a letter: the API's as well as the mailer's."""
+    try:
+        SmtpUrl.parse(url)
+    except ValueError as refused:
+        raise SettingsRefused(f"SMTP_URL: {refused}") from None
 
 
 def postman(settings: Settings) -> Postman:

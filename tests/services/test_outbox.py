@@ -233,3 +233,21 @@ def test_finishing_withdraws_codes_that_still_wait(make_app: MakeApp, query: Que
     visitor.finish(ada)
 
     assert query("SELECT DISTINCT state FROM letters") == [("expired",)]
+
+
+def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
+    services: Services, context: None, ada: int, query: Query, tmp_path: Path
+) -> None:
+    with unit_of_work():
+        services.outbox.put_code(
+            kind="registration_code",
+            to=ADA,
+            user_id=ada,
+            language="en",
+            values={"code": "75\n05", "minutes": 10},
+            lives=timedelta(minutes=10),
+        )
+    [letter] = services.delivery.lease(at_most=1)
+
+    assert services.delivery.deliver(letter, postman=Inbox(tmp_path)) == "dead"
+    assert query("SELECT trouble FROM letters") == [("cannot be written",)]

@@ -43,6 +43,9 @@ class Delivery:
             message = self._message(letter)
         except SealBroken:
             return self._dead(letter, trouble="sealed with another key")
+        except ValueError:
+            # It will not become a letter by being tried again; what it says may come from strangers.
+            return self._dead(letter, trouble="cannot be written")
         try:
             postman.send(message, to=letter.recipient)
         except MailDeferred as deferred:
