@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -40,9 +41,17 @@ def unit_of_work() -> Iterator[None]:
 
 @contextmanager
 def reading() -> Iterator[Connection]:
-    """A connection in autocommit: for reads that need no transaction, at half the price of one."""
-    with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        yield connection
+    """A connection in autocommit: for reads that need no transaction, in one round trip instead of three."""
+    with db.engine.connect() as connection:
+        # The driver's own switch, which asks the server nothing. SQLAlchemy's isolation level has to be set back with a
+        # round trip when the connection is returned, and that fails beyond its own care if the server has just died.
+        driver: Any = connection.connection.dbapi_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 def _commit() -> None:
