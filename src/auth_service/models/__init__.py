@@ -4,7 +4,7 @@ from auth_service.models.base import Base, db
 from auth_service.models.letter import Letter
 from auth_service.models.role import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, Role, UserRole
 from auth_service.models.user import User
-from auth_service.models.work import reading, unit_of_work
+from auth_service.models.work import reading, unit_of_work, writing
 
 __all__ = [
     "PORTAL_USER",
@@ -18,4 +18,5 @@ __all__ = [
     "db",
     "reading",
     "unit_of_work",
+    "writing",
 ]

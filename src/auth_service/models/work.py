@@ -54,6 +54,11 @@ def reading() -> Iterator[Connection]:
                 driver.autocommit = False
 
 
+def writing() -> Connection:
+    """The connection of this unit of work: for statements that need nothing of the ORM, at half of its price."""
+    return db.session.connection()
+
+
 def _commit() -> None:
     if db.session.registry.has():
         db.session.commit()

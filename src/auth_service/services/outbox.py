@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, literal, or_, select, tuple_, type_coerce, update
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import Integer, Interval, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import Letter, db, reading
+from auth_service.models import Letter, db, reading, writing
 from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
 from auth_service.services.addresses import Address
 
@@ -22,6 +21,35 @@ FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(seconds=60)
 
 _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
+
+# Statements that requests run are made once: making one, and the key under which its SQL is cached, costs as much as
+# running it.
+
+_LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key"), 0)))
+
+_codes = (
+    select(func.count())
+    .where(
+        Letter.recipient_key == bindparam("recipient_key"),
+        Letter.kind.like("%\\_code"),
+        Letter.created_at > func.now() - DAY,
+    )
+    .scalar_subquery()
+)
+_COUNT = select(_codes)
+
+_given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
+_WRITE = (
+    insert(Letter)
+    .from_select(
+        [*_given, "not_after"],
+        select(
+            *(bindparam(name, type_=Letter.__table__.c[name].type) for name in _given),
+            func.now() + bindparam("lives", type_=Interval),
+        ).where(_codes < bindparam("codes_a_day", type_=Integer)),
+    )
+    .returning(Letter.id)
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,22 +95,23 @@ class Outbox:
         The cap is counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at
         once: whoever writes to an address waits for the others who do.
         """
-        db.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(to.key, 0))))
+        connection = writing()
+        connection.execute(_LOCK, {"recipient_key": to.key})
         identity = uuid.uuid4()
-        columns = {
-            "id": type_coerce(identity, UUID),
-            "dedup_key": literal(f"{kind}:{identity}"),
-            "kind": literal(kind),
-            "user_id": literal(user_id),
-            "recipient": literal(to.stored),
-            "recipient_key": literal(to.key),
-            "language": literal(language),
-            "payload": literal(self.sealer.seal(values, place=identity.bytes)),
-            "not_after": func.now() + lives,
-        }
-        room = _codes_of(to.key) < self.codes_a_day
-        written = db.session.execute(
-            insert(Letter).from_select(list(columns), select(*columns.values()).where(room)).returning(Letter.id)
+        written = connection.execute(
+            _WRITE,
+            {
+                "id": identity,
+                "dedup_key": f"{kind}:{identity}",
+                "kind": kind,
+                "user_id": user_id,
+                "recipient": to.stored,
+                "recipient_key": to.key,
+                "language": language,
+                "payload": self.sealer.seal(values, place=identity.bytes),
+                "lives": lives,
+                "codes_a_day": self.codes_a_day,
+            },
         )
         if written.one_or_none() is None:
             raise self.refusal(to)
@@ -90,7 +119,7 @@ class Outbox:
     def is_full(self, to: Address) -> bool:
         """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
         with reading() as connection:
-            return bool(connection.execute(select(_codes_of(to.key))).scalar_one() >= self.codes_a_day)
+            return bool(connection.execute(_COUNT, {"recipient_key": to.key}).scalar_one() >= self.codes_a_day)
 
     def refusal(self, to: Address) -> TooManyCodes:
         """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
@@ -197,29 +226,12 @@ class Outbox:
         self._change(which, state=state, payload=None, ended_at=func.now(), lease_until=None, trouble=trouble)
 
     def _change(self, which: Any, **values: Any) -> None:
-        db.session.execute(
-            update(Letter)
-            .where(which, Letter.state == WAITING)
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
+        writing().execute(update(Letter).where(which, Letter.state == WAITING).values(**values))
 
 
 def _held(letters: Sequence[LeasedLetter]) -> Any:
     """Those whose lease is still the one we took: whoever is late must not end the lease of somebody else."""
     return tuple_(Letter.id, Letter.attempts).in_([(letter.id, letter.attempts) for letter in letters])
-
-
-def _codes_of(recipient_key: str) -> Any:
-    return (
-        select(func.count())
-        .where(
-            Letter.recipient_key == recipient_key,
-            Letter.kind.like("%\\_code"),
-            Letter.created_at > func.now() - DAY,
-        )
-        .scalar_subquery()
-    )
 
 
 def _count_of(result: Any) -> int:

@@ -5,8 +5,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, func, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import update
 
 from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
 from auth_service.adapters.crypto import Digests
@@ -21,11 +20,11 @@ from auth_service.errors import (
     TooManyCodes,
     UserUnknown,
 )
-from auth_service.models import PORTAL_USER, TEMPORARY_USER, User, UserRole, db
+from auth_service.models import User, db, writing
 from auth_service.services.addresses import Address
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
-from auth_service.services.users import Person, Users
+from auth_service.services.users import Person, Profile, Users
 
 CODE_DIGITS = 6
 LETTER = "registration_code"
@@ -69,17 +68,12 @@ class Registration:
     tickets_required: bool
     """Whether a caller without a ticket is nobody (`production`), or the user's newest challenge counts."""
 
-    def sign_up(self, *, email: Address, language: str) -> User:
+    def sign_up(self, *, email: Address, language: str) -> Profile:
         """Create a temporary user. Raises EmailTaken; of fifty at once, for forty-nine."""
-        user = User(email=email.stored, email_key=email.key, language=language, granted=[UserRole(role=TEMPORARY_USER)])
-        db.session.add(user)
-        try:
-            db.session.flush()  # the unique constraint decides, not a look beforehand
-        except IntegrityError as conflict:
-            if "uq_users_email_key" in str(conflict.orig):
-                raise EmailTaken from None
-            raise
-        return user
+        made = self.users.create(email=email, language=language)
+        if made is None:
+            raise EmailTaken
+        return made
 
     def send_code(
         self, *, user_id: int, brought: str | None, ticket: str | None, language: str | None, network: str
@@ -106,7 +100,7 @@ class Registration:
 
         lives = self.challenges.code_lifetime
         if language is not None and language != person.language:
-            db.session.execute(update(User).where(User.id == user_id).values(language=language))
+            writing().execute(update(User).where(User.id == user_id).values(language=language))
         self.outbox.put_code(
             kind=LETTER,
             to=person.address,
@@ -132,7 +126,7 @@ class Registration:
         if judgement.verdict is Verdict.EXPIRED:
             raise CodeExpired
 
-    def finish(self, *, user_id: int, ticket: str | None, password: str | None) -> User:
+    def finish(self, *, user_id: int, ticket: str | None, password: str | None) -> Profile:
         """Make the temporary user whose address was confirmed a user of the portal.
 
         Asking again with the same ticket gives the same user. Raises UserUnknown, MailNotConfirmed,
@@ -151,29 +145,14 @@ class Registration:
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
             phc = self.passwords.hashed(password, email=person.email) if password is not None else None
-            if self._verify(user_id, digest=digest, phc=phc):
-                return self._user(user_id)
+            if made := self.users.promote(user_id, digest=digest, phc=phc):
+                self.outbox.withdraw(user_id=user_id, kind=LETTER)
+                return made
             db.session.rollback()  # Nothing was written: the same request was quicker elsewhere. See what it made.
             person = self.users.person(user_id)
         return self._finished_before(person, digest=digest, password=password)
 
-    def _verify(self, user_id: int, *, digest: bytes, phc: str | None) -> bool:
-        """Finish the registration unless somebody else just did; the condition decides, under the row's lock."""
-        won = db.session.execute(
-            update(User)
-            .where(User.id == user_id, User.verified_mail.is_(False))
-            .values(verified_mail=True, verified_at=func.now(), registration_digest=digest, password_hash=phc)
-            .returning(User.id)
-        ).one_or_none()
-        if won is None:
-            return False
-        db.session.execute(delete(UserRole).where(UserRole.user_id == user_id, UserRole.role == TEMPORARY_USER))
-        db.session.add(UserRole(user_id=user_id, role=PORTAL_USER))
-        db.session.flush()
-        self.outbox.withdraw(user_id=user_id, kind=LETTER)
-        return True
-
-    def _finished_before(self, person: Person | None, *, digest: bytes, password: str | None) -> User:
+    def _finished_before(self, person: Person | None, *, digest: bytes, password: str | None) -> Profile:
         """Give the same answer again to whoever finished the registration, and to nobody else."""
         if person is None:
             raise UserUnknown
@@ -181,13 +160,7 @@ class Registration:
             raise MailNotConfirmed
         if password is not None and not self.passwords.match(password, person.password_hash):
             raise PasswordAlreadySet
-        return self._user(person.id)
-
-    def _user(self, user_id: int) -> User:
-        user = db.session.get(User, user_id)
-        if user is None:
-            raise UserUnknown
-        return user
+        return self.users.profile(person.id)
 
     def _temporary(self, user_id: int) -> Person:
         person = self.users.person(user_id)

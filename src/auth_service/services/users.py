@@ -2,23 +2,28 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import Row, delete, func, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import bindparam, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from auth_service.errors import UserUnknown
-from auth_service.models import REGISTRATION_ROLES, User, UserRole, db, reading
-from auth_service.models.user import HIGHEST_ID
+from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, User, UserRole, db, reading, writing
+from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
+
+# Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
 _registration_roles = (
     select(func.array_agg(aggregate_order_by(UserRole.role, UserRole.role)))
     .where(UserRole.user_id == User.id, UserRole.role.in_(REGISTRATION_ROLES))
     .scalar_subquery()
 )
-_card = select(User.id, User.email, User.verified_mail, _registration_roles.label("roles"))
+_profile = select(User.id, User.email, User.verified_mail, _registration_roles)
+_profile_by_key = _profile.where(User.email_key == bindparam("key"))
+_profile_by_id = _profile.where(User.id == bindparam("user_id"))
 
-_person = select(
+_person_by_id = select(
     User.id,
     User.email,
     User.email_key,
@@ -26,9 +31,52 @@ _person = select(
     User.language,
     User.registration_digest,
     User.password_hash,
-)
+).where(User.id == bindparam("user_id"))
 
-UserRow = Row[tuple[int, str, bool, list[str]]]
+
+def _create() -> Any:
+    """A user with a first role, unless the address is taken; of many at once, the others wait to see what one does."""
+    made = (
+        insert(User)
+        .values({name: bindparam(name) for name in ("id", "email", "email_key", "language")})
+        .on_conflict_do_nothing(index_elements=[User.email_key])
+        .returning(User.id)
+        .cte("made")
+    )
+    granted = select(made.c.id, literal(TEMPORARY_USER))
+    return insert(UserRole).from_select(["user_id", "role"], granted).returning(UserRole.user_id)
+
+
+def _promote() -> Any:
+    """A temporary user becomes one of the portal, unless it is already; the condition decides, under the row's lock."""
+    won = (
+        update(User)
+        .where(User.id == bindparam("user_id"), User.verified_mail.is_(False))
+        .values(
+            verified_mail=True,
+            verified_at=func.now(),
+            registration_digest=bindparam("digest"),
+            password_hash=bindparam("phc"),
+        )
+        .returning(User.id, User.email)
+        .cte("won")
+    )
+    dropped = delete(UserRole).where(UserRole.user_id == won.c.id, UserRole.role == TEMPORARY_USER).cte("dropped")
+    granted = insert(UserRole).from_select(["user_id", "role"], select(won.c.id, literal(PORTAL_USER))).cte("granted")
+    return select(won.c.id, won.c.email).add_cte(dropped, granted)
+
+
+_CREATE, _PROMOTE = _create(), _promote()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A user as strangers may see one: of the roles only those that the registration gives."""
+
+    id: int
+    email: str
+    verified_mail: bool
+    roles: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +101,45 @@ class Person:
 class Users:
     """The people that the service knows."""
 
-    def look_up(self, *, email: Address) -> UserRow:
-        """What a stranger may know of the user with this address, in one SELECT. Raises UserUnknown."""
+    def look_up(self, *, email: Address) -> Profile:
+        """The user with this address, in one SELECT. Raises UserUnknown."""
         with reading() as connection:
-            row = connection.execute(_card.where(User.email_key == email.key)).one_or_none()
+            row = connection.execute(_profile_by_key, {"key": email.key}).one_or_none()
         if row is None:
             raise UserUnknown
-        return row
+        return Profile(*row)
+
+    def profile(self, user_id: int) -> Profile:
+        """The user with this id. Raises UserUnknown."""
+        with reading() as connection:
+            row = connection.execute(_profile_by_id, {"user_id": user_id}).one_or_none()
+        if row is None:
+            raise UserUnknown
+        return Profile(*row)
 
     def person(self, user_id: int) -> Person | None:
         """What the service itself knows of a user, as committed; None for an id that nobody has."""
         if not 0 < user_id <= HIGHEST_ID:
             return None
         with reading() as connection:
-            row = connection.execute(_person.where(User.id == user_id)).one_or_none()
+            row = connection.execute(_person_by_id, {"user_id": user_id}).one_or_none()
         return None if row is None else Person(*row)
+
+    def create(self, *, email: Address, language: str) -> Profile | None:
+        """Make a temporary user; None when the address is taken, which the unique constraint decides."""
+        identity = random_id()
+        columns = {"id": identity, "email": email.stored, "email_key": email.key, "language": language}
+        if writing().execute(_CREATE, columns).one_or_none() is None:
+            return None
+        return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
+
+    def promote(self, user_id: int, *, digest: bytes, phc: str | None) -> Profile | None:
+        """Make a temporary user one of the portal; None when there is no such user, or not any more.
+
+        `digest` is of the ticket that finished the registration, `phc` the hash of the password, if one was chosen.
+        """
+        row = writing().execute(_PROMOTE, {"user_id": user_id, "digest": digest, "phc": phc}).one_or_none()
+        return None if row is None else Profile(row.id, row.email, verified_mail=True, roles=[PORTAL_USER])
 
     def forget_temporary(self, *, older_than: timedelta) -> int:
         """Delete the users who never confirmed their address; returns how many."""

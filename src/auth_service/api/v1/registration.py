@@ -28,9 +28,8 @@ from auth_service.errors import (
     UserUnknown,
     ValidationFailed,
 )
-from auth_service.models import User
 from auth_service.services.registration import CodeSent
-from auth_service.services.users import UserRow
+from auth_service.services.users import Profile
 
 registration = Namespace("registration", description="From an address to a user of the portal.")
 
@@ -55,7 +54,7 @@ class LookUp(Resource):
         limits=[PerClient(setting="limit_look_ups")],
         refuses=[UserUnknown],
     )
-    def get(self, query: LookUpQuery) -> UserRow:
+    def get(self, query: LookUpQuery) -> Profile:
         """Say whether there is a user with this address."""
         return services().users.look_up(email=query.email)
 
@@ -72,7 +71,7 @@ class SignUp(Resource):
         limits=[PerClient(setting="limit_sign_ups")],
         refuses=[EmailTaken],
     )
-    def post(self, body: SignUpForm) -> User:
+    def post(self, body: SignUpForm) -> Profile:
         """Create a temporary user for an address."""
         return services().registration.sign_up(email=body.email, language=preferred_language())
 
@@ -127,7 +126,7 @@ class Finish(Resource):
         limits=[PerClient(setting="limit_guesses")],
         refuses=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, ValidationFailed, RedisAway],
     )
-    def patch(self, user_id: int, body: FinishForm) -> User:
+    def patch(self, user_id: int, body: FinishForm) -> Profile:
         """Finish the registration, with a password or without one."""
         return services().registration.finish(
             user_id=user_id,
