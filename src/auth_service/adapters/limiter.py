@@ -77,9 +77,7 @@ class LocalLimiter:
 
 
 def _wait(instants: deque[float], windows: Windows, now: float) -> float:
-    waits = (
-        instants[count - 1] + window.total_seconds() - now for count, window in windows if len(instants) >= count
-    )
+    waits = (instants[count - 1] + window.total_seconds() - now for count, window in windows if len(instants) >= count)
     return max(0.0, *waits, 0.0)
 
 
