@@ -1,0 +1,178 @@
+"""People who call the service over the network, one connection a request, and note what they were told and how soon."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+PERSISTENCE = 10.0
+"""Seconds for which somebody repeats a request that was answered by 503."""
+USERS = "/api/v1/users"
+COOKIE = "__Host-registration"
+PATIENCE = 15.0
+"""Seconds after which a caller gives up: longer than anything that the service promises."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By their names in lower case."""
+    body: bytes
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str | None:
+        """The `error.code` of a refusal."""
+        found: str | None = self.json.get("error", {}).get("code")
+        return found
+
+
+class Unanswered(Exception):
+    """Nothing, or half an answer, came back: `why` is refused, cut or late."""
+
+    def __init__(self, why: str, *, seconds: float) -> None:
+        super().__init__(f"{why} after {seconds:.3f} s")
+        self.why = why
+        self.seconds = seconds
+
+
+def ask(port: int, method: str, path: str, *, body: object = None, ticket: str | None = None) -> Answer:
+    """One request to 127.0.0.1. Raises Unanswered."""
+    headers = {"Connection": "close"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    if ticket is not None:
+        headers["Cookie"] = f"{COOKIE}={ticket}"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    began = time.monotonic()
+    try:
+        connection.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
+        response = connection.getresponse()
+        read = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unanswered(_why(error), seconds=time.monotonic() - began) from None
+    finally:
+        connection.close()
+    return Answer(
+        status=response.status,
+        headers={name.lower(): value for name, value in response.getheaders()},
+        body=read,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "refused"
+        case TimeoutError():
+            return "late"
+    return "cut"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One request of one person, as the ledger keeps it."""
+
+    step: str
+    email: str
+    answer: Answer | None
+    """None where nothing came back."""
+    seconds: float
+    brought: str | None = None
+    """The code, or the password, that the request brought."""
+    ticket: str | None = None
+    """The ticket that the request came with."""
+    at: float
+    """When it was sent, in monotonic seconds."""
+
+    @property
+    def good(self) -> bool:
+        return self.answer is not None and self.answer.status < 300
+
+
+class Caller:
+    """Somebody who registers, with an address, and the ticket that the service handed out."""
+
+    def __init__(self, port: int, email: str, *, note: Callable[[Entry], None] | None = None) -> None:
+        """`note` is told of every request."""
+        self.port = port
+        self.email = email
+        self.user_id = 0
+        self.ticket: str | None = None
+        self._note = note
+
+    def look_up(self) -> Answer:
+        answer = self._call("look_up", "GET", f"?email={quote(self.email)}")
+        if answer.status == 200:
+            self.user_id = answer.json["data"]["id"]
+        return answer
+
+    def sign_up(self) -> Answer:
+        answer = self._call("sign_up", "POST", "/sign_up", body={"email": self.email})
+        if answer.status == 201:
+            self.user_id = answer.json["data"]["id"]
+        return answer
+
+    def send_code(self) -> Answer:
+        return self._keep_ticket(self._call("send_code", "POST", f"/{self.user_id}/send_code"))
+
+    def mail(self, code: str) -> Answer:
+        return self._call("mail", "PUT", f"/{self.user_id}/mail?code={code}", brought=code)
+
+    def resend_code(self) -> Answer:
+        return self._keep_ticket(self._call("resend_code", "POST", f"/{self.user_id}/resend_code"))
+
+    def finish(self, password: str | None = None) -> Answer:
+        body = None if password is None else {"password": password}
+        return self._call("finish", "PATCH", f"/{self.user_id}/sign_up", body=body, brought=password)
+
+    def _call(self, step: str, method: str, path: str, *, body: object = None, brought: str | None = None) -> Answer:
+        at = time.monotonic()
+        answer: Answer | None = None
+        try:
+            answer = ask(self.port, method, USERS + path, body=body, ticket=self.ticket)
+            return answer
+        finally:
+            if self._note is not None:
+                entry = Entry(
+                    step=step,
+                    email=self.email,
+                    answer=answer,
+                    seconds=time.monotonic() - at,
+                    brought=brought,
+                    ticket=self.ticket,
+                    at=at,
+                )
+                self._note(entry)
+
+    def _keep_ticket(self, answer: Answer) -> Answer:
+        name, _, value = answer.headers.get("set-cookie", "").partition("=")
+        if name == COOKIE:
+            self.ticket = value.partition(";")[0]
+        return answer
+
+
+def persist(request: Callable[[], Answer]) -> Answer:
+    """The first answer that is no 503, as a client gets it that heeds Retry-After (but a shorter one)."""
+    until = time.monotonic() + PERSISTENCE
+    while (answer := request()).status == 503 and time.monotonic() < until:
+        time.sleep(0.05)
+    return answer
+
+
+def good(request: Callable[[], Answer]) -> Answer:
+    """The answer of somebody who persists, which has to be a success."""
+    answer = persist(request)
+    assert answer.status < 300, f"{answer.status} {answer.body!r}"
+    return answer

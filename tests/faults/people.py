@@ -1,0 +1,134 @@
+"""Virtual users: they register whatever breaks meanwhile, and do about it what a person would do."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from tests.faults.client import Answer, Caller, Unanswered
+from tests.faults.ledger import Ledger
+from tests.faults.service import Service
+
+LONGEST = 90.0
+"""Seconds after which somebody who still is no user counts as stuck."""
+LETTER_WITHIN = 20.0
+"""Seconds after which somebody who waits for a letter asks for another."""
+MOST_WAITING = 60
+
+
+class Stuck(Exception):
+    """Somebody does not get on, however often they try."""
+
+
+@dataclass(kw_only=True)
+class Person:
+    """One registration, carried on through every fault."""
+
+    service: Service
+    ledger: Ledger
+    caller: Caller
+    chance: random.Random
+    until: float = field(default_factory=lambda: time.monotonic() + LONGEST)
+    tried: set[str] = field(default_factory=set)
+
+    def register(self) -> None:
+        self.persevere(self.caller.look_up)
+        # An answer that got lost makes the next one say that the address is taken: by oneself.
+        if self.persevere(self.caller.sign_up).status == 409:
+            self.persevere(self.caller.look_up)
+        ask = self.caller.send_code
+        while True:
+            self.persevere(ask)
+            if self.confirm() and self.finish():
+                return
+            ask = self.caller.resend_code
+
+    def ask_only(self) -> None:
+        """Ask for some codes and go away; but not while many letters wait, or nobody else would get any."""
+        if self.persevere(self.caller.sign_up).status == 409:
+            self.persevere(self.caller.look_up)
+        for _ in range(5):
+            while (
+                self.ledger.letters - len(self.service.sink.messages) > MOST_WAITING and time.monotonic() < self.until
+            ):
+                time.sleep(0.05)
+            self.persevere(self.caller.send_code)
+
+    def confirm(self) -> bool:
+        """Bring codes from the mailbox until one is right; false when it takes a new one."""
+        give_up_at = time.monotonic() + LETTER_WITHIN
+        while time.monotonic() < give_up_at:
+            fresh = [code for code in self.service.codes(self.caller.email) if code not in self.tried]
+            if not fresh:
+                time.sleep(0.02)
+                continue
+            if self.chance.random() < 0.2:
+                self.persevere(lambda: self.caller.mail(f"{self.chance.randrange(10**6):06}"))
+            bring = partial(self.caller.mail, fresh[-1])
+            self.tried.add(fresh[-1])
+            answer = self.persevere(bring)
+            if answer.status == 200:
+                if self.chance.random() < 0.3:
+                    self.persevere(bring)  # which the ledger must not show as accepted again
+                return True
+            if answer.code == "code_expired":
+                return False
+        return False
+
+    def finish(self) -> bool:
+        """Finish; false when the confirmation was forgotten."""
+        password = f"{self.caller.email} {self.chance.random()}" if self.chance.random() < 0.2 else None
+        answer = self.persevere(lambda: self.caller.finish(password))
+        if answer.status != 200 and answer.code != "mail_not_confirmed":
+            raise Stuck(f"finish: {answer.status} {answer.body!r}")
+        return answer.status == 200
+
+    def persevere(self, request: Callable[[], Answer]) -> Answer:
+        """Repeat a request until somebody answers who is not busy with a fault."""
+        while time.monotonic() < self.until:
+            try:
+                answer = request()
+            except Unanswered:
+                time.sleep(0.1)
+                continue
+            if answer.status in (500, 503):  # The ledger tells of the former.
+                time.sleep(0.1)
+            elif answer.status == 429:
+                raise Stuck(f"{answer.status} {answer.body!r}")
+            else:
+                return answer
+        raise Stuck(f"{self.caller.email} did not get on for {LONGEST} s")
+
+
+@contextmanager
+def registering(service: Service, ledger: Ledger, *, people: int, seed: int) -> Iterator[list[str]]:
+    """Some people register one after the other, and finish what they began at the end. Gives those who have finished.
+
+    Every second one only asks for codes, so that there are letters also while nobody gets any.
+    """
+    over = threading.Event()
+    finished: list[str] = []
+
+    def live(number: int) -> None:
+        chance = random.Random(f"{seed} {number}")
+        while not over.is_set():
+            caller = service.caller("person", note=ledger.note)
+            person = Person(service=service, ledger=ledger, caller=caller, chance=chance)
+            if number % 2:
+                person.ask_only()
+            else:
+                person.register()
+                finished.append(caller.email)
+
+    with ThreadPoolExecutor(people) as pool:
+        lives: list[Future[None]] = [pool.submit(live, number) for number in range(people)]
+        try:
+            yield finished
+        finally:
+            over.set()
+    for each in lives:
+        each.result()

@@ -1,0 +1,52 @@
+"""PostgreSQL is away: everybody is told so within two seconds, and nobody has to restart anything when it is back."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.client import good, persist
+from tests.faults.programs import wait_until
+from tests.faults.service import MOST_CONNECTIONS, Fault, Service, broken
+from tests.faults.steps import Six, again_and_again, at_once, complaints, slowest
+
+pytestmark = pytest.mark.faults
+
+DURABLE = True
+
+
+@pytest.mark.parametrize(("fault", "seconds"), [("refused", 1), ("frozen", 4), ("killed", 1)])
+def test_every_request_is_refused_in_time_and_works_again_when_it_is_back(
+    fault: Fault, seconds: float, service: Service, report: Callable[[str], None]
+) -> None:
+    six = Six.prepared(service)
+    health = {"live": lambda: service.get("/health/live"), "ready": lambda: service.get("/health/ready")}
+
+    with broken(service.engines.postgres, fault):
+        first = at_once({**six.requests, **health})
+        later = again_and_again({**six.requests, **health}, seconds=seconds)
+        mending = time.monotonic()
+    mended = time.monotonic()
+    recovery = wait_until(lambda: six.temporary.look_up().status == 200, within=5, what="a good answer", every=0.01)
+
+    assert first.pop("live").status == 200
+    assert complaints({"ready": first.pop("ready")}, code="not_ready") == []
+    assert complaints(first, code="database_away") == []
+    assert {answer.status for name, answer in later if name == "live"} == {200}
+    for name, answer in later:
+        if name != "live":
+            assert complaints({name: answer}, code="not_ready" if name == "ready" else "database_away") == []
+
+    assert persist(six.stranger.look_up).code == "user_unknown"
+    good(six.stranger.sign_up)
+    good(six.temporary.send_code)
+    assert persist(lambda: six.guessing.mail(six.wrong_code)).json["error"]["attempts_left"] == 4
+    good(lambda: six.guessing.mail(six.code))
+    good(six.impatient.resend_code)
+    good(six.confirmed.finish)
+    good(lambda: six.temporary.mail(service.code_for(six.temporary)))
+    wait_until(lambda: service.connections() <= MOST_CONNECTIONS, within=10, what="connections that hung are gone")
+    report(
+        f"slowest refusal {slowest([*first.items(), *later]):.2f} s, {len(first) + len(later)} answers; "
+        f"server back after {mended - mending:.2f} s, first good answer {recovery:.2f} s later"
+    )
