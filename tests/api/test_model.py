@@ -28,7 +28,7 @@ from tests.actors import Mailbox, Visitor
 from tests.conftest import MakeApp, Stores
 
 GAMES = int(os.environ.get("MODEL_GAMES", "0"))
-GUESSES, ALL_GUESSES = 5, 7
+GUESSES, ALL_GUESSES = 5, 6
 BROUGHT = "7505"
 """The code that people bring. It is never right in production, whose codes have six digits."""
 SETTINGS = {
@@ -41,6 +41,9 @@ SETTINGS = {
 STRANGER = "stranger"
 BROWSERS = ("phone", "laptop", STRANGER)
 browsers = st.sampled_from(BROWSERS)
+fates = st.sampled_from(["nothing"] * 5 + ["the codes are late", "Redis forgets", "users are stale"])
+guesses = st.sampled_from(["newest", "brought", "older", "foreign"])
+numbers = st.sampled_from([1, 2, 5])
 passwords = st.sampled_from([None, "correct horse battery", "another horse battery"])
 
 _numbers = itertools.count()
@@ -163,14 +166,15 @@ class Registrations(RuleBasedStateMachine):
         """The id that requests name: the user's, or one that nobody has."""
         return self.model.user_id or 4711
 
-    @initialize(who=browsers)
-    def begin(self, who: str) -> None:
+    @initialize(who=browsers | st.none())
+    def begin(self, who: str | None) -> None:
         # Everybody has a ticket where tickets are optional: without one the newest challenge of the user counts there,
         # whoever asked for it.
         if not self.services.settings.production:
             for visitor in self.visitors.values():
                 visitor.client.set_cookie("registration", new_ticket(), domain="localhost")
-        self.sign_up(who)
+        if who:
+            self.sign_up(who)
 
     # What people do.
 
@@ -226,16 +230,24 @@ class Registrations(RuleBasedStateMachine):
             self.agree(who, answer, self.model.finished(who, password))
             assert (who, answer.status_code) != (STRANGER, 200)
 
-    @rule(who=browsers, which=st.sampled_from(["newest", "brought"]), times=st.sampled_from([1, 3, 5]))
-    def ask_and_guess(self, who: str, which: str, times: int) -> None:
-        if self.model.user_id is None:
-            self.sign_up(who)
-        self.ask_for_a_code(who, again=times > 1, brings=False)
-        self.guess(who, which, times)
+    @rule(
+        who=browsers,
+        rounds=st.lists(st.tuples(fates, guesses, numbers, fates), min_size=2, max_size=5),
+        chosen=st.lists(passwords, max_size=2),
+    )
+    def register(self, who: str, rounds: list[tuple[str, str, int, str]], chosen: list[str | None]) -> None:
+        for before, which, times, after in rounds:
+            if self.model.user_id is None:
+                self.sign_up(who)
+            self.ask_for_a_code(who, again=times > 1, brings=False)
+            self.fate(before, who)
+            self.guess(who, which, times)
+            self.fate(after, who)
+        self.finish(who, chosen)
 
     # What happens to everybody.
 
-    @rule(what=st.sampled_from(["the codes are late", "Redis forgets", "users are stale"]), who=browsers | st.none())
+    @rule(what=fates, who=browsers | st.none())
     def fate(self, what: str, who: str | None) -> None:
         match what:
             case "the codes are late":
@@ -303,9 +315,9 @@ def test_no_order_of_steps_breaks_a_promise(make_app: MakeApp, stores: Stores, t
     run_state_machine_as_test(
         lambda: Registrations(app, stores, tmp_path, seen),  # type: ignore[arg-type] # it takes whatever makes one
         settings=settings(
-            max_examples=GAMES or 20,
+            max_examples=GAMES or 15,
             derandomize=not GAMES,
-            stateful_step_count=50,
+            stateful_step_count=30,
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),
