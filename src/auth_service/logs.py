@@ -3,6 +3,9 @@
 import contextvars
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -18,12 +21,31 @@ class _WithRequestId(logging.Filter):
         return True
 
 
+class _Formatter(JsonFormatter):
+    """Writes of an exception where it happened and of what kind it was; what it says may hold what somebody typed.
+
+    PostgreSQL, for one, repeats the whole row that a constraint did not take.
+    """
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+        lines: list[str] = []
+        for link in reversed(list(_chain(ei[1]))):
+            lines += [*traceback.format_tb(link.__traceback__), f"{type(link).__qualname__}\n"]
+        return "".join(lines)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def configure(*, level: str) -> None:
     """Send everything that is logged, at `level` and above, to standard error as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_WithRequestId())
     handler.setFormatter(
-        JsonFormatter(
+        _Formatter(
             ["asctime", "levelname", "name", "message", "request_id"],
             rename_fields={"asctime": "at", "levelname": "level", "name": "logger"},
             datefmt="%Y-%m-%dT%H:%M:%S%z",

@@ -1,0 +1,191 @@
+"""What the service writes into its log: JSON lines with the id of their request, and nothing that anybody typed."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from flask import Flask
+
+from auth_service import logs
+from auth_service.adapters.inbox import Inbox
+from auth_service.app import create_app
+from auth_service.settings import Settings
+from tests.actors import USERS, Mailbox, Visitor
+from tests.api.conftest import Live
+from tests.conftest import CODE_KEY, OUTBOX_KEY, MakeApp, Stores, forget
+
+EMAIL = "ada.lovelace@example.org"
+PASSWORD = "a-passphrase-to-look-for"
+WRONG = "73194682"
+
+
+class Log:
+    """All that was written since the test began."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    @property
+    def text(self) -> str:
+        return self._stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    def says_nothing_of(self, *secrets: str) -> None:
+        for secret in secrets:
+            assert len(secret) >= 4
+            assert secret not in self.text
+
+
+@pytest.fixture
+def log(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Log]]:
+    """Begins to listen, at the most talkative level, when called: making an application sets up logging anew."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+
+    def listen() -> Log:
+        stream = io.StringIO()
+        monkeypatch.setattr("sys.stderr", stream)
+        logs.configure(level="DEBUG")
+        return Log(stream)
+
+    yield listen
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("profile", ["production", "test"])
+def test_lg1_a_whole_registration_leaves_no_secret(
+    make_app: MakeApp, log: Callable[[], Log], tmp_path: Any, profile: str
+) -> None:
+    app = make_app(app_env=profile)
+    mailbox = Mailbox(app, Inbox(tmp_path / "inbox"))
+    visitor = Visitor(app, address="203.0.113.77")
+    listened = log()
+
+    visitor.look_up(EMAIL)
+    ada = visitor.sign_up(EMAIL)
+    visitor.ask_for_code(ada, WRONG)
+    first = mailbox.code_sent_to(EMAIL)
+    visitor.confirm(ada, WRONG)
+    visitor.ask_again(ada)
+    code = mailbox.code_sent_to(EMAIL)
+    visitor.call("PUT", f"/{ada}/mail", json={"code": code})
+    visitor.finish(ada, password=PASSWORD)
+    visitor.finish(ada, password=f"not {PASSWORD}")
+    cookie = visitor.client.get_cookie("__Host-registration" if profile == "production" else "registration")
+
+    assert cookie is not None
+    listened.says_nothing_of(EMAIL, EMAIL.partition("@")[0], first, WRONG, code, PASSWORD, cookie.value, "203.0.113.77")
+    listened.says_nothing_of("code=", "email=", "registration=", CODE_KEY, OUTBOX_KEY, "argon2id", str(ada))
+    answered = [line for line in listened.lines if line["message"] == "answered"]
+    assert len(answered) == 8
+    assert len({line["request_id"] for line in answered}) == 8
+    assert {"at", "level", "logger", "method", "route", "status", "ms"} <= answered[0].keys()
+
+
+def test_lg1_refusals_leave_no_secret(app: Flask, log: Callable[[], Log]) -> None:
+    client = app.test_client()
+    listened = log()
+    headers = {
+        "Cookie": f"registration={PASSWORD}; other={PASSWORD}",
+        "Authorization": f"Bearer {PASSWORD}",
+        "User-Agent": PASSWORD,
+        "Referer": f"https://example.org/{PASSWORD}",
+        "X-Request-Id": f"<{PASSWORD}>",
+    }
+    sent: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", f"{USERS}?email={EMAIL}", {}),
+        ("GET", f"{USERS}?email={EMAIL}&x={PASSWORD}", {}),
+        ("GET", f"/{PASSWORD}?{PASSWORD}", {}),
+        (PASSWORD, USERS, {}),
+        ("POST", f"{USERS}/sign_up", {"json": {"email": f"{PASSWORD}@"}}),
+        ("POST", f"{USERS}/sign_up", {"data": f'{{"email":"{EMAIL}"', "content_type": "application/json"}),
+        ("POST", f"{USERS}/sign_up", {"data": PASSWORD, "content_type": f"text/{PASSWORD}"}),
+        ("PUT", f"{USERS}/1/mail?code={WRONG}", {}),
+        ("PATCH", f"{USERS}/1/sign_up", {"json": {"password": PASSWORD, PASSWORD: 1}}),
+    ]
+    for method, path, options in sent:
+        assert 400 <= client.open(path, method=method, headers=headers, **options).status_code < 500
+
+    assert len([line for line in listened.lines if line["message"] == "answered"]) == len(sent)
+    listened.says_nothing_of(PASSWORD, PASSWORD.upper(), EMAIL, WRONG)
+
+
+def test_lg1_a_crash_leaves_a_trace_and_no_secret(app: Flask, log: Callable[[], Log], stores: Stores) -> None:
+    """PostgreSQL repeats the row that a constraint does not take, and SQLAlchemy its parameters."""
+    listened = log()
+    constraint = "ALTER TABLE users ADD CONSTRAINT nobody CHECK (email_key NOT LIKE 'ada%')"
+    with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
+        connection.cursor().execute(constraint)
+    try:
+        answer = Visitor(app).call(
+            "POST", "/sign_up", json={"email": EMAIL}, headers={"X-Request-Id": "a-crash-of-ours"}
+        )
+    finally:
+        with connection:
+            connection.cursor().execute("ALTER TABLE users DROP CONSTRAINT nobody")
+        connection.close()
+
+    assert answer.status_code == 500
+    [crash] = [line for line in listened.lines if line["message"] == "crashed"]
+    assert crash["request_id"] == answer.headers["X-Request-Id"] == "a-crash-of-ours"
+    assert "in sign_up" in crash["exc_info"]
+    assert "CheckViolation" in crash["exc_info"]
+    listened.says_nothing_of(EMAIL, EMAIL.partition("@")[0])
+
+
+def test_lg1_dependencies_that_are_away_leave_no_secret(
+    make_settings: Callable[..., Settings], make_app: MakeApp, log: Callable[[], Log]
+) -> None:
+    away = create_app(
+        make_settings(
+            database_url=f"postgresql://auth:{PASSWORD}@127.0.0.1:9/auth",
+            redis_url=f"redis://:{PASSWORD}@127.0.0.1:9/0",
+        )
+    )
+    listened = log()
+
+    statuses = [Visitor(away).look_up(EMAIL).status_code, Visitor(away).try_to_sign_up(EMAIL).status_code]
+    statuses.append(away.test_client().get("/health/ready").status_code)
+    forget(away)
+
+    assert statuses == [503] * 3
+    assert {"the database does not answer", "redis does not answer"} <= {line["message"] for line in listened.lines}
+    listened.says_nothing_of(PASSWORD, EMAIL)
+
+
+def test_lg1_what_is_no_http_leaves_no_secret_in_the_log_of_the_server(live: Live) -> None:
+    begins_at = live.log.stat().st_size
+    get = f"GET {USERS}?email={EMAIL}&code={WRONG} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: a={PASSWORD}\r\n"
+    statuses = [
+        live.say(raw.encode()).status
+        for raw in (
+            f"{get}\r\n",
+            f"{get}X-A: a\0{PASSWORD}\r\n\r\n",
+            f"{get}{PASSWORD}\r\n\r\n",
+            f"{get}Transfer-Encoding: {PASSWORD}\r\n\r\n",
+            f"{get}Expect: {PASSWORD}\r\n\r\n",
+            f"{get}X-A: {PASSWORD * 1000}\r\n\r\n",
+            f"GET /{PASSWORD * 1000} HTTP/1.1\r\n\r\n",
+            f"GET /{PASSWORD} {PASSWORD} HTTP/1.1\r\n\r\n",
+            f"GET / {PASSWORD}\r\n\r\n",
+            f"{PASSWORD}\r\n\r\n",
+            f"PUT {USERS}/1/mail HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{PASSWORD}\r\n",
+        )
+    ]
+
+    assert statuses == [422, 400, 400, 400, 400, 431, 414, 400, 400, 400, 400]
+    with live.log.open("rb") as log:
+        log.seek(begins_at)
+        text = log.read().decode()
+    assert all(json.loads(line) for line in text.splitlines())
+    assert text.count("request not understood") >= 9
+    for secret in (PASSWORD, EMAIL, WRONG):
+        assert secret not in text
