@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
+from auth_service.models import db
 from tests.actors import Mailbox, Visitor, refusal
 
 ADA = "ada@example.org"
@@ -144,3 +146,84 @@ def test_the_daily_cap_outlives_redis(
     assert code_of(refused) == "too_many_codes"
     assert 80_000 < int(refused.headers["Retry-After"]) <= 86_400
     assert len(mailbox.deliver()) == 10
+
+
+def test_cd10_refused_requests_use_up_nobodys_budget(app: Flask, make_app: Callable[..., Flask]) -> None:
+    narrow = make_app(limit_codes_altogether="4/1h", limit_codes_per_network="4/1d")
+    impatient, other = Visitor(narrow), Visitor(narrow, address="198.51.100.9")
+    ada, grace = impatient.sign_up(ADA), impatient.sign_up("grace@example.org")
+
+    statuses = [impatient.ask_for_code(ada, 7505).status_code for _ in range(12)]
+
+    assert statuses == [200] * 3 + [429] * 9
+    assert int(impatient.ask_for_code(ada, 7505).headers["Retry-After"]) <= 60
+    assert other.ask_for_code(grace, 7505).status_code == 200
+
+
+def test_a_planted_ticket_is_not_taken_over(production: Flask) -> None:
+    visitor = Visitor(production)
+    ada = visitor.sign_up(ADA)
+    planted = "A" * 43
+
+    answer = visitor.call("POST", f"/{ada}/send_code", json={}, headers={"Cookie": f"__Host-registration={planted}"})
+
+    assert answer.status_code == 200
+    assert planted not in answer.headers["Set-Cookie"]
+
+
+def test_a_code_for_one_user_leaves_the_ticket_of_another_alone(production: Flask) -> None:
+    visitor = Visitor(production)
+    ada, grace = visitor.sign_up(ADA), visitor.sign_up("grace@example.org")
+    first = visitor.ask_for_code(ada).headers["Set-Cookie"].partition(";")[0]
+
+    second = visitor.ask_for_code(grace).headers["Set-Cookie"].partition(";")[0]
+
+    assert first != second
+    visitor.client = production.test_client(use_cookies=False)
+    wrong = visitor.call("PUT", f"/{ada}/mail?code=0000", headers={"Cookie": first})
+    assert code_of(wrong) == "code_wrong", "it is still open"
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"])
+def test_se5_a_form_on_somebodys_page_cannot_ask_for_codes(visitor: Visitor, content_type: str) -> None:
+    ada = visitor.sign_up(ADA)
+
+    answer = visitor.call("POST", f"/{ada}/send_code", data=b"", content_type=content_type)
+
+    assert code_of(answer) == "content_type_unsupported"
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_in3_a_query_string_where_none_belongs_is_refused(visitor: Visitor) -> None:
+    ada = visitor.sign_up(ADA)
+
+    for method, path in (("POST", f"/{ada}/send_code?code=7505"), ("PATCH", f"/{ada}/sign_up?password=x")):
+        assert code_of(visitor.call(method, path)) == "validation_failed"
+
+
+def test_in3_a_refusal_does_not_repeat_everything_that_came(visitor: Visitor) -> None:
+    body = {f"{number}" * 40: 1 for number in range(100, 200)}
+
+    answer = visitor.call("POST", "/sign_up", json=body)
+
+    assert code_of(answer) == "validation_failed"
+    assert len(answer.data) < 4000
+
+
+def test_a_look_up_asks_the_database_once(app: Flask, visitor: Visitor) -> None:
+    visitor.sign_up(ADA)
+    statements: list[str] = []
+    with app.app_context():
+        engine = db.engine
+
+    def counted(_: object, __: object, statement: str, *___: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", counted)
+    try:
+        visitor.look_up(ADA)
+    finally:
+        event.remove(engine, "before_cursor_execute", counted)
+
+    assert len(statements) == 1
+    assert statements[0].startswith("SELECT")

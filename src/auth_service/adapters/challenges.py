@@ -32,6 +32,7 @@ local code_ttl, ticket_ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
 local guesses, total_guesses = tonumber(ARGV[5]), tonumber(ARGV[6])
 local was = redis.call('HMGET', KEYS[1], 'subject', 'state', 'until', 'wrong', 'total')
 local wrong, total = 0, 0
+if ARGV[7] == 'renew' and was[1] ~= subject then return -1 end
 if was[1] == subject then
   total = tonumber(was[5])
   if was[2] == 'open' and tonumber(was[3]) > now then wrong = tonumber(was[4]) end
@@ -107,22 +108,32 @@ class Challenges:
     guesses: int
     total_guesses: int
 
-    def issue(self, *, ticket: str, subject: str, code: str) -> timedelta:
-        """Make `code` the only living one of the ticket.
+    def issue(self, *, ticket: str, subject: str, code: str) -> None:
+        """Make `code` the only living one of a new ticket."""
+        self._issue(ticket, subject, code, "issue")
 
-        Returns zero, or for how long no more codes are given because the ticket's guesses are used up.
+    def renew(self, *, ticket: str, subject: str, code: str) -> timedelta | None:
+        """Make `code` the only living one of a ticket that is about `subject` already; None if this one is not.
+
+        Otherwise returns zero, or for how long no more codes are given because the ticket's guesses are used up.
         """
-        milliseconds = self.store.run(
-            ISSUE,
-            self._key(ticket),
-            subject,
-            self._digest(ticket, subject, code),
-            self.code_lifetime // _MS,
-            self.ticket_lifetime // _MS,
-            self.guesses,
-            self.total_guesses,
+        milliseconds = self._issue(ticket, subject, code, "renew")
+        return None if milliseconds < 0 else timedelta(milliseconds=milliseconds)
+
+    def _issue(self, ticket: str, subject: str, code: str, how: str) -> int:
+        return int(
+            self.store.run(
+                ISSUE,
+                self._key(ticket),
+                subject,
+                self._digest(ticket, subject, code),
+                self.code_lifetime // _MS,
+                self.ticket_lifetime // _MS,
+                self.guesses,
+                self.total_guesses,
+                how,
+            )
         )
-        return timedelta(milliseconds=milliseconds)
 
     def judge(self, *, ticket: str, subject: str, code: str) -> Judgement:
         """Compare, count and spend in one step; of any number of guesses at once only those left are judged."""

@@ -45,6 +45,19 @@ return {1, wait()}
 )
 
 
+LOOK = Script(
+    NOW
+    + """
+local longest = 0
+for i = 1, #ARGV, 2 do
+  local nth = redis.call('LINDEX', KEYS[1], ARGV[i] - 1)
+  if nth then longest = math.max(longest, nth + ARGV[i + 1] - now) end
+end
+return longest
+"""
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit:
     """Whether something may happen now, and after how long the next time may be."""
@@ -98,10 +111,26 @@ class Limiter:
         """
         if self.switched == "off":
             return Hit(allowed=True, wait=timedelta())
-        key = f"limit:{limit}:{self.digests.of(limit, subject).hex()[:32]}"
-        arguments = [number for count, window in windows for number in (count, window // _MS)]
+        key, arguments = self._counted(limit, windows, subject)
         try:
             allowed, milliseconds = self.store.run(HIT, key, *arguments)
         except RedisAway:
             return self.local.hit(key, windows)
         return Hit(allowed=bool(allowed), wait=timedelta(milliseconds=milliseconds))
+
+    def wait(self, limit: str, windows: Windows, *, subject: str) -> timedelta:
+        """How long `subject` has to wait before a window has room; counts nothing, and promises nothing.
+
+        For requests that several limits count: one that the last of them refuses must not use up the others.
+        """
+        if self.switched == "off":
+            return timedelta()
+        key, arguments = self._counted(limit, windows, subject)
+        try:
+            return timedelta(milliseconds=self.store.run(LOOK, key, *arguments))
+        except RedisAway:
+            return timedelta()  # the hit that follows is counted here
+
+    def _counted(self, limit: str, windows: Windows, subject: str) -> tuple[str, list[int]]:
+        key = f"limit:{limit}:{self.digests.of(limit, subject).hex()[:32]}"
+        return key, [number for count, window in windows for number in (count, window // _MS)]

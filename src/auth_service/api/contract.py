@@ -58,8 +58,7 @@ class Contract:
         every: list[type[Refusal]] = [*self.refuses, DatabaseAway, ServiceBusy]
         if self.body or self.query_or_body:
             every += [BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported]
-        if self.body or self.query or self.query_or_body:
-            every.append(ValidationFailed)
+        every.append(ValidationFailed)
         if self.limits:
             every.append(TooManyRequests)
         return list(dict.fromkeys(every))
@@ -69,6 +68,8 @@ class Contract:
         self.access.check()
         for limit in self.limits:
             limit.count(services())
+        if not (self.query or self.query_or_body):
+            parsing.no_query()
         if self.query:
             arguments["query"] = parsing.query(self.query)
         if self.body:

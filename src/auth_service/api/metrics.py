@@ -62,4 +62,7 @@ def serve(app: Flask, *, host: str, port: int) -> None:
     else:
         registry.register(REGISTRY)
     registry.register(OutboxCollector(app))
-    start_http_server(port, addr=host, registry=registry)
+    try:
+        start_http_server(port, addr=host, registry=registry)
+    except OSError as taken:
+        raise SystemExit(f"METRICS_PORT: {port} cannot be listened on: {taken.strerror}") from None

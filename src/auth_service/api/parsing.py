@@ -17,6 +17,12 @@ MOST_PARAMETERS = 20
 
 LARGEST_BODY = 16 * 1024
 
+TYPES_OF_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+"""What a form on anybody's page can send without asking us first; refused even when it is empty."""
+
+MOST_MISFITS = 20
+LONGEST_NAME = 64
+
 
 def body(form: type[Form]) -> Form:
     """Read the body as one JSON object that fits `form`; an absent body is an empty object.
@@ -24,7 +30,7 @@ def body(form: type[Form]) -> Form:
     Raises BadRequest, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ValidationFailed.
     """
     raw = _raw_body()
-    if not raw:
+    if not raw and request.mimetype not in TYPES_OF_FORMS:
         return _fitted(form, b"{}")
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
         raise ContentTypeUnsupported
@@ -49,6 +55,12 @@ def query(form: type[Form]) -> Form:
         twice = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
         raise ValidationFailed(fields=[{"field": name, "msg": "This parameter may be given once."} for name in twice])
     return _fitted(form, json.dumps(values).encode())
+
+
+def no_query() -> None:
+    """Refuse a query string where none belongs: ignored, it would let its sender believe that it did something."""
+    if request.query_string:
+        raise ValidationFailed(fields=[{"field": "", "msg": "This takes no query string."}])
 
 
 def query_or_body(form: type[Form]) -> Form:
@@ -97,7 +109,10 @@ def _fitted(form: type[Form], raw: bytes) -> Form:
     except ValidationError as misfit:
         errors = misfit.errors(include_url=False, include_input=False, include_context=False)
         raise ValidationFailed(
-            fields=[{"field": ".".join(map(str, error["loc"])), "msg": _sentence(error["msg"])} for error in errors]
+            fields=[
+                {"field": ".".join(map(str, error["loc"]))[:LONGEST_NAME], "msg": _sentence(error["msg"])}
+                for error in errors[:MOST_MISFITS]
+            ]
         ) from None
 
 

@@ -90,11 +90,9 @@ class Registration:
         resend_after = self._count_code(person, network)
 
         code = brought if brought and self.callers_bring_codes else _random_code()
-        held = self._held(ticket, subject) or new_ticket()
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
-        if exhausted := self.challenges.issue(ticket=held, subject=subject, code=code):
-            raise TooManyCodes(retry_after=exhausted.total_seconds())
+        held = self._issued(self._held(ticket, subject), subject=subject, code=code)
         if not self.tickets_required:
             self.challenges.remember_newest(ticket=held, subject=subject)
 
@@ -176,15 +174,34 @@ class Registration:
             return ticket
         return self.challenges.newest(subject=subject)
 
+    def _issued(self, held: str | None, *, subject: str, code: str) -> str:
+        """Issue a code under the ticket that is held, or under a new one; returns the ticket.
+
+        One that is not about this user is not held: a ticket that was planted, or that belongs to another user's
+        registration, is left alone.
+        """
+        if held is not None:
+            wait = self.challenges.renew(ticket=held, subject=subject, code=code)
+            if wait:
+                raise TooManyCodes(retry_after=wait.total_seconds())
+            if wait is not None:
+                return held
+        made = new_ticket()
+        self.challenges.issue(ticket=made, subject=subject, code=code)
+        return made
+
     def _count_code(self, person: Person, network: str) -> timedelta:
         """Count a code before any work is done; returns after how long the next one may be."""
-        wait = timedelta()
         key = person.email_key
+        # What the address itself has no room for must not use up its network's share, nor everybody's.
+        if wait := self.limiter.wait("codes", self.limits.per_address, subject=key):
+            raise TooManyCodes(retry_after=wait.total_seconds())
+        wait = timedelta()
         for limit, windows, counted in (
-            ("codes_altogether", self.limits.altogether, ""),
             # One network cannot use up the day's codes of an address: a share is left for the person who owns it.
             ("codes_per_network", self.limits.per_address_and_network, f"{key} {network}"),
             ("codes", self.limits.per_address, key),
+            ("codes_altogether", self.limits.altogether, ""),
         ):
             hit = self.limiter.hit(limit, windows, subject=counted)
             if not hit.allowed:
