@@ -74,7 +74,7 @@ logs: ## follow the logs of the containers
 	else $(PRODUCTION) logs --follow --tail 100; fi
 
 bench: $(READY) ## measure the service against its floors
-	@$(BIN)/python -m tests.bench
+	@PYTHONPATH=src $(BIN)/python -m tests.bench
 
 chaos: $(READY) ## the long forms of the fault tests: hundreds of kills
 	@$(BIN)/python -m pytest -m chaos

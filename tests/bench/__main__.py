@@ -1,0 +1,227 @@
+"""Measures the service beside its floors, prints a table, writes `bench.json` and draws `docs/bench.svg`.
+
+`python -m tests.bench [--quick]`; `--quick` measures for two seconds where ten are due, and draws nothing.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg2
+
+from auth_service.adapters.crypto import Sealer
+from tests.bench.load import WRK, Crowd, Load, wrk
+from tests.bench.people import USERS, asking, letterbox, looking_up, registering, signing_up
+from tests.bench.report import Figures, Row, drawn, table
+from tests.bench.stage import ROOT, Server, Stage, set_up
+
+FEW, MANY = 1_000, 1_000_000
+RUNS = 3
+LETTERS = 3_000
+
+Measure = Callable[[float], Load]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """Something to measure, and what it is measured by."""
+
+    name: str
+    measure: Measure
+
+
+def main() -> int:
+    """Measure everything; the exit status says whether every budget holds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two seconds a run instead of ten; draws nothing")
+    quick: bool = parser.parse_args().quick
+    seconds = 2.0 if quick else 10.0
+    with set_up(ROOT / ".data" / "bench") as stage:
+        figures = measured(stage, seconds=seconds)
+    print(table(figures))
+    (ROOT / "bench.json").write_text(json.dumps(asdict(figures), indent=2) + "\n")
+    if not quick:
+        (ROOT / "docs" / "bench.svg").write_text(drawn(figures))
+    return 0 if all(row.holds for row in figures.rows) else 1
+
+
+def measured(stage: Stage, *, seconds: float) -> Figures:
+    """All figures, the servers side by side so that they share whatever the machine does."""
+    say(f"filling two databases: {FEW:,} and {MANY:,} users")
+    few, many = stage.database("few", users=FEW), stage.database("many", users=MANY)
+    start = cold_start(stage, few)
+    with stage.floor(few) as floor, stage.service(few) as service, stage.service(many) as crowded:
+        loads = in_turn(
+            [
+                Subject(name="floor: small JSON", measure=get(floor, "/json?email=person1@example.org")),
+                Subject(name="floor: one SELECT", measure=get(floor, "/select", users=FEW)),
+                Subject(name="health", measure=get(service, "/health/live")),
+                Subject(name="look-up", measure=get(service, USERS, users=FEW)),
+                Subject(name="look-up, many", measure=get(crowded, USERS, users=MANY)),
+                Subject(name="sign-up", measure=sign_up(service)),
+                Subject(name="flow", measure=flow(stage, service, few)),
+                Subject(name="flow, many", measure=flow(stage, crowded, many)),
+            ],
+            seconds=seconds,
+        )
+        memory = max(proportional_set(pid) for pid in service.workers)
+    say("letters")
+    rate = letters_a_second(stage, few)
+    base = loads["floor: one SELECT"].rate
+    rows = [
+        Row.of("floor: small JSON", loads["floor: small JSON"], base),
+        Row.of("floor: one SELECT", loads["floor: one SELECT"], base),
+        Row.of("`/health/live`", loads["health"], base),
+        Row.of("look-up by e-mail", loads["look-up"], base, share=0.6),
+        Row.of("sign-up", loads["sign-up"], base),
+        Row.of("registration, six requests", loads["flow"], base, share=0.4, p99=0.250),
+        Row.beside("look-up at 1,000,000 users", loads["look-up, many"], loads["look-up"], base),
+        Row.beside("registration at 1,000,000 users", loads["flow, many"], loads["flow"], base),
+        Row.single("letters through one mailer", rate, "a second", at_least=200),
+        Row.single("memory of a worker after load", memory, "MB", at_most=120),
+        Row.single("cold start to the first 200", start, "s", at_most=1.5),
+    ]
+    return Figures.now(rows, day=datetime.now(UTC).date().isoformat(), wrk=WRK is not None)
+
+
+def in_turn(subjects: list[Subject], *, seconds: float) -> dict[str, Load]:
+    """The median run of each, taken in turn so that a noisy moment hits all alike."""
+    for subject in subjects:
+        say(f"warming up: {subject.name}")
+        subject.measure(min(3.0, seconds))
+    runs: dict[str, list[Load]] = {subject.name: [] for subject in subjects}
+    for number in range(RUNS):
+        for subject in subjects:
+            load = subject.measure(seconds)
+            if load.failures:
+                raise SystemExit(f"{subject.name}: {load.failures} requests failed; these figures mean nothing")
+            say(f"run {number + 1} of {RUNS}: {subject.name}: {load.rate:,.0f} requests/s")
+            runs[subject.name].append(load)
+    return {name: sorted(found, key=lambda load: load.rate)[RUNS // 2] for name, found in runs.items()}
+
+
+def get(server: Server, path: str, *, users: int | None = None) -> Measure:
+    """The same GET again and again, or one for a random user of so many."""
+
+    def measure(seconds: float) -> Load:
+        if WRK:
+            kind = ["fixed", path] if users is None else ["random", path, str(users)]
+            return wrk(port=server.port, seconds=seconds, arguments=kind)
+        person = asking(path) if users is None else looking_up(path, users=users)
+        return Crowd(port=server.port, make_person=person).use(seconds=seconds)
+
+    return measure
+
+
+def sign_up(server: Server) -> Measure:
+    """New addresses."""
+
+    def measure(seconds: float) -> Load:
+        tag = f"new{uuid.uuid4().hex[:8]}"
+        if WRK:
+            return wrk(port=server.port, seconds=seconds, arguments=["new", f"{USERS}/sign_up", tag])
+        return Crowd(port=server.port, make_person=signing_up(tag)).use(seconds=seconds)
+
+    return measure
+
+
+def flow(stage: Stage, server: Server, database_url: str) -> Measure:
+    """Whole registrations; codes are read from the outbox between requests, and that time is not counted."""
+
+    def measure(seconds: float) -> Load:
+        with letterbox(database_url=database_url, outbox_key=stage.secrets["OUTBOX_KEY"]) as run_errands:
+            person = registering(f"flow{uuid.uuid4().hex[:8]}")
+            return Crowd(port=server.port, make_person=person, run_errands=run_errands).use(seconds=seconds)
+
+    return measure
+
+
+def cold_start(stage: Stage, database_url: str) -> float:
+    """Seconds from starting the service to its first 200; the median of three."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        with stage.service(database_url):
+            return time.perf_counter() - began
+
+    return statistics.median(once() for _ in range(3))
+
+
+def letters_a_second(stage: Stage, database_url: str) -> float:
+    """How fast one mailer empties an outbox into a server that answers at once."""
+    sealer = Sealer(stage.secrets["OUTBOX_KEY"], purpose="letters")
+    with smtp_sink() as port, closing(psycopg2.connect(database_url.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("DELETE FROM letters")
+        for number in range(LETTERS):
+            letter = uuid.uuid4()
+            cursor.execute(
+                "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, payload, not_after)"
+                " VALUES (%s, %s, 'registration_code', %s, %s, 'en', %s, now() + interval '1 hour')",
+                (
+                    str(letter),
+                    str(letter),
+                    f"letter{number}@example.org",
+                    f"letter{number}@example.org",
+                    sealer.seal({"code": "750505", "minutes": 10}, place=letter.bytes),
+                ),
+            )
+        environment = stage.environment(database_url, smtp_port=port)
+        with stage.running([sys.executable, str(ROOT / "manage.py"), "mail", "deliver"], environment):
+
+            def sent() -> int:
+                cursor.execute("SELECT count(*) FROM letters WHERE state = 'sent'")
+                [(count,)] = cursor.fetchall()
+                return int(count)
+
+            while not (first := sent()):
+                time.sleep(0.02)
+            began = time.perf_counter()
+            while (last := sent()) < LETTERS:
+                time.sleep(0.05)
+            return (last - first) / (time.perf_counter() - began)
+
+
+@contextmanager
+def smtp_sink() -> Iterator[int]:
+    """An SMTP server in a process of its own; its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.sink"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def proportional_set(pid: int) -> float:
+    """The memory of a process in MB, its share of what it shares included once (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("this system does not tell")
+
+
+def say(what: str) -> None:
+    """Show that something is going on."""
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

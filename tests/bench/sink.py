@@ -1,0 +1,52 @@
+"""An SMTP server that answers at once and keeps nothing: `python -m tests.bench.sink`, until standard input ends."""
+
+import asyncio
+import sys
+import threading
+
+ANSWERS = {b"EHLO": b"250 sink\r\n", b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}
+END_OF_LETTER = b"\r\n.\r\n"
+
+
+class Talk(asyncio.Protocol):
+    """One connection. Commands come one at a time, since the mailer waits for each answer."""
+
+    def __init__(self) -> None:
+        self._received = b""
+        self._in_letter = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(b"220 sink\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._received.endswith(END_OF_LETTER if self._in_letter else b"\r\n"):
+            return
+        command, self._received = self._received[:4].upper(), b""
+        if self._in_letter:
+            self._in_letter = False
+            self._transport.write(b"250 taken\r\n")
+        else:
+            self._in_letter = command == b"DATA"
+            self._transport.write(ANSWERS.get(command, b"250 ok\r\n"))
+
+
+async def serve() -> None:
+    """Listen on a free port of 127.0.0.1 and print it."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Talk, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    ended = asyncio.Event()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    await ended.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

@@ -1,0 +1,193 @@
+"""What is measured, set up: engines, databases with so many users, and servers that run as in production."""
+
+import http.client
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+
+from auth_service.adapters import engines
+from auth_service.adapters.engines import Engines
+
+ROOT = Path(__file__).parents[2]
+START_WITHIN = 30.0
+STOP_WITHIN = 20.0
+
+UNREACHABLE = "1000000/1s"
+LIMITS = {
+    # As many windows as the defaults have, so that counting costs what it costs in production; only never too many.
+    "LIMIT_LOOK_UPS": UNREACHABLE,
+    "LIMIT_SIGN_UPS": f"{UNREACHABLE},1000000/2s",
+    "LIMIT_GUESSES": UNREACHABLE,
+    "LIMIT_CODE_REQUESTS": f"{UNREACHABLE},1000000/2s",
+    "LIMIT_CODES": f"{UNREACHABLE},1000000/2s",
+    "LIMIT_CODES_A_DAY": "1000000",
+    "LIMIT_CODES_PER_NETWORK": UNREACHABLE,
+    "LIMIT_CODES_ALTOGETHER": UNREACHABLE,
+}
+
+FILL = """
+SET session_replication_role = replica;
+SET synchronous_commit = off;
+-- Random in order, like real ids, so that indexes are as scattered as they will be.
+INSERT INTO users (id, email, email_key, verified_mail, verified_at, language)
+SELECT number * 5851543129231 %% 9007199254740992, 'person' || number || '@example.org',
+  'person' || number || '@example.org', number %% 10 > 0, CASE WHEN number %% 10 > 0 THEN now() END, 'en'
+FROM generate_series(1::bigint, %(users)s) AS number;
+INSERT INTO user_roles (user_id, role)
+SELECT id, CASE WHEN verified_mail THEN 'ROLE_PORTAL_USER' ELSE 'ROLE_TEMPORARY_USER' END FROM users;
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """A server that answers."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer requests."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """Running engines, and everything that runs over them."""
+
+    engines: Engines
+    secrets: dict[str, str] = field(
+        default_factory=lambda: {name: secrets.token_urlsafe(48) for name in ("CODE_KEY", "OUTBOX_KEY")}, repr=False
+    )
+
+    def database(self, name: str, *, users: int) -> str:
+        """A migrated database with so many users, `person1@example.org` and on; its URL."""
+        self.as_owner_of_all(f'CREATE DATABASE "{name}" OWNER auth')
+        url = urlsplit(self.engines.database_url)._replace(path=f"/{name}").geturl()
+        manage = [sys.executable, str(ROOT / "manage.py"), "db", "upgrade"]
+        subprocess.run(manage, env=self.environment(url), cwd=self.engines.data_dir, check=True)
+        self.as_owner_of_all(FILL % {"users": users}, "VACUUM ANALYZE users, user_roles", "CHECKPOINT", database=name)
+        return url
+
+    def as_owner_of_all(self, *statements: str, database: str = "postgres") -> None:
+        """Run statements as the superuser of the embedded PostgreSQL."""
+        postgres = self.engines.postgres
+        with closing(
+            psycopg2.connect(
+                host="127.0.0.1",
+                port=postgres.port,
+                user="postgres",
+                password=postgres.superuser_password,
+                dbname=database,
+            )
+        ) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+
+    def environment(self, database_url: str, *, smtp_port: int = 9) -> dict[str, str]:
+        """The settings of production, over one database; nothing of the caller's."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            "APP_ENV": "production",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": self.engines.redis_url,
+            "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}",
+            "MAIL_FROM": "no-reply@portal.example.org",
+            "PUBLIC_URL": "https://portal.example.org",
+            "WEB_WORKERS": "2",
+            "WEB_THREADS": "4",
+            "DRAIN_SECONDS": "0",
+            "LOG_LEVEL": "WARNING",
+            **LIMITS,
+            **self.secrets,
+        }
+
+    @contextmanager
+    def service(self, database_url: str) -> Iterator[Server]:
+        """The service, as `manage.py api` starts it in production; it answers when this returns."""
+        environment = {**self.environment(database_url), "METRICS_PORT": str(free_port())}
+        with self._serving([str(ROOT / "manage.py"), "api"], environment, ready="/health/live") as server:
+            yield server
+
+    @contextmanager
+    def floor(self, database_url: str) -> Iterator[Server]:
+        """The floor, under the same gunicorn settings."""
+        command = ["-m", "gunicorn", "--config", str(Path(__file__).with_name("floor_gunicorn.py"))]
+        with self._serving(command, self.environment(database_url), ready="/json?email=nobody") as server:
+            yield server
+
+    @contextmanager
+    def _serving(self, command: Sequence[str], environment: dict[str, str], *, ready: str) -> Iterator[Server]:
+        port = free_port()
+        with self.running([sys.executable, *command], {**environment, "HTTP_PORT": str(port)}) as process:
+            give_up_at = time.monotonic() + START_WITHIN
+            while not answers(port, ready):
+                if process.poll() is not None or time.monotonic() > give_up_at:
+                    raise RuntimeError(f"{command[-1]} does not answer")
+                time.sleep(0.005)
+            yield Server(process=process, port=port)
+
+    @contextmanager
+    def running(self, command: Sequence[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+        """A process that ends with this block, and on Linux with us."""
+        setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+        wrapping = [setpriv, "--pdeathsig=TERM"] if setpriv else []
+        # Its folder has no `.env`: nothing of the caller's steers what is measured.
+        process = subprocess.Popen(
+            [*wrapping, *command], env=environment, cwd=self.engines.data_dir, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@contextmanager
+def set_up(folder: Path) -> Iterator[Stage]:
+    """Engines that keep what they acknowledge, in a folder that exists for this run only."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        with engines.running(data_dir=folder, durable=True) as started:
+            yield Stage(engines=started)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a server answers this with a success."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
