@@ -131,5 +131,5 @@ class Finish(Resource):
         return services().registration.finish(
             user_id=user_id,
             ticket=presented(),
-            password=body.password.get_secret_value() if body.password else None,
+            password=None if body.password is None else body.password.get_secret_value(),
         )

@@ -1,0 +1,229 @@
+"""Passwords, as far as a registration is finished with one: which are taken, and what is kept of them."""
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from auth_service.settings import Settings, SettingsRefused
+from auth_service.wiring import Services
+from tests.actors import Visitor
+from tests.conftest import MakeApp, Stores
+
+ADA = "Ada.Lovelace@example.org"
+GOOD = "correct horse battery"
+
+
+@pytest.fixture
+def crew(make_app: MakeApp) -> Flask:
+    """An application without limits, in which one password is hashed at once."""
+    return make_app(rate_limits="off", hashes_at_once=1, service_name="Analytical Engine")
+
+
+def proven(app: Flask, email: str = ADA) -> tuple[Visitor, int]:
+    """Somebody who has proved their address and not yet chosen a password."""
+    visitor = Visitor(app)
+    user_id = visitor.sign_up(email)
+    visitor.ask_for_code(user_id, 7505)
+    assert visitor.confirm(user_id, 7505).status_code == 200
+    return visitor, user_id
+
+
+@pytest.fixture
+def choose(crew: Flask) -> Callable[[Any], TestResponse]:
+    """Somebody chooses a password; may be called again until one is taken."""
+    visitor, user_id = proven(crew)
+    return lambda password: visitor.finish(user_id, password=password)
+
+
+@pytest.fixture
+def kept(stores: Stores) -> Callable[[], list[str | None]]:
+    """What the database keeps of everybody's passwords."""
+
+    def read() -> list[str | None]:
+        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT password_hash FROM users ORDER BY created_at")
+            rows = [row[0] for row in cursor.fetchall()]
+        connection.close()
+        return rows
+
+    return read
+
+
+def check_refused(answer: TestResponse, reason: str) -> None:
+    """Whether a password was refused for this reason, which does not repeat it."""
+    assert answer.status_code == 422, answer.text
+    error = answer.json["error"]  # type: ignore[index]
+    [field] = error["fields"]
+    assert (error["code"], field["field"]) == ("validation_failed", "password")
+    assert reason in field["msg"]
+
+
+def test_pw1_eight_code_points_and_not_one_less(choose: Callable[[Any], TestResponse]) -> None:
+    for short in ("", "x", "zkwvqpy", "пароль7", "🦉🦉🦉🦉🦉🦉🦉"):
+        check_refused(choose(short), "at least 8 characters")
+    assert choose("🦉🐍🦉🐍🦉🐍🦉🐍").status_code == 200
+
+
+def test_pw1_the_least_may_be_raised_and_never_lowered(
+    make_app: MakeApp, make_settings: Callable[..., Settings]
+) -> None:
+    visitor, user_id = proven(make_app(password_min_length=15))
+    check_refused(visitor.finish(user_id, password="zkwvqpy zkwvqp"), "at least 15 characters")
+    assert visitor.finish(user_id, password="zkwvqpy zkwvqpy").status_code == 200
+    for length in (0, 7, 16):
+        with pytest.raises(SettingsRefused, match="PASSWORD_MIN_LENGTH"):
+            make_settings(password_min_length=length)
+
+
+def test_pw2_128_code_points_and_not_one_more(choose: Callable[[Any], TestResponse]) -> None:
+    longest = "🦉" + "owl " * 31 + "zzz"
+    for long in (longest + "z", "z" * 15_000, "\ufdfa" * 8):  # which NFKC makes eighteen characters of each
+        check_refused(choose(long), "at most 128 characters")
+    assert choose(longest).status_code == 200
+
+
+def test_pw2_nothing_is_cut_off(choose: Callable[[Any], TestResponse]) -> None:
+    stem = "z" * 70 + "owl" * 19
+    assert choose(f"{stem}1").status_code == 200
+
+    assert choose(f"{stem}1").status_code == 200
+    for other in (stem, f"{stem}2", f"{stem}1 ", f" {stem}1", stem[:72]):
+        assert choose(other).json["error"]["code"] == "password_already_set"  # type: ignore[index]
+
+
+def test_pw2_what_is_refused_is_never_hashed(crew: Flask, choose: Callable[[Any], TestResponse]) -> None:
+    services: Services = crew.extensions["auth_service"]
+    with services.registration.passwords.hasher._turn():  # somebody else's hash takes its time
+        check_refused(choose("z" * 15_000), "at most 128 characters")
+        check_refused(choose("password"), "common")
+        busy = choose(GOOD)
+
+    assert (busy.status_code, busy.json["error"]["code"]) == (503, "service_busy")  # type: ignore[index]
+    assert int(busy.headers["Retry-After"]) >= 1
+    assert choose(GOOD).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["all lower case", "ALL UPPER CASE", "8374 1920", "zzzzzzzzzq", "пароль совы", "!?!?!?!?&", "  spaces  "],
+)
+def test_pw3_there_are_no_rules_of_composition(choose: Callable[[Any], TestResponse], password: str) -> None:
+    assert choose(password).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("typed", "typed_again"),
+    [
+        ("caf\u00e9 au lait", "cafe\u0301 au lait"),
+        ("ｃａｆｅ au lait", "cafe au lait"),
+        ("ﬁne ﬁnches", "fine finches"),
+        ("Ⅷ horses run", "VIII horses run"),
+    ],
+)
+def test_pw4_one_password_however_it_is_typed(
+    choose: Callable[[Any], TestResponse], kept: Callable[[], list[str | None]], typed: str, typed_again: str
+) -> None:
+    assert choose(typed).status_code == 200
+    assert choose(typed_again).status_code == 200
+    [phc] = kept()
+    assert phc is not None
+    assert PasswordHasher().verify(phc, unicodedata.normalize("NFKC", typed))
+
+
+@pytest.mark.parametrize("odd", ["\a", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9f"], ids=ascii)
+def test_pw4_no_control_characters(choose: Callable[[Any], TestResponse], odd: str) -> None:
+    check_refused(choose(f"correct{odd}horse"), "control characters")
+
+
+def test_pw4_no_nul_no_surrogates_no_other_types(crew: Flask, choose: Callable[[Any], TestResponse]) -> None:
+    check_refused(choose("correct\0horse"), "NUL")
+    for other in (12345678, 1.5, True, ["correct horse"], {"a": "correct horse"}):
+        check_refused(choose(other), "string")
+    for surrogate in ("\\ud800", "\\udfff", "\\udc00\\ud800"):
+        answer = crew.test_client().patch(
+            "/api/v1/users/1/sign_up", data=f'{{"password":"correct{surrogate}horse"}}', content_type="application/json"
+        )
+        assert (answer.status_code, answer.json["error"]["code"]) == (400, "body_not_json")  # type: ignore[index]
+
+
+def test_pw5_what_is_kept(crew: Flask, kept: Callable[[], list[str | None]]) -> None:
+    for email in (ADA, "eve@example.org"):
+        visitor, user_id = proven(crew, email)
+        assert visitor.finish(user_id, password=GOOD).status_code == 200
+
+    hashes = [phc for phc in kept() if phc]
+    assert len({phc.rpartition("$")[2] for phc in hashes}) == 2  # each has a salt of its own
+    for phc in hashes:
+        assert phc.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        found = extract_parameters(phc)
+        assert (found.salt_len, found.hash_len) == (16, 32)
+        assert PasswordHasher().verify(phc, GOOD)
+        with pytest.raises(VerifyMismatchError):
+            PasswordHasher().verify(phc, GOOD + " ")
+
+
+COMMON = [
+    "password",
+    "PassWord",
+    "12345678",
+    "qwertyuiop",
+    "1q2w3e4r5t6y",
+    "trustno1",
+    "iloveyou1",
+    "ｐａｓｓｗｏｒｄ",
+    "ＰＡＳＳＷＯＲＤ",
+]
+
+
+@pytest.mark.parametrize("password", COMMON)
+def test_pw7_common_ones_are_refused(choose: Callable[[Any], TestResponse], password: str) -> None:
+    check_refused(choose(password), "most common")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "Ada.Lovelace@example.org", "ada.lovelace@EXAMPLE.ORG", "ada.lovelace", "ADA.LOVELACE", "ada.lovelace1815",
+        "1815ada.lovelace", "ａｄａ．ｌｏｖｅｌａｃｅ", "Analytical Engine", "analytical engine2026",
+    ],
+)  # fmt: skip
+def test_pw7_own_words_are_refused(choose: Callable[[Any], TestResponse], password: str) -> None:
+    check_refused(choose(password), "not the address")
+
+
+def test_pw7_a_refused_password_costs_nothing_but_another_try(
+    choose: Callable[[Any], TestResponse], kept: Callable[[], list[str | None]]
+) -> None:
+    check_refused(choose("password"), "most common")
+    assert kept() == [None]
+
+    finished = choose(GOOD)
+
+    assert finished.json["data"]["roles"] == ["ROLE_PORTAL_USER"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("body", [{}, {"password": None}])
+def test_pw11_without_a_password_there_is_nothing_to_match(
+    crew: Flask, kept: Callable[[], list[str | None]], body: dict[str, Any]
+) -> None:
+    visitor, user_id = proven(crew)
+    assert visitor.finish(user_id, **body).status_code == 200
+
+    assert kept() == [None]
+    services: Services = crew.extensions["auth_service"]
+    assert not any(services.registration.passwords.match(guess, None) for guess in ("", "None", GOOD))
+    # Nor can whoever asks again add one by the way.
+    assert visitor.finish(user_id, password=GOOD).json["error"]["code"] == "password_already_set"  # type: ignore[index]
+    assert kept() == [None]
+
+
+def test_pw11_an_empty_password_is_no_missing_one(choose: Callable[[Any], TestResponse]) -> None:
+    check_refused(choose(""), "at least 8 characters")
