@@ -163,6 +163,20 @@ def test_api4_the_silent_do_not_keep_others_waiting(live: Live) -> None:
             connection.close()
 
 
+def test_api4_those_who_do_not_hang_up_do_not_keep_others_waiting(live: Live) -> None:
+    answered = [socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) for _ in range(8)]
+    try:
+        for connection in answered:
+            connection.sendall(GET + b"\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        began = time.monotonic()
+        assert live.request("GET", "/health/live").status == 200
+        assert time.monotonic() - began < 2
+    finally:
+        for connection in answered:
+            connection.close()
+
+
 def test_se9_an_unread_body_is_not_the_next_request(live: Live) -> None:
     """On a connection that stays open, what follows a body that nobody read is read as a request, and only that."""
     smuggled = b"GET /health/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

@@ -11,6 +11,7 @@ from typing import Any
 from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.http.unreader import SocketUnreader
+from gunicorn.util import close_graceful
 from gunicorn.workers import gthread
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 ARRIVES_WITHIN = timedelta(seconds=4)
 """The longest that a request may take to arrive, from its first byte to its last."""
+
+LINGERS = timedelta(seconds=0.5)
+"""How long a client may take to notice that a connection ends, before it is cut."""
 
 # How long a thread waits for the first byte of a new connection, and for the rest of a body that nobody read. gunicorn
 # has five seconds for this, in which a handful of silent connections would keep every thread from those who speak.
@@ -86,7 +90,13 @@ class Worker(gthread.ThreadWorker):
             conn.parser = get_parser(self.cfg, conn.sock, conn.client)
             conn.parser.unreader = PunctualReader(conn.sock)
         conn.parser.unreader.begin()
-        return super().handle(conn)
+        goes_on = super().handle(conn)
+        if not goes_on:
+            # gunicorn would do this in the main loop, and wait there for two seconds, letting nobody else in, until a
+            # client that was told that the connection ends has closed it, too.
+            close_graceful(conn.sock, timeout=LINGERS.total_seconds())
+            conn.close = _closed_already
+        return goes_on
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer a request that gunicorn could not hand to the application."""
@@ -112,6 +122,10 @@ class Worker(gthread.ThreadWorker):
             client.sendall("\r\n".join([*head, "", ""]).encode() + body)
         except OSError:
             log.debug("the client has gone")
+
+
+def _closed_already(*, graceful: bool = False) -> None:
+    """Stands in for closing a connection a second time."""
 
 
 def _refusal(exc: Exception) -> Refusal:
