@@ -13,11 +13,12 @@ from tests.faults.client import Answer, Caller, Unanswered
 from tests.faults.ledger import Ledger
 from tests.faults.service import Service
 
-LONGEST = 90.0
+LONGEST = 180.0
 """Seconds after which somebody who still is no user counts as stuck."""
-LETTER_WITHIN = 20.0
+LETTER_WITHIN = 60.0
 """Seconds after which somebody who waits for a letter asks for another."""
-MOST_WAITING = 60
+MOST_WAITING = 20
+"""Letters, beyond which those who only ask for them hold back."""
 
 
 class Stuck(Exception):
@@ -104,30 +105,41 @@ class Person:
         raise Stuck(f"{self.caller.email} did not get on for {LONGEST} s")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fates:
+    """What became of people."""
+
+    finished: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+
+
 @contextmanager
-def registering(service: Service, ledger: Ledger, *, people: int, seed: int) -> Iterator[list[str]]:
-    """Some people register one after the other, and finish what they began at the end. Gives those who have finished.
+def registering(service: Service, ledger: Ledger, *, people: int, seed: int) -> Iterator[Fates]:
+    """Some people register one after the other, and finish what they began at the end.
 
     Every second one only asks for codes, so that there are letters also while nobody gets any.
     """
     over = threading.Event()
-    finished: list[str] = []
+    fates = Fates()
 
     def live(number: int) -> None:
         chance = random.Random(f"{seed} {number}")
         while not over.is_set():
             caller = service.caller("person", note=ledger.note)
             person = Person(service=service, ledger=ledger, caller=caller, chance=chance)
-            if number % 2:
-                person.ask_only()
-            else:
-                person.register()
-                finished.append(caller.email)
+            try:
+                if number % 2:
+                    person.ask_only()
+                else:
+                    person.register()
+                    fates.finished.append(caller.email)
+            except Stuck as trouble:
+                fates.stuck.append(str(trouble))
 
     with ThreadPoolExecutor(people) as pool:
         lives: list[Future[None]] = [pool.submit(live, number) for number in range(people)]
         try:
-            yield finished
+            yield fates
         finally:
             over.set()
     for each in lives:

@@ -71,7 +71,7 @@ def storm(service: Service, *, victims: Sequence[Victim], kills: int, people: in
     recoveries: dict[str, list[float]] = {}
     service.wait_until_mailing()
     began = time.monotonic()
-    with registering(service, ledger, people=people, seed=seed) as finished:
+    with registering(service, ledger, people=people, seed=seed) as fates:
         for victim in drawn(victims, kills, chance=chance):
             lull(service, chance=chance)
             recoveries.setdefault(victim, []).append(killed(service, victim, chance=chance))
@@ -82,7 +82,7 @@ def storm(service: Service, *, victims: Sequence[Victim], kills: int, people: in
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
         kills=dict(Counter({victim: len(each) for victim, each in recoveries.items()})),
-        registrations=len(finished),
+        registrations=len(fates.finished),
         requests=len(ledger.entries),
         acknowledged=sum(entry.good for entry in ledger.entries),
         refused_by_503=ledger.refused,
@@ -93,7 +93,7 @@ def storm(service: Service, *, victims: Sequence[Victim], kills: int, people: in
         slowest_answer_s=round(ledger.slowest, 3),
         recovery_s={victim: percentiles(each) for victim, each in recoveries.items()},
     )
-    return figures, aftermath.broken_laws()
+    return figures, [*fates.stuck, *aftermath.broken_laws()]
 
 
 def lull(service: Service, *, chance: random.Random) -> None:
