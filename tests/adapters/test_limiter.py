@@ -40,6 +40,11 @@ def test_every_window_holds(limiter: Limiter) -> None:
     assert timedelta(seconds=55) < hits[3].wait <= timedelta(seconds=60)
 
 
+def test_looking_counts_nothing(limiter: Limiter) -> None:
+    assert [limiter.wait("codes", [(1, SECOND)], subject="ada") for _ in range(3)] == [timedelta()] * 3
+    assert limiter.hit("codes", [(1, SECOND)], subject="ada").allowed
+
+
 def test_subjects_and_limits_are_counted_apart(limiter: Limiter) -> None:
     for subject, limit in (("ada", "codes"), ("grace", "codes"), ("ada", "guesses")):
         assert limiter.hit(limit, [(1, SECOND)], subject=subject).allowed

@@ -227,3 +227,20 @@ def test_a_look_up_asks_the_database_once(app: Flask, visitor: Visitor) -> None:
 
     assert len(statements) == 1
     assert statements[0].startswith("SELECT")
+
+
+def test_a_share_of_the_days_codes_is_left_for_other_networks(make_app: Callable[..., Flask]) -> None:
+    app = make_app(limit_codes_per_network="2/1d")
+    here, elsewhere = Visitor(app), Visitor(app, address="198.51.100.9")
+    ada = here.sign_up(ADA)
+
+    assert [here.ask_for_code(ada, 7505).status_code for _ in range(3)] == [200, 200, 429]
+    assert elsewhere.ask_for_code(ada, 7505).status_code == 200
+
+
+def test_the_language_of_a_person_can_change_on_the_way(app: Flask, mailbox: Mailbox) -> None:
+    ada = Visitor(app, language="en").sign_up(ADA)
+    Visitor(app, language="ru").ask_for_code(ada, 7505)
+    Visitor(app).ask_for_code(ada, 7506)
+
+    assert {letter.language for letter in mailbox.letters_to(ADA)} == {"ru"}

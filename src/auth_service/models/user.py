@@ -4,10 +4,9 @@ import secrets
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, Text, func, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.models.base import Base
-from auth_service.models.role import UserRole
 
 HIGHEST_ID = 2**53 - 1
 """The largest integer that JavaScript keeps exact."""
@@ -49,12 +48,3 @@ class User(Base):
     registration_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Digest of the ticket that finished the registration, so that its holder may ask again after a lost answer."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
-
-    granted: Mapped[list[UserRole]] = relationship(
-        lazy="selectin", cascade="all, delete-orphan", passive_deletes=True, order_by=UserRole.role
-    )
-
-    @property
-    def roles(self) -> list[str]:
-        """The names of all roles of this user, sorted."""
-        return [granted.role for granted in self.granted]

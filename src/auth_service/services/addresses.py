@@ -18,11 +18,6 @@ class Address:
     key: str
     """The normalised form: `Victim@ＥXAMPLE.com` and `victim@example.com` share it."""
 
-    @property
-    def local_part(self) -> str:
-        """What stands before the @."""
-        return self.stored.rpartition("@")[0]
-
 
 def parse(text: str) -> Address:
     """Read an address. Raises ValueError with a sentence for people.
