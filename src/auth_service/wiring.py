@@ -1,21 +1,35 @@
 """Who gets what: the one place where settings become services."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
+from auth_service.adapters.access_tokens import AccessTokens
 from auth_service.adapters.challenges import Challenges
 from auth_service.adapters.crypto import Digests, Sealer
+from auth_service.adapters.devices import DeviceTokens
 from auth_service.adapters.hasher import Hasher
 from auth_service.adapters.inbox import Inbox
 from auth_service.adapters.limiter import Limiter, LocalLimiter
 from auth_service.adapters.mailer import Mailer
 from auth_service.adapters.postman import Postman
 from auth_service.adapters.redis_store import RedisStore
+from auth_service.adapters.refresh_tokens import RefreshTokens
+from auth_service.adapters.throttle import Throttle
 from auth_service.services.delivery import Delivery
+from auth_service.services.history import History
+from auth_service.services.keyring import Keyring
+from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.registration import CodeLimits, Registration
+from auth_service.services.sessions import Sessions
+from auth_service.services.sign_in import SignIn
 from auth_service.services.users import Users
-from auth_service.settings import Settings
+from auth_service.settings import SECRETS, Settings
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +41,10 @@ class Services:
     limiter: Limiter
     users: Users
     registration: Registration
+    sign_in: SignIn
+    sessions: Sessions
+    keyring: Keyring
+    history: History
     outbox: Outbox
     delivery: Delivery
     inbox: Inbox | None
@@ -40,9 +58,9 @@ def database_connections(settings: Settings) -> int:
 
 def wire(settings: Settings) -> Services:
     """Put the services together. Opens no connection: those come with the first use, after a fork."""
-    if not (settings.redis_url and settings.code_key and settings.outbox_key):
+    if settings.redis_url is None:
         raise ValueError("settings have to be completed before they are wired")
-    code_key = settings.code_key.get_secret_value()
+    code_key, outbox_key, session_key, keyring_key = (_secret(settings, name) for name in SECRETS)
     redis = RedisStore(url=settings.redis_url, connections=settings.web_threads + 1)
     limiter = Limiter(
         store=redis,
@@ -52,9 +70,14 @@ def wire(settings: Settings) -> Services:
     )
     users = Users()
     outbox = Outbox(
-        sealer=Sealer(settings.outbox_key.get_secret_value(), purpose="letters"),
+        sealer=Sealer(outbox_key, purpose="letters"),
         lease=settings.outbox_lease_seconds,
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
+    )
+    passwords = Passwords(
+        hasher=Hasher(at_once=settings.hashes_at_once),
+        shortest=settings.password_min_length,
+        service_name=settings.service_name,
     )
     registration = Registration(
         users=users,
@@ -74,14 +97,42 @@ def wire(settings: Settings) -> Services:
             altogether=settings.limit_codes_altogether.windows,
         ),
         outbox=outbox,
-        passwords=Passwords(
-            hasher=Hasher(at_once=settings.hashes_at_once),
-            shortest=settings.password_min_length,
-            service_name=settings.service_name,
-        ),
+        passwords=passwords,
         tickets=Digests(code_key, purpose="finished registrations"),
         callers_bring_codes=not settings.production,
         tickets_required=settings.production,
+    )
+    keyring = Keyring(sealer=Sealer(keyring_key, purpose="signing keys"), token_lifetime=settings.access_token_seconds)
+    history = History(failures_a_day=settings.history_failures_a_day)
+    notices = Notices(outbox=outbox)
+    sessions = Sessions(
+        keyring=keyring,
+        access=AccessTokens(
+            issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
+        ),
+        refreshes=RefreshTokens(session_key),
+        history=history,
+        notices=notices,
+        idle=settings.session_idle_seconds,
+        absolute=settings.session_absolute_seconds,
+        grace=settings.refresh_grace_seconds,
+    )
+    sign_in = SignIn(
+        users=users,
+        passwords=passwords,
+        sessions=sessions,
+        history=history,
+        notices=notices,
+        throttle=Throttle(
+            store=redis,
+            digests=Digests(code_key, purpose="throttles"),
+            free=settings.sign_in_free_attempts,
+            first_pause=timedelta(seconds=1),
+            longest_pause=timedelta(days=1),
+            forget=timedelta(days=2),
+            switched_on=settings.rate_limits == "on",
+        ),
+        devices=DeviceTokens(session_key),
     )
     return Services(
         settings=settings,
@@ -89,6 +140,10 @@ def wire(settings: Settings) -> Services:
         limiter=limiter,
         users=users,
         registration=registration,
+        sign_in=sign_in,
+        sessions=sessions,
+        keyring=keyring,
+        history=history,
         outbox=outbox,
         delivery=Delivery(outbox=outbox, sender=settings.sender, service_name=settings.service_name),
         inbox=Inbox(settings.inbox_dir) if settings.inbox_dir else None,
@@ -96,6 +151,13 @@ def wire(settings: Settings) -> Services:
 
 
 _UNLIMITED = 10**9
+
+
+def _secret(settings: Settings, name: str) -> str:
+    key: SecretStr | None = getattr(settings, name)
+    if key is None:
+        raise ValueError("settings have to be completed before they are wired")
+    return key.get_secret_value()
 
 
 def postman(settings: Settings) -> Postman:

@@ -14,15 +14,10 @@ from datetime import timedelta
 from enum import Enum
 
 from auth_service.adapters.crypto import Digests
-from auth_service.adapters.redis_store import RedisStore, Script
+from auth_service.adapters.redis_store import NOW, RedisStore, Script
 
 _MS = timedelta(milliseconds=1)
 TICKET_BYTES = 32
-
-NOW = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-"""
 
 ISSUE = Script(
     NOW

@@ -24,6 +24,13 @@ NAMESPACE = "auth:"
 T = TypeVar("T")
 
 
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+"""Begins a script that needs the time: milliseconds by the server's own clock, in `now`."""
+
+
 class Script:
     """A Lua script, known to the server by its digest."""
 

@@ -76,6 +76,8 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
     """Attach to a view what its contract says, where flask-restx looks for it."""
     refusal = namespace.schema_model("Refusal", REFUSAL)
     view = namespace.doc(description=_description(view, contract))(view)
+    if contract.access.needs_token:
+        view = namespace.doc(security="bearer")(view)
     view = namespace.response(contract.status, "Done.", _answer_model(namespace, contract))(view)
     by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
     for kind in contract.all_refusals():
@@ -104,6 +106,11 @@ def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any
     name = "Done"
     if contract.done:
         properties["result"] = {"type": "string", "enum": ["Ok"]}
+    if contract.items:
+        name = f"{contract.items.__name__}ListAnswer"
+        item = {"$ref": f"#/definitions/{_model(namespace, contract.items).name}"}
+        properties["data"] = {"type": "array", "items": item}
+        properties["next_cursor"] = {"type": "string", "x-nullable": True}
     if contract.data:
         name = f"{contract.data.__name__}{'Done' if contract.done else ''}Answer"
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}

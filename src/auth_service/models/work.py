@@ -41,7 +41,7 @@ def unit_of_work() -> Iterator[None]:
 @contextmanager
 def reading() -> Iterator[Connection]:
     """A connection in autocommit: for reads that need no transaction, at half the price of one."""
-    with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    with _translated(), db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         yield connection
 
 

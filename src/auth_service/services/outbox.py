@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import and_, delete, func, insert, literal, or_, select, type_coerce, update
 from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
@@ -81,6 +82,35 @@ class Outbox:
         )
         if written.one_or_none() is None:
             raise self.refusal(to)
+
+    def put(
+        self,
+        *,
+        kind: str,
+        dedup_key: str,
+        to: Address,
+        user_id: int,
+        language: str,
+        values: dict[str, Any],
+        lives: timedelta,
+    ) -> None:
+        """Write a letter without a code, in the unit of work of its cause; the same cause twice is one letter."""
+        identity = uuid.uuid4()
+        db.session.execute(
+            insert_or_skip(Letter)
+            .values(
+                id=identity,
+                dedup_key=dedup_key,
+                kind=kind,
+                user_id=user_id,
+                recipient=to.stored,
+                recipient_key=to.key,
+                language=language,
+                payload=self.sealer.seal(values, place=identity.bytes),
+                not_after=func.now() + lives,
+            )
+            .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
+        )
 
     def is_full(self, to: Address) -> bool:
         """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""

@@ -69,6 +69,12 @@ class Users:
             row = connection.execute(_person.where(User.id == user_id)).one_or_none()
         return None if row is None else Person(*row)
 
+    def by_email(self, email: Address) -> Person | None:
+        """What the service itself knows of the user with an address, as committed."""
+        with reading() as connection:
+            row = connection.execute(_person.where(User.email_key == email.key)).one_or_none()
+        return None if row is None else Person(*row)
+
     def forget_temporary(self, *, older_than: timedelta) -> int:
         """Delete the users who never confirmed their address; returns how many."""
         stale = delete(User).where(User.verified_mail.is_(False), User.created_at < func.now() - older_than)

@@ -25,9 +25,9 @@ from auth_service.settings.kinds import (
     Seconds,
 )
 
-__all__ = ["Network", "Rate", "Settings", "SettingsRefused"]
+__all__ = ["SECRETS", "Network", "Rate", "Settings", "SettingsRefused"]
 
-SECRETS = ("code_key", "outbox_key")
+SECRETS = ("code_key", "outbox_key", "session_key", "keyring_key")
 PRODUCTION_NEEDS = ("database_url", "redis_url", "smtp_url", "mail_from", "public_url", *SECRETS)
 SAMPLE_WORDS = ("sample", "example", "change", "secret", "password")
 
@@ -129,8 +129,17 @@ class Settings(BaseSettings):
     outbox_key: SecretStr | None = Field(
         None, description="Secret of at least 256 bits: encrypts the contents of letters that wait to be sent."
     )
+    session_key: SecretStr | None = Field(
+        None, description="Secret of at least 256 bits: the MACs of refresh tokens and of known devices."
+    )
+    keyring_key: SecretStr | None = Field(
+        None, description="Secret of at least 256 bits: encrypts the keys that sign access tokens."
+    )
     code_key_file: Path | None = Field(None, description="A file that holds `CODE_KEY`.")
     outbox_key_file: Path | None = Field(None, description="A file that holds `OUTBOX_KEY`.")
+
+    session_key_file: Path | None = Field(None, description="A file that holds `SESSION_KEY`.")
+    keyring_key_file: Path | None = Field(None, description="A file that holds `KEYRING_KEY`.")
 
     code_lifetime_seconds: Seconds = Field(timedelta(minutes=10), description="How long a mailed code lives.")
     code_guesses: int = Field(5, ge=1, le=10, description="Wrong guesses that burn a code.")
@@ -149,6 +158,22 @@ class Settings(BaseSettings):
     password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
     hashes_at_once: int = Field(2, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
 
+    token_audience: str = Field("portal", min_length=1, max_length=200, description="The `aud` of access tokens.")
+    access_token_seconds: Seconds = Field(timedelta(minutes=15), description="How long an access token is good.")
+    session_idle_seconds: Seconds = Field(
+        timedelta(days=7), description="A session that is not refreshed ends after this."
+    )
+    session_absolute_seconds: Seconds = Field(timedelta(days=30), description="A session ends after this in any case.")
+    refresh_grace_seconds: Seconds = Field(
+        timedelta(seconds=30), description="How long a used refresh token gives its unused successor again."
+    )
+    device_lifetime_seconds: Seconds = Field(
+        timedelta(days=365), description="How long a device is known to its owner."
+    )
+    history_failures_a_day: Count = Field(
+        100, description="Failed attempts at an account that are written down in a day."
+    )
+
     rate_limits: Literal["on", "off"] = Field("on", description="`off` exists for the `test` profile only.")
     limit_look_ups: Limit = Field(Rate("300/1m"), description="Look-ups by e-mail, for a client network.")
     limit_sign_ups: Limit = Field(Rate("120/1m,1000/1d"), description="Sign-ups, for a client network.")
@@ -156,6 +181,11 @@ class Settings(BaseSettings):
         Rate("300/1m"), description="Confirmations and finished registrations, for a client network."
     )
     limit_code_requests: Limit = Field(Rate("120/1m,600/1h"), description="Requests for codes, for a client network.")
+    limit_sign_ins: Limit = Field(Rate("60/1m,1000/1h"), description="Sign-ins, for a client network.")
+    limit_refreshes: Limit = Field(Rate("300/1m"), description="Refreshed tokens, for a client network.")
+    sign_in_free_attempts: int = Field(
+        5, ge=1, le=20, description="Attempts at an address before pauses begin to grow."
+    )
     limit_codes: Limit = Field(Rate("3/1m,5/1h"), description="Codes for an address.")
     limit_codes_a_day: Count = Field(10, description="Codes for an address in 24 hours, counted in PostgreSQL.")
     limit_codes_per_network: Limit = Field(
@@ -236,6 +266,8 @@ class Settings(BaseSettings):
         said += [
             f"TRUSTED_PROXIES: {network} trusts everybody" for network in self.trusted_proxies if network.prefixlen == 0
         ]
+        if not timedelta(0) < self.access_token_seconds <= timedelta(minutes=15):
+            said.append("ACCESS_TOKEN_SECONDS: at most 900 in production")
         return said
 
     def _unsafe_local(self) -> list[str]:
