@@ -78,7 +78,7 @@ class Service:
         another = self.program("another_api", "api")
         another.start(HTTP_PORT=str(port), **changes)
         try:
-            wait_until(lambda: self.status("/health/ready", port=port) == 200, within=30, what="another API is ready")
+            wait_until(lambda: self.status("/health/ready", port=port) == 200, within=60, what="another API is ready")
             yield port
         finally:
             another.stop()
@@ -91,7 +91,7 @@ class Service:
         """Wait until the mailers that were started are at work."""
         for each in (self.mailer, self.second_mailer):
             if not each.ended:
-                wait_until(partial(_is_at_work, each), within=30, what="the mailer is at work")
+                wait_until(partial(_is_at_work, each), within=60, what="the mailer is at work")
 
     def wait_until_ready(self) -> float:
         """Wait until the service says that it is; returns after how many seconds it did."""
@@ -100,7 +100,7 @@ class Service:
             assert not self.api.ended, self.api.said()
             return self.status("/health/ready") == 200
 
-        return wait_until(ready, within=20, what="the service is ready")
+        return wait_until(ready, within=60, what="the service is ready")
 
     def stop(self) -> None:
         """End everything that was started, however it is."""

@@ -55,10 +55,10 @@ def test_codes_are_refused_in_time_and_nothing_else_is(
     assert statistics.median(answer.seconds for _, answer in later) < 0.1
     assert sum(answer.seconds > 0.45 for _, answer in later) <= 2 * 2 * (seconds + 1)
 
-    if fault != "killed":  # What Redis wrote in its last second, a crash may take along.
-        assert persist(lambda: six.guessing.mail(six.wrong_code)).json["error"]["attempts_left"] == 3
-        good(lambda: six.guessing.mail(six.code))
-        good(six.confirmed.finish)
+    # A crash of the server takes nothing along, one of its machine could: Redis writes before it answers.
+    assert persist(lambda: six.guessing.mail(six.wrong_code)).json["error"]["attempts_left"] == 3
+    good(lambda: six.guessing.mail(six.code))
+    good(six.confirmed.finish)
     for caller in (six.temporary, six.impatient):
         register_with_a_new_code(service, caller)
     report(

@@ -67,7 +67,7 @@ def test_a_stop_under_load_cuts_nobody_off(service: Service, report: Callable[[s
         service.api.ask_to_stop()
         warned = wait_until(lambda: service.status("/health/ready") == 503, within=1, what="it warns", every=0.01)
         with held_row(service, waiting) as let_go:
-            time.sleep(max(0, asked + 0.7 - time.monotonic()))  # shortly before the listener is closed
+            time.sleep(max(0, asked + 0.85 - time.monotonic()))  # shortly before the listener is closed
             finishing = pool.submit(waiting.finish)
             wait_until(load.over.is_set, within=10, what="the listener is closed", every=0.001)
             served_on = time.monotonic() - asked
