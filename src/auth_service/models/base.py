@@ -1,7 +1,12 @@
 """The declarative base, the names of constraints, and the one database handle."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import MetaData
+from flask_sqlalchemy.session import Session
+from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 NAMES = {
@@ -20,4 +25,18 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
 
 
-db = SQLAlchemy(model_class=Base, disable_autonaming=True, session_options={"expire_on_commit": False})
+connection_of_work: ContextVar[Callable[[], Connection]] = ContextVar("connection_of_work")
+"""Opens, or has opened, the connection of the unit of work that runs here."""
+
+
+class _Session(Session):
+    """A session that joins the unit of work it is used in, so that what both write is one transaction."""
+
+    def get_bind(self, *arguments: Any, **named: Any) -> Engine | Connection:
+        connection = connection_of_work.get(None)
+        return connection() if connection else super().get_bind(*arguments, **named)
+
+
+db = SQLAlchemy(
+    model_class=Base, disable_autonaming=True, session_options={"class_": _Session, "expire_on_commit": False}
+)

@@ -12,7 +12,7 @@ from sqlalchemy import Integer, Interval, and_, bindparam, delete, func, insert,
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import Letter, db, reading, writing
+from auth_service.models import Letter, reading, writing
 from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
 from auth_service.services.addresses import Address
 
@@ -50,6 +50,22 @@ _WRITE = (
     )
     .returning(Letter.id)
 )
+
+
+def _ending(which: Any) -> Any:
+    """Waiting letters end: what they said is wiped, and why they ended is kept."""
+    return (
+        update(Letter)
+        .where(which, Letter.state == WAITING)
+        .values(
+            state=bindparam("end"), payload=None, ended_at=func.now(), lease_until=None, trouble=bindparam("reason")
+        )
+    )
+
+
+_END_ONE = _ending(Letter.id == bindparam("letter"))
+_END_OF_USER = _ending(and_(Letter.user_id == bindparam("owner"), Letter.kind == bindparam("about")))
+_END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +154,7 @@ class Outbox:
 
     def withdraw(self, *, user_id: int, kind: str) -> None:
         """End the waiting letters of a kind whose content is worth nothing any more."""
-        self._end(EXPIRED, and_(Letter.user_id == user_id, Letter.kind == kind))
+        writing().execute(_END_OF_USER, {"end": EXPIRED, "reason": None, "owner": user_id, "about": kind})
 
     def lease_due(self, *, at_most: int) -> list[LeasedLetter]:
         """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""
@@ -152,7 +168,7 @@ class Outbox:
             .cte("due")
         )
         asked_at = clock.monotonic()
-        rows = db.session.execute(
+        rows = writing().execute(
             update(Letter)
             .where(Letter.id == due.c.id)
             .values(lease_until=func.now() + self.lease, attempts=Letter.attempts + 1)
@@ -166,7 +182,6 @@ class Outbox:
                 Letter.created_at,
                 (Letter.not_after - func.now()).label("lives"),
             )
-            .execution_options(synchronize_session=False)
         )
         # Half of what the lease leaves is for waiting for a hand, the other half for noting what became of the letter.
         waits = (self.lease - self.longest_sending) / 2
@@ -182,11 +197,11 @@ class Outbox:
 
     def mark_sent(self, letter: LeasedLetter) -> None:
         """The server took it: wipe what it said."""
-        self._end(SENT, Letter.id == letter.id)
+        writing().execute(_END_ONE, {"end": SENT, "reason": None, "letter": letter.id})
 
     def mark_dead(self, letter: LeasedLetter, *, trouble: str) -> None:
         """It will never be taken: wipe what it said, keep why."""
-        self._end(DEAD, Letter.id == letter.id, trouble=trouble)
+        writing().execute(_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id})
 
     def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
@@ -199,7 +214,7 @@ class Outbox:
 
     def expire_due(self) -> None:
         """End the letters whose content is worth nothing any more."""
-        self._end(EXPIRED, and_(Letter.not_after <= func.now(), _free))
+        writing().execute(_END_OVERDUE, {"end": EXPIRED, "reason": None})
 
     def forget_ended(self, *, older_than: timedelta) -> int:
         """Delete the records of letters that ended long ago; returns how many.
@@ -207,7 +222,7 @@ class Outbox:
         Never those of the last day, which the daily cap is counted from.
         """
         old = Letter.ended_at < func.now() - max(older_than, DAY)
-        return _count_of(db.session.execute(delete(Letter).where(Letter.state != WAITING, old)))
+        return _count_of(writing().execute(delete(Letter).where(Letter.state != WAITING, old)))
 
     def backlog(self) -> Backlog:
         """How many letters wait, and how long the oldest that is due has waited."""
@@ -221,9 +236,6 @@ class Outbox:
         due_since: datetime | None = first_due
         oldest = timedelta() if due_since is None else max(clock.now() - due_since, timedelta())
         return Backlog(waiting=waiting, oldest=oldest, dead=dead)
-
-    def _end(self, state: str, which: Any, *, trouble: str | None = None) -> None:
-        self._change(which, state=state, payload=None, ended_at=func.now(), lease_until=None, trouble=trouble)
 
     def _change(self, which: Any, **values: Any) -> None:
         writing().execute(update(Letter).where(which, Letter.state == WAITING).values(**values))

@@ -20,7 +20,7 @@ from auth_service.errors import (
     TooManyCodes,
     UserUnknown,
 )
-from auth_service.models import User, db, writing
+from auth_service.models import User, writing
 from auth_service.services.addresses import Address
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
@@ -146,7 +146,7 @@ class Registration:
             if made := self.users.promote(user_id, digest=digest, phc=phc):
                 self.outbox.withdraw(user_id=user_id, kind=LETTER)
                 return made
-            db.session.rollback()  # Nothing was written: the same request was quicker elsewhere. See what it made.
+            writing().rollback()  # Nothing was written: the same request was quicker elsewhere. See what it made.
             person = self.users.person(user_id)
         return self._finished_before(person, digest=digest, password=password)
 

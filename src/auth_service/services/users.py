@@ -4,19 +4,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, literal, select, update
+from sqlalchemy import bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from auth_service.errors import UserUnknown
-from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, User, UserRole, db, reading, writing
+from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, User, UserRole, reading, writing
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
+# Not `IN`, whose list SQLAlchemy writes into the statement anew for each execution.
 _registration_roles = (
     select(func.array_agg(aggregate_order_by(UserRole.role, UserRole.role)))
-    .where(UserRole.user_id == User.id, UserRole.role.in_(REGISTRATION_ROLES))
+    .where(UserRole.user_id == User.id, or_(*(UserRole.role == role for role in REGISTRATION_ROLES)))
     .scalar_subquery()
 )
 _profile = select(User.id, User.email, User.verified_mail, _registration_roles)
@@ -144,4 +145,4 @@ class Users:
     def forget_temporary(self, *, older_than: timedelta) -> int:
         """Delete the users who never confirmed their address; returns how many."""
         stale = delete(User).where(User.verified_mail.is_(False), User.created_at < func.now() - older_than)
-        return len(db.session.execute(stale.returning(User.id)).all())
+        return len(writing().execute(stale.returning(User.id)).all())
