@@ -7,12 +7,14 @@ import redis
 
 from auth_service.adapters.breaker import Breaker
 from auth_service.adapters.crypto import Digests
-from auth_service.adapters.limiter import Limiter, LocalLimiter
+from auth_service.adapters.limiter import Limit, Limiter, LocalLimiter
 from auth_service.adapters.redis_store import RedisStore
 from tests.conftest import MakeApp, Stores
 
 SECOND = timedelta(seconds=1)
 WINDOWS = [(3, timedelta(seconds=60)), (5, timedelta(hours=1))]
+CODES = Limit(name="codes", windows=WINDOWS, subject="ada")
+ONE = Limit(name="codes", windows=[(1, SECOND)], subject="ada")
 
 
 def limiter_at(url: str) -> Limiter:
@@ -32,7 +34,7 @@ def limiter(request: pytest.FixtureRequest, stores: Stores, make_app: MakeApp) -
 
 
 def test_every_window_holds(limiter: Limiter) -> None:
-    hits = [limiter.hit("codes", WINDOWS, subject="ada") for _ in range(4)]
+    hits = [limiter.hit(CODES) for _ in range(4)]
 
     assert [hit.allowed for hit in hits] == [True, True, True, False]
     assert hits[1].wait == timedelta()
@@ -40,21 +42,16 @@ def test_every_window_holds(limiter: Limiter) -> None:
     assert timedelta(seconds=55) < hits[3].wait <= timedelta(seconds=60)
 
 
-def test_looking_counts_nothing(limiter: Limiter) -> None:
-    assert [limiter.wait("codes", [(1, SECOND)], subject="ada") for _ in range(3)] == [timedelta()] * 3
-    assert limiter.hit("codes", [(1, SECOND)], subject="ada").allowed
-
-
 def test_subjects_and_limits_are_counted_apart(limiter: Limiter) -> None:
     for subject, limit in (("ada", "codes"), ("grace", "codes"), ("ada", "guesses")):
-        assert limiter.hit(limit, [(1, SECOND)], subject=subject).allowed
-    assert not limiter.hit("codes", [(1, SECOND)], subject="ada").allowed
+        assert limiter.hit(Limit(name=limit, windows=[(1, SECOND)], subject=subject)).allowed
+    assert not limiter.hit(ONE).allowed
 
 
 def test_a_refused_attempt_costs_nothing(stores: Stores, make_app: MakeApp) -> None:
     limiter = limiter_at(stores.redis_url)
     for _ in range(10):
-        limiter.hit("codes", WINDOWS, subject="ada")
+        limiter.hit(CODES)
 
     with redis.Redis.from_url(stores.redis_url) as client:
         [key] = client.keys("auth:limit:*")
@@ -62,18 +59,38 @@ def test_a_refused_attempt_costs_nothing(stores: Stores, make_app: MakeApp) -> N
         assert b"ada" not in key
 
 
+def test_what_one_limit_refuses_uses_up_no_other(limiter: Limiter) -> None:
+    everybody = Limit(name="altogether", windows=[(3, SECOND * 60)], subject="")
+    of_ada = Limit(name="codes", windows=[(2, SECOND * 60)], subject="ada")
+    hits = [limiter.hit(everybody, of_ada) for _ in range(5)]
+
+    assert [hit.allowed for hit in hits] == [True, True, False, False, False]
+    assert hits[2].wait > timedelta(seconds=55)
+    assert limiter.hit(everybody, Limit(name="codes", windows=[(2, SECOND * 60)], subject="grace")).allowed
+    assert not limiter.hit(everybody).allowed
+
+
+def test_several_limits_are_counted_by_a_server_that_was_restarted(stores: Stores, make_app: MakeApp) -> None:
+    limiter = limiter_at(stores.redis_url)
+    limits = [Limit(name=name, windows=[(2, SECOND * 60)], subject="ada") for name in ("one", "two")]
+    with redis.Redis.from_url(stores.redis_url) as client:
+        client.script_flush()
+
+    assert [limiter.hit(*limits).allowed for _ in range(3)] == [True, True, False]
+
+
 def test_rl2_the_window_slides(stores: Stores, make_app: MakeApp) -> None:
     limiter = limiter_at(stores.redis_url)
     for _ in range(3):
-        limiter.hit("codes", WINDOWS, subject="ada")
+        limiter.hit(CODES)
     with redis.Redis.from_url(stores.redis_url) as client:
         [key] = client.keys("auth:limit:*")
         newest, middle, oldest = (int(instant) for instant in client.lrange(key, 0, -1))
         for index, instant in enumerate((newest, middle, oldest - 60_000)):  # the oldest leaves the minute
             client.lset(key, index, str(instant))
 
-    assert limiter.hit("codes", WINDOWS, subject="ada").allowed
-    assert not limiter.hit("codes", WINDOWS, subject="ada").allowed
+    assert limiter.hit(CODES).allowed
+    assert not limiter.hit(CODES).allowed
 
 
 def test_the_local_limiter_forgets_the_least_recent_subjects() -> None:
@@ -92,7 +109,7 @@ def test_a_limiter_that_is_switched_off_counts_nothing() -> None:
         local=LocalLimiter(),
         switched="off",
     )
-    assert all(off.hit("codes", [(1, SECOND)], subject="ada").allowed for _ in range(5))
+    assert all(off.hit(ONE).allowed for _ in range(5))
 
 
 def test_the_breaker_rests_probes_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:

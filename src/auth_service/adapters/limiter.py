@@ -45,17 +45,16 @@ return {1, wait()}
 )
 
 
-LOOK = Script(
-    NOW
-    + """
-local longest = 0
-for i = 1, #ARGV, 2 do
-  local nth = redis.call('LINDEX', KEYS[1], ARGV[i] - 1)
-  if nth then longest = math.max(longest, nth + ARGV[i + 1] - now) end
-end
-return longest
-"""
-)
+TAKE_BACK = Script("redis.call('LPOP', KEYS[1])")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """How often something may happen for one subject; limits of different names are counted apart."""
+
+    name: str
+    windows: Windows
+    subject: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +87,12 @@ class LocalLimiter:
             instants.appendleft(now)
             return Hit(allowed=True, wait=timedelta(seconds=_wait(instants, windows, now)))
 
+    def take_back(self, key: str) -> None:
+        """Forget the newest one."""
+        with self._lock:
+            if self._seen.get(key):
+                self._seen[key].popleft()
+
 
 def _wait(instants: deque[float], windows: Windows, now: float) -> float:
     waits = (instants[count - 1] + window.total_seconds() - now for count, window in windows if len(instants) >= count)
@@ -103,34 +108,36 @@ class Limiter:
     local: LocalLimiter
     switched: Literal["on", "off"]
 
-    def hit(self, limit: str, windows: Windows, *, subject: str) -> Hit:
-        """Count one for `subject` under the limit's name, if every window has room.
+    def hit(self, *limits: Limit) -> Hit:
+        """Count one under every limit, if every window of each has room; otherwise under none.
 
         While Redis is away this process counts by itself: a limit that lets everything through when its store is
         down is an invitation to bring the store down.
         """
         if self.switched == "off":
             return Hit(allowed=True, wait=timedelta())
-        key, arguments = self._counted(limit, windows, subject)
+        keys = [f"limit:{each.name}:{self.digests.of(each.name, each.subject).hex()[:32]}" for each in limits]
         try:
-            allowed, milliseconds = self.store.run(HIT, key, *arguments)
+            hits = self._hits(keys, limits)
         except RedisAway:
-            return self.local.hit(key, windows)
-        return Hit(allowed=bool(allowed), wait=timedelta(milliseconds=milliseconds))
+            hits = self._local_hits(keys, limits)
+        refused = [hit for hit in hits if not hit.allowed]
+        return Hit(allowed=not refused, wait=max(hit.wait for hit in refused or hits))
 
-    def wait(self, limit: str, windows: Windows, *, subject: str) -> timedelta:
-        """How long `subject` has to wait before a window has room; counts nothing, and promises nothing.
+    def _hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
+        # Each limit is counted by a call of its own. What one refuses, the others give back a moment later: for that
+        # moment they may count too many, never too few.
+        arguments = [[number for n, window in each.windows for number in (n, window // _MS)] for each in limits]
+        answers = self.store.run_each(HIT, list(zip(keys, arguments, strict=True)))
+        allowed = [key for key, (allowed, _) in zip(keys, answers, strict=True) if allowed]
+        if 0 < len(allowed) < len(keys):
+            self.store.run_each(TAKE_BACK, [(key, ()) for key in allowed])
+        return [Hit(allowed=bool(allowed), wait=timedelta(milliseconds=wait)) for allowed, wait in answers]
 
-        For requests that several limits count: one that the last of them refuses must not use up the others.
-        """
-        if self.switched == "off":
-            return timedelta()
-        key, arguments = self._counted(limit, windows, subject)
-        try:
-            return timedelta(milliseconds=self.store.run(LOOK, key, *arguments))
-        except RedisAway:
-            return timedelta()  # the hit that follows is counted here
-
-    def _counted(self, limit: str, windows: Windows, subject: str) -> tuple[str, list[int]]:
-        key = f"limit:{limit}:{self.digests.of(limit, subject).hex()[:32]}"
-        return key, [number for count, window in windows for number in (count, window // _MS)]
+    def _local_hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
+        hits = [self.local.hit(key, each.windows) for key, each in zip(keys, limits, strict=True)]
+        if not all(hit.allowed for hit in hits):
+            for key, hit in zip(keys, hits, strict=True):
+                if hit.allowed:
+                    self.local.take_back(key)
+        return hits

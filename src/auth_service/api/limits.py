@@ -2,10 +2,11 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flask import current_app, request
 
-from auth_service.adapters.limiter import Windows
+from auth_service.adapters.limiter import Limit, Windows
 from auth_service.errors import TooManyRequests
 from auth_service.settings import Network, Rate, Settings
 from auth_service.wiring import Services
@@ -21,7 +22,8 @@ class PerClient:
 
     def count(self, services: Services) -> None:
         """Count this request. Raises TooManyRequests."""
-        hit = services.limiter.hit(self.setting, self.windows(services.settings), subject=client_network())
+        windows = self.windows(services.settings)
+        hit = services.limiter.hit(Limit(name=self.setting, windows=windows, subject=client_network()))
         if not hit.allowed:
             raise TooManyRequests(retry_after=hit.wait.total_seconds())
 
@@ -60,6 +62,7 @@ def client_address(
     return found
 
 
+@lru_cache(maxsize=256)
 def _parsed(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address((text or "").strip())

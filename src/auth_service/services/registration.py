@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
 from auth_service.adapters.crypto import Digests
-from auth_service.adapters.limiter import Limiter, Windows
+from auth_service.adapters.limiter import Limit, Limiter, Windows
 from auth_service.errors import (
     CodeExpired,
     CodeWrong,
@@ -193,21 +193,15 @@ class Registration:
     def _count_code(self, person: Person, network: str) -> timedelta:
         """Count a code before any work is done; returns after how long the next one may be."""
         key = person.email_key
-        # What the address itself has no room for must not use up its network's share, nor everybody's.
-        if wait := self.limiter.wait("codes", self.limits.per_address, subject=key):
-            raise TooManyCodes(retry_after=wait.total_seconds())
-        wait = timedelta()
-        for limit, windows, counted in (
+        hit = self.limiter.hit(
+            Limit(name="codes", windows=self.limits.per_address, subject=key),
             # One network cannot use up the day's codes of an address: a share is left for the person who owns it.
-            ("codes_per_network", self.limits.per_address_and_network, f"{key} {network}"),
-            ("codes", self.limits.per_address, key),
-            ("codes_altogether", self.limits.altogether, ""),
-        ):
-            hit = self.limiter.hit(limit, windows, subject=counted)
-            if not hit.allowed:
-                raise TooManyCodes(retry_after=hit.wait.total_seconds())
-            wait = max(wait, hit.wait)
-        return wait
+            Limit(name="codes_per_network", windows=self.limits.per_address_and_network, subject=f"{key} {network}"),
+            Limit(name="codes_altogether", windows=self.limits.altogether, subject=""),
+        )
+        if not hit.allowed:
+            raise TooManyCodes(retry_after=hit.wait.total_seconds())
+        return hit.wait
 
 
 def _subject(person: Person) -> str:
