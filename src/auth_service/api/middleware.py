@@ -50,7 +50,7 @@ def surround(app: Flask, settings: Settings) -> None:
 
 def _begin() -> Response | None:
     g.began = clock.monotonic()
-    given = request.headers.get("X-Request-Id", "")
+    given = request.environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
     logs.request_id.set(g.request_id)
     if (request.content_length or 0) > LARGEST_BODY:
@@ -63,12 +63,13 @@ def _begin() -> Response | None:
 
 
 def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names no type for what it takes
-    fixed = fixed_headers(settings)
+    fixed = list(fixed_headers(settings).items())
     origins = frozenset(settings.cors_origins)
 
     def finish(response: Response) -> Response:
-        for name, value in fixed.items():
-            response.headers.setdefault(name, value)
+        # Those that a page has set for itself stay. One by one, `setdefault` would search all headers each time.
+        present = {name.lower() for name, _ in response.headers}
+        response.headers.extend([(name, value) for name, value in fixed if name.lower() not in present])
         response.headers["X-Request-Id"] = g.request_id
         tickets.set_cookie(response)
         if origins:
