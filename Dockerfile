@@ -8,7 +8,7 @@ RUN python -m venv --without-pip /venv
 COPY deploy/requirements.txt deploy/requirements.txt
 # Wheels only: there is no compiler here, and no package gets to run code of its own while it is installed.
 RUN python -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-    --require-hashes --only-binary :all: --requirement deploy/requirements.txt
+    --require-hashes --no-deps --only-binary :all: --requirement deploy/requirements.txt
 
 COPY manage.py ./
 COPY deploy/gunicorn.conf.py deploy/gunicorn.conf.py

@@ -21,12 +21,13 @@ READABLE := chmod -R a+rX deploy migrations src manage.py
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The environment is made again whenever the pinned requirements change.
+# The environment is made again whenever the pinned requirements change. The file names all of it, so pip has nothing to
+# resolve: where it may, a release of today that a dependency asks for under an extra stops it for having no hash.
 $(READY): deploy/requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another with make PYTHON=…") if sys.version_info < (3, 11) else None'
 	@echo "Making the environment in $(VENV) (once; about a minute) …"
 	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot make environments; on Debian: apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --progress-bar on -r deploy/requirements-dev.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps --progress-bar on -r deploy/requirements-dev.txt
 	@touch $@
 
 # A developer's profile, whatever a .env made by `make up` says.
