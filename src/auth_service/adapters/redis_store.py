@@ -26,6 +26,13 @@ Word = str | bytes | int
 """What a command consists of."""
 
 
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+"""Begins a script that needs the time: milliseconds by the server's own clock, in `now`."""
+
+
 class Script:
     """A Lua script, known to the server by its digest."""
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Integer, Interval, and_, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
@@ -104,12 +105,13 @@ class Outbox:
     codes_a_day: int
 
     def put_code(
-        self, *, kind: str, to: Address, user_id: int, language: str, values: dict[str, Any], lives: timedelta
-    ) -> None:
-        """Write a letter with a code, in the unit of work of its cause. Raises TooManyCodes beyond the daily cap.
+        self, *, kind: str, to: Address, user_id: int | None, language: str, values: dict[str, Any], lives: timedelta
+    ) -> bool:
+        """Write a letter with a code, in the unit of work of its cause, unless that is beyond the daily cap.
 
-        The cap is counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at
-        once: whoever writes to an address waits for the others who do.
+        Returns whether it was written. For nobody (`user_id` is None) everything is done but the writing. The cap is
+        counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at once:
+        whoever writes to an address waits for the others who do.
         """
         connection = writing()
         connection.execute(_LOCK, {"recipient_key": to.key})
@@ -126,11 +128,39 @@ class Outbox:
                 "language": language,
                 "payload": self.sealer.seal(values, place=identity.bytes),
                 "lives": lives,
-                "codes_a_day": self.codes_a_day,
+                "codes_a_day": 0 if user_id is None else self.codes_a_day,
             },
         )
-        if written.one_or_none() is None:
-            raise self.refusal(to)
+        return written.one_or_none() is not None
+
+    def put(
+        self,
+        *,
+        kind: str,
+        dedup_key: str,
+        to: Address,
+        user_id: int,
+        language: str,
+        values: dict[str, Any],
+        lives: timedelta,
+    ) -> None:
+        """Write a letter without a code, in the unit of work of its cause; the same cause twice is one letter."""
+        identity = uuid.uuid4()
+        writing().execute(
+            insert_or_skip(Letter)
+            .values(
+                id=identity,
+                dedup_key=dedup_key,
+                kind=kind,
+                user_id=user_id,
+                recipient=to.stored,
+                recipient_key=to.key,
+                language=language,
+                payload=self.sealer.seal(values, place=identity.bytes),
+                not_after=func.now() + lives,
+            )
+            .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
+        )
 
     def is_full(self, to: Address) -> bool:
         """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
