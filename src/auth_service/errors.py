@@ -38,6 +38,14 @@ class Malformed(Refusal):
     """The request could not be read."""
 
 
+class Unauthenticated(Refusal):
+    """Who are you?"""
+
+
+class Forbidden(Refusal):
+    """This is not for you."""
+
+
 class Missing(Refusal):
     """There is no such thing."""
 
@@ -178,3 +186,42 @@ class CodeExpired(Missing):
 
 class TooManyCodes(TooMany):
     """Too many codes were asked for; `retry_after` says when the next one may be."""
+
+
+# Sign-in and sessions.
+
+
+class CredentialsRejected(Unauthenticated):
+    """The address and the password or code do not fit together."""
+
+    keeps_work = True
+
+
+class TokenMissing(Unauthenticated):
+    """This needs an access token."""
+
+
+class TokenInvalid(Unauthenticated):
+    """The access token is not good, or its session has ended."""
+
+
+class RefreshRejected(Unauthenticated):
+    """The refresh token is not good any more; sign in again."""
+
+    keeps_work = True
+
+
+class TooManyAttempts(TooMany):
+    """There were too many attempts; `retry_after` says when the next one may be."""
+
+
+class SessionUnknown(Missing):
+    """There is no such session."""
+
+
+class UndoUnknown(Missing):
+    """This link was used, or has run out."""
+
+
+class CrossSite(Forbidden):
+    """A request that a cookie speaks for must come from an allowed page and carry X-Requested-With."""

@@ -13,8 +13,9 @@ from flask import Response, current_app
 from pydantic import BaseModel
 
 from auth_service.api import parsing, swagger
-from auth_service.api.access import Access
-from auth_service.api.envelope import answer
+from auth_service.api.access import Access, signed_in
+from auth_service.api.cards import Card
+from auth_service.api.envelope import Cursor, answer
 from auth_service.api.limits import PerClient
 from auth_service.errors import (
     BadRequest,
@@ -43,11 +44,14 @@ def services() -> Services:
 class Contract:
     """What an endpoint takes, gives and refuses."""
 
-    access: Access
+    access: Access = signed_in
+    """Silence is closed: an open door is a word in the diff."""
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     query_or_body: type[BaseModel] | None = None
-    data: type[BaseModel] | None = None
+    data: type[Card] | None = None
+    items: type[Card] | None = None
+    """What a list is made of; the view returns a `Page`."""
     done: bool = False
     status: int = 200
     limits: Sequence[PerClient] = ()
@@ -55,7 +59,7 @@ class Contract:
 
     def all_refusals(self) -> list[type[Refusal]]:
         """Every refusal that this endpoint can give, its own and those that follow from what it takes."""
-        every: list[type[Refusal]] = [*self.refuses, DatabaseAway, ServiceBusy]
+        every: list[type[Refusal]] = [*self.refuses, *self.access.refuses, DatabaseAway, ServiceBusy]
         if self.body or self.query_or_body:
             every += [BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported]
         every.append(ValidationFailed)
@@ -78,10 +82,19 @@ class Contract:
             arguments["given"] = parsing.query_or_body(self.query_or_body)
         with unit_of_work():
             made = view(resource, **arguments)
-            data = (
-                self.data.model_validate(made, from_attributes=True).model_dump_json().encode() if self.data else None
-            )
-        return answer(status=self.status, data=data, done=self.done)
+            return answer(status=self.status, data=self._data(made), done=self.done, page=self._page(made))
+
+    def _data(self, made: Any) -> bytes | None:
+        if self.items:
+            return b"[" + b",".join(_json(self.items, item) for item in made.items) + b"]"
+        return _json(self.data, made) if self.data else None
+
+    def _page(self, made: Any) -> Cursor | None:
+        return Cursor(following=made.next_cursor) if self.items else None
+
+
+def _json(card: type[Card], made: Any) -> bytes:
+    return card.model_validate(made).model_dump_json(exclude_none=card.leaves_out_none).encode()
 
 
 class Namespace(flask_restx.Namespace):

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from auth_service import clock, errors, logs
-from auth_service.api import metrics, tickets
+from auth_service.api import cookies, metrics
 from auth_service.api.envelope import refused
 from auth_service.api.parsing import LARGEST_BODY
 from auth_service.errors import Refusal
@@ -71,7 +71,7 @@ def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names n
         present = {name.lower() for name, _ in response.headers}
         response.headers.extend([(name, value) for name, value in fixed if name.lower() not in present])
         response.headers["X-Request-Id"] = g.request_id
-        tickets.set_cookie(response)
+        cookies.into(response)
         if origins:
             _allow_origin(response, origins)
         seconds = clock.monotonic() - g.began

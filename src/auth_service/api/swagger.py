@@ -81,7 +81,10 @@ class DocumentedApi(flask_restx.Api):
 def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contract") -> "View":
     """Attach to a view what its contract says, where flask-restx looks for it."""
     refusal = namespace.schema_model("Refusal", REFUSAL)
-    view = namespace.doc(description=_description(view, contract))(view)
+    # The summary and further paragraphs are the view's docstring, which flask-restx adds by itself.
+    view = namespace.doc(description=contract.access.sentence)(view)
+    if contract.access.needs_token:
+        view = namespace.doc(security="bearer")(view)
     view = namespace.response(contract.status, "Done.", _answer_model(namespace, contract))(view)
     by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
     for kind in contract.all_refusals():
@@ -101,15 +104,16 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
     return endpoint
 
 
-def _description(view: "View", contract: "Contract") -> str:
-    return f"{(view.__doc__ or '').strip()}\n\n{contract.access.sentence}"
-
-
 def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any:
     properties: dict[str, Any] = {"success": {"type": "boolean", "enum": [True]}}
     name = "Done"
     if contract.done:
         properties["result"] = {"type": "string", "enum": ["Ok"]}
+    if contract.items:
+        name = f"{contract.items.__name__}ListAnswer"
+        item = {"$ref": f"#/definitions/{_model(namespace, contract.items).name}"}
+        properties["data"] = {"type": "array", "items": item}
+        properties["next_cursor"] = {"type": "string", "x-nullable": True}
     if contract.data:
         name = f"{contract.data.__name__}{'Done' if contract.done else ''}Answer"
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}

@@ -6,11 +6,23 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+from sqlalchemy.exc import IntegrityError
 
-from auth_service.errors import UserUnknown
-from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, User, UserRole, reading, writing
+from auth_service.errors import EmailTaken, UserUnknown
+from auth_service.models import (
+    PORTAL_USER,
+    REGISTRATION_ROLES,
+    TEMPORARY_USER,
+    EmailChange,
+    User,
+    UserRole,
+    reading,
+    writing,
+)
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
+from auth_service.services.codes import Recipient
+from auth_service.services.letters import LANGUAGES
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -24,7 +36,7 @@ _profile = select(User.id, User.email, User.verified_mail, _registration_roles)
 _profile_by_key = _profile.where(User.email_key == bindparam("key"))
 _profile_by_id = _profile.where(User.id == bindparam("user_id"))
 
-_person_by_id = select(
+_person = select(
     User.id,
     User.email,
     User.email_key,
@@ -32,7 +44,10 @@ _person_by_id = select(
     User.language,
     User.registration_digest,
     User.password_hash,
-).where(User.id == bindparam("user_id"))
+    User.credential_version,
+)
+_person_by_id = _person.where(User.id == bindparam("user_id"))
+_person_by_key = _person.where(User.email_key == bindparam("key"))
 
 
 def _create() -> Any:
@@ -69,6 +84,17 @@ def _promote() -> Any:
 
 _CREATE, _PROMOTE = _create(), _promote()
 
+_SET_PASSWORD = (
+    update(User)
+    .where(
+        User.id == bindparam("user_id"),
+        User.credential_version == bindparam("version"),
+        User.verified_mail,
+    )
+    .values(password_hash=bindparam("phc"), credential_version=User.credential_version + 1)
+    .returning(User.id)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -91,11 +117,24 @@ class Person:
     language: str
     registration_digest: bytes | None = field(repr=False)
     password_hash: str | None = field(repr=False)
+    credential_version: int
 
     @property
     def address(self) -> Address:
         """Where letters to this person go, and how they are counted."""
         return Address(stored=self.email, key=self.email_key)
+
+
+def recipient(address: Address, person: Person | None) -> Recipient:
+    """Whom a code for an address is mailed to: a user of the portal, or else nobody."""
+    if person is None or not person.verified_mail:
+        return Recipient(user_id=0, address=address, language=LANGUAGES[0], subject=f"nobody {address.key}")
+    return Recipient(
+        user_id=person.id,
+        address=person.address,
+        language=person.language,
+        subject=f"{person.id} {person.email_key} {person.credential_version}",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +165,12 @@ class Users:
             row = connection.execute(_person_by_id, {"user_id": user_id}).one_or_none()
         return None if row is None else Person(*row)
 
+    def by_email(self, email: Address) -> Person | None:
+        """What the service itself knows of the user with an address, as committed."""
+        with reading() as connection:
+            row = connection.execute(_person_by_key, {"key": email.key}).one_or_none()
+        return None if row is None else Person(*row)
+
     def create(self, *, email: Address, language: str) -> Profile | None:
         """Make a temporary user; None when the address is taken, which the unique constraint decides."""
         identity = random_id()
@@ -141,6 +186,33 @@ class Users:
         """
         row = writing().execute(_PROMOTE, {"user_id": user_id, "digest": digest, "phc": phc}).one_or_none()
         return None if row is None else Profile(row.id, row.email, verified_mail=True, roles=[PORTAL_USER])
+
+    def set_password(self, person: Person, phc: str | None) -> bool:
+        """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
+
+        Returns False, and does nothing, if the account is not what `person` says any more.
+        """
+        row = writing().execute(_SET_PASSWORD, {"user_id": person.id, "version": person.credential_version, "phc": phc})
+        return row.one_or_none() is not None
+
+    def take_back(self, user_id: int, *, email: Address | None) -> None:
+        """Leave an account without a password, and give it back the address `email` if there is one.
+
+        Raises EmailTaken if somebody else has proved that address meanwhile.
+        """
+        if email is not None:
+            self.make_room(email)
+        changed = {} if email is None else {"email": email.stored, "email_key": email.key}
+        given = {"password_hash": None, "credential_version": User.credential_version + 1, **changed}
+        try:
+            writing().execute(update(User).where(User.id == user_id).values(given))
+        except IntegrityError:
+            raise EmailTaken from None
+        writing().execute(delete(EmailChange).where(EmailChange.user_id == user_id))
+
+    def make_room(self, email: Address) -> None:
+        """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
+        writing().execute(delete(User).where(User.email_key == email.key, User.verified_mail.is_(False)))
 
     def forget_temporary(self, *, older_than: timedelta) -> int:
         """Delete the users who never confirmed their address; returns how many."""
