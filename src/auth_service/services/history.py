@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, literal, select
+from sqlalchemy import bindparam, func, insert, literal, select, update
 
 from auth_service.models import Event, db, writing
 from auth_service.models.event import FAILURE, SUCCESS
@@ -62,6 +62,12 @@ class History:
         writing().execute(
             insert(Event).from_select(list(columns), select(*columns.values()).where(today < self.failures_a_day))
         )
+
+    def forget_person(self, user_id: int) -> None:
+        """Leave of somebody's history only that these things happened, and that an account was deleted."""
+        nobody: dict[str, Any] = {"user_id": None, "session_id": None, "address": None, "device": "", "details": {}}
+        writing().execute(update(Event).where(Event.user_id == user_id).values(nobody))
+        writing().execute(_NOTE, {"kind": "account_deleted", "outcome": SUCCESS, **nobody})
 
     def page(self, *, user_id: int, before: int | None, limit: int) -> Page[Event]:
         """A page of somebody's history; `before` is the cursor of the page before it."""

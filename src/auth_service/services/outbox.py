@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Integer, Interval, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+from sqlalchemy.exc import IntegrityError
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
@@ -66,6 +67,7 @@ def _ending(which: Any) -> Any:
 
 _END_ONE = _ending(Letter.id == bindparam("letter"))
 _END_OF_USER = _ending(and_(Letter.user_id == bindparam("owner"), Letter.kind == bindparam("about")))
+_END_ALL_OF_USER = _ending(Letter.user_id == bindparam("owner"))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
 
@@ -116,22 +118,23 @@ class Outbox:
         connection = writing()
         connection.execute(_LOCK, {"recipient_key": to.key})
         identity = uuid.uuid4()
-        written = connection.execute(
-            _WRITE,
-            {
-                "id": identity,
-                "dedup_key": f"{kind}:{identity}",
-                "kind": kind,
-                "user_id": user_id,
-                "recipient": to.stored,
-                "recipient_key": to.key,
-                "language": language,
-                "payload": self.sealer.seal(values, place=identity.bytes),
-                "lives": lives,
-                "codes_a_day": 0 if user_id is None else self.codes_a_day,
-            },
-        )
-        return written.one_or_none() is not None
+        letter = {
+            "id": identity,
+            "dedup_key": f"{kind}:{identity}",
+            "kind": kind,
+            "user_id": user_id,
+            "recipient": to.stored,
+            "recipient_key": to.key,
+            "language": language,
+            "payload": self.sealer.seal(values, place=identity.bytes),
+            "lives": lives,
+            "codes_a_day": 0 if user_id is None else self.codes_a_day,
+        }
+        try:
+            return connection.execute(_WRITE, letter).one_or_none() is not None
+        except IntegrityError:  # the user was deleted at this moment, so there is nobody to write to
+            connection.rollback()
+            return False
 
     def put(
         self,
@@ -139,7 +142,7 @@ class Outbox:
         kind: str,
         dedup_key: str,
         to: Address,
-        user_id: int,
+        user_id: int | None,
         language: str,
         values: dict[str, Any],
         lives: timedelta,
@@ -185,6 +188,10 @@ class Outbox:
     def withdraw(self, *, user_id: int, kind: str) -> None:
         """End the waiting letters of a kind whose content is worth nothing any more."""
         writing().execute(_END_OF_USER, {"end": EXPIRED, "reason": None, "owner": user_id, "about": kind})
+
+    def withdraw_all(self, *, user_id: int) -> None:
+        """End every waiting letter to somebody who is about to be deleted."""
+        writing().execute(_END_ALL_OF_USER, {"end": EXPIRED, "reason": None, "owner": user_id})
 
     def lease_due(self, *, at_most: int) -> list[LeasedLetter]:
         """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""

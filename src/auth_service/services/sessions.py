@@ -17,7 +17,7 @@ from auth_service.services.history import History, Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.pages import Page
-from auth_service.services.users import Person
+from auth_service.services.users import Person, hold
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -193,8 +193,9 @@ class Sessions:
             raise RefreshRejected
         if claim.counter == found.counter - 1 and found.recent:
             return found
+        # The letter refers to the user, whom a deletion locks before the sessions: so its row comes first here, too.
         # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if self._end(Session.id == claim.session_id, reason="refresh_reused"):
+        if hold(found.user_id) and self._end(Session.id == claim.session_id, reason="refresh_reused"):
             self.history.note("refresh_reused", user_id=found.user_id, origin=origin, session_id=claim.session_id)
             self.notices.tell("refresh_reused", user_id=found.user_id, origin=origin, about=f"{claim.session_id}")
         raise RefreshRejected
@@ -223,6 +224,14 @@ class Sessions:
             transport=row.transport,
             claims=claims,
         )
+
+    def is_fresh(self, caller: Caller, *, within: timedelta) -> bool:
+        """Whether the caller's session was opened by a proof of who they are that is not older than this."""
+        fresh = select(Session.id).where(
+            Session.id == caller.session_id, _live, Session.authenticated_at > func.now() - within
+        )
+        with reading() as connection:
+            return connection.execute(fresh).one_or_none() is not None
 
     def of(self, caller: Caller) -> Page[OpenSession]:
         """The living sessions of the caller, the newest first."""
