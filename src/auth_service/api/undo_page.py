@@ -28,8 +28,8 @@ WORDS = {
         "the code that is mailed to you. If somebody may have read your letters, first change the password of your "
         "mailbox.",
         "no_token": "This link is not complete. Open it from the letter again, or copy all of it.",
-        "undo_unknown": "This link was used already, or has run out. If something is wrong with your account, ask for a "
-        "code to set a new password.",
+        "undo_unknown": "This link was used already, or has run out. If something is wrong with your account, ask for "
+        "a code to set a new password.",
         "email_taken": "The address of this letter belongs to another account by now, so yours cannot get it back. "
         "Please tell those who run {service}.",
         "trouble": "That did not work; nothing was changed. Please try again in a minute.",
@@ -51,7 +51,7 @@ WORDS = {
         "no_token": "Ссылка неполная. Откройте её из письма ещё раз или скопируйте целиком.",
         "undo_unknown": "Ссылка уже использована или устарела. Если с учётной записью что-то не так, запросите код, "
         "чтобы задать новый пароль.",
-        "email_taken": "Адрес, на который пришло письмо, теперь принадлежит другой учётной записи, и вернуть его нельзя. "
+        "email_taken": "Адрес, на который пришло письмо, теперь принадлежит другой учётной записи, вернуть его нельзя. "
         "Сообщите об этом тем, кто отвечает за {service}.",
         "trouble": "Не получилось, ничего не изменилось. Попробуйте ещё раз через минуту.",
         "no_script": "Для этой страницы нужен JavaScript: ссылку читает только ваш браузер. Разрешите его или откройте "
