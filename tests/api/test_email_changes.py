@@ -161,9 +161,7 @@ def test_cd4_a_code_belongs_to_its_session(token: str, visitor: Visitor, app: Fl
     assert visitor.move(token, code).status_code == 200
 
 
-def test_cd4_a_code_belongs_to_its_purpose_and_user(
-    token: str, visitor: Visitor, app: Flask, mailbox: Mailbox
-) -> None:
+def test_cd4_a_code_belongs_to_its_purpose_and_user(token: str, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
     grace = Visitor(app)
     grace.register(GRACE, mailbox, password=PASSWORD)
     hers = grace.signed_in(GRACE, PASSWORD)["access_token"]
