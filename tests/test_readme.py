@@ -131,7 +131,9 @@ def without_id(text: str) -> Any:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(
-    ("page", "title"), [(README, "The six requests"), (CLIENTS, "With curl")], ids=["README", "clients"]
+    ("page", "title"),
+    [(README, "The six requests"), (CLIENTS, "With curl"), (CLIENTS, "The account, with curl")],
+    ids=["README", "clients", "account"],
 )
 def test_requests_are_answered_as_printed(service: Running, tmp_path: Path, page: Path, title: str) -> None:
     steps = list(transcript(section(page, title)))

@@ -40,6 +40,7 @@ def test_se8_the_page_is_closed_to_everything_but_itself(app: Flask) -> None:
         "script-src": f"'nonce-{nonce}'",
         "style-src": f"'nonce-{nonce}'",
         "connect-src": "'self'",
+        "img-src": "data:",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters.limiter import Limit, Limiter, Windows
@@ -98,7 +98,7 @@ class EmailChanges:
         writing().execute(
             insert(EmailChange)
             .values(session_id=caller.session_id, user_id=caller.id, **wanted)
-            .on_conflict_do_update(index_elements=[EmailChange.session_id], set_=wanted)
+            .on_conflict_do_update(index_elements=[EmailChange.session_id], set_={**wanted, "created_at": func.now()})
         )
 
     def _wish(self, caller: Caller) -> Address | None:

@@ -22,6 +22,9 @@ DAY = timedelta(days=1)
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(seconds=60)
 
+NO_SUCH_USER = "23503"
+"""PostgreSQL's code for a foreign key that leads nowhere."""
+
 _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 
 # Statements that requests run are made once: making one, and the key under which its SQL is cached, costs as much as
@@ -132,8 +135,10 @@ class Outbox:
         }
         try:
             return connection.execute(_WRITE, letter).one_or_none() is not None
-        except IntegrityError:  # the user was deleted at this moment, so there is nobody to write to
-            connection.rollback()
+        except IntegrityError as broken:
+            if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
+                raise
+            connection.rollback()  # the user was deleted at this moment, so there is nobody to write to
             return False
 
     def put(
