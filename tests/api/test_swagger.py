@@ -127,7 +127,7 @@ def _sign_in(visitor: Visitor, case: Case[Any]) -> None:
     visitor.ask_for_code(user_id, CODE)
     visitor.confirm(user_id, CODE)
     visitor.finish(user_id, password=PASSWORD)
-    case.headers = {"Authorization": f"Bearer {visitor.signed_in(email, PASSWORD)['access_token']}"}
+    case.headers["Authorization"] = f"Bearer {visitor.signed_in(email, PASSWORD)['access_token']}"
 
 
 def _change_password(visitor: Visitor, case: Case[Any]) -> None:
