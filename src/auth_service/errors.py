@@ -179,9 +179,13 @@ class PasswordAlreadySet(Conflict):
 class CodeWrong(Missing):
     """The code is wrong; `attempts_left` says how many guesses remain."""
 
+    keeps_work = True
+
 
 class CodeExpired(Missing):
     """There is no live code for this; ask for a new one."""
+
+    keeps_work = True
 
 
 class TooManyCodes(TooMany):
@@ -217,6 +221,8 @@ class TooManyAttempts(TooMany):
 
 class SessionUnknown(Missing):
     """There is no such session."""
+
+    keeps_work = True
 
 
 class UndoUnknown(Missing):

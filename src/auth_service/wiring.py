@@ -20,6 +20,7 @@ from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
 from auth_service.services.delivery import Delivery
 from auth_service.services.history import History
 from auth_service.services.keyring import Keyring
+from auth_service.services.maintenance import Kept, Maintenance
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
@@ -48,6 +49,7 @@ class Services:
     keyring: Keyring
     history: History
     outbox: Outbox
+    maintenance: Maintenance
     delivery: Delivery
     inbox: Inbox | None
     """The dev inbox; None where letters leave by SMTP."""
@@ -118,7 +120,9 @@ def wire(settings: Settings) -> Services:
         tickets_required=settings.production,
     )
     keyring = Keyring(sealer=Sealer(keyring_key, purpose="signing keys"), token_lifetime=settings.access_token_seconds)
-    history = History(failures_a_day=settings.history_failures_a_day)
+    history = History(
+        failures_a_day=settings.history_failures_a_day, cursors=Sealer(session_key, purpose="cursors of the history")
+    )
     notices = Notices(outbox=outbox)
     sessions = Sessions(
         keyring=keyring,
@@ -159,6 +163,19 @@ def wire(settings: Settings) -> Services:
         ),
         devices=DeviceTokens(session_key),
     )
+    maintenance = Maintenance(
+        users=users,
+        sessions=sessions,
+        undos=undos,
+        outbox=outbox,
+        database_url=settings.database_url or "",
+        kept=Kept(
+            temporary_users=settings.temporary_user_lifetime_seconds,
+            letters=settings.letter_lifetime_seconds,
+            ended_sessions=settings.ended_session_lifetime_seconds,
+            history=settings.history_lifetime_seconds,
+        ),
+    )
     recovery = Recovery(
         users=users,
         passwords=passwords,
@@ -180,6 +197,7 @@ def wire(settings: Settings) -> Services:
         keyring=keyring,
         history=history,
         outbox=outbox,
+        maintenance=maintenance,
         delivery=Delivery(outbox=outbox, sender=settings.sender, service_name=settings.service_name),
         inbox=Inbox(settings.inbox_dir) if settings.inbox_dir else None,
     )

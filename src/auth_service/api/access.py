@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from flask import current_app, g, request
 
 from auth_service.api import session_cookies
+from auth_service.api.origin import origin
 from auth_service.errors import Refusal, TokenInvalid, TokenMissing
+from auth_service.models import unit_of_work
+from auth_service.models.event import Kind
 from auth_service.services.sessions import Caller
 from auth_service.wiring import Services
 
@@ -35,6 +38,24 @@ def _everybody() -> None:
 def _somebody() -> None:
     services: Services = current_app.extensions["auth_service"]
     g.caller = services.sessions.caller(_presented())
+    if "Authorization" not in request.headers:
+        session_cookies.prove_same_origin()
+
+
+def write_down_denial(refusal: Refusal) -> None:
+    """Note in the history of whoever calls, if that is known already, that something was denied."""
+    caller: Caller | None = g.get("caller")
+    if caller is None:
+        return
+    services: Services = current_app.extensions["auth_service"]
+    with unit_of_work():
+        services.history.note_failure(
+            Kind.ACCESS_DENIED,
+            user_id=caller.id,
+            origin=origin(),
+            session_id=caller.session_id,
+            refusal=refusal.code(),
+        )
 
 
 def _presented() -> str:
@@ -44,7 +65,6 @@ def _presented() -> str:
         cookie = session_cookies.access_token()
         if cookie is None:
             raise TokenMissing
-        session_cookies.prove_same_origin()
         return cookie
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token or not token.isascii():

@@ -13,7 +13,7 @@ from flask import Response, current_app
 from pydantic import BaseModel
 
 from auth_service.api import parsing, swagger
-from auth_service.api.access import Access, signed_in
+from auth_service.api.access import Access, signed_in, write_down_denial
 from auth_service.api.cards import Card
 from auth_service.api.envelope import Cursor, answer
 from auth_service.api.limits import PerClient
@@ -23,6 +23,7 @@ from auth_service.errors import (
     BodyTooLarge,
     ContentTypeUnsupported,
     DatabaseAway,
+    Forbidden,
     Refusal,
     ServiceBusy,
     TooManyRequests,
@@ -69,7 +70,7 @@ class Contract:
 
     def carry_out(self, view: View, resource: Any, arguments: dict[str, Any]) -> Response:
         """Answer one request. Rendering happens inside the unit of work, so that an answer is never half true."""
-        self.access.check()
+        self._let_in()
         for limit in self.limits:
             limit.count(services())
         if not (self.query or self.query_or_body):
@@ -83,6 +84,13 @@ class Contract:
         with unit_of_work():
             made = view(resource, **arguments)
             return answer(status=self.status, data=self._data(made), done=self.done, page=self._page(made))
+
+    def _let_in(self) -> None:
+        try:
+            self.access.check()
+        except Forbidden as denied:
+            write_down_denial(denied)
+            raise
 
     def _data(self, made: Any) -> bytes | None:
         if self.items:

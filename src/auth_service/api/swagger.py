@@ -140,7 +140,17 @@ def _in_query(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
     }
 
 
-_WORDS_OF_A_QUERY = ("type", "format", "pattern", "maxLength", "minLength", "description")
+_WORDS_OF_A_QUERY = (
+    "type",
+    "format",
+    "pattern",
+    "maxLength",
+    "minLength",
+    "minimum",
+    "maximum",
+    "default",
+    "description",
+)
 
 
 class _Plain(GenerateJsonSchema):

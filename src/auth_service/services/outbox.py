@@ -246,13 +246,14 @@ class Outbox:
         """End the letters whose content is worth nothing any more."""
         writing().execute(_END_OVERDUE, {"end": EXPIRED, "reason": None})
 
-    def forget_ended(self, *, older_than: timedelta) -> int:
-        """Delete the records of letters that ended long ago; returns how many.
+    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some records of letters that ended long ago; returns how many.
 
         Never those of the last day, which the daily cap is counted from.
         """
-        old = Letter.ended_at < func.now() - max(older_than, DAY)
-        return _count_of(writing().execute(delete(Letter).where(Letter.state != WAITING, old)))
+        old = select(Letter.id).where(Letter.state != WAITING, Letter.ended_at < func.now() - max(older_than, DAY))
+        some = old.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return _count_of(writing().execute(delete(Letter).where(Letter.id == some.c.id)))
 
     def backlog(self) -> Backlog:
         """How many letters wait, and how long the oldest that is due has waited."""

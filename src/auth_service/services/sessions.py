@@ -6,18 +6,35 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Interval, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, SessionUnknown, TokenInvalid
 from auth_service.models import Session, User, UserRole, reading, writing
+from auth_service.models.event import FAILURE, SUCCESS, Kind
 from auth_service.services.history import History, Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.pages import Page
 from auth_service.services.users import Person
+
+DAY = timedelta(days=1)
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -29,6 +46,15 @@ def _roles(owner: Any) -> Any:
 
 
 _owner = bindparam("owner", type_=User.id.type)
+_newcomer = case(
+    # In this order, so that only those who have just registered cost a look at all their sessions; of which the
+    # statement's snapshot does not have the one that it opens.
+    (
+        select(User.verified_at).where(User.id == _owner).scalar_subquery() > func.now() - DAY,
+        ~exists(select(Session.id).where(Session.user_id == _owner)),
+    ),
+    else_=false(),
+).label("newcomer")
 
 _OPEN = (
     insert(Session)
@@ -51,7 +77,7 @@ _OPEN = (
     )
     # By the parameter: SQLAlchemy does not correlate a subquery of an INSERT's RETURNING with the table that is written
     # to, but would let it look at everybody's sessions.
-    .returning(_roles(_owner))
+    .returning(_roles(_owner), _newcomer)
 )
 
 _REFRESH = (
@@ -111,6 +137,8 @@ class Tokens:
     access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: timedelta
+    newcomer: bool = False
+    """Whether this is the first session ever of somebody who confirmed the address within the last day."""
 
     def hidden(self) -> Self:
         """The same without the tokens, for an answer whose cookies hold them."""
@@ -170,8 +198,9 @@ class Sessions:
         opened = writing().execute(_OPEN, given | {"idle": self.idle, "absolute": self.absolute}).one_or_none()
         if opened is None:
             raise CredentialsRejected
-        self.history.note("signed_in", user_id=person.id, origin=origin, session_id=session_id, method=method)
-        return self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
+        self.history.note(Kind.SIGNED_IN, user_id=person.id, origin=origin, session_id=session_id, method=method)
+        tokens = self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
+        return replace(tokens, newcomer=opened.newcomer)
 
     def refresh(self, *, token: str, origin: Origin) -> Tokens:
         """Exchange a refresh token for the next pair. Raises RefreshRejected.
@@ -198,8 +227,13 @@ class Sessions:
         if claim.counter == found.counter - 1 and found.recent:
             return found
         # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if self._end(Session.id == claim.session_id, reason="refresh_reused"):
-            self.history.note("refresh_reused", user_id=found.user_id, origin=origin, session_id=claim.session_id)
+        if self._end(
+            Session.id == claim.session_id,
+            reason="refresh_reused",
+            origin=origin,
+            kind=Kind.REFRESH_REUSED,
+            outcome=FAILURE,
+        ):
             self.notices.tell("refresh_reused", user_id=found.user_id, origin=origin, about=f"{claim.session_id}")
         raise RefreshRejected
 
@@ -236,14 +270,21 @@ class Sessions:
 
     def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
         """End one session of the caller. Raises SessionUnknown, also for somebody else's."""
-        if not self._end(Session.id == session_id, Session.user_id == caller.id, reason="ended_by_owner"):
+        which = Session.id == session_id, Session.user_id == caller.id
+        if not self._end(*which, reason="ended_by_owner", origin=origin):
+            self.history.note_failure(
+                Kind.ACCESS_DENIED,
+                user_id=caller.id,
+                origin=origin,
+                session_id=caller.session_id,
+                refusal=SessionUnknown.code(),
+            )
             raise SessionUnknown
-        self.history.note("session_ended", user_id=caller.id, origin=origin, session_id=session_id)
 
     def sign_out(self, caller: Caller, *, origin: Origin) -> None:
         """End the session that the caller speaks from; doing it twice does no harm."""
-        if self._end(Session.id == caller.session_id, Session.user_id == caller.id, reason="signed_out"):
-            self.history.note("signed_out", user_id=caller.id, origin=origin, session_id=caller.session_id)
+        which = Session.id == caller.session_id, Session.user_id == caller.id
+        self._end(*which, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT)
 
     def end_others(self, caller: Caller, *, origin: Origin) -> None:
         """End all sessions of the caller but the one that speaks."""
@@ -252,25 +293,39 @@ class Sessions:
     def end_all(self, *, user_id: int, reason: str, origin: Origin, but: uuid.UUID | None = None) -> None:
         """End the sessions of a user, each of them noted; `but` one, if it is given."""
         which = [Session.user_id == user_id, *([Session.id != but] if but else [])]
-        for ended in self._end(*which, reason=reason):
-            self.history.note("session_ended", user_id=user_id, origin=origin, session_id=ended, reason=reason)
+        self._end(*which, reason=reason, origin=origin)
 
-    def forget_ended(self, *, older_than: timedelta) -> int:
-        """Delete the rows of sessions that ended or ran out long ago; returns how many."""
-        long_ago = func.now() - older_than
-        gone = delete(Session).where(
-            or_(Session.ended_at < long_ago, Session.expires_at < long_ago, Session.idle_at < long_ago)
+    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some rows of sessions that ended or ran out long ago; returns how many.
+
+        Never those of the last day, by which somebody who has just registered is known to have signed in before.
+        """
+        long_ago = func.now() - max(older_than, DAY)
+        old = or_(
+            Session.ended_at < long_ago,
+            # Those that nobody refreshed any more have not ended, but that day comes for them, too.
+            and_(Session.ended_at.is_(None), Session.expires_at < long_ago),
         )
-        return len(writing().execute(gone.returning(Session.id)).all())
+        some = select(Session.id).where(old).limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(Session).where(Session.id == some.c.id).returning(Session.id)).all())
 
-    def _end(self, *which: ColumnElement[bool], reason: str) -> list[uuid.UUID]:
+    def _end(
+        self,
+        *which: ColumnElement[bool],
+        reason: str,
+        origin: Origin,
+        kind: str = Kind.SESSION_ENDED,
+        outcome: str = SUCCESS,
+    ) -> list[uuid.UUID]:
+        """End sessions that live and note each, in one statement: of many who try at once, one does."""
         ended = (
             update(Session)
             .where(*which, Session.ended_at.is_(None))
             .values(ended_at=func.now(), end_reason=reason)
-            .returning(Session.id)
+            .returning(Session.id, Session.user_id)
+            .cte("ended")
         )
-        return list(writing().execute(ended).scalars())
+        return self.history.note_each(kind, ended, origin=origin, outcome=outcome, reason=reason)
 
     def _tokens(
         self, ring: KeyRing, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None

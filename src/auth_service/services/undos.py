@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert
+from sqlalchemy import delete, func, insert, select
 
 from auth_service.adapters.crypto import Digests
 from auth_service.errors import UndoUnknown
@@ -54,10 +54,11 @@ class Undos:
         self.sessions.end_all(user_id=undo.user_id, reason=f"{undo.kind}_undone", origin=origin)
         self.history.note(f"{undo.kind}_undone", user_id=undo.user_id, origin=origin)
 
-    def forget_expired(self) -> int:
-        """Delete links that are worth nothing any more; returns how many."""
-        expired = delete(Undo).where(Undo.expires_at <= func.now()).returning(Undo.kind)
-        return len(writing().execute(expired).all())
+    def forget_expired(self, *, at_most: int) -> int:
+        """Delete some links that are worth nothing any more; returns how many."""
+        expired = select(Undo.digest).where(Undo.expires_at <= func.now())
+        some = expired.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(Undo).where(Undo.digest == some.c.digest).returning(Undo.kind)).all())
 
     def _link(self, kind: str, **about: Any) -> dict[str, Any]:
         token = secrets.token_urlsafe(TOKEN_BYTES)

@@ -19,9 +19,11 @@ from auth_service.models import (
     reading,
     writing,
 )
+from auth_service.models.event import Kind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Recipient
+from auth_service.services.history import Origin, noted
 from auth_service.services.letters import LANGUAGES
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
@@ -79,7 +81,7 @@ def _promote() -> Any:
     )
     dropped = delete(UserRole).where(UserRole.user_id == won.c.id, UserRole.role == TEMPORARY_USER).cte("dropped")
     granted = insert(UserRole).from_select(["user_id", "role"], select(won.c.id, literal(PORTAL_USER))).cte("granted")
-    return select(won.c.id, won.c.email).add_cte(dropped, granted)
+    return select(won.c.id, won.c.email).add_cte(dropped, granted, noted(Kind.REGISTERED, user_id=won.c.id))
 
 
 _CREATE, _PROMOTE = _create(), _promote()
@@ -179,12 +181,14 @@ class Users:
             return None
         return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
-    def promote(self, user_id: int, *, digest: bytes, phc: str | None) -> Profile | None:
-        """Make a temporary user one of the portal; None when there is no such user, or not any more.
+    def promote(self, user_id: int, *, digest: bytes, phc: str | None, origin: Origin) -> Profile | None:
+        """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
 
         `digest` is of the ticket that finished the registration, `phc` the hash of the password, if one was chosen.
         """
-        row = writing().execute(_PROMOTE, {"user_id": user_id, "digest": digest, "phc": phc}).one_or_none()
+        given = {"user_id": user_id, "digest": digest, "phc": phc}
+        given |= {"seen_address": origin.address, "seen_device": origin.device}
+        row = writing().execute(_PROMOTE, given).one_or_none()
         return None if row is None else Profile(row.id, row.email, verified_mail=True, roles=[PORTAL_USER])
 
     def set_password(self, person: Person, phc: str | None) -> bool:
@@ -214,7 +218,8 @@ class Users:
         """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
         writing().execute(delete(User).where(User.email_key == email.key, User.verified_mail.is_(False)))
 
-    def forget_temporary(self, *, older_than: timedelta) -> int:
-        """Delete the users who never confirmed their address; returns how many."""
-        stale = delete(User).where(User.verified_mail.is_(False), User.created_at < func.now() - older_than)
-        return len(writing().execute(stale.returning(User.id)).all())
+    def forget_temporary(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some of the users who never confirmed their address; returns how many."""
+        stale = select(User.id).where(User.verified_mail.is_(False), User.created_at < func.now() - older_than)
+        some = stale.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(User).where(User.id == some.c.id).returning(User.id)).all())

@@ -26,6 +26,15 @@ class Lifetimes(BaseSettings):
     letter_lifetime_seconds: Seconds = Field(
         timedelta(days=30), description="After this `manage.py maintenance` removes the records of ended letters."
     )
+    ended_session_lifetime_seconds: Seconds = Field(
+        timedelta(days=30),
+        description="After this `manage.py maintenance` removes the records of sessions that have ended.",
+    )
+    history_lifetime_seconds: Seconds = Field(
+        timedelta(days=365),
+        ge=timedelta(days=30),
+        description="After this `manage.py maintenance` drops months of the history; at least 30 days.",
+    )
     password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
     hashes_at_once: int = Field(2, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
 
@@ -45,7 +54,9 @@ class Lifetimes(BaseSettings):
         timedelta(hours=72), description="How long the links in letters about a new device or address undo that."
     )
     history_failures_a_day: Count = Field(
-        100, description="Failed attempts at an account that are written down in a day."
+        100,
+        description="Failed attempts that are written down in a day: so many for each account, and as many for all "
+        "addresses that nobody has.",
     )
 
 

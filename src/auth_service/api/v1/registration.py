@@ -6,6 +6,7 @@ from auth_service.api.access import anyone
 from auth_service.api.contract import Namespace, services
 from auth_service.api.language import preferred_language, wanted_language
 from auth_service.api.limits import PerClient, client_network
+from auth_service.api.origin import origin
 from auth_service.api.tickets import REGISTRATION
 from auth_service.api.v1.schemas.registration import (
     CodeForm,
@@ -132,4 +133,5 @@ class Finish(Resource):
             user_id=user_id,
             ticket=REGISTRATION.presented(),
             password=None if body.password is None else body.password.get_secret_value(),
+            origin=origin(),
         )
