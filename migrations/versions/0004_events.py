@@ -24,6 +24,7 @@ DECLARE
     low timestamptz;
     high timestamptz;
     move text;
+    moved bigint;
     others text;
 BEGIN
     -- One at a time; and nobody is forgotten while rows are on their way, see events_forget_person.
@@ -56,8 +57,14 @@ BEGIN
     move := format(
         'WITH moved AS (DELETE FROM public.events_default WHERE at >= %L AND at < %L RETURNING *)'
         ' INSERT INTO public.%I SELECT * FROM moved', low, high, partition);
-    -- First whatever there is, while others go on writing; then the little that they wrote meanwhile, while they wait.
+    -- First whatever there is, while others go on; then the little that they wrote meanwhile, while they wait. Where they
+    -- read or write what is moved, they have to wait at the table: who knows its partitions already, and waits at the
+    -- default one, would find nothing there or be refused.
     EXECUTE move;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved > 0 OR low <= now() THEN
+        LOCK TABLE ONLY public.events IN ACCESS EXCLUSIVE MODE;
+    END IF;
     LOCK TABLE public.events_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE move;
     EXECUTE format(

@@ -13,6 +13,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 from prometheus_client import Gauge
+from sqlalchemy.exc import OperationalError
 
 from auth_service import clock
 from auth_service.errors import Unavailable
@@ -80,6 +81,8 @@ class Upkeep:
                 done = self.maintenance.run(stopped=self.stop.is_set)
         except Unavailable as away:
             log.warning("the maintenance waits for a dependency", extra={"trouble": away.code()})
+        except OperationalError as away:  # without its text, which may name people
+            log.warning("the maintenance waits for a dependency", extra={"trouble": type(away.orig).__name__})
         except Exception:
             log.exception("the maintenance stumbled")
         else:
