@@ -2,9 +2,10 @@
 
 from auth_service.models.base import Base, db
 from auth_service.models.letter import Letter
+from auth_service.models.prepared import Prepared
 from auth_service.models.role import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, Role, UserRole
 from auth_service.models.user import User
-from auth_service.models.work import reading, unit_of_work, writing
+from auth_service.models.work import read_at_once, reading, unit_of_work, writing, written_at_once
 
 __all__ = [
     "PORTAL_USER",
@@ -12,11 +13,14 @@ __all__ = [
     "TEMPORARY_USER",
     "Base",
     "Letter",
+    "Prepared",
     "Role",
     "User",
     "UserRole",
     "db",
+    "read_at_once",
     "reading",
     "unit_of_work",
     "writing",
+    "written_at_once",
 ]
