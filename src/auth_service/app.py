@@ -60,5 +60,5 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health)
     app.register_blueprint(well_known)
     if wired.inbox:
-        app.register_blueprint(dev_inbox.blueprint(wired.inbox))
+        app.register_blueprint(dev_inbox.blueprint(wired.inbox, beyond_loopback=settings.listen_beyond_loopback))
     return app

@@ -45,6 +45,8 @@ class Unauthenticated(Refusal):
 class Forbidden(Refusal):
     """This is not for you."""
 
+    keeps_work = True  # that it was denied is written down
+
 
 class Missing(Refusal):
     """There is no such thing."""

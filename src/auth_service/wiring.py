@@ -165,7 +165,6 @@ def wire(settings: Settings) -> Services:
     )
     maintenance = Maintenance(
         users=users,
-        sessions=sessions,
         undos=undos,
         outbox=outbox,
         database_url=settings.database_url or "",

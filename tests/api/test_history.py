@@ -209,7 +209,7 @@ def test_lg2_failures_cannot_flush_the_log(ada: int, capped: Flask, query: Query
     for _ in range(5):
         visitor.signed_in(ADA, PASSWORD)
 
-    found = dict(
+    found: dict[Any, Any] = dict(
         query("SELECT coalesce(user_id::text, kind), count(*) FROM events WHERE outcome = 'failure' GROUP BY 1")
     )
     assert found == {str(ada): 3, "sign_in_refused": 3}

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -361,7 +361,7 @@ def test_the_mailer_does_it_by_itself_and_says_when(app: Flask, services: Servic
     began = time.time()
     stop = threading.Event()
     upkeep = Upkeep(
-        enter=app.app_context, maintenance=services.maintenance, stop=stop, first_within=module.timedelta(seconds=0)
+        enter=app.app_context, maintenance=services.maintenance, stop=stop, first_within=timedelta()
     ).start()
     try:
         give_up_at = time.monotonic() + 10

@@ -8,7 +8,6 @@ from flask import current_app, g, request
 from auth_service.api import session_cookies
 from auth_service.api.origin import origin
 from auth_service.errors import Refusal, TokenInvalid, TokenMissing
-from auth_service.models import unit_of_work
 from auth_service.models.event import Kind
 from auth_service.services.sessions import Caller
 from auth_service.wiring import Services
@@ -48,14 +47,9 @@ def write_down_denial(refusal: Refusal) -> None:
     if caller is None:
         return
     services: Services = current_app.extensions["auth_service"]
-    with unit_of_work():
-        services.history.note_failure(
-            Kind.ACCESS_DENIED,
-            user_id=caller.id,
-            origin=origin(),
-            session_id=caller.session_id,
-            refusal=refusal.code(),
-        )
+    services.history.note_failure(
+        Kind.ACCESS_DENIED, user_id=caller.id, origin=origin(), session_id=caller.session_id, refusal=refusal.code()
+    )
 
 
 def _presented() -> str:

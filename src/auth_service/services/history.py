@@ -74,8 +74,8 @@ def noted(kind: Kind, *, user_id: Any) -> CTE:
         "outcome": literal(SUCCESS),
         "user_id": user_id,
         "address": bindparam("seen_address", type_=Event.address.type),
-        "device": bindparam("seen_device"),
-        "details": literal({}, Event.details.type),
+        "device": bindparam("seen_device", type_=Event.device.type),
+        "details": literal_column("'{}'::jsonb"),
     }
     return insert(Event).from_select(list(values), select(*values.values())).cte("noted")
 

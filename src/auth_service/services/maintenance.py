@@ -12,8 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from auth_service.adapters.postgres import patient_engine
 from auth_service.models import unit_of_work
+from auth_service.services.endings import forget_ended
 from auth_service.services.outbox import Outbox
-from auth_service.services.sessions import Sessions
 from auth_service.services.undos import Undos
 from auth_service.services.users import Users
 
@@ -58,7 +58,6 @@ class Maintenance:
     """Removes what was kept long enough, and keeps months of the history ready."""
 
     users: Users
-    sessions: Sessions
     undos: Undos
     outbox: Outbox
     database_url: str = field(repr=False)
@@ -86,9 +85,7 @@ class Maintenance:
                     lambda: self.users.forget_temporary(older_than=kept.temporary_users, at_most=BATCH)
                 ),
                 letters=all_of(lambda: self.outbox.forget_ended(older_than=kept.letters, at_most=BATCH)),
-                ended_sessions=all_of(
-                    lambda: self.sessions.forget_ended(older_than=kept.ended_sessions, at_most=BATCH)
-                ),
+                ended_sessions=all_of(lambda: forget_ended(older_than=kept.ended_sessions, at_most=BATCH)),
                 undos=all_of(lambda: self.undos.forget_expired(at_most=BATCH)),
                 months_dropped=_months(engine, _DROP_MONTH, stopped, older_than=kept.history),
             )

@@ -124,10 +124,10 @@ class Registration:
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
             phc = self.passwords.hashed(password, email=person.email) if password is not None else None
-            if made := self.users.promote(user_id, digest=digest, phc=phc, origin=origin):
-                self.outbox.withdraw(user_id=user_id, kind=LETTER)
+            made = self.users.promote(user_id, digest=digest, phc=phc, letters_about=LETTER, origin=origin)
+            if made is not None:
                 return made
-            writing().rollback()  # Nothing was written: the same request was quicker elsewhere. See what it made.
+            # Nothing was written: the same request was quicker elsewhere. See what it made.
             person = self.users.person(user_id)
         return self._finished_before(person, digest=digest, password=password)
 

@@ -6,35 +6,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import (
-    ColumnElement,
-    Interval,
-    and_,
-    bindparam,
-    case,
-    delete,
-    exists,
-    false,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Interval, and_, bindparam, func, insert, select, update
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, SessionUnknown, TokenInvalid
 from auth_service.models import Session, User, UserRole, reading, writing
-from auth_service.models.event import FAILURE, SUCCESS, Kind
+from auth_service.models.event import FAILURE, Kind
+from auth_service.services.endings import end
 from auth_service.services.history import History, Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.pages import Page
-from auth_service.services.users import Person
-
-DAY = timedelta(days=1)
+from auth_service.services.users import Person, newcomer
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -46,15 +31,6 @@ def _roles(owner: Any) -> Any:
 
 
 _owner = bindparam("owner", type_=User.id.type)
-_newcomer = case(
-    # In this order, so that only those who have just registered cost a look at all their sessions; of which the
-    # statement's snapshot does not have the one that it opens.
-    (
-        select(User.verified_at).where(User.id == _owner).scalar_subquery() > func.now() - DAY,
-        ~exists(select(Session.id).where(Session.user_id == _owner)),
-    ),
-    else_=false(),
-).label("newcomer")
 
 _OPEN = (
     insert(Session)
@@ -77,7 +53,7 @@ _OPEN = (
     )
     # By the parameter: SQLAlchemy does not correlate a subquery of an INSERT's RETURNING with the table that is written
     # to, but would let it look at everybody's sessions.
-    .returning(_roles(_owner), _newcomer)
+    .returning(_roles(_owner), newcomer(_owner).label("newcomer"))
 )
 
 _REFRESH = (
@@ -227,8 +203,9 @@ class Sessions:
         if claim.counter == found.counter - 1 and found.recent:
             return found
         # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if self._end(
+        if end(
             Session.id == claim.session_id,
+            history=self.history,
             reason="refresh_reused",
             origin=origin,
             kind=Kind.REFRESH_REUSED,
@@ -271,7 +248,7 @@ class Sessions:
     def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
         """End one session of the caller. Raises SessionUnknown, also for somebody else's."""
         which = Session.id == session_id, Session.user_id == caller.id
-        if not self._end(*which, reason="ended_by_owner", origin=origin):
+        if not end(*which, reason="ended_by_owner", origin=origin, history=self.history):
             self.history.note_failure(
                 Kind.ACCESS_DENIED,
                 user_id=caller.id,
@@ -284,7 +261,7 @@ class Sessions:
     def sign_out(self, caller: Caller, *, origin: Origin) -> None:
         """End the session that the caller speaks from; doing it twice does no harm."""
         which = Session.id == caller.session_id, Session.user_id == caller.id
-        self._end(*which, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT)
+        end(*which, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT, history=self.history)
 
     def end_others(self, caller: Caller, *, origin: Origin) -> None:
         """End all sessions of the caller but the one that speaks."""
@@ -293,39 +270,7 @@ class Sessions:
     def end_all(self, *, user_id: int, reason: str, origin: Origin, but: uuid.UUID | None = None) -> None:
         """End the sessions of a user, each of them noted; `but` one, if it is given."""
         which = [Session.user_id == user_id, *([Session.id != but] if but else [])]
-        self._end(*which, reason=reason, origin=origin)
-
-    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
-        """Delete some rows of sessions that ended or ran out long ago; returns how many.
-
-        Never those of the last day, by which somebody who has just registered is known to have signed in before.
-        """
-        long_ago = func.now() - max(older_than, DAY)
-        old = or_(
-            Session.ended_at < long_ago,
-            # Those that nobody refreshed any more have not ended, but that day comes for them, too.
-            and_(Session.ended_at.is_(None), Session.expires_at < long_ago),
-        )
-        some = select(Session.id).where(old).limit(at_most).with_for_update(skip_locked=True).cte("some")
-        return len(writing().execute(delete(Session).where(Session.id == some.c.id).returning(Session.id)).all())
-
-    def _end(
-        self,
-        *which: ColumnElement[bool],
-        reason: str,
-        origin: Origin,
-        kind: str = Kind.SESSION_ENDED,
-        outcome: str = SUCCESS,
-    ) -> list[uuid.UUID]:
-        """End sessions that live and note each, in one statement: of many who try at once, one does."""
-        ended = (
-            update(Session)
-            .where(*which, Session.ended_at.is_(None))
-            .values(ended_at=func.now(), end_reason=reason)
-            .returning(Session.id, Session.user_id)
-            .cte("ended")
-        )
-        return self.history.note_each(kind, ended, origin=origin, outcome=outcome, reason=reason)
+        end(*which, reason=reason, origin=origin, history=self.history)
 
     def _tokens(
         self, ring: KeyRing, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None
