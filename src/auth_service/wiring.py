@@ -19,12 +19,14 @@ from auth_service.adapters.throttle import Throttle
 from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
 from auth_service.services.delivery import Delivery
 from auth_service.services.history import History
+from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.recovery import Recovery
 from auth_service.services.registration import Registration
+from auth_service.services.service_keys import ServiceKeys
 from auth_service.services.sessions import Sessions
 from auth_service.services.sign_in import SignIn
 from auth_service.services.undos import Undos
@@ -46,6 +48,8 @@ class Services:
     undos: Undos
     sessions: Sessions
     keyring: Keyring
+    introspection: Introspection
+    service_keys: ServiceKeys
     history: History
     outbox: Outbox
     delivery: Delivery
@@ -178,6 +182,8 @@ def wire(settings: Settings) -> Services:
         undos=undos,
         sessions=sessions,
         keyring=keyring,
+        introspection=Introspection(sessions=sessions),
+        service_keys=ServiceKeys(),
         history=history,
         outbox=outbox,
         delivery=Delivery(outbox=outbox, sender=settings.sender, service_name=settings.service_name),

@@ -3,8 +3,8 @@
 Whatever stands in the contract both happens and is shown on the Swagger page; there is no second place to say it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from auth_service.api import parsing, swagger
 from auth_service.api.access import Access, signed_in
 from auth_service.api.cards import Card
-from auth_service.api.envelope import Cursor, answer
+from auth_service.api.envelope import Cursor, answer, plain
 from auth_service.api.limits import PerClient
 from auth_service.errors import (
     BadRequest,
@@ -47,11 +47,17 @@ class Contract:
     access: Access = signed_in
     """Silence is closed: an open door is a word in the diff."""
     query: type[BaseModel] | None = None
+    ignores_query: bool = False
+    """Whether a query string is no mistake: what asks here may pass on one that was meant for something else."""
     body: type[BaseModel] | None = None
+    form_too: bool = False
+    """Whether the body may also be a form, as libraries for a standard send it; the answer is then the card alone."""
     query_or_body: type[BaseModel] | None = None
     data: type[Card] | None = None
     items: type[Card] | None = None
     """What a list is made of; the view returns a `Page`."""
+    headers: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    """What the answer also says in headers, made from what the view returns."""
     done: bool = False
     status: int = 200
     limits: Sequence[PerClient] = ()
@@ -72,17 +78,23 @@ class Contract:
         self.access.check()
         for limit in self.limits:
             limit.count(services())
-        if not (self.query or self.query_or_body):
+        if not (self.query or self.query_or_body or self.ignores_query):
             parsing.no_query()
         if self.query:
             arguments["query"] = parsing.query(self.query)
+        as_form = self.form_too and parsing.is_form()
         if self.body:
-            arguments["body"] = parsing.body(self.body)
+            arguments["body"] = parsing.form(self.body) if as_form else parsing.body(self.body)
         if self.query_or_body:
             arguments["given"] = parsing.query_or_body(self.query_or_body)
         with unit_of_work():
             made = view(resource, **arguments)
-            return answer(status=self.status, data=self._data(made), done=self.done, page=self._page(made))
+            data = self._data(made)
+            if as_form and data is not None:
+                return plain(data)
+            said = answer(status=self.status, data=data, done=self.done, page=self._page(made))
+            said.headers.extend([(name, value(made)) for name, value in self.headers.items()])
+            return said
 
     def _data(self, made: Any) -> bytes | None:
         if self.items:

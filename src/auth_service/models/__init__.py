@@ -5,6 +5,7 @@ from auth_service.models.base import Base, db
 from auth_service.models.event import Event
 from auth_service.models.letter import Letter
 from auth_service.models.role import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, Role, UserRole
+from auth_service.models.service_key import ServiceKey
 from auth_service.models.session import Session
 from auth_service.models.signing_key import SigningKey
 from auth_service.models.user import User
@@ -19,6 +20,7 @@ __all__ = [
     "Event",
     "Letter",
     "Role",
+    "ServiceKey",
     "Session",
     "SigningKey",
     "Undo",

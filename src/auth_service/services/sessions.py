@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Interval, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, insert, or_, select, update
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
@@ -21,7 +21,7 @@ from auth_service.services.users import Person
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
-_live = and_(Session.ended_at.is_(None), Session.idle_at > func.now(), Session.expires_at > func.now())
+_live = Session.lives()
 
 
 def _roles(owner: Any) -> Any:
@@ -159,7 +159,7 @@ class Sessions:
 
         Raises CredentialsRejected if the account was changed since the proof.
         """
-        ring = self.keyring.now()  # before the unit of work has a connection, of which this may need one itself
+        ring = self.keyring.signing()  # before the unit of work has a connection, of which this may need one itself
         session_id = uuid.uuid4()
         given = {"session": session_id, "owner": person.id, "version": person.credential_version, "method": method}
         given |= {"transport": transport, "device": origin.device, "address": origin.address}
@@ -178,7 +178,7 @@ class Sessions:
         claim = self.refreshes.read(token)
         if claim is None:
             raise RefreshRejected
-        ring = self.keyring.now()
+        ring = self.keyring.signing()
         seen = {"seen_device": origin.device, "seen_address": origin.address, "idle": self.idle}
         moved = writing().execute(_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen})
         owner = moved.one_or_none() or self._served_before(claim, origin)
