@@ -143,11 +143,11 @@ class Keyring:
         return self._complete()
 
     def listed(self) -> Sequence[KeyInfo]:
-        """All keys, in the order in which they were made."""
+        """All keys, in the order in which they sign."""
         columns = (SigningKey.kid, SigningKey.state, SigningKey.created_at, SigningKey.retire_at)
         with reading() as connection:
-            rows = connection.execute(select(*columns).order_by(SigningKey.created_at, SigningKey.state)).mappings()
-            return [KeyInfo(**row) for row in rows]
+            found = [KeyInfo(**row) for row in connection.execute(select(*columns)).mappings()]
+        return sorted(found, key=lambda key: ((PREVIOUS, CURRENT, NEXT).index(key.state), key.created_at))
 
     def _read_again(self, *, every: timedelta, wait: bool) -> KeyRing:
         """Read the keys, unless somebody else has just done so; `wait` for whoever is doing it."""
