@@ -151,6 +151,10 @@ class ServiceBusy(Unavailable):
     """The service has more to do than it can; nothing was changed, please try again."""
 
 
+class KeysSealed(Unavailable):
+    """The keys that sign access tokens cannot be opened; whoever runs the service has to look."""
+
+
 class NotReady(Unavailable):
     """The service is not ready to take requests."""
 
@@ -225,6 +229,18 @@ class SessionUnknown(Missing):
     """There is no such session."""
 
     keeps_work = True
+
+
+class ServiceKeyMissing(Unauthenticated):
+    """This needs a service key."""
+
+
+class ServiceKeyInvalid(Unauthenticated):
+    """The service key is not good, or not any more."""
+
+
+class ScopeMissing(Forbidden):
+    """The service key is good, but not for this; `scope` names what it lacks."""
 
 
 class UndoUnknown(Missing):

@@ -19,6 +19,7 @@ from auth_service.adapters.throttle import Throttle
 from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
 from auth_service.services.delivery import Delivery
 from auth_service.services.history import History
+from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
 from auth_service.services.maintenance import Kept, Maintenance
 from auth_service.services.notices import Notices
@@ -26,6 +27,7 @@ from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.recovery import Recovery
 from auth_service.services.registration import Registration
+from auth_service.services.service_keys import ServiceKeys
 from auth_service.services.sessions import Sessions
 from auth_service.services.sign_in import SignIn
 from auth_service.services.undos import Undos
@@ -47,6 +49,8 @@ class Services:
     undos: Undos
     sessions: Sessions
     keyring: Keyring
+    introspection: Introspection
+    service_keys: ServiceKeys
     history: History
     outbox: Outbox
     maintenance: Maintenance
@@ -194,6 +198,8 @@ def wire(settings: Settings) -> Services:
         undos=undos,
         sessions=sessions,
         keyring=keyring,
+        introspection=Introspection(sessions=sessions),
+        service_keys=ServiceKeys(),
         history=history,
         outbox=outbox,
         maintenance=maintenance,

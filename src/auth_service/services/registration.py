@@ -55,10 +55,18 @@ class Registration:
         return made
 
     def send_code(
-        self, *, user_id: int, brought: str | None, ticket: str | None, language: str | None, network: str
+        self,
+        *,
+        user_id: int,
+        brought: str | None,
+        trusted: bool = False,
+        ticket: str | None,
+        language: str | None,
+        network: str,
     ) -> CodeSent:
         """Mail a code, which is from then on the only living one of its ticket.
 
+        `brought` is a code of the caller's making, which counts in production only where the caller is `trusted`;
         `ticket` is what the caller holds, if anything; `network` where the caller comes from. Raises UserUnknown,
         MailAlreadyVerified, TooManyCodes, RedisAway.
         """
@@ -68,7 +76,7 @@ class Registration:
             raise self.outbox.refusal(person.address)
         resend_after = self.limiter.count(LETTER, key=person.email_key, network=network)
 
-        code = brought if brought and self.callers_bring_codes else random_code()
+        code = brought if brought and (trusted or self.callers_bring_codes) else random_code()
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
         held = issued(self.challenges, self._held(ticket, subject), subject=subject, code=code)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Interval, and_, bindparam, func, insert, select, update
+from sqlalchemy import Interval, bindparam, func, insert, select, update
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
@@ -23,7 +23,7 @@ from auth_service.services.users import Person, newcomer
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
-_live = and_(Session.ended_at.is_(None), Session.idle_at > func.now(), Session.expires_at > func.now())
+_live = Session.lives()
 
 
 def _roles(owner: Any) -> Any:
@@ -167,7 +167,7 @@ class Sessions:
 
         Raises CredentialsRejected if the account was changed since the proof.
         """
-        ring = self.keyring.now()  # before the unit of work has a connection, of which this may need one itself
+        ring = self.keyring.signing()  # before the unit of work has a connection, of which this may need one itself
         session_id = uuid.uuid4()
         given = {"session": session_id, "owner": person.id, "version": person.credential_version, "method": method}
         given |= {"transport": transport, "device": origin.device, "address": origin.address}
@@ -187,7 +187,7 @@ class Sessions:
         claim = self.refreshes.read(token)
         if claim is None:
             raise RefreshRejected
-        ring = self.keyring.now()
+        ring = self.keyring.signing()
         seen = {"seen_device": origin.device, "seen_address": origin.address, "idle": self.idle}
         moved = writing().execute(_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen})
         owner = moved.one_or_none() or self._served_before(claim, origin)
