@@ -249,3 +249,24 @@ class UndoUnknown(Missing):
 
 class CrossSite(Forbidden):
     """A request that a cookie speaks for must come from an allowed page and carry X-Requested-With."""
+
+
+# The account.
+
+
+class PasswordWrong(Forbidden):
+    """The password is wrong."""
+
+    keeps_work = True
+
+
+class ReauthenticationRequired(Forbidden):
+    """This needs a fresh proof of who you are: the password, or a code that was mailed just now."""
+
+
+class PasswordNotSet(Conflict):
+    """This account has no password; recovery by a mailed code sets one."""
+
+
+class AccountChanged(Conflict):
+    """The account was changed at this moment; look at it again."""

@@ -37,7 +37,11 @@ REFUSAL: dict[str, Any] = {
                     "items": {
                         "type": "object",
                         "required": ["field", "msg"],
-                        "properties": {"field": {"type": "string"}, "msg": {"type": "string"}},
+                        "properties": {
+                            "field": {"type": "string"},
+                            "msg": {"type": "string"},
+                            "reason": {"type": "string", "description": "Stable; why a new password is refused."},
+                        },
                     },
                 },
             },

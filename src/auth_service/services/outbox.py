@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+from sqlalchemy.exc import IntegrityError
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
@@ -20,6 +21,9 @@ from auth_service.services.addresses import Address
 DAY = timedelta(days=1)
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(seconds=60)
+
+NO_SUCH_USER = "23503"
+"""PostgreSQL's code for a foreign key that leads nowhere."""
 
 _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 
@@ -66,6 +70,7 @@ def _ending(which: Any) -> Any:
 
 
 _END_ONE = _ending(Letter.id == bindparam("letter"))
+_END_ALL_OF_USER = _ending(Letter.user_id == bindparam("owner"))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
 
@@ -135,8 +140,13 @@ class Outbox:
             "lives": lives,
             "codes_a_day": 0 if user_id is None else self.codes_a_day,
         }
-        # Two statements, so that the second sees what was written while the first waited.
-        return written_at_once((_LOCK, {"recipient_key": to.key}), (_WRITE, letter)) is not None
+        try:
+            # Two statements, so that the second sees what was written while the first waited.
+            return written_at_once((_LOCK, {"recipient_key": to.key}), (_WRITE, letter)) is not None
+        except IntegrityError as broken:
+            if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
+                raise
+            return False  # the user was deleted at this moment, so there is nobody to write to
 
     def put(
         self,
@@ -144,7 +154,7 @@ class Outbox:
         kind: str,
         dedup_key: str,
         to: Address,
-        user_id: int,
+        user_id: int | None,
         language: str,
         values: dict[str, Any],
         lives: timedelta,
@@ -186,6 +196,10 @@ class Outbox:
             counted_from: datetime | None = connection.execute(select(newest_first)).scalar_one()
         wait = DAY if counted_from is None else counted_from + DAY - clock.now()
         return TooManyCodes(retry_after=wait.total_seconds())
+
+    def withdraw_all(self, *, user_id: int) -> None:
+        """End every waiting letter to somebody who is about to be deleted."""
+        writing().execute(_END_ALL_OF_USER, {"end": EXPIRED, "reason": None, "owner": user_id})
 
     def lease_due(self, *, at_most: int) -> list[LeasedLetter]:
         """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""

@@ -19,7 +19,7 @@ from auth_service.services.history import History, Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.pages import Page
-from auth_service.services.users import Person, newcomer
+from auth_service.services.users import Person, hold, newcomer
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -202,8 +202,9 @@ class Sessions:
             raise RefreshRejected
         if claim.counter == found.counter - 1 and found.recent:
             return found
+        # The letter refers to the user, whom a deletion locks before the sessions: so its row comes first here, too.
         # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if end(
+        if hold(found.user_id) and end(
             Session.id == claim.session_id,
             history=self.history,
             reason="refresh_reused",
@@ -238,6 +239,14 @@ class Sessions:
             transport=row.transport,
             claims=claims,
         )
+
+    def is_fresh(self, caller: Caller, *, within: timedelta) -> bool:
+        """Whether the caller's session was opened by a proof of who they are that is not older than this."""
+        fresh = select(Session.id).where(
+            Session.id == caller.session_id, _live, Session.authenticated_at > func.now() - within
+        )
+        with reading() as connection:
+            return connection.execute(fresh).one_or_none() is not None
 
     def of(self, caller: Caller) -> Page[OpenSession]:
         """The living sessions of the caller, the newest first."""

@@ -108,6 +108,22 @@ _SET_PASSWORD = (
     .returning(User.id)
 )
 
+_MOVE = (
+    update(User)
+    .where(
+        User.id == bindparam("user_id"),
+        User.credential_version == bindparam("version"),
+        User.verified_mail,
+    )
+    .values(email=bindparam("stored"), email_key=bindparam("key"), credential_version=User.credential_version + 1)
+    .returning(User.id)
+)
+
+_FORGET_WISHES = delete(EmailChange).where(EmailChange.user_id == bindparam("owner"))
+
+_HOLD = select(User.id).where(User.id == bindparam("user_id")).with_for_update(read=True, key_share=True)
+_LOCK = select(User.credential_version).where(User.id == bindparam("user_id")).with_for_update()
+
 
 def newcomer(user_id: Any) -> Any:
     """A part of a statement: whether somebody confirmed the address within the last day and has not had a session."""
@@ -161,6 +177,11 @@ def recipient(address: Address, person: Person | None) -> Recipient:
         language=person.language,
         subject=f"{person.id} {person.email_key} {person.credential_version}",
     )
+
+
+def hold(user_id: int) -> bool:
+    """Keep a user from being deleted until this unit of work ends; False if it is gone already."""
+    return writing().execute(_HOLD, {"user_id": user_id}).one_or_none() is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,10 +238,44 @@ class Users:
     def set_password(self, person: Person, phc: str | None) -> bool:
         """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
 
-        Returns False, and does nothing, if the account is not what `person` says any more.
+        So is a change of the address that was under way. Returns False, and does nothing, if the account is not what
+        `person` says any more.
         """
         row = writing().execute(_SET_PASSWORD, {"user_id": person.id, "version": person.credential_version, "phc": phc})
-        return row.one_or_none() is not None
+        if row.one_or_none() is None:
+            return False
+        writing().execute(_FORGET_WISHES, {"owner": person.id})
+        return True
+
+    def move(self, person: Person, email: Address) -> bool:
+        """Give somebody another address; every code that was mailed for the account before is worth nothing.
+
+        Returns False if the account is not what `person` says any more. Raises EmailTaken if somebody else has proved
+        the address, which the unique constraint decides: of two who do at once, one gets it.
+        """
+        self.make_room(email)
+        given = {"user_id": person.id, "version": person.credential_version, "stored": email.stored, "key": email.key}
+        try:
+            row = writing().execute(_MOVE, given).one_or_none()
+        except IntegrityError:
+            raise EmailTaken from None
+        if row is None:
+            return False
+        writing().execute(_FORGET_WISHES, {"owner": person.id})
+        return True
+
+    def lock(self, user_id: int) -> int | None:
+        """Let nobody else change a user or what belongs to it until this unit of work ends.
+
+        Returns the version of its credentials; None if it is gone. Whoever changes a user and what belongs to it locks
+        the user first, so that no two of them wait for each other.
+        """
+        version: int | None = writing().execute(_LOCK, {"user_id": user_id}).scalar_one_or_none()
+        return version
+
+    def delete(self, user_id: int) -> None:
+        """Delete a user and all that belongs to it: roles, sessions, links that undo, changes under way."""
+        writing().execute(delete(User).where(User.id == user_id))
 
     def take_back(self, user_id: int, *, email: Address | None) -> None:
         """Leave an account without a password, and give it back the address `email` if there is one.
@@ -235,7 +290,7 @@ class Users:
             writing().execute(update(User).where(User.id == user_id).values(given))
         except IntegrityError:
             raise EmailTaken from None
-        writing().execute(delete(EmailChange).where(EmailChange.user_id == user_id))
+        writing().execute(_FORGET_WISHES, {"owner": user_id})
 
     def make_room(self, email: Address) -> None:
         """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
