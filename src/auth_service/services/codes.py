@@ -103,24 +103,25 @@ class Codes:
             judgement = self.challenges.judge(ticket=newest, subject=subject, code=code, held=newest == ticket)
         _refuse_unless_right(judgement)
 
-    def mail_in_session(self, to: Recipient, *, network: str) -> CodeSent:
+    def mail_in_session(self, to: Recipient, *, network: str, more_follows: bool = False) -> CodeSent:
         """Mail a code whose subject names the session that asks for it: the session is the ticket.
 
-        Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it.
+        Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it. `more_follows` says
+        that the unit of work goes on to write other things.
         """
         resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
         code = random_code()
         wait = self.challenges.issue(ticket=to.subject, subject=to.subject, code=code)
         if wait:
             raise TooManyCodes(retry_after=wait.total_seconds())
-        self._write(to, code)
+        self._write(to, code, more_follows=more_follows)
         return CodeSent(ticket=to.subject, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
 
     def spend_in_session(self, code: str, *, subject: str) -> None:
         """Judge a code that was mailed by `mail_in_session`, and spend it. Raises CodeWrong, CodeExpired."""
         _refuse_unless_right(self.challenges.judge(ticket=subject, subject=subject, code=code))
 
-    def _write(self, to: Recipient, code: str) -> None:
+    def _write(self, to: Recipient, code: str, *, more_follows: bool = False) -> None:
         lives = self.challenges.code_lifetime
         self.outbox.put_code(
             kind=self.kind,
@@ -129,6 +130,7 @@ class Codes:
             language=to.language,
             values={"code": code, "minutes": lives // timedelta(minutes=1)},
             lives=lives,
+            more_follows=more_follows,
         )
 
 
