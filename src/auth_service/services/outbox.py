@@ -156,7 +156,11 @@ class Outbox:
         except IntegrityError as broken:
             if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
                 raise
-            return False  # the user was deleted at this moment, so there is nobody to write to
+            # The user was deleted at this moment, so there is nobody to write to. What goes on needs a transaction that
+            # has not failed.
+            if more_follows:
+                writing().rollback()
+            return False
 
     def put(
         self,
