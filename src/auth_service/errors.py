@@ -45,6 +45,8 @@ class Unauthenticated(Refusal):
 class Forbidden(Refusal):
     """This is not for you."""
 
+    keeps_work = True  # that it was denied is written down
+
 
 class Missing(Refusal):
     """There is no such thing."""
@@ -183,9 +185,13 @@ class PasswordAlreadySet(Conflict):
 class CodeWrong(Missing):
     """The code is wrong; `attempts_left` says how many guesses remain."""
 
+    keeps_work = True
+
 
 class CodeExpired(Missing):
     """There is no live code for this; ask for a new one."""
+
+    keeps_work = True
 
 
 class TooManyCodes(TooMany):
@@ -222,6 +228,8 @@ class TooManyAttempts(TooMany):
 class SessionUnknown(Missing):
     """There is no such session."""
 
+    keeps_work = True
+
 
 class ServiceKeyMissing(Unauthenticated):
     """This needs a service key."""
@@ -241,3 +249,24 @@ class UndoUnknown(Missing):
 
 class CrossSite(Forbidden):
     """A request that a cookie speaks for must come from an allowed page and carry X-Requested-With."""
+
+
+# The account.
+
+
+class PasswordWrong(Forbidden):
+    """The password is wrong."""
+
+    keeps_work = True
+
+
+class ReauthenticationRequired(Forbidden):
+    """This needs a fresh proof of who you are: the password, or a code that was mailed just now."""
+
+
+class PasswordNotSet(Conflict):
+    """This account has no password; recovery by a mailed code sets one."""
+
+
+class AccountChanged(Conflict):
+    """The account was changed at this moment; look at it again."""

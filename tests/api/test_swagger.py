@@ -207,6 +207,22 @@ def _introspect(visitor: Visitor, case: Case[Any]) -> None:
         case.body = {"token": somebody_signed_in(visitor)[1]["access_token"]}
 
 
+def _change_password(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"current_password": PASSWORD, "new_password": f"{PASSWORD} again"}
+
+
+def _want_address(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"email": f"wanted{next(_numbers)}@example.org", "password": PASSWORD}
+
+
+def _bring_code(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"code": CODE}
+
+
+def _leave(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"password": PASSWORD}
+
+
 REGISTRATION: dict[str, tuple[Lucky, set[int]]] = {
     "GET /v1/users": (_look_up, {200, 404, 422}),
     "POST /v1/users/sign_up": (_sign_up, {201, 422}),
@@ -226,6 +242,14 @@ SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "PUT /v1/users/password": (_recover, {200, 404, 422}),
 }
 
+ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
+    "PUT /v1/users/me/password": (_change_password, {200, 401, 403, 422}),
+    "POST /v1/users/me/email": (_want_address, {200, 401, 403, 422}),
+    "PUT /v1/users/me/email": (_bring_code, {401, 404, 422}),
+    "DELETE /v1/users/me": (_leave, {200, 401, 403, 422}),
+}
+"""Those of somebody who is signed in, mostly also where the rest of the request is made up."""
+
 UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/sign_out": (_with_token, {200, 401}),
     "GET /v1/users/me": (_with_token, {200, 401}),
@@ -237,7 +261,7 @@ UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
 }
 """Those that are not counted by the network they come from."""
 
-COUNTED_BY_NETWORK = REGISTRATION | SIGN_IN
+COUNTED_BY_NETWORK = REGISTRATION | SIGN_IN | ACCOUNT
 OPERATIONS = COUNTED_BY_NETWORK | UNLIMITED
 
 
@@ -259,8 +283,14 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=good | bad, is_lucky=st.sampled_from([True, False, False]))
-    def answers_are_documented(case: Case[Any], is_lucky: bool) -> None:
+    @given(
+        case=good | bad,
+        is_lucky=st.sampled_from([True, False, False]),
+        is_signed_in=st.sampled_from([True, True, True, False]),
+    )
+    def answers_are_documented(case: Case[Any], is_lucky: bool, is_signed_in: bool) -> None:
+        if label in ACCOUNT and is_signed_in:
+            _with_token(Visitor(before), case)
         if is_lucky:
             lucky(Visitor(before), case)
         answer = case.call()
@@ -275,7 +305,7 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
 def test_no_answer_lies_outside_the_document(make_app: MakeApp, label: str) -> None:
     unlimited = make_app(rate_limits="off")
 
-    met = fuzzed(unlimited, label, before=unlimited, examples=80 if label in REGISTRATION else 30)
+    met = fuzzed(unlimited, label, before=unlimited, examples=80 if label in REGISTRATION | ACCOUNT else 30)
 
     assert met.keys() >= OPERATIONS[label][1]
 

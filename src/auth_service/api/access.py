@@ -1,12 +1,13 @@
 """Who may call an endpoint. Each endpoint says so; there is no default that an omission could open."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import current_app, g, request
 
 from auth_service.api import session_cookies
+from auth_service.api.origin import origin
 from auth_service.errors import (
     CrossSite,
     Refusal,
@@ -16,6 +17,7 @@ from auth_service.errors import (
     TokenInvalid,
     TokenMissing,
 )
+from auth_service.models.event import Kind
 from auth_service.models.service_key import BRING_CODES, VERIFY
 from auth_service.services.service_keys import CallingService
 from auth_service.services.sessions import Caller
@@ -54,6 +56,18 @@ def _everybody() -> None:
 def _somebody() -> None:
     services: Services = current_app.extensions["auth_service"]
     g.caller = services.sessions.caller(_presented())
+    _prove_same_origin(request.method)
+
+
+def write_down_denial(refusal: Refusal) -> None:
+    """Note in the history of whoever calls, if that is known already, that something was denied."""
+    caller: Caller | None = g.get("caller")
+    if caller is None:
+        return
+    services: Services = current_app.extensions["auth_service"]
+    services.history.note_failure(
+        Kind.ACCESS_DENIED, user_id=caller.id, origin=origin(), session_id=caller.session_id, refusal=refusal.code()
+    )
 
 
 def _somebody_at_a_gateway() -> None:
@@ -61,7 +75,8 @@ def _somebody_at_a_gateway() -> None:
     if (key := request.headers.get("X-Service-Key")) is not None:
         _admit(key, VERIFY)
     services: Services = current_app.extensions["auth_service"]
-    g.caller = services.sessions.caller(_presented(methods=_original_methods()))
+    g.caller = services.sessions.caller(_presented())
+    _prove_same_origin(request.method, *_original_methods())
 
 
 def _original_methods() -> list[str]:
@@ -70,17 +85,22 @@ def _original_methods() -> list[str]:
     return [method.upper() for method in named if method is not None]
 
 
-def _presented(*, methods: Sequence[str] = ()) -> str:
-    """The access token of the request. A bearer call ignores cookies: no authority that the caller did not name.
+def _prove_same_origin(*methods: str) -> None:
+    """Where cookies speak for the request, see that it is no page of somebody else that made the browser send them.
 
-    `methods` are those that a cookie has to be good for, besides the one of this request.
+    Only once it is known whom they speak for, so that a forged request stands in that person's history.
     """
+    if "Authorization" not in request.headers:
+        session_cookies.prove_same_origin(*methods)
+
+
+def _presented() -> str:
+    """The access token of the request. A bearer call ignores cookies: no authority that the caller did not name."""
     header = request.headers.get("Authorization")
     if header is None:
         cookie = session_cookies.access_token()
         if cookie is None:
             raise TokenMissing
-        session_cookies.prove_same_origin(request.method, *methods)
         return cookie
     token = _bearer(header)
     if token is None:

@@ -38,7 +38,11 @@ REFUSAL: dict[str, Any] = {
                     "items": {
                         "type": "object",
                         "required": ["field", "msg"],
-                        "properties": {"field": {"type": "string"}, "msg": {"type": "string"}},
+                        "properties": {
+                            "field": {"type": "string"},
+                            "msg": {"type": "string"},
+                            "reason": {"type": "string", "description": "Stable; why a new password is refused."},
+                        },
                     },
                 },
             },
@@ -180,7 +184,17 @@ def _in_query(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
     }
 
 
-_WORDS_OF_A_QUERY = ("type", "format", "pattern", "maxLength", "minLength", "description")
+_WORDS_OF_A_QUERY = (
+    "type",
+    "format",
+    "pattern",
+    "maxLength",
+    "minLength",
+    "minimum",
+    "maximum",
+    "default",
+    "description",
+)
 
 
 class _Plain(GenerateJsonSchema):

@@ -35,7 +35,8 @@ class Session(Base):
         CheckConstraint("method IN ('password', 'code')", name="method_known"),
         CheckConstraint("transport IN ('bearer', 'cookie')", name="transport_known"),
         CheckConstraint("char_length(device) <= 256", name="device_length"),
-        Index("ix_sessions_live", "user_id", "opened_at", postgresql_where=text("ended_at IS NULL")),
+        # Also of those that have ended: they go with their user, and say whether there was one before.
+        Index("ix_sessions_user_id_opened_at", "user_id", "opened_at"),
         Index("ix_sessions_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("ix_sessions_expires_at", "expires_at", postgresql_where=text("ended_at IS NULL")),
     )

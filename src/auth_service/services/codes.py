@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
+from auth_service.adapters.challenges import Challenges, Judgement, Verdict, new_ticket
 from auth_service.adapters.limiter import Limit, Limiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
 from auth_service.services.addresses import Address
@@ -88,16 +88,8 @@ class Codes:
         # would bring a code that does not exist.
         held = issued(self.challenges, ticket, subject=to.subject, code=code)
         self.challenges.remember_newest(ticket=held, subject=to.subject)
-        lives = self.challenges.code_lifetime
-        self.outbox.put_code(
-            kind=self.kind,
-            to=to.address,
-            user_id=to.user_id or None,
-            language=to.language,
-            values={"code": code, "minutes": lives // timedelta(minutes=1)},
-            lives=lives,
-        )
-        return CodeSent(ticket=held, expires_in=lives, resend_after=resend_after)
+        self._write(to, code)
+        return CodeSent(ticket=held, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
 
     def spend(self, code: str, *, subject: str, ticket: str | None) -> None:
         """Judge a code and spend it. Raises CodeWrong, or CodeExpired where no living code waits for a guess."""
@@ -109,10 +101,42 @@ class Codes:
             if newest is None:
                 raise CodeExpired
             judgement = self.challenges.judge(ticket=newest, subject=subject, code=code, held=newest == ticket)
-        if judgement.verdict is Verdict.WRONG:
-            raise CodeWrong(attempts_left=judgement.attempts_left)
-        if judgement.verdict is Verdict.EXPIRED:
-            raise CodeExpired
+        _refuse_unless_right(judgement)
+
+    def mail_in_session(self, to: Recipient, *, network: str) -> CodeSent:
+        """Mail a code whose subject names the session that asks for it: the session is the ticket.
+
+        Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it.
+        """
+        resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
+        code = random_code()
+        wait = self.challenges.issue(ticket=to.subject, subject=to.subject, code=code)
+        if wait:
+            raise TooManyCodes(retry_after=wait.total_seconds())
+        self._write(to, code)
+        return CodeSent(ticket=to.subject, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
+
+    def spend_in_session(self, code: str, *, subject: str) -> None:
+        """Judge a code that was mailed by `mail_in_session`, and spend it. Raises CodeWrong, CodeExpired."""
+        _refuse_unless_right(self.challenges.judge(ticket=subject, subject=subject, code=code))
+
+    def _write(self, to: Recipient, code: str) -> None:
+        lives = self.challenges.code_lifetime
+        self.outbox.put_code(
+            kind=self.kind,
+            to=to.address,
+            user_id=to.user_id or None,
+            language=to.language,
+            values={"code": code, "minutes": lives // timedelta(minutes=1)},
+            lives=lives,
+        )
+
+
+def _refuse_unless_right(judgement: Judgement) -> None:
+    if judgement.verdict is Verdict.WRONG:
+        raise CodeWrong(attempts_left=judgement.attempts_left)
+    if judgement.verdict is Verdict.EXPIRED:
+        raise CodeExpired
 
 
 def issued(challenges: Challenges, held: str | None, *, subject: str, code: str) -> str:

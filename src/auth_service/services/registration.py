@@ -20,6 +20,7 @@ from auth_service.errors import (
 from auth_service.models import User, writing
 from auth_service.services.addresses import Address
 from auth_service.services.codes import CodeLimiter, CodeSent, issued, random_code
+from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.users import Person, Profile, Users
@@ -112,7 +113,7 @@ class Registration:
         if judgement.verdict is Verdict.EXPIRED:
             raise CodeExpired
 
-    def finish(self, *, user_id: int, ticket: str | None, password: str | None) -> Profile:
+    def finish(self, *, user_id: int, ticket: str | None, password: str | None, origin: Origin) -> Profile:
         """Make the temporary user whose address was confirmed a user of the portal.
 
         Asking again with the same ticket gives the same user. Raises UserUnknown, MailNotConfirmed,
@@ -131,10 +132,10 @@ class Registration:
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
             phc = self.passwords.hashed(password, email=person.email) if password is not None else None
-            if made := self.users.promote(user_id, digest=digest, phc=phc):
-                self.outbox.withdraw(user_id=user_id, kind=LETTER)
+            made = self.users.promote(user_id, digest=digest, phc=phc, letters_about=LETTER, origin=origin)
+            if made is not None:
                 return made
-            writing().rollback()  # Nothing was written: the same request was quicker elsewhere. See what it made.
+            # Nothing was written: the same request was quicker elsewhere. See what it made.
             person = self.users.person(user_id)
         return self._finished_before(person, digest=digest, password=password)
 

@@ -6,18 +6,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Interval, bindparam, func, insert, select, update
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, SessionUnknown, TokenInvalid
 from auth_service.models import Session, User, UserRole, reading, writing
+from auth_service.models.event import FAILURE, Kind
+from auth_service.services.endings import end
 from auth_service.services.history import History, Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.pages import Page
-from auth_service.services.users import Person
+from auth_service.services.users import Person, hold, newcomer
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -27,6 +29,8 @@ _live = Session.lives()
 def _roles(owner: Any) -> Any:
     return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
 
+
+_owner = bindparam("owner", type_=User.id.type)
 
 _OPEN = (
     insert(Session)
@@ -42,12 +46,14 @@ _OPEN = (
             func.now() + bindparam("idle", type_=Interval),
             func.now() + bindparam("absolute", type_=Interval),
         )
-        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
+        .where(User.id == _owner, User.credential_version == bindparam("version"))
         # Whoever changes the password at this moment waits for us and ends this session too, or we wait and find
         # another version: nobody stays signed in by a password that was changed.
         .with_for_update(read=True),
     )
-    .returning(_roles(Session.user_id))
+    # By the parameter: SQLAlchemy does not correlate a subquery of an INSERT's RETURNING with the table that is written
+    # to, but would let it look at everybody's sessions.
+    .returning(_roles(_owner), newcomer(_owner).label("newcomer"))
 )
 
 _REFRESH = (
@@ -107,6 +113,8 @@ class Tokens:
     access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: timedelta
+    newcomer: bool = False
+    """Whether this is the first session ever of somebody who confirmed the address within the last day."""
 
     def hidden(self) -> Self:
         """The same without the tokens, for an answer whose cookies hold them."""
@@ -166,8 +174,9 @@ class Sessions:
         opened = writing().execute(_OPEN, given | {"idle": self.idle, "absolute": self.absolute}).one_or_none()
         if opened is None:
             raise CredentialsRejected
-        self.history.note("signed_in", user_id=person.id, origin=origin, session_id=session_id, method=method)
-        return self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
+        self.history.note(Kind.SIGNED_IN, user_id=person.id, origin=origin, session_id=session_id, method=method)
+        tokens = self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
+        return replace(tokens, newcomer=opened.newcomer)
 
     def refresh(self, *, token: str, origin: Origin) -> Tokens:
         """Exchange a refresh token for the next pair. Raises RefreshRejected.
@@ -193,9 +202,16 @@ class Sessions:
             raise RefreshRejected
         if claim.counter == found.counter - 1 and found.recent:
             return found
+        # The letter refers to the user, whom a deletion locks before the sessions: so its row comes first here, too.
         # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if self._end(Session.id == claim.session_id, reason="refresh_reused"):
-            self.history.note("refresh_reused", user_id=found.user_id, origin=origin, session_id=claim.session_id)
+        if hold(found.user_id) and end(
+            Session.id == claim.session_id,
+            history=self.history,
+            reason="refresh_reused",
+            origin=origin,
+            kind=Kind.REFRESH_REUSED,
+            outcome=FAILURE,
+        ):
             self.notices.tell("refresh_reused", user_id=found.user_id, origin=origin, about=f"{claim.session_id}")
         raise RefreshRejected
 
@@ -224,6 +240,14 @@ class Sessions:
             claims=claims,
         )
 
+    def is_fresh(self, caller: Caller, *, within: timedelta) -> bool:
+        """Whether the caller's session was opened by a proof of who they are that is not older than this."""
+        fresh = select(Session.id).where(
+            Session.id == caller.session_id, _live, Session.authenticated_at > func.now() - within
+        )
+        with reading() as connection:
+            return connection.execute(fresh).one_or_none() is not None
+
     def of(self, caller: Caller) -> Page[OpenSession]:
         """The living sessions of the caller, the newest first."""
         with reading() as connection:
@@ -232,14 +256,21 @@ class Sessions:
 
     def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
         """End one session of the caller. Raises SessionUnknown, also for somebody else's."""
-        if not self._end(Session.id == session_id, Session.user_id == caller.id, reason="ended_by_owner"):
+        which = Session.id == session_id, Session.user_id == caller.id
+        if not end(*which, reason="ended_by_owner", origin=origin, history=self.history):
+            self.history.note_failure(
+                Kind.ACCESS_DENIED,
+                user_id=caller.id,
+                origin=origin,
+                session_id=caller.session_id,
+                refusal=SessionUnknown.code(),
+            )
             raise SessionUnknown
-        self.history.note("session_ended", user_id=caller.id, origin=origin, session_id=session_id)
 
     def sign_out(self, caller: Caller, *, origin: Origin) -> None:
         """End the session that the caller speaks from; doing it twice does no harm."""
-        if self._end(Session.id == caller.session_id, Session.user_id == caller.id, reason="signed_out"):
-            self.history.note("signed_out", user_id=caller.id, origin=origin, session_id=caller.session_id)
+        which = Session.id == caller.session_id, Session.user_id == caller.id
+        end(*which, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT, history=self.history)
 
     def end_others(self, caller: Caller, *, origin: Origin) -> None:
         """End all sessions of the caller but the one that speaks."""
@@ -248,25 +279,7 @@ class Sessions:
     def end_all(self, *, user_id: int, reason: str, origin: Origin, but: uuid.UUID | None = None) -> None:
         """End the sessions of a user, each of them noted; `but` one, if it is given."""
         which = [Session.user_id == user_id, *([Session.id != but] if but else [])]
-        for ended in self._end(*which, reason=reason):
-            self.history.note("session_ended", user_id=user_id, origin=origin, session_id=ended, reason=reason)
-
-    def forget_ended(self, *, older_than: timedelta) -> int:
-        """Delete the rows of sessions that ended or ran out long ago; returns how many."""
-        long_ago = func.now() - older_than
-        gone = delete(Session).where(
-            or_(Session.ended_at < long_ago, Session.expires_at < long_ago, Session.idle_at < long_ago)
-        )
-        return len(writing().execute(gone.returning(Session.id)).all())
-
-    def _end(self, *which: ColumnElement[bool], reason: str) -> list[uuid.UUID]:
-        ended = (
-            update(Session)
-            .where(*which, Session.ended_at.is_(None))
-            .values(ended_at=func.now(), end_reason=reason)
-            .returning(Session.id)
-        )
-        return list(writing().execute(ended).scalars())
+        end(*which, reason=reason, origin=origin, history=self.history)
 
     def _tokens(
         self, ring: KeyRing, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None

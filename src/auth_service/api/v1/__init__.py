@@ -3,6 +3,8 @@
 from flask import Blueprint
 
 from auth_service.api.swagger import DocumentedApi
+from auth_service.api.v1.account import account
+from auth_service.api.v1.history import history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.registration import registration
 from auth_service.api.v1.sessions import sessions
@@ -53,7 +55,7 @@ def blueprint(settings: Settings) -> Blueprint:
         },
     )
     api.init_app(made, add_specs=settings.swagger_page)
-    for namespace in (registration, sessions, passwords, undos):
+    for namespace in (registration, sessions, passwords, account, history, undos):
         api.add_namespace(namespace, path="/v1/users")
     api.add_namespace(tokens, path="/v1")
     return made

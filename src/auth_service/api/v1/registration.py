@@ -6,7 +6,9 @@ from auth_service.api.access import anyone, anyone_or_service, calling_service
 from auth_service.api.contract import Namespace, services
 from auth_service.api.language import preferred_language, wanted_language
 from auth_service.api.limits import PerClient, client_network
+from auth_service.api.origin import origin
 from auth_service.api.tickets import REGISTRATION
+from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import (
     CodeForm,
     CodeSentCard,
@@ -132,5 +134,6 @@ class Finish(Resource):
         return services().registration.finish(
             user_id=user_id,
             ticket=REGISTRATION.presented(),
-            password=None if body.password is None else body.password.get_secret_value(),
+            password=revealed(body.password),
+            origin=origin(),
         )
