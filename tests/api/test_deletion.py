@@ -173,7 +173,7 @@ def test_lg4_the_owner_is_told_and_nothing_else_is_mailed(
 
     assert mailbox.letters_to(ADA)[0].subject == "Your account at Portal was deleted"
     assert mailbox.letters_to(NEW) == []
-    states = dict(query("SELECT kind, state FROM letters WHERE kind IN ('sign_in_code', 'email_code')"))
+    states: dict[str, str] = dict(query("SELECT kind, state FROM letters WHERE kind IN ('sign_in_code', 'email_code')"))
     assert states == {"sign_in_code": "expired", "email_code": "expired"}
 
 
