@@ -12,7 +12,7 @@ from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, i
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import Letter, Prepared, read_at_once, reading, writing, written_at_once
+from auth_service.models import Letter, Prepared, reading, writing, written_at_once
 from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
 from auth_service.services.addresses import Address
 
@@ -27,16 +27,19 @@ _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 
 _LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))))
 
-_codes = (
-    select(func.count())
-    .where(
-        Letter.recipient_key == bindparam("recipient_key"),
-        Letter.kind.like("%\\_code"),
-        Letter.created_at > func.now() - DAY,
+
+def codes_of_a_day(recipient_key: Any) -> Any:
+    """How many codes were written to an address in the last 24 hours."""
+    return (
+        select(func.count())
+        .where(
+            Letter.recipient_key == recipient_key,
+            Letter.kind.like("%\\_code"),
+            Letter.created_at > func.now() - DAY,
+        )
+        .scalar_subquery()
     )
-    .scalar_subquery()
-)
-_COUNT = Prepared(select(_codes))
+
 
 _given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 _WRITE = Prepared(
@@ -46,7 +49,7 @@ _WRITE = Prepared(
         select(
             *(bindparam(name, type_=Letter.__table__.c[name].type) for name in _given),
             func.now() + bindparam("lives", type_=Interval),
-        ).where(_codes < bindparam("codes_a_day", type_=Integer)),
+        ).where(codes_of_a_day(bindparam("recipient_key")) < bindparam("codes_a_day", type_=Integer)),
         include_defaults=False,  # those of the table are meant
     )
     .returning(Letter.id)
@@ -136,11 +139,6 @@ class Outbox:
         # Two statements, so that the second sees what was written while the first waited.
         if written_at_once((_LOCK, {"recipient_key": to.key}), (_WRITE, letter)) is None:
             raise self.refusal(to)
-
-    def is_full(self, to: Address) -> bool:
-        """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
-        counted = read_at_once(_COUNT, recipient_key=to.key)
-        return counted is not None and counted[0] >= self.codes_a_day
 
     def refusal(self, to: Address) -> TooManyCodes:
         """The refusal of the daily cap, with the time at which the oldest code leaves the window."""

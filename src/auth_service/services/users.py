@@ -21,7 +21,7 @@ from auth_service.models import (
 )
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
-from auth_service.services.outbox import withdrawal
+from auth_service.services.outbox import codes_of_a_day, withdrawal
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -45,6 +45,7 @@ _person = select(
     User.password_hash,
 )
 _PERSON_BY_ID = Prepared(_person.where(User.id == bindparam("user_id")))
+_PERSON_AND_CODES = Prepared(_person.add_columns(codes_of_a_day(User.email_key)).where(User.id == bindparam("user_id")))
 
 
 def _create() -> Any:
@@ -135,6 +136,13 @@ class Users:
             return None
         row = read_at_once(_PERSON_BY_ID, user_id=user_id)
         return None if row is None else Person(*row)
+
+    def person_and_codes(self, user_id: int) -> tuple[Person, int] | None:
+        """The same, and how many codes the address had in the last 24 hours; `Outbox.put_code` counts exactly."""
+        if not 0 < user_id <= HIGHEST_ID:
+            return None
+        row = read_at_once(_PERSON_AND_CODES, user_id=user_id)
+        return None if row is None else (Person(*row[:-1]), row[-1])
 
     def create(self, *, email: Address, language: str) -> Profile | None:
         """Make a temporary user; None when the address is taken, which the unique constraint decides."""
