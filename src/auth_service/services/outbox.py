@@ -67,7 +67,7 @@ def _ending(which: Any) -> Any:
     )
 
 
-_END_ONE = _ending(Letter.id == bindparam("letter"))
+_END_ONE = Prepared(_ending(Letter.id == bindparam("letter")))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
 
@@ -196,11 +196,11 @@ class Outbox:
 
     def mark_sent(self, letter: LeasedLetter) -> None:
         """The server took it: wipe what it said."""
-        writing().execute(_END_ONE, {"end": SENT, "reason": None, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": SENT, "reason": None, "letter": letter.id}))
 
     def mark_dead(self, letter: LeasedLetter, *, trouble: str) -> None:
         """It will never be taken: wipe what it said, keep why."""
-        writing().execute(_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id}))
 
     def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
