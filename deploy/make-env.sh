@@ -1,19 +1,12 @@
 #!/bin/sh
-# Makes `.env` for production in containers, with new secrets, when there is none. Called by `make up`.
+# Makes `.env` for production in containers, with new secrets, when there is none; adds to an older one the secrets that
+# a newer release needs. Called by `make up`.
 set -eu
 umask 077
 
 env_file=.env
 
-if [ -e "$env_file" ]; then
-    profile=$(sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}APP_ENV[[:space:]]*=[[:space:]]*//p' "$env_file" | tail -n 1 | tr -d "\"'[:space:]")
-    case ${profile:-production} in
-        production) exit 0 ;;
-    esac
-    echo "The .env here is for APP_ENV=$profile, and \`make up\` starts production: not with settings of another profile." >&2
-    echo "Move it away and run \`make up\` again, which then makes one with secrets of its own; or run \`make up_local_compose\`." >&2
-    exit 1
-fi
+SECRET_NAMES="CODE_KEY OUTBOX_KEY SESSION_KEY KEYRING_KEY POSTGRES_PASSWORD APP_DATABASE_PASSWORD REDIS_PASSWORD"
 
 # 256 bits or more that may stand in a URL as they are.
 secret() {
@@ -33,6 +26,26 @@ made() {
     echo "$1=$value"
 }
 
+# Only names that are not there at all: whoever keeps a secret elsewhere, or in a file, has written so.
+add_missing() {
+    for name in $SECRET_NAMES; do
+        grep -qE "^[[:space:]]*(export[[:space:]]+)?${name}(_FILE)?[[:space:]]*=" "$env_file" && continue
+        line=$(made "$name")
+        printf '\n%s\n' "$line" >>"$env_file"
+        echo "Added a new $name to $env_file."
+    done
+}
+
+if [ -e "$env_file" ]; then
+    profile=$(sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}APP_ENV[[:space:]]*=[[:space:]]*//p' "$env_file" | tail -n 1 | tr -d "\"'[:space:]")
+    case ${profile:-production} in
+        production) add_missing; exit 0 ;;
+    esac
+    echo "The .env here is for APP_ENV=$profile, and \`make up\` starts production: not with settings of another profile." >&2
+    echo "Move it away and run \`make up\` again, which then makes one with secrets of its own; or run \`make up_local_compose\`." >&2
+    exit 1
+fi
+
 # Written beside and then moved, so that there is never half a file.
 new=$env_file.new.$$
 trap 'rm -f "$new"' EXIT
@@ -46,16 +59,12 @@ trap 'rm -f "$new"' EXIT
     echo "MAIL_FROM=no-reply@localhost"
     echo "SMTP_URL=smtp://host.docker.internal:25"
     echo
-    made CODE_KEY
-    made OUTBOX_KEY
-    made POSTGRES_PASSWORD
-    made APP_DATABASE_PASSWORD
-    made REDIS_PASSWORD
+    for name in $SECRET_NAMES; do made "$name"; done
 } >"$new"
 mv "$new" "$env_file"
 
 cat <<EOT
-Made $env_file, readable by you only, with new secrets for codes, letters, PostgreSQL and Redis. Keep it with your backups.
+Made $env_file, readable by you only, with new secrets for codes, letters, sessions, PostgreSQL and Redis. Keep it with your backups.
 Change in it before anybody else uses the service, and run \`make up\` again:
   PUBLIC_URL  https://localhost:5000: the address under which people reach it, by https
   MAIL_FROM   no-reply@localhost: the sender of letters

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from auth_service.adapters.postgres import patient_engine
 from auth_service.models import Base
+from auth_service.models.schema import is_modelled
 from auth_service.settings import Settings
 
 log = logging.getLogger("alembic.env")
@@ -56,6 +57,7 @@ def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
+        include_name=is_modelled,
         compare_type=True,
         compare_server_default=True,
         transaction_per_migration=True,

@@ -72,6 +72,25 @@ class Visitor:
         """Finish the registration."""
         return self.call("PATCH", f"/{user_id}/sign_up", **({"json": body} if body else {}))
 
+    def sign_in(self, email: str, password: str, **more: Any) -> TestResponse:
+        """Sign in with a password."""
+        return self.call("POST", "/sign_in", json={"email": email, "password": password, **more})
+
+    def signed_in(self, email: str, password: str) -> dict[str, Any]:
+        """Sign in with a password; returns the tokens."""
+        answer = self.sign_in(email, password)
+        assert answer.status_code == 200, answer.text
+        tokens: dict[str, Any] = answer.get_json()["data"]
+        return tokens
+
+    def with_token(self, token: str, method: str, path: str, **options: Any) -> TestResponse:
+        """A request that an access token speaks for."""
+        return self.call(method, path, headers={"Authorization": f"Bearer {token}"}, **options)
+
+    def refresh(self, token: str) -> TestResponse:
+        """Exchange a refresh token."""
+        return self.call("POST", "/refresh_token", json={"refresh_token": token})
+
     def register(self, email: str, mailbox: "Mailbox", **body: Any) -> int:
         """All of it, with the code from the letter; returns the id."""
         user_id = self.sign_up(email)

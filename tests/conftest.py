@@ -27,6 +27,8 @@ TEST_REDIS = 15
 
 CODE_KEY = "tests-only-codes-0123456789-abcdefghijklmnopqrstuvwxyz"
 OUTBOX_KEY = "tests-only-outbox-0123456789-abcdefghijklmnopqrstuvwxyz"
+SESSION_KEY = "tests-only-session-0123456789-abcdefghijklmnopqrstuvwxyz"
+KEYRING_KEY = "tests-only-keyring-0123456789-abcdefghijklmnopqrstuvwxyz"
 
 MakeApp = Callable[..., Flask]
 
@@ -95,6 +97,8 @@ def make_settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> C
             "data_dir": data_dir,
             "code_key": CODE_KEY,
             "outbox_key": OUTBOX_KEY,
+            "session_key": SESSION_KEY,
+            "keyring_key": KEYRING_KEY,
         }
         if given.get("app_env") == "production":
             base |= {
@@ -142,7 +146,7 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     stores: Stores = request.getfixturevalue("stores")
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-        cursor.execute("DELETE FROM letters; DELETE FROM users")
+        cursor.execute("DELETE FROM letters; DELETE FROM users; DELETE FROM events; DELETE FROM service_keys")
     connection.close()
     with redis.Redis.from_url(stores.redis_url) as client:
         client.flushdb()
@@ -162,8 +166,11 @@ def production(make_app: MakeApp) -> Flask:
 
 @pytest.fixture
 def crowded(make_app: MakeApp) -> Flask:
-    """The application of profile `test` with room for fifty requests at once, and no limits."""
-    return make_app(rate_limits="off", web_threads=60, hashes_at_once=4)
+    """The application of profile `test` with room for fifty requests at once, and no limits.
+
+    It has fewer connections than threads, so that several such applications fit into one PostgreSQL.
+    """
+    return make_app(rate_limits="off", web_threads=60, database_connections=25, hashes_at_once=4)
 
 
 @pytest.fixture

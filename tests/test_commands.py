@@ -22,7 +22,7 @@ from auth_service.cli.mail import mail
 from auth_service.cli.mailing import Mailing
 from auth_service.cli.maintenance import maintenance
 from auth_service.cli.settings import read_settings
-from auth_service.settings import Settings, SettingsRefused
+from auth_service.settings import SECRETS, Settings, SettingsRefused
 from auth_service.wiring import Services, postman
 from tests.actors import Visitor
 from tests.conftest import MakeApp, Stores
@@ -71,7 +71,7 @@ def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: Flask
 
     said = runner.invoke(maintenance)
 
-    assert said.output == "removed 1 temporary users and 0 records of letters\n"
+    assert said.output == ("removed 1 temporary users, 0 records of letters, 0 ended sessions and 0 links to undo\n")
     assert visitor.look_up("stale@example.org").status_code == 404
     assert visitor.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
     assert visitor.look_up("person@example.org").status_code == 200
@@ -107,10 +107,7 @@ def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services
 
 def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
     # The process makes secrets of its own in its data folder; this application has to share them to be understood.
-    environment |= {
-        "CODE_KEY": app.extensions["auth_service"].settings.code_key.get_secret_value(),
-        "OUTBOX_KEY": app.extensions["auth_service"].settings.outbox_key.get_secret_value(),
-    }
+    environment |= {name.upper(): app.extensions["auth_service"].settings.secret(name) for name in SECRETS}
     visitor = Visitor(app)
     visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
     inbox = Inbox(tmp_path / "data" / "inbox")

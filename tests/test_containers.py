@@ -29,6 +29,8 @@ NOT_FOR_CONTAINERS = {
     "MIGRATION_DATABASE_URL": "only migrate may know it",
     "CODE_KEY_FILE": "the key itself is passed",
     "OUTBOX_KEY_FILE": "the key itself is passed",
+    "SESSION_KEY_FILE": "the key itself is passed",
+    "KEYRING_KEY_FILE": "the key itself is passed",
     "PUBLISH_PORT": "for Compose",
     "POSTGRES_PASSWORD": "for Compose",
     "APP_DATABASE_PASSWORD": "for Compose",
@@ -109,7 +111,7 @@ def test_cf2_the_env_that_is_made_is_one_that_production_starts_with(clone: Path
     assert settings.production
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     secrets = re.findall(r"^\w+(?:KEY|PASSWORD)=(.*)$", env.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(set(secrets)) == 5
+    assert len(set(secrets)) == 7
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43,}", secret) for secret in secrets)
     assert not any(secret in made.stdout for secret in secrets)
     assert all(name in made.stdout for name in ("PUBLIC_URL", "MAIL_FROM", "SMTP_URL"))

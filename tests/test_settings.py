@@ -11,6 +11,8 @@ from auth_service.wiring import wire
 KEYS = {
     "CODE_KEY": "vxkq8Zr1mN4tYw7uPa2sDf5gHj6kL9zXcVbQeRtYuIoPaSdF",
     "OUTBOX_KEY": "qW3eR5tY7uI9oP1aS2dF4gH6jK8lZ0xCvBnM1QwErTyUiOpA",
+    "SESSION_KEY": "mN8bV6cX4zL2kJ0hG9fD7sA5pO3iU1yT-rEwQ1aZ2xS3cD4v",
+    "KEYRING_KEY": "Zx9Cv8Bn7Ml6Kj5Hg4Fd3Sa2Po1Iu0Yt-Re9Wq8Az7Sx6Dc5F",
 }
 PRODUCTION = {
     "APP_ENV": "production",

@@ -38,6 +38,16 @@ class Malformed(Refusal):
     """The request could not be read."""
 
 
+class Unauthenticated(Refusal):
+    """Who are you?"""
+
+
+class Forbidden(Refusal):
+    """This is not for you."""
+
+    keeps_work = True  # that it was denied is written down
+
+
 class Missing(Refusal):
     """There is no such thing."""
 
@@ -141,6 +151,10 @@ class ServiceBusy(Unavailable):
     """The service has more to do than it can; nothing was changed, please try again."""
 
 
+class KeysSealed(Unavailable):
+    """The keys that sign access tokens cannot be opened; whoever runs the service has to look."""
+
+
 class NotReady(Unavailable):
     """The service is not ready to take requests."""
 
@@ -171,10 +185,67 @@ class PasswordAlreadySet(Conflict):
 class CodeWrong(Missing):
     """The code is wrong; `attempts_left` says how many guesses remain."""
 
+    keeps_work = True
+
 
 class CodeExpired(Missing):
     """There is no live code for this; ask for a new one."""
 
+    keeps_work = True
+
 
 class TooManyCodes(TooMany):
     """Too many codes were asked for; `retry_after` says when the next one may be."""
+
+
+# Sign-in and sessions.
+
+
+class CredentialsRejected(Unauthenticated):
+    """The address and the password or code do not fit together."""
+
+    keeps_work = True
+
+
+class TokenMissing(Unauthenticated):
+    """This needs an access token."""
+
+
+class TokenInvalid(Unauthenticated):
+    """The access token is not good, or its session has ended."""
+
+
+class RefreshRejected(Unauthenticated):
+    """The refresh token is not good any more; sign in again."""
+
+    keeps_work = True
+
+
+class TooManyAttempts(TooMany):
+    """There were too many attempts; `retry_after` says when the next one may be."""
+
+
+class SessionUnknown(Missing):
+    """There is no such session."""
+
+    keeps_work = True
+
+
+class ServiceKeyMissing(Unauthenticated):
+    """This needs a service key."""
+
+
+class ServiceKeyInvalid(Unauthenticated):
+    """The service key is not good, or not any more."""
+
+
+class ScopeMissing(Forbidden):
+    """The service key is good, but not for this; `scope` names what it lacks."""
+
+
+class UndoUnknown(Missing):
+    """This link was used, or has run out."""
+
+
+class CrossSite(Forbidden):
+    """A request that a cookie speaks for must come from an allowed page and carry X-Requested-With."""

@@ -1,22 +1,38 @@
 """Who gets what: the one place where settings become services."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from auth_service.adapters.access_tokens import AccessTokens
 from auth_service.adapters.challenges import Challenges
 from auth_service.adapters.crypto import Digests, Sealer
+from auth_service.adapters.devices import DeviceTokens
 from auth_service.adapters.hasher import Hasher
 from auth_service.adapters.inbox import Inbox
 from auth_service.adapters.limiter import Limiter, LocalLimiter
 from auth_service.adapters.mailer import Mailer
 from auth_service.adapters.postman import Postman
 from auth_service.adapters.redis_store import RedisStore
+from auth_service.adapters.refresh_tokens import RefreshTokens
 from auth_service.adapters.smtp_url import SmtpUrl
+from auth_service.adapters.throttle import Throttle
+from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
 from auth_service.services.delivery import Delivery
+from auth_service.services.history import History
+from auth_service.services.introspection import Introspection
+from auth_service.services.keyring import Keyring
+from auth_service.services.maintenance import Kept, Maintenance
+from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
-from auth_service.services.registration import CodeLimits, Registration
+from auth_service.services.recovery import Recovery
+from auth_service.services.registration import Registration
+from auth_service.services.service_keys import ServiceKeys
+from auth_service.services.sessions import Sessions
+from auth_service.services.sign_in import SignIn
+from auth_service.services.undos import Undos
 from auth_service.services.users import Users
-from auth_service.settings import Settings, SettingsRefused
+from auth_service.settings import SECRETS, Settings, SettingsRefused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +44,16 @@ class Services:
     limiter: Limiter
     users: Users
     registration: Registration
+    sign_in: SignIn
+    recovery: Recovery
+    undos: Undos
+    sessions: Sessions
+    keyring: Keyring
+    introspection: Introspection
+    service_keys: ServiceKeys
+    history: History
     outbox: Outbox
+    maintenance: Maintenance
     delivery: Delivery
     inbox: Inbox | None
     """The dev inbox; None where letters leave by SMTP."""
@@ -41,9 +66,9 @@ def database_connections(settings: Settings) -> int:
 
 def wire(settings: Settings) -> Services:
     """Put the services together. Opens no connection: those come with the first use, after a fork."""
-    if not (settings.redis_url and settings.code_key and settings.outbox_key):
+    if settings.redis_url is None:
         raise ValueError("settings have to be completed before they are wired")
-    code_key = settings.code_key.get_secret_value()
+    code_key, outbox_key, session_key, keyring_key = (settings.secret(name) for name in SECRETS)
     redis = RedisStore(url=settings.redis_url, connections=settings.web_threads + 1)
     limiter = Limiter(
         store=redis,
@@ -55,37 +80,112 @@ def wire(settings: Settings) -> Services:
         _check_smtp_url(settings.smtp_url.get_secret_value())
     users = Users()
     outbox = Outbox(
-        sealer=Sealer(settings.outbox_key.get_secret_value(), purpose="letters"),
+        sealer=Sealer(outbox_key, purpose="letters"),
         lease=settings.outbox_lease_seconds,
         longest_sending=settings.mail_timeout_seconds,
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
     )
-    registration = Registration(
-        users=users,
-        challenges=Challenges(
-            store=redis,
-            digests=Digests(code_key, purpose="challenges"),
-            purpose="registration",
-            code_lifetime=settings.code_lifetime_seconds,
-            ticket_lifetime=settings.ticket_lifetime_seconds,
-            guesses=settings.code_guesses,
-            total_guesses=settings.ticket_guesses,
-        ),
+    passwords = Passwords(
+        hasher=Hasher(at_once=settings.hashes_at_once),
+        shortest=settings.password_min_length,
+        service_name=settings.service_name,
+    )
+    code_limiter = CodeLimiter(
         limiter=limiter,
         limits=CodeLimits(
             per_address=settings.limit_codes.windows,
             per_address_and_network=settings.limit_codes_per_network.windows,
             altogether=settings.limit_codes_altogether.windows,
         ),
+    )
+
+    def challenges(purpose: str) -> Challenges:
+        return Challenges(
+            store=redis,
+            digests=Digests(code_key, purpose="challenges"),
+            purpose=purpose,
+            code_lifetime=settings.code_lifetime_seconds,
+            ticket_lifetime=settings.ticket_lifetime_seconds,
+            guesses=settings.code_guesses,
+            total_guesses=settings.ticket_guesses,
+        )
+
+    def codes(kind: str) -> Codes:
+        return Codes(kind=kind, challenges=challenges(kind), limiter=code_limiter, outbox=outbox)
+
+    registration = Registration(
+        users=users,
+        challenges=challenges("registration"),
+        limiter=code_limiter,
         outbox=outbox,
-        passwords=Passwords(
-            hasher=Hasher(at_once=settings.hashes_at_once),
-            shortest=settings.password_min_length,
-            service_name=settings.service_name,
-        ),
+        passwords=passwords,
         tickets=Digests(code_key, purpose="finished registrations"),
         callers_bring_codes=not settings.production,
         tickets_required=settings.production,
+    )
+    keyring = Keyring(sealer=Sealer(keyring_key, purpose="signing keys"), token_lifetime=settings.access_token_seconds)
+    history = History(
+        failures_a_day=settings.history_failures_a_day, cursors=Sealer(session_key, purpose="cursors of the history")
+    )
+    notices = Notices(outbox=outbox)
+    sessions = Sessions(
+        keyring=keyring,
+        access=AccessTokens(
+            issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
+        ),
+        refreshes=RefreshTokens(session_key),
+        history=history,
+        notices=notices,
+        idle=settings.session_idle_seconds,
+        absolute=settings.session_absolute_seconds,
+        grace=settings.refresh_grace_seconds,
+    )
+    undos = Undos(
+        users=users,
+        sessions=sessions,
+        history=history,
+        digests=Digests(session_key, purpose="undos"),
+        page=f"{settings.public_url.rstrip('/')}/account/undo",
+        lives=settings.undo_seconds,
+    )
+    sign_in = SignIn(
+        users=users,
+        passwords=passwords,
+        codes=codes("sign_in_code"),
+        sessions=sessions,
+        history=history,
+        notices=notices,
+        undos=undos,
+        throttle=Throttle(
+            store=redis,
+            digests=Digests(code_key, purpose="throttles"),
+            free=settings.sign_in_free_attempts,
+            first_pause=timedelta(seconds=1),
+            longest_pause=timedelta(days=1),
+            forget=timedelta(days=2),
+            switched_on=settings.rate_limits == "on",
+        ),
+        devices=DeviceTokens(session_key),
+    )
+    maintenance = Maintenance(
+        users=users,
+        undos=undos,
+        outbox=outbox,
+        database_url=settings.database_url or "",
+        kept=Kept(
+            temporary_users=settings.temporary_user_lifetime_seconds,
+            letters=settings.letter_lifetime_seconds,
+            ended_sessions=settings.ended_session_lifetime_seconds,
+            history=settings.history_lifetime_seconds,
+        ),
+    )
+    recovery = Recovery(
+        users=users,
+        passwords=passwords,
+        codes=codes("recovery_code"),
+        sessions=sessions,
+        history=history,
+        notices=notices,
     )
     return Services(
         settings=settings,
@@ -93,7 +193,16 @@ def wire(settings: Settings) -> Services:
         limiter=limiter,
         users=users,
         registration=registration,
+        sign_in=sign_in,
+        recovery=recovery,
+        undos=undos,
+        sessions=sessions,
+        keyring=keyring,
+        introspection=Introspection(sessions=sessions),
+        service_keys=ServiceKeys(),
+        history=history,
         outbox=outbox,
+        maintenance=maintenance,
         delivery=Delivery(outbox=outbox, sender=settings.sender, service_name=settings.service_name),
         inbox=Inbox(settings.inbox_dir) if settings.inbox_dir else None,
     )

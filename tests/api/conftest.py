@@ -19,7 +19,7 @@ import pytest
 
 from auth_service.settings import Settings
 from tests.actors import USERS
-from tests.conftest import CODE_KEY, OUTBOX_KEY, MakeApp, Stores
+from tests.conftest import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, MakeApp, Stores
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30
@@ -124,6 +124,8 @@ def live(make_app: MakeApp, stores: Stores, tmp_path_factory: pytest.TempPathFac
         "DATA_DIR": str(folder / "data"),
         "CODE_KEY": CODE_KEY,
         "OUTBOX_KEY": OUTBOX_KEY,
+        "SESSION_KEY": SESSION_KEY,
+        "KEYRING_KEY": KEYRING_KEY,
         "DRAIN_SECONDS": "0",
         "LOG_LEVEL": "DEBUG",
     }

@@ -16,7 +16,7 @@ from auth_service.app import create_app
 from auth_service.settings import Settings
 from tests.actors import USERS, Mailbox, Visitor
 from tests.api.conftest import Live
-from tests.conftest import CODE_KEY, OUTBOX_KEY, MakeApp, Stores, forget
+from tests.conftest import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, MakeApp, Stores, forget
 
 EMAIL = "ada.lovelace@example.org"
 PASSWORD = "a-passphrase-to-look-for"
@@ -83,7 +83,9 @@ def test_lg1_a_whole_registration_leaves_no_secret(
 
     assert cookie is not None
     listened.says_nothing_of(EMAIL, EMAIL.partition("@")[0], first, WRONG, code, PASSWORD, cookie.value, "203.0.113.77")
-    listened.says_nothing_of("code=", "email=", "registration=", CODE_KEY, OUTBOX_KEY, "argon2id", str(ada))
+    listened.says_nothing_of(
+        "code=", "email=", "registration=", CODE_KEY, OUTBOX_KEY, SESSION_KEY, KEYRING_KEY, "argon2id", str(ada)
+    )
     answered = [line for line in listened.lines if line["message"] == "answered"]
     assert len(answered) == 8
     assert len({line["request_id"] for line in answered}) == 8

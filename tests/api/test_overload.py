@@ -12,6 +12,7 @@ from auth_service.errors import ServiceBusy
 from auth_service.models import db
 from tests.actors import Visitor, refusal
 from tests.conftest import MakeApp
+from tests.crowds import occupied
 
 
 def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) -> None:
@@ -50,12 +51,11 @@ def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, visitor: Vi
     assert visitor.finish(ada).status_code == 200, "trying again converges"
 
 
-def test_pw6_passwords_wait_for_their_turn_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    hasher = Hasher(at_once=1)
-    with hasher._turn(), pytest.raises(ServiceBusy) as busy:
+def test_pw6_passwords_wait_for_their_turn_but_not_for_ever() -> None:
+    with occupied(hasher := Hasher(at_once=1, waiting=0)), pytest.raises(ServiceBusy) as busy:
         hasher.hash("correct horse battery")
     assert busy.value.retry_after == 2
-    assert hasher.verify("correct horse battery", hasher.hash("correct horse battery"))
+    assert hasher.verify("correct horse battery", hasher.hash("correct horse battery")).matches
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_fifty_patches_give_one_result(crowded: Flask) -> None:
 
 
 def test_rl2_a_limit_is_exact_under_concurrency(make_app: Any) -> None:
-    app = make_app(web_threads=60, limit_look_ups="7/1m")
+    app = make_app(web_threads=60, database_connections=25, limit_look_ups="7/1m")
 
     answers = at_once(50, lambda: Visitor(app).look_up(ADA))
 

@@ -1,5 +1,6 @@
 """The document at /api/swagger.json: it is valid, it says everything, and no answer lies outside it."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -47,14 +48,14 @@ def operations(app: Flask) -> Iterator[tuple[str, str, Contract]]:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             contract = getattr(getattr(resource, method.lower(), None), "contract", None)
             if contract:
-                path = rule.rule.removeprefix("/api").replace("<user_id:user_id>", "{user_id}")
+                path = re.sub(r"<\w+:(\w+)>", r"{\1}", rule.rule.removeprefix("/api"))
                 yield path, method.lower(), contract
 
 
 def test_the_document_is_swagger(document: Any) -> None:
     validate(document)
     named = [operation["operationId"] for path in document["paths"].values() for operation in _of(path)]
-    assert len(named) == len(set(named)) == 6
+    assert len(named) == len(set(named))
 
 
 def _of(path: Any) -> list[Any]:
@@ -67,7 +68,7 @@ def test_every_operation_says_all_that_its_contract_says(app: Flask, document: A
     for path, method, contract in found:
         said = document["paths"][path][method]
         assert said["summary"]
-        assert said["description"].endswith(contract.access.sentence)
+        assert contract.access.sentence in said["description"]
         statuses = {status_of(kind) for kind in contract.all_refusals()}
         assert {int(status) for status in said["responses"]} == {contract.status, *statuses}
         for kind in contract.all_refusals():

@@ -19,6 +19,7 @@ import psycopg2
 
 from auth_service.adapters import engines
 from auth_service.adapters.engines import Engines
+from auth_service.settings import SECRETS
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN = 30.0
@@ -70,7 +71,7 @@ class Stage:
 
     engines: Engines
     secrets: dict[str, str] = field(
-        default_factory=lambda: {name: secrets.token_urlsafe(48) for name in ("CODE_KEY", "OUTBOX_KEY")}, repr=False
+        default_factory=lambda: {name.upper(): secrets.token_urlsafe(48) for name in SECRETS}, repr=False
     )
 
     def database(self, name: str, *, users: int) -> str:

@@ -122,7 +122,7 @@ class Aftermath:
             user = self.users.get(entry.email)
             if user is None or not user.verified or user.roles != PORTAL:
                 yield f"L1: {entry.email} finished, and is {user}"
-            elif entry.brought and not hasher.verify(entry.brought, user.password_hash or ""):
+            elif entry.brought and not hasher.verify(entry.brought, user.password_hash).matches:
                 yield f"L1: {entry.email} finished with a password that is not theirs"
 
     def _codes_once(self) -> Iterator[str]:

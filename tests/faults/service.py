@@ -16,6 +16,7 @@ import redis
 
 from auth_service.adapters import engines
 from auth_service.adapters.engines import Engines, Server, processes
+from auth_service.settings import SECRETS
 from tests.fakes import SinkMessage, SmtpSink
 from tests.faults.client import Answer, Caller, Unanswered, ask, good
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
@@ -220,8 +221,7 @@ def production(started: Engines, sink: SmtpSink, *, port: int) -> dict[str, str]
         "REDIS_URL": started.redis_url,
         "SMTP_URL": sink.url,
         "MAIL_FROM": "no-reply@portal.example.org",
-        "CODE_KEY": secrets.token_urlsafe(48),
-        "OUTBOX_KEY": secrets.token_urlsafe(48),
+        **{name.upper(): secrets.token_urlsafe(48) for name in SECRETS},
         "DRAIN_SECONDS": "1",
         "OUTBOX_LEASE_SECONDS": "2",
         "MAIL_TIMEOUT_SECONDS": "1",

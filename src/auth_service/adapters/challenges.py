@@ -14,15 +14,10 @@ from datetime import timedelta
 from enum import Enum
 
 from auth_service.adapters.crypto import Digests
-from auth_service.adapters.redis_store import RedisStore, Script
+from auth_service.adapters.redis_store import NOW, RedisStore, Script
 
 _MS = timedelta(milliseconds=1)
 TICKET_BYTES = 32
-
-NOW = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-"""
 
 ISSUE = Script(
     NOW
@@ -30,17 +25,17 @@ ISSUE = Script(
 local subject, digest = ARGV[1], ARGV[2]
 local code_ttl, ticket_ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
 local guesses, total_guesses = tonumber(ARGV[5]), tonumber(ARGV[6])
-local was = redis.call('HMGET', KEYS[1], 'subject', 'state', 'until', 'wrong', 'total')
-local wrong, total = 0, 0
+local was = redis.call('HMGET', KEYS[1], 'subject', 'state', 'until', 'wrong', 'total', 'strange')
+local wrong, total, strange = 0, 0, 0
 if ARGV[7] == 'renew' and was[1] ~= subject then return -1 end
 if was[1] == subject then
   total = tonumber(was[5])
-  if was[2] == 'open' and tonumber(was[3]) > now then wrong = tonumber(was[4]) end
+  if was[2] == 'open' and tonumber(was[3]) > now then wrong, strange = tonumber(was[4]), tonumber(was[6]) end
   if total >= total_guesses then return redis.call('PTTL', KEYS[1]) end
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'subject', subject, 'digest', digest, 'state', 'open',
-  'until', now + code_ttl, 'wrong', wrong, 'total', total)
+  'until', now + code_ttl, 'wrong', wrong, 'total', total, 'strange', strange)
 redis.call('PEXPIRE', KEYS[1], ticket_ttl)
 return 0
 """
@@ -50,13 +45,16 @@ JUDGE = Script(
     NOW
     + """
 local subject, digest, guesses = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local is = redis.call('HMGET', KEYS[1], 'subject', 'state', 'until', 'digest', 'wrong')
+local strange = ARGV[4] == 'strange'
+local is = redis.call('HMGET', KEYS[1], 'subject', 'state', 'until', 'digest', 'strange')
 if is[1] ~= subject or is[2] ~= 'open' or tonumber(is[3]) <= now then return {'expired', 0} end
+if strange and tonumber(is[5]) >= guesses then return {'expired', 0} end
 if is[4] == digest then
   redis.call('HDEL', KEYS[1], 'digest')
   redis.call('HSET', KEYS[1], 'state', 'confirmed')
   return {'right', 0}
 end
+if strange then return {'wrong', guesses - redis.call('HINCRBY', KEYS[1], 'strange', 1)} end
 redis.call('HINCRBY', KEYS[1], 'total', 1)
 local wrong = redis.call('HINCRBY', KEYS[1], 'wrong', 1)
 if wrong >= guesses then
@@ -135,10 +133,19 @@ class Challenges:
             )
         )
 
-    def judge(self, *, ticket: str, subject: str, code: str) -> Judgement:
-        """Compare, count and spend in one step; of any number of guesses at once only those left are judged."""
+    def judge(self, *, ticket: str, subject: str, code: str, held: bool = True) -> Judgement:
+        """Compare, count and spend in one step; of any number of guesses at once only those left are judged.
+
+        Guesses of somebody who does not hold the ticket (`held` is false) are counted apart, as many as its holder has:
+        when they run out nobody else is judged without the ticket, and the code stays good for its holder.
+        """
         verdict, left = self.store.run(
-            JUDGE, self._key(ticket), subject, self._digest(ticket, subject, code), self.guesses
+            JUDGE,
+            self._key(ticket),
+            subject,
+            self._digest(ticket, subject, code),
+            self.guesses,
+            "held" if held else "strange",
         )
         return Judgement(verdict=Verdict(verdict.decode()), attempts_left=left)
 

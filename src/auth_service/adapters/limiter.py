@@ -8,9 +8,8 @@ from datetime import timedelta
 from typing import Literal
 
 from auth_service import clock
-from auth_service.adapters.challenges import NOW
 from auth_service.adapters.crypto import Digests
-from auth_service.adapters.redis_store import RedisStore, Script
+from auth_service.adapters.redis_store import NOW, RedisStore, Script
 from auth_service.errors import RedisAway
 
 Windows = Sequence[tuple[int, timedelta]]

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from queue import Empty, SimpleQueue
@@ -26,6 +27,13 @@ NAMESPACE = "auth:"
 T = TypeVar("T")
 Word = str | bytes | int
 """What a command consists of."""
+
+
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+"""Begins a script that needs the time: milliseconds by the server's own clock, in `now`."""
 
 
 class Script:
@@ -92,6 +100,14 @@ class RedisStore:
         except RedisError as away:
             raise RedisAway(retry_after=1) from away
         return found[1].decode() if found else None
+
+    def memory_used(self) -> int:
+        """Bytes that the server uses. Raises RedisAway, also where the server does not tell."""
+        lines: bytes = self._answered(lambda: self._command("INFO", "memory"))
+        used = re.search(rb"^used_memory:(\d+)", lines, re.MULTILINE)
+        if used is None:
+            raise RedisAway(retry_after=1)
+        return int(used[1])
 
     def close(self) -> None:
         """Close all connections; the next call opens new ones. Needed before a fork."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response
@@ -11,6 +12,8 @@ from auth_service.errors import Refusal
 
 STATUS: dict[type[Refusal], int] = {
     errors.Malformed: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.Missing: 404,
     errors.WrongMethod: 405,
     errors.Conflict: 409,
@@ -27,20 +30,41 @@ STATUS: dict[type[Refusal], int] = {
 
 JSON = "application/json"
 
+CHALLENGE: dict[type[Refusal], str] = {
+    errors.TokenInvalid: 'Bearer realm="auth", error="invalid_token"',
+    errors.ServiceKeyInvalid: 'Bearer realm="auth", error="invalid_token"',
+    errors.ScopeMissing: 'Bearer realm="auth", error="insufficient_scope"',
+}
+"""What `WWW-Authenticate` says (RFC 6750, 3)."""
+
 
 def status_of(refusal: type[Refusal]) -> int:
     """The status that a refusal is answered with."""
     return next(STATUS[kind] for kind in refusal.__mro__ if kind in STATUS)
 
 
-def answer(*, status: int, data: bytes | None, done: bool) -> Response:
-    """A success. `data` is JSON already; `done` says that a command was carried out."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cursor:
+    """Where the next page of a list begins; None after the last one."""
+
+    following: str | None
+
+
+def answer(*, status: int, data: bytes | None, done: bool, page: Cursor | None = None) -> Response:
+    """A success. `data` is JSON already; `done` says that a command was carried out; `page` that data is a list."""
     members = [b'"success":true']
     if done:
         members.append(b'"result":"Ok"')
     if data is not None:
         members.append(b'"data":' + data)
+    if page is not None:
+        members.append(b'"next_cursor":' + json.dumps(page.following).encode())
     return Response(b"{" + b",".join(members) + b"}\n", status=status, content_type=JSON)
+
+
+def plain(data: bytes) -> Response:
+    """A success without an envelope, for programs that know the shape of somebody's standard and not ours."""
+    return Response(data, status=200, content_type=JSON)
 
 
 def refused(refusal: Refusal) -> Response:
@@ -48,6 +72,8 @@ def refused(refusal: Refusal) -> Response:
     response = Response(error_body(refusal), status=status_of(type(refusal)), content_type=JSON)
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(_whole_seconds(refusal.retry_after))
+    if isinstance(refusal, (errors.Unauthenticated, errors.ScopeMissing)):
+        response.headers["WWW-Authenticate"] = CHALLENGE.get(type(refusal), 'Bearer realm="auth"')
     return response
 
 

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from auth_service import clock, errors, logs
-from auth_service.api import metrics, tickets
+from auth_service.api import cookies, metrics
 from auth_service.api.envelope import refused
 from auth_service.api.parsing import LARGEST_BODY
 from auth_service.errors import Refusal
@@ -71,7 +71,7 @@ def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names n
         present = {name.lower() for name, _ in response.headers}
         response.headers.extend([(name, value) for name, value in fixed if name.lower() not in present])
         response.headers["X-Request-Id"] = g.request_id
-        tickets.set_cookie(response)
+        cookies.into(response)
         if origins:
             _allow_origin(response, origins)
         seconds = clock.monotonic() - g.began
@@ -104,7 +104,9 @@ def _allow_origin(response: Response, origins: frozenset[str]) -> None:
     response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
-        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Accept-Language, Authorization, X-Request-Id"
+        response.headers["Access-Control-Allow-Headers"] = (
+            "Content-Type, Accept-Language, Authorization, X-Request-Id, X-Requested-With"
+        )
         response.headers["Access-Control-Max-Age"] = "600"
 
 

@@ -29,6 +29,7 @@ REFUSAL: dict[str, Any] = {
                 "code": {"type": "string", "description": "Stable, for programs.", "example": "code_wrong"},
                 "msg": {"type": "string", "description": "One English sentence, for people."},
                 "retry_after": {"type": "integer", "description": "Seconds after which trying again may help."},
+                "scope": {"type": "string", "description": "What a service key lacks."},
                 "attempts_left": {"type": "integer", "description": "Guesses that remain after a wrong code."},
                 "fields": {
                     "type": "array",
@@ -81,8 +82,13 @@ class DocumentedApi(flask_restx.Api):
 def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contract") -> "View":
     """Attach to a view what its contract says, where flask-restx looks for it."""
     refusal = namespace.schema_model("Refusal", REFUSAL)
-    view = namespace.doc(description=_description(view, contract))(view)
-    view = namespace.response(contract.status, "Done.", _answer_model(namespace, contract))(view)
+    # The summary and further paragraphs are the view's docstring, which flask-restx adds by itself.
+    view = namespace.doc(description=contract.access.sentence)(view)
+    if security := _security(contract):
+        view = namespace.doc(security=security)(view)
+    headers = {name: {"type": "string"} for name in contract.headers}
+    done = namespace.response(contract.status, "Done.", _answer_model(namespace, contract), headers=headers)
+    view = done(view)
     by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
     for kind in contract.all_refusals():
         by_status[status_of(kind)].append(kind)
@@ -101,8 +107,13 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
     return endpoint
 
 
-def _description(view: "View", contract: "Contract") -> str:
-    return f"{(view.__doc__ or '').strip()}\n\n{contract.access.sentence}"
+def _security(contract: "Contract") -> list[dict[str, list[str]]]:
+    access = contract.access
+    if access.needs_token:
+        return [{"bearer": []}]
+    if access.takes_service_key:
+        return [{"service": []}] if access.name != "anyone" else [{}, {"service": []}]  # {}: without one, too
+    return []
 
 
 def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any:
@@ -110,6 +121,11 @@ def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any
     name = "Done"
     if contract.done:
         properties["result"] = {"type": "string", "enum": ["Ok"]}
+    if contract.items:
+        name = f"{contract.items.__name__}ListAnswer"
+        item = {"$ref": f"#/definitions/{_model(namespace, contract.items).name}"}
+        properties["data"] = {"type": "array", "items": item}
+        properties["next_cursor"] = {"type": "string", "x-nullable": True}
     if contract.data:
         name = f"{contract.data.__name__}{'Done' if contract.done else ''}Answer"
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
@@ -136,7 +152,17 @@ def _in_query(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
     }
 
 
-_WORDS_OF_A_QUERY = ("type", "format", "pattern", "maxLength", "minLength", "description")
+_WORDS_OF_A_QUERY = (
+    "type",
+    "format",
+    "pattern",
+    "maxLength",
+    "minLength",
+    "minimum",
+    "maximum",
+    "default",
+    "description",
+)
 
 
 class _Plain(GenerateJsonSchema):

@@ -16,11 +16,13 @@ COMMANDS = {
     "api": "auth_service.cli.api",
     "db": "flask_migrate.cli",
     "docs": "auth_service.cli.docs",
+    "keys": "auth_service.cli.keys",
     "mail": "auth_service.cli.mail",
     "maintenance": "auth_service.cli.maintenance",
+    "service-keys": "auth_service.cli.service_keys",
 }
-"""Where each command is, under its own name. Imported when it is run: in production `api` becomes gunicorn, which
-imports the service again, so that having imported it before would be half of a cold start."""
+"""Where each command is, a function of its own name. Imported when it is run: in production `api` becomes gunicorn,
+which imports the service again, so that having imported it before would be half of a cold start."""
 
 
 def app_for_commands() -> Flask:
@@ -44,7 +46,7 @@ class Commands(FlaskGroup):
         """Import a command."""
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[name]), name)
+        command: click.Command = getattr(import_module(COMMANDS[name]), name.replace("-", "_"))
         return command
 
 

@@ -3,12 +3,22 @@
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
+
+
+def is_modelled(name: str | None, kind: str, parents: Any) -> bool:
+    """Whether Alembic is to compare something with the models: partitions are parts of a table, and no models.
+
+    The signature is that of Alembic's `include_name`.
+    """
+    table = name if kind == "table" else parents.get("table_name")
+    return not (table or "").startswith("events_")
 
 
 class Standing(Enum):

@@ -43,6 +43,8 @@ class User(Base):
     verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     password_hash: Mapped[str | None] = mapped_column(Text)
     """A PHC string; None cannot be matched by any password."""
+    credential_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Grows with every change of the password or the address; a code that was mailed is about one version."""
     language: Mapped[str] = mapped_column(Text)
     """The language of letters."""
     registration_digest: Mapped[bytes | None] = mapped_column(LargeBinary)

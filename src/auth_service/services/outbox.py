@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
@@ -116,12 +117,13 @@ class Outbox:
     codes_a_day: int
 
     def put_code(
-        self, *, kind: str, to: Address, user_id: int, language: str, values: dict[str, Any], lives: timedelta
-    ) -> None:
-        """Write a letter with a code, in the unit of work of its cause. Raises TooManyCodes beyond the daily cap.
+        self, *, kind: str, to: Address, user_id: int | None, language: str, values: dict[str, Any], lives: timedelta
+    ) -> bool:
+        """Write a letter with a code, in the unit of work of its cause, unless that is beyond the daily cap.
 
-        The cap is counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at
-        once: whoever writes to an address waits for the others who do.
+        Returns whether it was written. For nobody (`user_id` is None) everything is done but the writing. The cap is
+        counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at once:
+        whoever writes to an address waits for the others who do.
         """
         identity = uuid.uuid4()
         letter = {
@@ -134,11 +136,39 @@ class Outbox:
             "language": language,
             "payload": self.sealer.seal(values, place=identity.bytes),
             "lives": lives,
-            "codes_a_day": self.codes_a_day,
+            "codes_a_day": 0 if user_id is None else self.codes_a_day,
         }
         # Two statements, so that the second sees what was written while the first waited.
-        if written_at_once((_LOCK, {"recipient_key": to.key}), (_WRITE, letter)) is None:
-            raise self.refusal(to)
+        return written_at_once((_LOCK, {"recipient_key": to.key}), (_WRITE, letter)) is not None
+
+    def put(
+        self,
+        *,
+        kind: str,
+        dedup_key: str,
+        to: Address,
+        user_id: int,
+        language: str,
+        values: dict[str, Any],
+        lives: timedelta,
+    ) -> None:
+        """Write a letter without a code, in the unit of work of its cause; the same cause twice is one letter."""
+        identity = uuid.uuid4()
+        writing().execute(
+            insert_or_skip(Letter)
+            .values(
+                id=identity,
+                dedup_key=dedup_key,
+                kind=kind,
+                user_id=user_id,
+                recipient=to.stored,
+                recipient_key=to.key,
+                language=language,
+                payload=self.sealer.seal(values, place=identity.bytes),
+                not_after=func.now() + lives,
+            )
+            .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
+        )
 
     def refusal(self, to: Address) -> TooManyCodes:
         """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
@@ -215,13 +245,14 @@ class Outbox:
         """End the letters whose content is worth nothing any more."""
         writing().execute(_END_OVERDUE, {"end": EXPIRED, "reason": None})
 
-    def forget_ended(self, *, older_than: timedelta) -> int:
-        """Delete the records of letters that ended long ago; returns how many.
+    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some records of letters that ended long ago; returns how many.
 
         Never those of the last day, which the daily cap is counted from.
         """
-        old = Letter.ended_at < func.now() - max(older_than, DAY)
-        return _count_of(writing().execute(delete(Letter).where(Letter.state != WAITING, old)))
+        old = select(Letter.id).where(Letter.state != WAITING, Letter.ended_at < func.now() - max(older_than, DAY))
+        some = old.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return _count_of(writing().execute(delete(Letter).where(Letter.id == some.c.id)))
 
     def backlog(self) -> Backlog:
         """How many letters wait, and how long the oldest that is due has waited."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.hasher import Hasher, Verdict
 from auth_service.errors import ValidationFailed
 
 LONGEST = 128
@@ -22,20 +22,31 @@ class Passwords:
     shortest: int
     service_name: str
 
-    def hashed(self, password: str, *, email: str) -> str:
+    def hashed(self, password: str, *, email: str, field: str = "password") -> str:
         """Check a new password against the rules and hash it.
 
-        Raises ValidationFailed with the reason; ServiceBusy when too many are being hashed. Takes about 30 ms of a
-        processor: never call it inside an open transaction.
+        Raises ValidationFailed for the `field` with the reason; ServiceBusy when too many are being hashed. Takes about
+        30 ms of a processor: never call it inside an open transaction.
         """
         chosen = normalised(password)
         if reason := self._reason_against(chosen, email):
-            raise ValidationFailed(fields=[{"field": "password", "msg": reason}])
+            raise ValidationFailed(fields=[{"field": field, "msg": reason}])
         return self.hasher.hash(chosen)
 
+    def verdict(self, password: str, phc: str | None) -> Verdict:
+        """Whether the password made this hash, and whether the hash is outdated; see `Hasher.verify`.
+
+        Takes as long where there is no hash. Raises ServiceBusy.
+        """
+        return self.hasher.verify(normalised(password), phc, typed=password)
+
     def match(self, password: str, phc: str | None) -> bool:
-        """Whether the password made this hash; never, where there is no hash."""
-        return phc is not None and self.hasher.verify(normalised(password), phc)
+        """Whether the password made this hash; never, where there is none. Raises ServiceBusy."""
+        return self.verdict(password, phc).matches
+
+    def rehashed(self, password: str) -> str:
+        """Hash anew what just matched an outdated hash, whatever is asked of new passwords. Raises ServiceBusy."""
+        return self.hasher.hash(normalised(password))
 
     def _reason_against(self, chosen: str, email: str) -> str | None:
         folded = chosen.casefold()

@@ -1,15 +1,13 @@
 """Registration: an address becomes a temporary user, and a mailed code makes that a person of the portal."""
 
 import hmac
-import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import update
 
-from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
+from auth_service.adapters.challenges import Challenges, Verdict
 from auth_service.adapters.crypto import Digests
-from auth_service.adapters.limiter import Limit, Limiter, Windows
 from auth_service.errors import (
     CodeExpired,
     CodeWrong,
@@ -17,35 +15,17 @@ from auth_service.errors import (
     MailAlreadyVerified,
     MailNotConfirmed,
     PasswordAlreadySet,
-    TooManyCodes,
     UserUnknown,
 )
 from auth_service.models import User, writing
 from auth_service.services.addresses import Address
+from auth_service.services.codes import CodeLimiter, CodeSent, issued, random_code
+from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.users import Person, Profile, Users
 
-CODE_DIGITS = 6
 LETTER = "registration_code"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CodeLimits:
-    """How many codes may be asked for; the cap of a day is the outbox's."""
-
-    per_address: Windows
-    per_address_and_network: Windows
-    altogether: Windows
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CodeSent:
-    """A code is on its way. The holder of the ticket may bring it."""
-
-    ticket: str
-    expires_in: timedelta
-    resend_after: timedelta
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +38,7 @@ class Registration:
 
     users: Users
     challenges: Challenges
-    limiter: Limiter
-    limits: CodeLimits
+    limiter: CodeLimiter
     outbox: Outbox
     passwords: Passwords
     tickets: Digests
@@ -76,10 +55,18 @@ class Registration:
         return made
 
     def send_code(
-        self, *, user_id: int, brought: str | None, ticket: str | None, language: str | None, network: str
+        self,
+        *,
+        user_id: int,
+        brought: str | None,
+        trusted: bool = False,
+        ticket: str | None,
+        language: str | None,
+        network: str,
     ) -> CodeSent:
         """Mail a code, which is from then on the only living one of its ticket.
 
+        `brought` is a code of the caller's making, which counts in production only where the caller is `trusted`;
         `ticket` is what the caller holds, if anything; `network` where the caller comes from. Raises UserUnknown,
         MailAlreadyVerified, TooManyCodes, RedisAway.
         """
@@ -92,19 +79,19 @@ class Registration:
         if codes_of_a_day >= self.outbox.codes_a_day:
             raise self.outbox.refusal(person.address)
         subject = _subject(person)
-        resend_after = self._count_code(person, network)
+        resend_after = self.limiter.count(LETTER, key=person.email_key, network=network)
 
-        code = brought if brought and self.callers_bring_codes else _random_code()
+        code = brought if brought and (trusted or self.callers_bring_codes) else random_code()
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
-        held = self._issued(self._held(ticket, subject), subject=subject, code=code)
+        held = issued(self.challenges, self._held(ticket, subject), subject=subject, code=code)
         if not self.tickets_required:
             self.challenges.remember_newest(ticket=held, subject=subject)
 
         lives = self.challenges.code_lifetime
         if language is not None and language != person.language:
             writing().execute(update(User).where(User.id == user_id).values(language=language))
-        self.outbox.put_code(
+        written = self.outbox.put_code(
             kind=LETTER,
             to=person.address,
             user_id=user_id,
@@ -112,6 +99,8 @@ class Registration:
             values={"code": code, "minutes": lives // timedelta(minutes=1)},
             lives=lives,
         )
+        if not written:
+            raise self.outbox.refusal(person.address)
         return CodeSent(ticket=held, expires_in=lives, resend_after=resend_after)
 
     def confirm(self, *, user_id: int, code: str, ticket: str | None) -> None:
@@ -129,7 +118,7 @@ class Registration:
         if judgement.verdict is Verdict.EXPIRED:
             raise CodeExpired
 
-    def finish(self, *, user_id: int, ticket: str | None, password: str | None) -> Profile:
+    def finish(self, *, user_id: int, ticket: str | None, password: str | None, origin: Origin) -> Profile:
         """Make the temporary user whose address was confirmed a user of the portal.
 
         Asking again with the same ticket gives the same user. Raises UserUnknown, MailNotConfirmed,
@@ -148,7 +137,8 @@ class Registration:
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
             phc = self.passwords.hashed(password, email=person.email) if password is not None else None
-            if made := self.users.promote(user_id, digest=digest, phc=phc, letters_about=LETTER):
+            made = self.users.promote(user_id, digest=digest, phc=phc, letters_about=LETTER, origin=origin)
+            if made is not None:
                 return made
             # Nothing was written: the same request was quicker elsewhere. See what it made.
             person = self.users.person(user_id)
@@ -170,40 +160,7 @@ class Registration:
             return ticket
         return self.challenges.newest(subject=subject)
 
-    def _issued(self, held: str | None, *, subject: str, code: str) -> str:
-        """Issue a code under the ticket that is held, or under a new one; returns the ticket.
-
-        One that is not about this user is not held: a ticket that was planted, or that belongs to another user's
-        registration, is left alone.
-        """
-        if held is not None:
-            wait = self.challenges.renew(ticket=held, subject=subject, code=code)
-            if wait:
-                raise TooManyCodes(retry_after=wait.total_seconds())
-            if wait is not None:
-                return held
-        made = new_ticket()
-        self.challenges.issue(ticket=made, subject=subject, code=code)
-        return made
-
-    def _count_code(self, person: Person, network: str) -> timedelta:
-        """Count a code before any work is done; returns after how long the next one may be."""
-        key = person.email_key
-        hit = self.limiter.hit(
-            Limit(name="codes", windows=self.limits.per_address, subject=key),
-            # One network cannot use up the day's codes of an address: a share is left for the person who owns it.
-            Limit(name="codes_per_network", windows=self.limits.per_address_and_network, subject=f"{key} {network}"),
-            Limit(name="codes_altogether", windows=self.limits.altogether, subject=""),
-        )
-        if not hit.allowed:
-            raise TooManyCodes(retry_after=hit.wait.total_seconds())
-        return hit.wait
-
 
 def _subject(person: Person) -> str:
     """Whom a challenge is about: this user under this address."""
     return f"{person.id} {person.email_key}"
-
-
-def _random_code() -> str:
-    return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"

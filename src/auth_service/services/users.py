@@ -4,24 +4,33 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Text, bindparam, case, delete, exists, false, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+from sqlalchemy.exc import IntegrityError
 
-from auth_service.errors import UserUnknown
+from auth_service.errors import EmailTaken, UserUnknown
 from auth_service.models import (
     PORTAL_USER,
     REGISTRATION_ROLES,
     TEMPORARY_USER,
+    EmailChange,
     Prepared,
+    Session,
     User,
     UserRole,
     read_at_once,
     writing,
     written_at_once,
 )
+from auth_service.models.event import Kind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
+from auth_service.services.codes import Recipient
+from auth_service.services.history import Origin, noted
+from auth_service.services.letters import LANGUAGES
 from auth_service.services.outbox import codes_of_a_day, withdrawal
+
+DAY = timedelta(days=1)
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -43,8 +52,10 @@ _person = select(
     User.language,
     User.registration_digest,
     User.password_hash,
+    User.credential_version,
 )
 _PERSON_BY_ID = Prepared(_person.where(User.id == bindparam("user_id")))
+_PERSON_BY_KEY = Prepared(_person.where(User.email_key == bindparam("key")))
 _PERSON_AND_CODES = Prepared(_person.add_columns(codes_of_a_day(User.email_key)).where(User.id == bindparam("user_id")))
 
 
@@ -52,7 +63,10 @@ def _create() -> Any:
     """A user with a first role, unless the address is taken; of many at once, the others wait to see what one does."""
     made = (
         insert(User)
-        .values({name: bindparam(name) for name in ("id", "email", "email_key", "language")} | {"verified_mail": False})
+        .values(
+            {name: bindparam(name) for name in ("id", "email", "email_key", "language")}
+            | {"verified_mail": False, "credential_version": 0}
+        )
         .on_conflict_do_nothing(index_elements=[User.email_key])
         .returning(User.id)
         .cte("made")
@@ -78,10 +92,35 @@ def _promote() -> Any:
     dropped = delete(UserRole).where(UserRole.user_id == won.c.id, UserRole.role == TEMPORARY_USER).cte("dropped")
     granted = insert(UserRole).from_select(["user_id", "role"], select(won.c.id, literal(PORTAL_USER))).cte("granted")
     withdrawn = withdrawal(user_id=won.c.id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
-    return select(won.c.email).add_cte(dropped, granted, withdrawn)
+    registered = noted(Kind.REGISTERED, user_id=won.c.id)
+    return select(won.c.email).add_cte(dropped, granted, withdrawn, registered)
 
 
 _CREATE, _PROMOTE = Prepared(_create()), Prepared(_promote())
+
+_SET_PASSWORD = (
+    update(User)
+    .where(
+        User.id == bindparam("user_id"),
+        User.credential_version == bindparam("version"),
+        User.verified_mail,
+    )
+    .values(password_hash=bindparam("phc"), credential_version=User.credential_version + 1)
+    .returning(User.id)
+)
+
+
+def newcomer(user_id: Any) -> Any:
+    """A part of a statement: whether somebody confirmed the address within the last day and has not had a session."""
+    return case(
+        # In this order, so that only those who have just registered cost a look at all their sessions; of which the
+        # snapshot of a statement does not have the one that it opens itself.
+        (
+            select(User.verified_at).where(User.id == user_id).scalar_subquery() > func.now() - DAY,
+            ~exists(select(Session.id).where(Session.user_id == user_id)),
+        ),
+        else_=false(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +144,24 @@ class Person:
     language: str
     registration_digest: memoryview | None = field(repr=False)
     password_hash: str | None = field(repr=False)
+    credential_version: int
 
     @property
     def address(self) -> Address:
         """Where letters to this person go, and how they are counted."""
         return Address(stored=self.email, key=self.email_key)
+
+
+def recipient(address: Address, person: Person | None) -> Recipient:
+    """Whom a code for an address is mailed to: a user of the portal, or else nobody."""
+    if person is None or not person.verified_mail:
+        return Recipient(user_id=0, address=address, language=LANGUAGES[0], subject=f"nobody {address.key}")
+    return Recipient(
+        user_id=person.id,
+        address=person.address,
+        language=person.language,
+        subject=f"{person.id} {person.email_key} {person.credential_version}",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +196,11 @@ class Users:
         row = read_at_once(_PERSON_AND_CODES, user_id=user_id)
         return None if row is None else (Person(*row[:-1]), row[-1])
 
+    def by_email(self, email: Address) -> Person | None:
+        """What the service itself knows of the user with an address, as committed."""
+        row = read_at_once(_PERSON_BY_KEY, key=email.key)
+        return None if row is None else Person(*row)
+
     def create(self, *, email: Address, language: str) -> Profile | None:
         """Make a temporary user; None when the address is taken, which the unique constraint decides."""
         identity = random_id()
@@ -152,17 +209,49 @@ class Users:
             return None
         return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
-    def promote(self, user_id: int, *, digest: bytes, phc: str | None, letters_about: str) -> Profile | None:
-        """Make a temporary user one of the portal; None when there is no such user, or not any more.
+    def promote(
+        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: str, origin: Origin
+    ) -> Profile | None:
+        """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
 
         `digest` is of the ticket that finished the registration, `phc` the hash of the password, if one was chosen;
         waiting letters of the kind `letters_about` are worth nothing from then on, and end.
         """
         columns = {"user_id": user_id, "digest": digest, "phc": phc, "letters_about": letters_about}
+        columns |= {"seen_address": origin.address, "seen_device": origin.device}
         row = written_at_once((_PROMOTE, columns))
         return None if row is None else Profile(user_id, row[0], verified_mail=True, roles=[PORTAL_USER])
 
-    def forget_temporary(self, *, older_than: timedelta) -> int:
-        """Delete the users who never confirmed their address; returns how many."""
-        stale = delete(User).where(User.verified_mail.is_(False), User.created_at < func.now() - older_than)
-        return len(writing().execute(stale.returning(User.id)).all())
+    def set_password(self, person: Person, phc: str | None) -> bool:
+        """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
+
+        Returns False, and does nothing, if the account is not what `person` says any more.
+        """
+        row = writing().execute(_SET_PASSWORD, {"user_id": person.id, "version": person.credential_version, "phc": phc})
+        return row.one_or_none() is not None
+
+    def take_back(self, user_id: int, *, email: Address | None) -> None:
+        """Leave an account without a password, and give it back the address `email` if there is one.
+
+        Raises EmailTaken if somebody else has proved that address meanwhile.
+        """
+        if email is not None:
+            self.make_room(email)
+        changed = {} if email is None else {"email": email.stored, "email_key": email.key}
+        given = {"password_hash": None, "credential_version": User.credential_version + 1, **changed}
+        try:
+            writing().execute(update(User).where(User.id == user_id).values(given))
+        except IntegrityError:
+            raise EmailTaken from None
+        writing().execute(delete(EmailChange).where(EmailChange.user_id == user_id))
+
+    def make_room(self, email: Address) -> None:
+        """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
+        writing().execute(delete(User).where(User.email_key == email.key, User.verified_mail.is_(False)))
+
+    def forget_temporary(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some of the users who never confirmed their address; returns how many."""
+        # Not `IS false`, of which PostgreSQL does not see that it is what the index of temporary users is about.
+        stale = select(User.id).where(~User.verified_mail, User.created_at < func.now() - older_than)
+        some = stale.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(User).where(User.id == some.c.id).returning(User.id)).all())

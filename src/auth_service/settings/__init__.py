@@ -11,12 +11,11 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from auth_service.settings.groups import ForContainers, Lifetimes, Limits
 from auth_service.settings.kinds import (
-    Count,
     Flag,
-    Limit,
     Network,
     Networks,
     Origins,
@@ -25,9 +24,9 @@ from auth_service.settings.kinds import (
     Seconds,
 )
 
-__all__ = ["Network", "Rate", "Settings", "SettingsRefused"]
+__all__ = ["SECRETS", "Network", "Rate", "Settings", "SettingsRefused"]
 
-SECRETS = ("code_key", "outbox_key")
+SECRETS = ("code_key", "outbox_key", "session_key", "keyring_key")
 PRODUCTION_NEEDS = ("database_url", "redis_url", "smtp_url", "mail_from", "public_url", *SECRETS)
 SAMPLE_WORDS = ("sample", "example", "change", "secret", "password")
 
@@ -36,7 +35,7 @@ class SettingsRefused(Exception):
     """The settings do not make a service; the text has one line a problem, each beginning with the name."""
 
 
-class Settings(BaseSettings):
+class Settings(Lifetimes, Limits, ForContainers):
     """What this deployment is. Read from the environment and from `.env`; the environment wins."""
 
     model_config = SettingsConfigDict(
@@ -129,51 +128,16 @@ class Settings(BaseSettings):
     outbox_key: SecretStr | None = Field(
         None, description="Secret of at least 256 bits: encrypts the contents of letters that wait to be sent."
     )
+    session_key: SecretStr | None = Field(
+        None, description="Secret of at least 256 bits: the MACs of refresh tokens and of known devices."
+    )
+    keyring_key: SecretStr | None = Field(
+        None, description="Secret of at least 256 bits: encrypts the keys that sign access tokens."
+    )
     code_key_file: Path | None = Field(None, description="A file that holds `CODE_KEY`.")
     outbox_key_file: Path | None = Field(None, description="A file that holds `OUTBOX_KEY`.")
-
-    code_lifetime_seconds: Seconds = Field(timedelta(minutes=10), description="How long a mailed code lives.")
-    code_guesses: int = Field(5, ge=1, le=10, description="Wrong guesses that burn a code.")
-    ticket_guesses: int = Field(
-        15, ge=1, le=100, description="Wrong guesses in one registration, over all of its codes."
-    )
-    ticket_lifetime_seconds: Seconds = Field(
-        timedelta(hours=1), description="How long a registration ticket lives after its newest code."
-    )
-    temporary_user_lifetime_seconds: Seconds = Field(
-        timedelta(days=7), description="After this `manage.py maintenance` removes users who never confirmed."
-    )
-    letter_lifetime_seconds: Seconds = Field(
-        timedelta(days=30), description="After this `manage.py maintenance` removes the records of ended letters."
-    )
-    password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
-    hashes_at_once: int = Field(2, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
-
-    rate_limits: Literal["on", "off"] = Field("on", description="`off` exists for the `test` profile only.")
-    limit_look_ups: Limit = Field(Rate("300/1m"), description="Look-ups by e-mail, for a client network.")
-    limit_sign_ups: Limit = Field(Rate("120/1m,1000/1d"), description="Sign-ups, for a client network.")
-    limit_guesses: Limit = Field(
-        Rate("300/1m"), description="Confirmations and finished registrations, for a client network."
-    )
-    limit_code_requests: Limit = Field(Rate("120/1m,600/1h"), description="Requests for codes, for a client network.")
-    limit_codes: Limit = Field(Rate("3/1m,5/1h"), description="Codes for an address.")
-    limit_codes_a_day: Count = Field(10, description="Codes for an address in 24 hours, counted in PostgreSQL.")
-    limit_codes_per_network: Limit = Field(
-        Rate("8/1d"),
-        description="Codes for an address that one client network may ask for; the rest is left for its owner.",
-    )
-    limit_codes_altogether: Limit = Field(Rate("20000/1h"), description="Codes for everybody.")
-
-    publish_port: int = Field(
-        5000, ge=1, le=65535, description="Read by `docker-compose.yml` only: nginx's port on the host."
-    )
-    postgres_password: SecretStr | None = Field(
-        None, description="Read by `docker-compose.yml` only: the password of the database's owner."
-    )
-    app_database_password: SecretStr | None = Field(
-        None, description="Read by `docker-compose.yml` only: the password of the role that the service uses."
-    )
-    redis_password: SecretStr | None = Field(None, description="Read by `docker-compose.yml` only: Redis's password.")
+    session_key_file: Path | None = Field(None, description="A file that holds `SESSION_KEY`.")
+    keyring_key_file: Path | None = Field(None, description="A file that holds `KEYRING_KEY`.")
 
     @classmethod
     def read(cls, *, env_file: Path | None = Path(".env"), **given: Any) -> Self:
@@ -238,6 +202,8 @@ class Settings(BaseSettings):
         said += [
             f"TRUSTED_PROXIES: {network} trusts everybody" for network in self.trusted_proxies if network.prefixlen == 0
         ]
+        if not timedelta(0) < self.access_token_seconds <= timedelta(minutes=15):
+            said.append("ACCESS_TOKEN_SECONDS: at most 900 in production")
         return said
 
     def _unsafe_local(self) -> list[str]:
@@ -272,6 +238,13 @@ class Settings(BaseSettings):
     def names_engines(self) -> bool:
         """Whether PostgreSQL and Redis are named, so that none has to be started."""
         return self.database_url is not None and self.redis_url is not None
+
+    def secret(self, name: str) -> str:
+        """The value of one of SECRETS. Raises ValueError before the settings are `completed`."""
+        key: SecretStr | None = getattr(self, name)
+        if key is None:
+            raise ValueError("settings have to be completed before they are wired")
+        return key.get_secret_value()
 
     def completed(self, *, database_url: str | None = None, redis_url: str | None = None) -> Self:
         """These settings with engines and secrets filled in where a developer's machine names none."""

@@ -3,7 +3,12 @@
 from flask import Blueprint
 
 from auth_service.api.swagger import DocumentedApi
+from auth_service.api.v1.history import history
+from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.registration import registration
+from auth_service.api.v1.sessions import sessions
+from auth_service.api.v1.tokens import tokens
+from auth_service.api.v1.undos import undos
 from auth_service.settings import Settings
 
 DESCRIPTION = """
@@ -29,7 +34,23 @@ def blueprint(settings: Settings) -> Blueprint:
         version="1",
         doc="/swagger",
         add_specs=settings.swagger_page,
+        authorizations={
+            "bearer": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "`Bearer ` and the access token that a sign-in gave.",
+            },
+            "service": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "`Bearer ` and a service key, `svc_…`.",
+            },
+        },
     )
     api.init_app(made, add_specs=settings.swagger_page)
-    api.add_namespace(registration, path="/v1/users")
+    for namespace in (registration, sessions, passwords, undos, history):
+        api.add_namespace(namespace, path="/v1/users")
+    api.add_namespace(tokens, path="/v1")
     return made

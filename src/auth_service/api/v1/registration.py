@@ -2,11 +2,12 @@
 
 from flask_restx import Resource
 
-from auth_service.api.access import anyone
+from auth_service.api.access import anyone, anyone_or_service, calling_service
 from auth_service.api.contract import Namespace, services
 from auth_service.api.language import preferred_language, wanted_language
 from auth_service.api.limits import PerClient, client_network
-from auth_service.api.tickets import hand_out, presented
+from auth_service.api.origin import origin
+from auth_service.api.tickets import REGISTRATION
 from auth_service.api.v1.schemas.registration import (
     CodeForm,
     CodeSentCard,
@@ -28,13 +29,13 @@ from auth_service.errors import (
     UserUnknown,
     ValidationFailed,
 )
-from auth_service.services.registration import CodeSent
+from auth_service.services.codes import CodeSent
 from auth_service.services.users import Profile
 
 registration = Namespace("registration", description="From an address to a user of the portal.")
 
 SENDING = {
-    "access": anyone,
+    "access": anyone_or_service,
     "body": CodeForm,
     "data": CodeSentCard,
     "done": True,
@@ -83,11 +84,12 @@ class SendCode(Resource):
     @registration.contract(**SENDING)
     def post(self, user_id: int, body: CodeForm) -> CodeSent:
         """Mail a code to the user's address; codes mailed before under the same ticket are dead from then on."""
-        return hand_out(
+        return REGISTRATION.hand_out(
             services().registration.send_code(
                 user_id=user_id,
                 brought=body.code,
-                ticket=presented(),
+                trusted=calling_service() is not None,
+                ticket=REGISTRATION.presented(),
                 language=wanted_language(),
                 network=client_network(),
             )
@@ -112,7 +114,7 @@ class Mail(Resource):
     )
     def put(self, user_id: int, given: GuessForm) -> None:
         """Confirm the address with the code from the letter, given once: in the query string or in the body."""
-        services().registration.confirm(user_id=user_id, code=given.code, ticket=presented())
+        services().registration.confirm(user_id=user_id, code=given.code, ticket=REGISTRATION.presented())
 
 
 @registration.route("/<user_id:user_id>/sign_up")
@@ -130,6 +132,7 @@ class Finish(Resource):
         """Finish the registration, with a password or without one."""
         return services().registration.finish(
             user_id=user_id,
-            ticket=presented(),
+            ticket=REGISTRATION.presented(),
             password=None if body.password is None else body.password.get_secret_value(),
+            origin=origin(),
         )

@@ -27,10 +27,13 @@ TEMPLATES = Environment(
 # (RFC 2047) is decoded by the library in any header that it is given, so it could bring a line break in after all.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?.*\\?=")
 
+# A link has to be whole for the programs that find links in a text, and to begin in a way that opens a page.
+LINK = re.compile(r"https?://[!#-;=?-~]+")
+
 # RFC 5322, 2.1.1: what a line of a letter may have without its line break.
 LONGEST_LINE = 998
 
-# It cannot be met in a part: base64 has no underscore, and lines of ASCII begin with words of ours or with a code.
+# It cannot be met in a part: base64 has no underscore, and lines of ASCII begin with words of ours, a code or a link.
 BOUNDARY = "_another_form_of_the_same_letter_"
 
 
@@ -44,10 +47,17 @@ def render(
     date: datetime,
     values: Mapping[str, object],
 ) -> EmailMessage:
-    """Write a letter of a `kind` that has templates: `registration_code`, with `code`, `minutes` and `service`.
+    """Write a letter of a `kind` that has templates. All need the value `service`, and besides:
 
+    - `registration_code`, `sign_in_code`, `recovery_code`, `email_code`, `deletion_code`: `code`, `minutes`;
+    - `new_device`: `at`, `device`, `address`, `undo_url`, `hours`;
+    - `password_changed`, `password_recovered`, `refresh_reused`: `at`, `device`, `address`;
+    - `email_changed`: `new_email`, `at`, `device`, `address`, `undo_url`, `hours`;
+    - `account_deleted`: `at`.
+
+    Values are shown as they are. `undo_url` is the whole link, made from settings; it works for `hours` hours.
     `to` is a bare address, `sender` may have a name before it, `message_id` has its angle brackets, `date` its zone.
-    Raises ValueError, without repeating any of them, for what would break out of its line or header, and
+    Raises ValueError, without repeating any of them, for what would break out of its line or header or is no link, and
     `jinja2.UndefinedError` for a value that is missing.
     """
     if language not in LANGUAGES:
@@ -94,3 +104,5 @@ def _refuse_unfit(values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if isinstance(value, str) and UNFIT.search(value):
             raise ValueError(f"{name} has a line break, another control character or an encoded word")
+        if name.endswith("_url") and not LINK.fullmatch(str(value)):
+            raise ValueError(f"{name} is not a link that can be opened")

@@ -15,12 +15,6 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class Card(BaseModel):
-    """Something that goes out: only the fields that are named."""
-
-    model_config = ConfigDict(from_attributes=True, frozen=True)
-
-
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("Input should be a valid string")  # noqa: TRY004 - pydantic reports ValueErrors

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from auth_service.api.v1.schemas.fields import Card, Code, Email, Form, NewPassword
+from auth_service.api.cards import Card
+from auth_service.api.v1.schemas.fields import Code, Email, Form, NewPassword
 
 
 def _whole_seconds(value: timedelta) -> int:

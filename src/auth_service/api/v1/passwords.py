@@ -1,0 +1,54 @@
+"""Passwords: recovering one that was forgotten."""
+
+from flask_restx import Resource
+
+from auth_service.api.access import anyone
+from auth_service.api.contract import Namespace, services
+from auth_service.api.limits import PerClient, client_network
+from auth_service.api.origin import origin
+from auth_service.api.tickets import RECOVERY
+from auth_service.api.v1.schemas.passwords import RecoveryForm
+from auth_service.api.v1.schemas.sessions import AddressForm
+from auth_service.errors import CodeExpired, CodeWrong, RedisAway, TooManyCodes
+
+passwords = Namespace("passwords", description="Setting and changing passwords.")
+
+
+@passwords.route("/password/send_code")
+class SendRecoveryCode(Resource):
+    """Codes to set a password with."""
+
+    @passwords.contract(
+        access=anyone,
+        body=AddressForm,
+        done=True,
+        limits=[PerClient(setting="limit_code_requests")],
+        refuses=[TooManyCodes, RedisAway],
+    )
+    def post(self, body: AddressForm) -> None:
+        """Mail a code to set a password with; the answer does not tell whether there is somebody with this address."""
+        RECOVERY.hand_out(
+            services().recovery.send_code(email=body.email, ticket=RECOVERY.presented(), network=client_network())
+        )
+
+
+@passwords.route("/password")
+class Password(Resource):
+    """A forgotten password."""
+
+    @passwords.contract(
+        access=anyone,
+        body=RecoveryForm,
+        done=True,
+        limits=[PerClient(setting="limit_sign_ins")],
+        refuses=[CodeWrong, CodeExpired, RedisAway],
+    )
+    def put(self, body: RecoveryForm) -> None:
+        """Set a password with the code from the newest letter; ends every session and opens none."""
+        services().recovery.set_password(
+            email=body.email,
+            code=body.code,
+            new_password=body.new_password.get_secret_value(),
+            ticket=RECOVERY.presented(),
+            origin=origin(),
+        )

@@ -1,0 +1,86 @@
+"""The forms and cards of signing in and of sessions."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, SecretStr, WithJsonSchema
+
+from auth_service.api.cards import Card
+from auth_service.api.v1.schemas.fields import Code, Email, Form
+from auth_service.api.v1.schemas.registration import Seconds
+
+Password = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=128),
+    WithJsonSchema({"type": "string", "format": "password", "minLength": 1, "maxLength": 128}),
+]
+Transport = Annotated[
+    Literal["bearer", "cookie"],
+    Field(description="`bearer`: the tokens are in the answer. `cookie`: they are in cookies that no script can read."),
+]
+RefreshToken = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=256),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 256}),
+]
+
+
+class SignInForm(Form):
+    """An address and its password."""
+
+    email: Email
+    password: Password
+    transport: Transport = "bearer"
+
+
+class AddressForm(Form):
+    """An address, which may be anybody's or nobody's."""
+
+    email: Email
+
+
+class CodeSignInForm(Form):
+    """An address and the code that was mailed there."""
+
+    email: Email
+    code: Code
+    transport: Transport = "bearer"
+
+
+class RefreshForm(Form):
+    """The refresh token; absent where it is in a cookie."""
+
+    refresh_token: RefreshToken | None = None
+
+
+class TokensCard(Card):
+    """A pair of tokens; in cookies, and absent here, where they were asked for there."""
+
+    leaves_out_none: ClassVar[bool] = True
+
+    access_token: str | None = None
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the word of RFC 6749
+    expires_in: Annotated[Seconds, Field(examples=[900])]
+    refresh_token: str | None = None
+
+
+class MeCard(Card):
+    """The caller."""
+
+    id: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    email: str
+    roles: list[str]
+    verified_mail: bool
+
+
+class SessionCard(Card):
+    """A session of the caller."""
+
+    id: uuid.UUID
+    device: str
+    address: str
+    method: Literal["password", "code"]
+    opened_at: datetime
+    last_used_at: datetime
+    current: bool

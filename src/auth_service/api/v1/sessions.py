@@ -1,0 +1,162 @@
+"""Signing in, staying signed in, and ending it."""
+
+import uuid
+
+from flask_restx import Resource
+
+from auth_service.api import session_cookies
+from auth_service.api.access import anyone, caller
+from auth_service.api.contract import Namespace, services
+from auth_service.api.limits import PerClient, client_network
+from auth_service.api.origin import origin
+from auth_service.api.tickets import SIGN_IN
+from auth_service.api.v1.schemas.sessions import (
+    AddressForm,
+    CodeSignInForm,
+    MeCard,
+    RefreshForm,
+    SessionCard,
+    SignInForm,
+    TokensCard,
+)
+from auth_service.errors import (
+    CredentialsRejected,
+    CrossSite,
+    RedisAway,
+    RefreshRejected,
+    SessionUnknown,
+    TooManyAttempts,
+    TooManyCodes,
+)
+from auth_service.services.pages import Page
+from auth_service.services.sessions import Caller, OpenSession, Tokens
+
+sessions = Namespace("sessions", description="Signing in, staying signed in, and ending it.")
+
+
+@sessions.route("/sign_in")
+class SignIn(Resource):
+    """The door."""
+
+    @sessions.contract(
+        access=anyone,
+        body=SignInForm,
+        data=TokensCard,
+        limits=[PerClient(setting="limit_sign_ins")],
+        refuses=[CredentialsRejected, TooManyAttempts, CrossSite],
+    )
+    def post(self, body: SignInForm) -> Tokens:
+        """Sign in with a password."""
+        return session_cookies.opened(
+            body.transport,
+            lambda browser: services().sign_in.by_password(
+                email=body.email, password=body.password.get_secret_value(), browser=browser
+            ),
+        )
+
+
+@sessions.route("/sign_in/send_code")
+class SendSignInCode(Resource):
+    """Codes to sign in with."""
+
+    @sessions.contract(
+        access=anyone,
+        body=AddressForm,
+        done=True,
+        limits=[PerClient(setting="limit_code_requests")],
+        refuses=[TooManyCodes, RedisAway],
+    )
+    def post(self, body: AddressForm) -> None:
+        """Mail a code to sign in with; the answer does not tell whether there is somebody with this address."""
+        SIGN_IN.hand_out(
+            services().sign_in.send_code(email=body.email, ticket=SIGN_IN.presented(), network=client_network())
+        )
+
+
+@sessions.route("/sign_in/code")
+class CodeSignIn(Resource):
+    """The door for those who read their mail."""
+
+    @sessions.contract(
+        access=anyone,
+        body=CodeSignInForm,
+        data=TokensCard,
+        limits=[PerClient(setting="limit_sign_ins")],
+        refuses=[CredentialsRejected, CrossSite, RedisAway],
+    )
+    def post(self, body: CodeSignInForm) -> Tokens:
+        """Sign in with the code from the newest letter."""
+        return session_cookies.opened(
+            body.transport,
+            lambda browser: services().sign_in.by_code(
+                email=body.email, code=body.code, ticket=SIGN_IN.presented(), browser=browser
+            ),
+        )
+
+
+@sessions.route("/refresh_token")
+class RefreshToken(Resource):
+    """New tokens for old."""
+
+    @sessions.contract(
+        access=anyone,
+        body=RefreshForm,
+        data=TokensCard,
+        limits=[PerClient(setting="limit_refreshes")],
+        refuses=[RefreshRejected, CrossSite],
+    )
+    def post(self, body: RefreshForm) -> Tokens:
+        """Exchange a refresh token for the next pair.
+
+        Two tabs may ask at once, and an answer may get lost: for 30 seconds, while its successor is unused, the same
+        token gives the same successor. Brought again after that it ends the session.
+        """
+        return session_cookies.exchanged(
+            body.refresh_token, lambda token: services().sessions.refresh(token=token, origin=origin())
+        )
+
+
+@sessions.route("/sign_out")
+class SignOut(Resource):
+    """The way out."""
+
+    @sessions.contract(done=True)
+    def post(self) -> None:
+        """End this session."""
+        services().sessions.sign_out(caller(), origin=origin())
+        session_cookies.take_back()
+
+
+@sessions.route("/me")
+class Me(Resource):
+    """The caller."""
+
+    @sessions.contract(data=MeCard)
+    def get(self) -> Caller:
+        """Say who I am and what I may do."""
+        return caller()
+
+
+@sessions.route("/me/sessions")
+class MySessions(Resource):
+    """All sessions of the caller."""
+
+    @sessions.contract(items=SessionCard)
+    def get(self) -> Page[OpenSession]:
+        """List my living sessions, the newest first."""
+        return services().sessions.of(caller())
+
+    @sessions.contract(done=True)
+    def delete(self) -> None:
+        """End all my sessions but this one."""
+        services().sessions.end_others(caller(), origin=origin())
+
+
+@sessions.route("/me/sessions/<uuid:session_id>")
+class MySession(Resource):
+    """One session of the caller."""
+
+    @sessions.contract(done=True, refuses=[SessionUnknown])
+    def delete(self, session_id: uuid.UUID) -> None:
+        """End one of my sessions."""
+        services().sessions.end(session_id, caller=caller(), origin=origin())

@@ -1,0 +1,137 @@
+"""Codes: mailed to an address within limits, brought back within guesses, to prove that somebody reads it now."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
+from auth_service.adapters.limiter import Limit, Limiter, Windows
+from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
+from auth_service.services.addresses import Address
+from auth_service.services.outbox import Outbox
+
+CODE_DIGITS = 6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeLimits:
+    """How many codes may be asked for; the cap of a day is the outbox's."""
+
+    per_address: Windows
+    per_address_and_network: Windows
+    altogether: Windows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeSent:
+    """A code is on its way. The holder of the ticket may bring it."""
+
+    ticket: str
+    expires_in: timedelta
+    resend_after: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipient:
+    """Whom a code is mailed to; for nobody (`user_id` 0) everything happens but the letter."""
+
+    user_id: int
+    address: Address
+    language: str
+    subject: str
+    """What the code is about: this user, address and version of the account, so that it is worth nothing elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeLimiter:
+    """Counts the codes that are asked for, before any work is done."""
+
+    limiter: Limiter
+    limits: CodeLimits
+
+    def count(self, kind: str, *, key: str, network: str) -> timedelta:
+        """Count one for an address; returns after how long the next one may be. Raises TooManyCodes."""
+        hit = self.limiter.hit(
+            Limit(name=f"{kind}s", windows=self.limits.per_address, subject=key),
+            # One network cannot use up the day's codes of an address: a share is left for the person who owns it.
+            Limit(name="codes_per_network", windows=self.limits.per_address_and_network, subject=f"{key} {network}"),
+            Limit(name="codes_altogether", windows=self.limits.altogether, subject=""),
+        )
+        if not hit.allowed:
+            raise TooManyCodes(retry_after=hit.wait.total_seconds())
+        return hit.wait
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Codes:
+    """The codes of one kind, which is also the kind of their letters and the purpose that their digests are bound to.
+
+    A code belongs to the ticket of the browser that asked for it, and five wrong guesses from there burn it. Whoever
+    comes without that ticket (an app without cookies, or a stranger) is judged by the newest code of the address, with
+    five guesses of their own: these run out without burning the code, so that nobody can burn it for its owner.
+    """
+
+    kind: str
+    challenges: Challenges
+    limiter: CodeLimiter
+    outbox: Outbox
+
+    def mail(self, to: Recipient, *, ticket: str | None, network: str) -> CodeSent:
+        """Mail a code, from then on the only living one of its ticket. Raises TooManyCodes, RedisAway.
+
+        The same happens for nobody, so that neither the answer nor its time tells whether there is somebody. That also
+        goes for the daily cap, which only letters that were really written can reach: beyond it nothing is mailed.
+        """
+        resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
+        code = random_code()
+        # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
+        # would bring a code that does not exist.
+        held = issued(self.challenges, ticket, subject=to.subject, code=code)
+        self.challenges.remember_newest(ticket=held, subject=to.subject)
+        lives = self.challenges.code_lifetime
+        self.outbox.put_code(
+            kind=self.kind,
+            to=to.address,
+            user_id=to.user_id or None,
+            language=to.language,
+            values={"code": code, "minutes": lives // timedelta(minutes=1)},
+            lives=lives,
+        )
+        return CodeSent(ticket=held, expires_in=lives, resend_after=resend_after)
+
+    def spend(self, code: str, *, subject: str, ticket: str | None) -> None:
+        """Judge a code and spend it. Raises CodeWrong, or CodeExpired where no living code waits for a guess."""
+        judgement = None
+        if ticket is not None:
+            judgement = self.challenges.judge(ticket=ticket, subject=subject, code=code)
+        if judgement is None or judgement.verdict is Verdict.EXPIRED:
+            newest = self.challenges.newest(subject=subject)
+            if newest is None:
+                raise CodeExpired
+            judgement = self.challenges.judge(ticket=newest, subject=subject, code=code, held=newest == ticket)
+        if judgement.verdict is Verdict.WRONG:
+            raise CodeWrong(attempts_left=judgement.attempts_left)
+        if judgement.verdict is Verdict.EXPIRED:
+            raise CodeExpired
+
+
+def issued(challenges: Challenges, held: str | None, *, subject: str, code: str) -> str:
+    """Issue a code under the ticket that is held, or under a new one; returns the ticket. Raises TooManyCodes.
+
+    One that is not about this subject is not held: a ticket that was planted, or that belongs to another user's
+    challenge, is left alone.
+    """
+    if held is not None:
+        wait = challenges.renew(ticket=held, subject=subject, code=code)
+        if wait:
+            raise TooManyCodes(retry_after=wait.total_seconds())
+        if wait is not None:
+            return held
+    made = new_ticket()
+    challenges.issue(ticket=made, subject=subject, code=code)
+    return made
+
+
+def random_code() -> str:
+    """Draw six digits (CSPRNG), leading zeros included."""
+    return f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"

@@ -1,0 +1,49 @@
+"""Notices: letters that tell the owner of an account what happened to it."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from auth_service import clock
+from auth_service.models import User, writing
+from auth_service.services.addresses import Address
+from auth_service.services.history import Origin
+from auth_service.services.outbox import Outbox
+
+LIVES = timedelta(days=3)
+"""A notice is still worth reading after this, but not worth trying to send."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notices:
+    """Writes notices into the outbox, in the transaction of what they tell of."""
+
+    outbox: Outbox
+
+    def tell(
+        self, kind: str, *, user_id: int, origin: Origin, to: Address | None = None, about: str = "", **values: Any
+    ) -> None:
+        """Tell a user, at the address of the account or at another one (`to`).
+
+        The same `about` is told once: a token that is stolen and tried a hundred times is one letter.
+        """
+        email, email_key, language = (
+            writing().execute(select(User.email, User.email_key, User.language).where(User.id == user_id)).one()
+        )
+        self.outbox.put(
+            kind=kind,
+            dedup_key=f"{kind}:{user_id}:{about or uuid.uuid4()}",
+            to=to or Address(stored=email, key=email_key),
+            user_id=user_id,
+            language=language,
+            values={
+                "device": origin.device,
+                "address": origin.address,
+                "at": f"{clock.now():%Y-%m-%d %H:%M} UTC",
+                **values,
+            },
+            lives=LIVES,
+        )

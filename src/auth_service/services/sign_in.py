@@ -1,0 +1,141 @@
+"""Signing in, by password or by a mailed code: one answer and one duration for all who are refused."""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from sqlalchemy import update
+
+from auth_service import clock
+from auth_service.adapters.devices import DeviceTokens
+from auth_service.adapters.throttle import Attempt, Throttle
+from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, TooManyAttempts
+from auth_service.models import User, writing
+from auth_service.models.event import Kind
+from auth_service.services.addresses import Address
+from auth_service.services.codes import Codes, CodeSent
+from auth_service.services.history import History, Origin
+from auth_service.services.notices import Notices
+from auth_service.services.passwords import Passwords
+from auth_service.services.sessions import Sessions, Tokens
+from auth_service.services.undos import Undos
+from auth_service.services.users import Person, Users, recipient
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedIn:
+    """Somebody has proved who they are."""
+
+    tokens: Tokens
+    device_token: str
+    """Makes this device known to its owner's account, so that an attack on the address does not lock it out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Browser:
+    """What asks to be signed in: where it is, how it wants its tokens, and what it has kept from earlier."""
+
+    origin: Origin
+    transport: str
+    device_token: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignIn:
+    """Opens sessions to those who prove who they are."""
+
+    users: Users
+    passwords: Passwords
+    codes: Codes
+    sessions: Sessions
+    history: History
+    notices: Notices
+    undos: Undos
+    throttle: Throttle
+    devices: DeviceTokens
+
+    def by_password(self, *, email: Address, password: str, browser: Browser) -> SignedIn:
+        """Open a session for an address and its password.
+
+        Raises TooManyAttempts before any work is done, CredentialsRejected for an unknown address, a wrong password,
+        an account without one and a temporary user alike, and ServiceBusy.
+        """
+        person = self.users.by_email(email)
+        known = self._is_known(person, browser)
+        # Attempts from a device that its owner signed in on before are counted by themselves: whoever attacks the
+        # address cannot make its owner wait there.
+        subject = f"device {browser.device_token}" if known else f"address {email.key}"
+        attempt = self._admitted(subject)
+        verdict = self.passwords.verdict(password, person.password_hash if person else None)
+        if person is None or not verdict.matches:
+            self._refuse(person, browser.origin, method="password")
+        self.throttle.forgive("sign_in", subject, attempt)
+        if verdict.outdated:
+            self._rehash(person, password)
+        return self._open(person, browser, method="password", known=known)
+
+    def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
+        """Mail a code to sign in with, if there is somebody to sign in. Raises TooManyCodes, RedisAway."""
+        return self.codes.mail(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
+
+    def by_code(self, *, email: Address, code: str, ticket: str | None, browser: Browser) -> SignedIn:
+        """Open a session for an address and a code from its newest letter.
+
+        Raises CredentialsRejected for whatever is no live code of this address, and RedisAway.
+        """
+        person = self.users.by_email(email)
+        try:
+            self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)
+        except (CodeWrong, CodeExpired):
+            self._refuse(person, browser.origin, method="code")
+        if person is None or not person.verified_mail:  # there was no letter, so the code was guessed right
+            self._refuse(person, browser.origin, method="code")
+        return self._open(person, browser, method="code", known=self._is_known(person, browser))
+
+    def _is_known(self, person: Person | None, browser: Browser) -> bool:
+        return person is not None and self.devices.is_known(
+            browser.device_token, user_id=person.id, version=person.credential_version
+        )
+
+    def _admitted(self, subject: str) -> Attempt:
+        attempt = self.throttle.attempt("sign_in", subject)
+        if attempt.wait:
+            raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
+        return attempt
+
+    def _refuse(self, person: Person | None, origin: Origin, *, method: str) -> NoReturn:
+        """Write the attempt down, whether or not there is such a person: it must not show in the time that it takes."""
+        self.history.note_failure(
+            Kind.SIGN_IN_REFUSED, user_id=person.id if person else None, origin=origin, method=method
+        )
+        raise CredentialsRejected
+
+    def _open(self, person: Person, browser: Browser, *, method: str, known: bool) -> SignedIn:
+        tokens = self.sessions.open(person, method=method, transport=browser.transport, origin=browser.origin)
+        # Whoever has registered a moment ago knows of the first session; every other unknown device is worth a letter.
+        if not known and not tokens.newcomer:
+            self._tell_of_new_device(person, browser.origin)
+        return SignedIn(
+            tokens=tokens,
+            device_token=browser.device_token
+            if known and browser.device_token
+            else self.devices.make(user_id=person.id, version=person.credential_version),
+        )
+
+    def _tell_of_new_device(self, person: Person, origin: Origin) -> None:
+        """Tell the owner, with a link that takes everything back.
+
+        Once a day for what looks like one device in one network: whoever keeps no cookies, as programs do, is unknown
+        every time. Not once for different passwords: the link in the letter before may have been used.
+        """
+        undo = self.undos.for_new_device(user_id=person.id)
+        about = f"{clock.now():%Y-%m-%d} {person.credential_version} {origin.network} {origin.device}"
+        self.notices.tell("new_device", user_id=person.id, origin=origin, about=about, **undo)
+
+    def _rehash(self, person: Person, password: str) -> None:
+        """Bring an outdated hash up to date, unless the password was changed meanwhile."""
+        phc = self.passwords.rehashed(password)
+        writing().execute(
+            update(User)
+            .where(User.id == person.id, User.password_hash == person.password_hash)
+            .values(password_hash=phc)
+        )

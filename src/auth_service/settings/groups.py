@@ -1,0 +1,99 @@
+"""Settings that belong together: how long things live, how often things may happen, what containers are told."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from auth_service.settings.kinds import Count, Limit, Rate, Seconds
+
+
+class Lifetimes(BaseSettings):
+    """How long codes, tokens, sessions and records live, and what is asked of passwords."""
+
+    code_lifetime_seconds: Seconds = Field(timedelta(minutes=10), description="How long a mailed code lives.")
+    code_guesses: int = Field(5, ge=1, le=10, description="Wrong guesses that burn a code.")
+    ticket_guesses: int = Field(
+        15, ge=1, le=100, description="Wrong guesses in one registration, over all of its codes."
+    )
+    ticket_lifetime_seconds: Seconds = Field(
+        timedelta(hours=1), description="How long a registration ticket lives after its newest code."
+    )
+    temporary_user_lifetime_seconds: Seconds = Field(
+        timedelta(days=7), description="After this `manage.py maintenance` removes users who never confirmed."
+    )
+    letter_lifetime_seconds: Seconds = Field(
+        timedelta(days=30), description="After this `manage.py maintenance` removes the records of ended letters."
+    )
+    ended_session_lifetime_seconds: Seconds = Field(
+        timedelta(days=30),
+        description="After this `manage.py maintenance` removes the records of sessions that have ended.",
+    )
+    history_lifetime_seconds: Seconds = Field(
+        timedelta(days=365),
+        ge=timedelta(days=30),
+        description="After this `manage.py maintenance` drops months of the history; at least 30 days.",
+    )
+    password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
+    hashes_at_once: int = Field(2, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
+
+    token_audience: str = Field("portal", min_length=1, max_length=200, description="The `aud` of access tokens.")
+    access_token_seconds: Seconds = Field(timedelta(minutes=15), description="How long an access token is good.")
+    session_idle_seconds: Seconds = Field(
+        timedelta(days=7), description="A session that is not refreshed ends after this."
+    )
+    session_absolute_seconds: Seconds = Field(timedelta(days=30), description="A session ends after this in any case.")
+    refresh_grace_seconds: Seconds = Field(
+        timedelta(seconds=30), description="How long a used refresh token gives its unused successor again."
+    )
+    device_lifetime_seconds: Seconds = Field(
+        timedelta(days=365), description="How long a device is known to its owner."
+    )
+    undo_seconds: Seconds = Field(
+        timedelta(hours=72), description="How long the links in letters about a new device or address undo that."
+    )
+    history_failures_a_day: Count = Field(
+        100,
+        description="Failed attempts that are written down in a day: so many for each account, and as many for all "
+        "addresses that nobody has.",
+    )
+
+
+class Limits(BaseSettings):
+    """How often something may happen, for whom."""
+
+    rate_limits: Literal["on", "off"] = Field("on", description="`off` exists for the `test` profile only.")
+    limit_look_ups: Limit = Field(Rate("300/1m"), description="Look-ups by e-mail, for a client network.")
+    limit_sign_ups: Limit = Field(Rate("120/1m,1000/1d"), description="Sign-ups, for a client network.")
+    limit_guesses: Limit = Field(
+        Rate("300/1m"), description="Confirmations and finished registrations, for a client network."
+    )
+    limit_code_requests: Limit = Field(Rate("120/1m,600/1h"), description="Requests for codes, for a client network.")
+    limit_sign_ins: Limit = Field(Rate("60/1m,1000/1h"), description="Sign-ins, for a client network.")
+    limit_refreshes: Limit = Field(Rate("300/1m"), description="Refreshed tokens, for a client network.")
+    sign_in_free_attempts: int = Field(
+        5, ge=1, le=20, description="Attempts at an address before pauses begin to grow."
+    )
+    limit_codes: Limit = Field(Rate("3/1m,5/1h"), description="Codes for an address.")
+    limit_codes_a_day: Count = Field(10, description="Codes for an address in 24 hours, counted in PostgreSQL.")
+    limit_codes_per_network: Limit = Field(
+        Rate("8/1d"),
+        description="Codes for an address that one client network may ask for; the rest is left for its owner.",
+    )
+    limit_codes_altogether: Limit = Field(Rate("20000/1h"), description="Codes for everybody.")
+
+
+class ForContainers(BaseSettings):
+    """What stands in the same `.env` and is read by Compose."""
+
+    publish_port: int = Field(
+        5000, ge=1, le=65535, description="Read by `docker-compose.yml` only: nginx's port on the host."
+    )
+    postgres_password: SecretStr | None = Field(
+        None, description="Read by `docker-compose.yml` only: the password of the database's owner."
+    )
+    app_database_password: SecretStr | None = Field(
+        None, description="Read by `docker-compose.yml` only: the password of the role that the service uses."
+    )
+    redis_password: SecretStr | None = Field(None, description="Read by `docker-compose.yml` only: Redis's password.")

@@ -1,0 +1,231 @@
+"""Hashes of other systems: what their libraries wrote verifies here, and nothing else does."""
+
+import re
+import time
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from auth_service.adapters import foreign_hashes
+
+PASSWORD = "correct horse battery"
+LONG = "Pässword-" * 9 + "tail"
+"""94 bytes, of which bcrypt sees 72."""
+
+# Each made by the library that is named, with a cost that suits tests.
+CHEAP = {
+    "Werkzeug 3.1 scrypt": (
+        "scrypt:1024:8:2$QivdVtYlA4560oPQ$c32ab0f4c03c66c606760735b9fc13c34db5da5549a5e347d9c9ebf72ca3301c25bc81d"
+        "ec8749b9bd043d193f6c97b20b8e95e6749bd8d18954709c29c0286b1"
+    ),
+    "Werkzeug 3.1 pbkdf2": (
+        "pbkdf2:sha256:1000$lZVUQR9tNdAA7uKi$b96a55ca6994d6cf9acd515a2ccfecee589120e73dfa430be6cd273753934c96"
+    ),
+    "Werkzeug 3.1 pbkdf2 sha1": "pbkdf2:sha1:1000$abVHaNngPf2vkQU1$dbe06fb24f82d4919489d7d9575b354236bb72ee",
+    "Werkzeug 3.1 pbkdf2 sha512": (
+        "pbkdf2:sha512:1000$Z51EivLIJKlLL61S$69083313825eca9fd248304d75ec894c9212f1eb6ce63dd131e0bd10a47b0ba68886"
+        "884f03ea19f8edd77b66f160899302fafc7b77debd39fdcee1177f5647fe"
+    ),
+    "Django 5.2 pbkdf2": "pbkdf2_sha256$1000$uUc1LAqyJX47QsGope8axg$cfLTciCMXxXNb8F8gbqugnewcJ9VfbKiaUGFtJN8p9A=",
+    "Django 5.2 pbkdf2 sha1": "pbkdf2_sha1$1000$7FdiKegiQTD1GvnDWyn2DG$UhdZlpC8Rs8PcdAttFoev09eZd8=",
+    "Django 5.2 scrypt": (
+        "scrypt$1024$Q6rIZLCyFojCcDXD9Zx8gN$8$5$pz5Pa/sYtqwiMbe2BbE+L8x/lonnamQDorhY1bnjm9KaBjzNaclsOP6spneu1miMO"
+        "0wPBf4EbPgHZWc/c5WN/g=="
+    ),
+    "Django 5.2 bcrypt_sha256": "bcrypt_sha256$$2b$04$GWcyBkc28aVNMWea/3NY0uCMV2DtKqTuXXxrMQCPzlkByqY815LjS",
+    "Django 5.2 bcrypt": "bcrypt$$2b$04$zXlf18YikeF602ApWKvFeeIbTyHqoFsZBQ8tbZOT1SWPyGtmTEMVe",
+    "passlib 1.7 pbkdf2_sha1": "$pbkdf2$1000$kHKO0fqfs3aOkTKGUApBiA$Si4vLeLQ3KY6Cd.ORQmAR7KPH48",
+    "passlib 1.7 pbkdf2_sha256": (
+        "$pbkdf2-sha256$1000$8Z5z7r0X4hwjBCBEiJGyVg$gIiHRMCRiVOliS0dfYM6zRmSojXt0UWMfq64lvEwzak"
+    ),
+    "passlib 1.7 pbkdf2_sha512": (
+        "$pbkdf2-sha512$1000$wZgTwrgXopRyDiHk/L/XWg$vtCbZMkZN1AV/D5wJJtdN7nPoVQJoJQp.fZwykODYKxhI9P2zDzjS5k8VTtNN"
+        "geRoiRpDJJ3/c4EFjsmja1qqg"
+    ),
+    "passlib 1.7 scrypt": "$scrypt$ln=10,r=8,p=1$pjQGoNTamxMCwBjDeM/Zew$vszEQmxbcg56CfR/4Mh3Hayv3mOnhT0ymsgPjo466kQ",
+    "passlib 1.7 bcrypt_sha256": "$bcrypt-sha256$v=2,t=2b,r=4$fcNINRPYUrxfb/nde0GOne$sclchY2YnsX/ugq0YDHAwrTXCbdz2Ge",
+    "passlib 1.7 bcrypt_sha256, first version": (
+        "$bcrypt-sha256$2b,4$dXBSqmb0pZtRUpsG5whpaO$5FldKnS10RyH1f7nMHInXCfqrZdXHTe"
+    ),
+    "passlib 1.7 bcrypt 2a": "$2a$04$T7u6Y.HBKb/FIoRh4uS6eeK8ECcmh6b9in76vsZmgozsbVWiuxd4i",
+    "passlib 1.7 bcrypt 2y": "$2y$04$LV7ZFM.VTzM1yN6zC/4AHuukoDdNixUBq9cA1m.PvAWMgDjBT5/g6",
+    "passlib 1.7 argon2": (
+        "$argon2id$v=19$m=1024,t=3,p=2$6B0jpPT+X+vd+3/P2ZuTMg$AMftigDbIsdKVoBGxV0RZll93HJlVK2upBA2ikgsC34"
+    ),
+    "bcrypt 4.0": "$2b$04$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP86",
+    "argon2-cffi 25.1 argon2i": (
+        "$argon2i$v=19$m=1024,t=3,p=2$4j8WcLbfc2d6rUZeHAGcHg$iH/HN5LCIR/iJ4Zae5wj3GjwcuUZZnQ1FxCfCr2LRB0"
+    ),
+}
+
+# The same with the cost that each library chooses by itself.
+DEFAULTS = {
+    "Werkzeug 3.1": (
+        "scrypt:32768:8:1$LcMaCSpl1JkAC13j$d9a130dbebfb266cd1261f3331bfa648b9243a02be92738ccda6ec3e3865ce350d1786"
+        "029339b2d2af9b681a671231835ba23cc0a1dd212afed387c76b9f712a"
+    ),
+    "Werkzeug 3.1 pbkdf2": (
+        "pbkdf2:sha256:1000000$alNx6IImHua7WzGw$11399861dd5fa593fe6b55f26dba7b039a4512d9ec5841ba5d4f6f82ee2ceb2d"
+    ),
+    "Django 5.2": "pbkdf2_sha256$1000000$lvFfxwuLhhJtFVBPtetw3Q$84mL4sSBhbBowBF3HMaJhA14gcqpApBFnyfP3FVb6bs=",
+    "Django 5.2 argon2": (
+        "argon2$argon2id$v=19$m=102400,t=2,p=8$TTVsY3l1U0VEUXRUUDFrYjdFTnNaSQ$c5uzqX8aLrBd2f7V9jcTKbigZ8CFvTqXLXM"
+        "aWkrhbpo"
+    ),
+    "Django 5.2 scrypt": (
+        "scrypt$16384$OY2dptZZyxwQfVU1dstRBq$8$5$+KTv/wGtMcVoZ5zX6Ohraid2sxBgnHlRDxCSpSdWHq0zyTUdFYsK0blWFjNCI1+n"
+        "pzUW6ZaxHrr9DQ7QILjc8Q=="
+    ),
+    "passlib 1.7 pbkdf2_sha256": (
+        "$pbkdf2-sha256$29000$BkDofQ/BuHeudU6JsXauFQ$HVHWqEOX4fF8yeCkZHgcyD8SxBH3IyxLk94gI87VY/M"
+    ),
+    "passlib 1.7 scrypt": "$scrypt$ln=16,r=8,p=1$6h1DKGWs9X6vVeq99z5HyA$wyw89hEO3+BFh0B9uBqBn6Sx7Zz7zDOexzR5BzOWMYc",
+    "bcrypt 4.0": "$2b$12$MZYVYKHTwQ.PHh1e1pq/puxkEKtb28L0nxx4/eYiDm1uEofD5Tkwm",
+    "argon2-cffi 25.1": (
+        "$argon2id$v=19$m=65536,t=3,p=4$7LLO4aTIABzxUf4/EEqW5Q$I+tzw3cc480nn3LYEDh6zT3sVBg0+PK1C/ihtoLv5mg"
+    ),
+}
+
+# Of the long password, by systems that let bcrypt see all of it.
+LONG_PASSWORDS = {
+    "Werkzeug 3.1": (
+        "pbkdf2:sha256:1000$hkmiywbj064tdIFI$04091547a60afa391a6b6ed985cc07774988c0be1b707ceb2bf2465fa8445649"
+    ),
+    "Django 5.2": "bcrypt_sha256$$2b$04$mJhjynA0Ldt4d2Qu.CAEQedjj/dzCtnV/0BAhbEeN3Q.GnrXSOoma",
+    "passlib 1.7": "$bcrypt-sha256$v=2,t=2b,r=4$aMU7JVm8lc4uuWfhBMFNIe$2hMITjoXwy/Nn1q.LDaQWr01ywn0gAC",
+}
+
+# Of the long password, by systems that let bcrypt cut it.
+CUT_PASSWORDS = {
+    "bcrypt 4.0": "$2b$04$UxBIloC65wPHYQGHcrxlsesWYuaKWof.83Q3vdSNeuUIcxppSP2N6",
+    "Django 5.2": "bcrypt$$2b$04$hS1XYCCHu6I.R8kCJCjdiOoWZaVQVG2X8vAGsYC.Zt/agb9o9dRYi",
+}
+
+MALFORMED = [
+    "",
+    "!",
+    "!BM0AvfP0qYDl0sEfmD6z0CP5n1x99hiZqsSRofmQ",  # what Django keeps for people without a password
+    "correct horse battery",
+    "c8e0fb2fbcb4d1a4d0f9e6d3d4f7ac3c",
+    "md5$salt$5f4dcc3b5aa765d61d8327deb882cf99",
+    "$1$salt$qJH7.N4xYta3aEG/dfqo/0",
+    "$2b$04$",
+    "$2x$04$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP86",
+    "$2b$04$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP8",
+    "$2b$04$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP86\n",
+    "$2b$０4$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP86",
+    "pbkdf2:sha256:1000$salt$",
+    "pbkdf2:sha256:1000$salt$00",
+    "pbkdf2:sha256:0$salt$" + "0" * 64,
+    "pbkdf2:md5:1000$salt$" + "0" * 32,
+    "pbkdf2_sha256$1000$salt$",
+    "pbkdf2_sha256$1000$salt$" + "A" * 41,
+    "$pbkdf2-sha256$1000$8Z5z7r0X4hwjBCBEiJGyV$gIiHRMCRiVOliS0dfYM6zRmSojXt0UWMfq64lvEwza",
+    "scrypt:1000:8:1$salt$" + "0" * 128,
+    "scrypt:1:8:1$salt$" + "0" * 128,
+    "scrypt:1024:0:1$salt$" + "0" * 128,
+    "scrypt:1024:8:0$salt$" + "0" * 128,
+    "scrypt:1024:8:1$salt$" + "0" * 40,
+    "$scrypt$ln=10,r=8,p=1$pjQGoNTamxMCwBjDeM/Zew$vszEQmxbcg56CfR/4Mh3Hayv3mO",  # right, but cut
+    "scrypt:65536:1:1$salt$" + "0" * 128,
+    "$2b$04$" + "/" * 53,
+    "$argon2d$v=19$m=1024,t=3,p=2$oOSAKhIJX3xW5pb+BEx/eQ$UNHQ35gTkAv/sJPjRhh2AsGFh/aPYdQCDilYcs/1umk",
+    "pbkdf2:sha256:1000$" + "s" * 500 + "$" + "0" * 64,
+]
+
+TOO_MUCH = [
+    "$2b$15$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP86",
+    "$2b$31$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP86",
+    "$bcrypt-sha256$v=2,t=2b,r=31$fcNINRPYUrxfb/nde0GOne$sclchY2YnsX/ugq0YDHAwrTXCbdz2Ge",
+    "pbkdf2:sha256:100000000$salt$" + "0" * 64,
+    (
+        "$pbkdf2-sha512$1000001$wZgTwrgXopRyDiHk/L/XWg$vtCbZMkZN1AV/D5wJJtdN7nPoVQJoJQp.fZwykODYKxhI9P2zDzjS5k8VT"
+        "tNNgeRoiRpDJJ3/c4EFjsmja1qqg"
+    ),
+    "scrypt:262144:8:1$salt$" + "0" * 128,
+    "scrypt:131072:8:3$salt$" + "0" * 128,
+    "scrypt:2:1:1048576$salt$" + "0" * 128,
+    "$scrypt$ln=60,r=8,p=1$pjQGoNTamxMCwBjDeM/Zew$vszEQmxbcg56CfR/4Mh3Hayv3mOnhT0ymsgPjo466kQ",
+    "$argon2id$v=19$m=262144,t=1,p=4$7LLO4aTIABzxUf4/EEqW5Q$I+tzw3cc480nn3LYEDh6zT3sVBg0+PK1C/ihtoLv5mg",
+    "$argon2id$v=19$m=1024,t=3,p=2$6B0jpPT+X+vd+3/P2ZuTMg$" + "A" * 100,
+    "$argon2id$v=19$m=2097152,t=1,p=4$7LLO4aTIABzxUf4/EEqW5Q$I+tzw3cc480nn3LYEDh6zT3sVBg0+PK1C/ihtoLv5mg",
+    "$argon2id$v=19$m=65536,t=17,p=4$7LLO4aTIABzxUf4/EEqW5Q$I+tzw3cc480nn3LYEDh6zT3sVBg0+PK1C/ihtoLv5mg",
+    "$argon2id$v=19$m=65536,t=3,p=16777215$7LLO4aTIABzxUf4/EEqW5Q$I+tzw3cc480nn3LYEDh6zT3sVBg0+PK1C/ihtoLv5mg",
+]
+
+
+def matches(stored: str, password: str) -> bool:
+    """Whether a hash is known here and was made of this password."""
+    check = foreign_hashes.check(stored)
+    return check is not None and check(password.encode())
+
+
+@pytest.mark.parametrize("system", CHEAP)
+def test_a_password_matches_what_its_library_wrote(system: str) -> None:
+    stored = CHEAP[system]
+
+    assert matches(stored, PASSWORD)
+    for wrong in (PASSWORD + "!", PASSWORD[:-1], PASSWORD.upper(), "", stored):
+        assert not matches(stored, wrong), wrong
+
+
+@pytest.mark.parametrize("system", DEFAULTS)
+def test_the_bounds_leave_room_for_the_costs_that_libraries_choose(system: str) -> None:
+    assert matches(DEFAULTS[system], PASSWORD)
+    assert not matches(DEFAULTS[system], PASSWORD + "!")
+
+
+@pytest.mark.parametrize("system", LONG_PASSWORDS)
+def test_long_passwords_count_to_their_end_where_the_system_saw_to_it(system: str) -> None:
+    assert matches(LONG_PASSWORDS[system], LONG)
+    assert not matches(LONG_PASSWORDS[system], LONG[:-1])
+
+
+@pytest.mark.parametrize("system", CUT_PASSWORDS)
+def test_bcrypt_compares_the_72_bytes_that_it_once_hashed(system: str) -> None:
+    stored = CUT_PASSWORDS[system]
+    seen = LONG.encode()[:72]
+
+    assert matches(stored, LONG)
+    assert matches(stored, LONG + " and more")
+    check = foreign_hashes.check(stored)
+    assert check is not None
+    assert check(seen)
+    assert not check(seen[:-1])
+
+
+@pytest.mark.parametrize("stored", MALFORMED)
+def test_malformed_hashes_match_nothing(stored: str) -> None:
+    for password in (PASSWORD, "", stored):
+        assert not matches(stored, password)
+
+
+@pytest.mark.parametrize("stored", TOO_MUCH)
+def test_hashes_that_ask_for_absurd_costs_are_refused_without_paying_them(stored: str) -> None:
+    began = time.thread_time()
+
+    assert foreign_hashes.check(stored) is None
+    assert time.thread_time() - began < 0.05
+
+
+@given(stored=st.text(max_size=600), password=st.text(max_size=200))
+@settings(deadline=None)
+def test_no_string_is_a_crash(stored: str, password: str) -> None:
+    assert not matches(stored, password)
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=200)
+def test_no_damaged_hash_is_a_crash(data: st.DataObject) -> None:
+    stored = data.draw(st.sampled_from(sorted(CHEAP.values())))
+    place = data.draw(st.integers(0, len(stored)))
+    length = data.draw(st.integers(0, 3))
+    instead = data.draw(st.text("09az./+=$:,-!é\0 ", max_size=3))
+    damaged = stored[:place] + instead + stored[place + length :]
+    # Costs that are allowed, but take a second, would only make this slow.
+    assume(not re.search(r"\$1[0-9]\$|r=1[0-9]\$|[0-9]{7}", damaged))
+
+    check = foreign_hashes.check(damaged)
+
+    assert check is None or check(PASSWORD.encode()) in {True, False}

@@ -1,0 +1,292 @@
+"""The hasher: one standard form, a bounded queue, threads that step back, and one cost for all who are wrong."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import argon2
+import nacl.exceptions
+import nacl.pwhash
+import pytest
+
+import auth_service
+from auth_service.adapters.hasher import Hasher, Verdict
+from auth_service.errors import ServiceBusy
+
+PASSWORD = "correct horse battery"
+RIGHT = Verdict(matches=True, outdated=False)
+WRONG = Verdict(matches=False, outdated=False)
+OUTDATED = Verdict(matches=True, outdated=True)
+
+OURS: dict[str, Any] = {"time_cost": 2, "memory_cost": 19456, "parallelism": 1, "hash_len": 32, "salt_len": 16}
+
+compute = nacl.pwhash.argon2id.kdf
+
+
+class Library:
+    """The real library, which notes what it is asked and computes only while the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Semaphore(0)
+        self.asked: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        self._at_work = 0
+        self.most_at_once = 0
+
+    def kdf(self, size: int, password: bytes, salt: bytes, **costs: Any) -> bytes:
+        """Compute as libsodium does."""
+        with self._lock:
+            self.asked.append({"size": size, "salt": len(salt), **costs})
+            self._at_work += 1
+            self.most_at_once = max(self.most_at_once, self._at_work)
+        self.begun.release()
+        assert self.gate.wait(20)
+        try:
+            return compute(size, password, salt, **costs)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
+    """The library, to be watched and held up."""
+    watched = Library()
+    monkeypatch.setattr(nacl.pwhash.argon2id, "kdf", watched.kdf)
+    yield watched
+    watched.gate.set()
+
+
+@pytest.fixture
+def callers() -> Iterator[ThreadPoolExecutor]:
+    """Many who ask at once."""
+    with ThreadPoolExecutor(40) as threads:
+        yield threads
+
+
+@pytest.fixture(scope="module")
+def hasher() -> Hasher:
+    """A hasher with all the time in the world."""
+    return Hasher(at_once=2, patience=timedelta(seconds=60))
+
+
+def test_pw5_hashes_are_in_the_standard_form_and_every_library_reads_them(hasher: Hasher) -> None:
+    phc, other = hasher.hash(PASSWORD), hasher.hash(PASSWORD)
+
+    assert phc != other, "each has a salt of its own"
+    assert phc.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert argon2.PasswordHasher(**OURS).verify(phc, PASSWORD)
+    assert not argon2.PasswordHasher(**OURS).check_needs_rehash(phc)
+    assert nacl.pwhash.verify(phc.encode(), PASSWORD.encode())
+    assert hasher.verify(PASSWORD, phc) == RIGHT
+    assert hasher.verify(PASSWORD + "!", phc) == WRONG
+
+
+def test_pw5_hashes_of_other_libraries_with_the_same_parameters_are_as_good_as_ours(hasher: Hasher) -> None:
+    of_argon2 = argon2.PasswordHasher(**OURS).hash(PASSWORD)
+    of_sodium = nacl.pwhash.argon2id.str(PASSWORD.encode(), opslimit=2, memlimit=19456 * 1024).decode()
+
+    assert hasher.verify(PASSWORD, of_argon2) == RIGHT
+    assert hasher.verify(PASSWORD, of_sodium) == RIGHT
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"time_cost": 3},
+        {"memory_cost": 1024},
+        {"memory_cost": 65536},
+        {"parallelism": 4},
+        {"hash_len": 16},
+        {"salt_len": 24},
+        {"type": argon2.Type.I, "time_cost": 3},
+    ],
+    ids=str,
+)
+def test_pw5_other_parameters_match_and_are_outdated(hasher: Hasher, other: dict[str, Any]) -> None:
+    phc = argon2.PasswordHasher(**(OURS | other)).hash(PASSWORD)
+
+    assert hasher.verify(PASSWORD, phc) == OUTDATED
+    assert hasher.verify(PASSWORD + "!", phc) == WRONG
+
+
+def test_pw5_hashes_of_other_systems_match_and_are_outdated(hasher: Hasher) -> None:
+    of_django = "pbkdf2_sha256$1000$uUc1LAqyJX47QsGope8axg$cfLTciCMXxXNb8F8gbqugnewcJ9VfbKiaUGFtJN8p9A="
+
+    assert hasher.verify(PASSWORD, of_django) == OUTDATED
+    assert hasher.verify(PASSWORD + "!", of_django) == WRONG
+
+
+def test_other_systems_hashed_what_was_typed(hasher: Hasher) -> None:
+    typed, normalised = "ﬁsh ①②③④", "fish 1234"
+    of_werkzeug = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d4800077b3173d36d2734e513b94b4ec4c43b49"
+
+    assert hasher.verify(normalised, of_werkzeug, typed=typed) == OUTDATED
+    assert hasher.verify(normalised, of_werkzeug) == WRONG
+    assert hasher.verify(normalised, hasher.hash(normalised), typed=typed) == RIGHT
+    assert hasher.verify(normalised, hasher.hash(typed), typed=typed) == WRONG, "ours are of the normalised one"
+
+
+@pytest.mark.parametrize("unusable", [None, "", "!", "!unusable", PASSWORD, "$argon2id$v=19$m=19456,t=2,p=1$$"])
+def test_pw8_pw11_where_there_is_no_hash_nothing_matches_and_it_costs_the_same(
+    hasher: Hasher, library: Library, unusable: str | None
+) -> None:
+    phc = hasher.hash(PASSWORD)
+    library.asked.clear()
+
+    assert hasher.verify(PASSWORD + "!", phc) == WRONG
+    for password in (PASSWORD, "", unusable or ""):
+        assert hasher.verify(password, unusable) == WRONG
+
+    wrong, *unknown = library.asked
+    assert wrong == {"size": 32, "salt": 16, "opslimit": 2, "memlimit": 19456 * 1024}
+    assert unknown == [wrong] * 3
+
+
+def test_pw11_the_empty_password_matches_nothing(hasher: Hasher) -> None:
+    nothing = hasher.hash("")
+    nothing_elsewhere = argon2.PasswordHasher(**(OURS | {"memory_cost": 1024})).hash("")
+
+    assert hasher.verify("", nothing) == WRONG
+    assert hasher.verify("", nothing_elsewhere) == WRONG
+
+
+def test_half_characters_are_passwords_like_others(hasher: Hasher) -> None:
+    phc = hasher.hash("\ud800")
+
+    assert hasher.verify("\ud800", phc) == RIGHT
+    assert hasher.verify("?", phc) == WRONG
+
+
+def test_pw6_beyond_the_queue_callers_are_sent_away_at_once(library: Library, callers: ThreadPoolExecutor) -> None:
+    hasher = Hasher(at_once=2, waiting=3, patience=timedelta(seconds=60))
+    library.gate.clear()
+    asked = [callers.submit(hasher.hash, PASSWORD) for _ in range(40)]
+    for _ in range(2):
+        assert library.begun.acquire(timeout=20)
+
+    sent_away = list(islice(as_completed(asked, timeout=20), 35))
+    assert all(isinstance(future.exception(), ServiceBusy) for future in sent_away)
+    with pytest.raises(ServiceBusy) as busy:
+        hasher.verify(PASSWORD, None)
+    assert busy.value.retry_after == 2
+
+    library.gate.set()
+    done = [future.result(timeout=60) for future in asked if future not in sent_away]
+    assert len(done) == 5, "two were at work and three waited"
+    assert library.most_at_once == 2
+    assert hasher.verify(PASSWORD, done[0]) == RIGHT
+
+
+def test_pw6_who_waits_too_long_is_sent_away_and_is_no_work_later(library: Library) -> None:
+    hasher = Hasher(at_once=1, waiting=1, patience=timedelta(milliseconds=100))
+    library.gate.clear()
+    for _ in range(5):  # the first one is at work all the time; the others wait, give up and leave their place
+        began = time.monotonic()
+        with pytest.raises(ServiceBusy):
+            hasher.hash(PASSWORD)
+        assert time.monotonic() - began >= 0.1
+
+    hasher._patience = timedelta(seconds=60)
+    library.gate.set()
+    phc = hasher.hash(PASSWORD)
+
+    assert hasher.verify(PASSWORD, phc) == RIGHT
+    assert len(library.asked) == 3, "those who gave up were never computed"
+
+
+def test_places_come_back(library: Library) -> None:
+    hasher = Hasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
+
+    assert len({hasher.hash(PASSWORD) for _ in range(10)}) == 10
+
+
+def test_without_memory_or_threads_the_service_is_busy_and_no_password_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasher = Hasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
+    phc = argon2.PasswordHasher(**OURS).hash(PASSWORD)
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def no_memory(*_: object, **__: object) -> bytes:
+        raise nacl.exceptions.RuntimeError("Unexpected failure in key derivation")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(ServiceBusy):
+            hasher.verify(PASSWORD, phc)
+    with monkeypatch.context() as patch:
+        patch.setattr(nacl.pwhash.argon2id, "kdf", no_memory)
+        with pytest.raises(ServiceBusy):
+            hasher.verify(PASSWORD, phc)
+    assert hasher.verify(PASSWORD, phc) == RIGHT
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_hashing_steps_back_behind_requests(library: Library, callers: ThreadPoolExecutor) -> None:
+    before = set(threading.enumerate())
+    hasher = Hasher(at_once=2, patience=timedelta(seconds=60))
+    library.gate.clear()
+    asked = [callers.submit(hasher.hash, PASSWORD) for _ in range(2)]
+    for _ in range(2):
+        assert library.begun.acquire(timeout=20)
+
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("hashing")]
+    niceness = {
+        thread: os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) for thread in threads if thread not in before
+    }
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    library.gate.set()
+    for future in asked:
+        future.result(timeout=20)
+
+    assert len(niceness) == 2
+    assert set(niceness.values()) == {min(own + 10, 19)}
+
+
+FORKS = """
+import os, sys
+from auth_service.adapters.hasher import Hasher
+
+hasher = Hasher(at_once=1)
+phc = hasher.hash("correct horse battery")  # the parent has its thread now; the child must not wait for it
+child = os.fork()
+if child == 0:
+    os._exit(0 if hasher.verify("correct horse battery", phc).matches else 1)
+_, status = os.waitpid(child, 0)
+assert hasher.verify("correct horse battery", phc).matches
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_forked_process_hashes_on_threads_of_its_own() -> None:
+    source = Path(auth_service.__file__).parents[1]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKS],
+        env=os.environ | {"PYTHONPATH": str(source)},
+        timeout=60,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_no_thread_is_made_before_it_is_needed() -> None:
+    before = threading.active_count()
+
+    Hasher(at_once=4)
+
+    assert threading.active_count() == before

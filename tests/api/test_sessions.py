@@ -1,0 +1,266 @@
+"""Signing in, staying signed in, and ending it, as people live through it."""
+
+import base64
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import pytest
+from flask import Flask
+
+from tests.actors import Mailbox, Visitor, refusal
+from tests.api.test_races import at_once, outcome
+from tests.conftest import Stores
+
+ADA = "ada@example.org"
+PASSWORD = "correct horse battery"
+
+Query = Callable[[str], list[tuple[object, ...]]]
+
+
+@pytest.fixture
+def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+    """A user of the portal with a password."""
+    return visitor.register(ADA, mailbox, password=PASSWORD)
+
+
+@pytest.fixture
+def query(stores: Stores) -> Query:
+    """Runs a statement beside the application."""
+
+    def run(statement: str) -> list[tuple[object, ...]]:
+        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            rows = list(cursor.fetchall()) if cursor.description else []
+        connection.close()
+        return rows
+
+    return run
+
+
+def test_somebody_signs_in_and_is_known(ada: int, visitor: Visitor) -> None:
+    tokens = visitor.signed_in(ADA, PASSWORD)
+
+    assert tokens.keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
+    assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 900)
+    me = visitor.with_token(tokens["access_token"], "GET", "/me")
+    assert me.get_json() == {
+        "success": True,
+        "data": {"id": ada, "email": ADA, "roles": ["ROLE_PORTAL_USER"], "verified_mail": True},
+    }
+
+
+def test_en1_whoever_is_refused_gets_one_answer(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    visitor.sign_up("temporary@example.org")
+    Visitor(app).register("without@example.org", mailbox)
+    stranger = Visitor(app)
+
+    answers = [
+        stranger.sign_in(ADA, "a wrong password"),
+        stranger.sign_in("nobody@example.org", PASSWORD),
+        stranger.sign_in("temporary@example.org", PASSWORD),
+        stranger.sign_in("without@example.org", PASSWORD),
+    ]
+
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert refusal(answers[0])["code"] == "credentials_rejected"
+    assert {answer.status_code for answer in answers} == {401}
+    headers = [{name for name, _ in answer.headers} for answer in answers]
+    assert all(names == headers[0] for names in headers)
+
+
+def test_tk13_odd_credentials_are_401_and_say_how(visitor: Visitor) -> None:
+    for header, code in (
+        (None, "token_missing"),
+        ("Bearer", "token_invalid"),
+        ("Bearer ", "token_invalid"),
+        ("Bearer x.y.z", "token_invalid"),
+        ("Basic YTpi", "token_invalid"),
+        ("Bearer " + "a" * 4000, "token_invalid"),
+    ):
+        answer = visitor.call("GET", "/me", headers={"Authorization": header} if header else {})
+        assert (answer.status_code, refusal(answer)["code"]) == (401, code), header
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_tk9_a_refresh_token_is_exchanged_and_its_reuse_ends_the_session(
+    ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
+) -> None:
+    first = visitor.signed_in(ADA, PASSWORD)
+    second = visitor.refresh(first["refresh_token"]).get_json()["data"]
+    third = visitor.refresh(second["refresh_token"]).get_json()["data"]
+    assert len({tokens["refresh_token"] for tokens in (first, second, third)}) == 3
+
+    stolen = visitor.refresh(first["refresh_token"])
+
+    assert (stolen.status_code, refusal(stolen)["code"]) == (401, "refresh_rejected")
+    for tokens in (first, second, third):
+        assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 401
+    assert visitor.refresh(third["refresh_token"]).status_code == 401
+    assert query("SELECT end_reason FROM sessions") == [("refresh_reused",)]
+    assert query("SELECT count(*) FROM events WHERE kind = 'refresh_reused'") == [(1,)]
+    assert query("SELECT count(*) FROM letters WHERE kind = 'refresh_reused'") == [(1,)]
+
+
+def test_tk10_a_lost_answer_is_given_again_while_its_token_is_unused(ada: int, visitor: Visitor, query: Query) -> None:
+    first = visitor.signed_in(ADA, PASSWORD)
+
+    again = [visitor.refresh(first["refresh_token"]).get_json()["data"]["refresh_token"] for _ in range(3)]
+
+    assert len(set(again)) == 1
+    query("UPDATE sessions SET refreshed_at = now() - interval '31 seconds'")
+    assert visitor.refresh(first["refresh_token"]).status_code == 401
+    assert visitor.refresh(again[0]).status_code == 401, "the session has ended"
+
+
+def test_tk10_fifty_tabs_get_one_successor(ada: int, crowded: Flask, visitor: Visitor) -> None:
+    first = visitor.signed_in(ADA, PASSWORD)
+
+    answers = at_once(50, lambda: Visitor(crowded).refresh(first["refresh_token"]))
+
+    assert {outcome(answer) for answer in answers} == {(200, "")}
+    assert len({answer.get_json()["data"]["refresh_token"] for answer in answers}) == 1
+
+
+def test_odd_refresh_tokens_are_refused(ada: int, visitor: Visitor) -> None:
+    token = visitor.signed_in(ADA, PASSWORD)["refresh_token"]
+    flipped = ("A" if token[5] != "A" else "B").join((token[:5], token[6:]))
+
+    for odd in (flipped, token[:-2], token + "AA", "x", "é", "=" * 76):
+        assert refusal(visitor.refresh(odd))["code"] == "refresh_rejected"
+    assert visitor.refresh(token).status_code == 200
+
+
+def test_tk12_an_ended_session_is_refused_on_the_next_request(ada: int, visitor: Visitor) -> None:
+    tokens = visitor.signed_in(ADA, PASSWORD)
+
+    assert visitor.with_token(tokens["access_token"], "POST", "/sign_out").get_json() == {
+        "success": True,
+        "result": "Ok",
+    }
+
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 401
+    assert visitor.refresh(tokens["refresh_token"]).status_code == 401
+
+
+def test_tk11_a_flush_of_redis_revives_nothing(
+    ada: int, visitor: Visitor, forget_everything_in_redis: Callable[[], None]
+) -> None:
+    ended = visitor.signed_in(ADA, PASSWORD)
+    alive = visitor.signed_in(ADA, PASSWORD)
+    visitor.with_token(ended["access_token"], "POST", "/sign_out")
+
+    forget_everything_in_redis()
+
+    assert visitor.with_token(ended["access_token"], "GET", "/me").status_code == 401
+    assert visitor.with_token(alive["access_token"], "GET", "/me").status_code == 200
+
+
+def test_se2_the_owner_sees_sessions_and_ends_them(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    phone, laptop, tablet = (visitor.signed_in(ADA, PASSWORD) for _ in range(3))
+    token = laptop["access_token"]
+
+    listed = visitor.with_token(token, "GET", "/me/sessions").get_json()
+
+    assert listed["next_cursor"] is None
+    assert [session["current"] for session in listed["data"]] == [False, True, False]
+    assert listed["data"][0].keys() == {
+        "id",
+        "device",
+        "address",
+        "method",
+        "opened_at",
+        "last_used_at",
+        "current",
+    }
+    newest = listed["data"][0]["id"]
+    assert visitor.with_token(token, "DELETE", f"/me/sessions/{newest}").status_code == 200
+    assert visitor.with_token(tablet["access_token"], "GET", "/me").status_code == 401
+    assert visitor.with_token(token, "DELETE", "/me/sessions").status_code == 200
+    assert visitor.with_token(phone["access_token"], "GET", "/me").status_code == 401
+    assert visitor.with_token(token, "GET", "/me").status_code == 200
+
+
+def test_az2_somebody_elses_session_is_unknown(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    hers = visitor.signed_in(ADA, PASSWORD)
+    session = visitor.with_token(hers["access_token"], "GET", "/me/sessions").get_json()["data"][0]["id"]
+    other = Visitor(app)
+    other.register("grace@example.org", mailbox, password=PASSWORD)
+    token = other.signed_in("grace@example.org", PASSWORD)["access_token"]
+
+    for unknown in (session, str(uuid.uuid4())):
+        answer = other.with_token(token, "DELETE", f"/me/sessions/{unknown}")
+        assert (answer.status_code, refusal(answer)["code"]) == (404, "session_unknown")
+    assert visitor.with_token(hers["access_token"], "GET", "/me").status_code == 200
+
+
+@pytest.mark.parametrize("column", ["idle_at", "expires_at"])
+def test_tk8_sessions_end_by_themselves(ada: int, visitor: Visitor, query: Query, column: str) -> None:
+    tokens = visitor.signed_in(ADA, PASSWORD)
+    query(f"UPDATE sessions SET {column} = now()")
+
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 401
+    assert visitor.refresh(tokens["refresh_token"]).status_code == 401
+
+
+def test_pw12_guessing_is_paused_and_a_known_device_gets_through(ada: int, visitor: Visitor, app: Flask) -> None:
+    visitor.signed_in(ADA, PASSWORD)  # this browser is known from now on
+    stranger = Visitor(app, address="198.51.100.9")
+    codes = [refusal(stranger.sign_in(ADA, "a wrong password"))["code"] for _ in range(8)]
+    assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 3
+
+    paused = stranger.sign_in(ADA, PASSWORD)
+
+    assert paused.status_code == 429
+    assert int(paused.headers["Retry-After"]) >= 1
+    assert visitor.sign_in(ADA, PASSWORD).status_code == 200
+    assert stranger.sign_in(ADA, PASSWORD).status_code == 429, "the owner's success gives an attacker nothing back"
+
+
+def test_en3_unknown_addresses_are_paused_alike(visitor: Visitor) -> None:
+    codes = [refusal(visitor.sign_in("nobody@example.org", "a wrong password"))["code"] for _ in range(7)]
+
+    assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
+
+
+def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(ada: int, make_app: Callable[..., Flask]) -> None:
+    app = make_app(web_threads=60, database_connections=25, hashes_at_once=4, limit_sign_ins="1000/1m")
+
+    answers = at_once(100, lambda: Visitor(app).sign_in(ADA, "a wrong password"))
+
+    assert sorted({outcome(answer) for answer in answers}) == [
+        (401, "credentials_rejected"),
+        (429, "too_many_attempts"),
+    ]
+    assert [outcome(answer) for answer in answers].count((401, "credentials_rejected")) == 5
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What an access token says, unchecked."""
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+def test_tk6_a_token_names_the_roles_of_its_owner_and_nobody_elses(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+) -> None:
+    other = Visitor(app)
+    admin = other.register("grace@example.org", mailbox, password=PASSWORD)
+    query("INSERT INTO roles VALUES ('ROLE_ADMINISTRATOR') ON CONFLICT DO NOTHING")
+    query(f"INSERT INTO user_roles VALUES ({admin}, 'ROLE_ADMINISTRATOR')")
+
+    first = visitor.signed_in(ADA, PASSWORD)
+    theirs = [other.signed_in("grace@example.org", PASSWORD) for _ in range(2)]
+    second = visitor.signed_in(ADA, PASSWORD)
+    refreshed = visitor.refresh(second["refresh_token"]).get_json()["data"]
+
+    for tokens in (first, second, refreshed):
+        assert claims_of(tokens["access_token"])["roles"] == ["ROLE_PORTAL_USER"]
+    for tokens in theirs:
+        assert claims_of(tokens["access_token"])["roles"] == ["ROLE_ADMINISTRATOR", "ROLE_PORTAL_USER"]
+    query("DELETE FROM user_roles WHERE role = 'ROLE_ADMINISTRATOR'")
+    query("DELETE FROM roles WHERE name = 'ROLE_ADMINISTRATOR'")

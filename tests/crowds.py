@@ -1,0 +1,19 @@
+"""Crowds: what other people keep busy while a test asks for something."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from auth_service.adapters.hasher import Hasher
+
+
+@contextmanager
+def occupied(hasher: Hasher) -> Iterator[None]:
+    """Every place with the hasher of this process, and in its queue, is taken meanwhile."""
+    hasher.hash("somebody was here before")  # the first one makes the threads
+    places = hasher._threads[os.getpid()]._places
+    taken = 0
+    while places.acquire(blocking=False):
+        taken += 1
+    yield
+    places.release(taken)

@@ -1,0 +1,50 @@
+"""Passwords kept as hashes: compared as they are typed here and elsewhere, and brought up to date."""
+
+from datetime import timedelta
+
+import pytest
+
+from auth_service.adapters.hasher import Hasher, Verdict
+from auth_service.errors import ValidationFailed
+from auth_service.services.passwords import Passwords
+
+FULL_WIDTH = "ｃｏｒｒｅｃｔ　ｈｏｒｓｅ　ｂａｔｔｅｒｙ"
+"""What a Japanese keyboard makes of the usual password."""
+OF_WERKZEUG = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d4800077b3173d36d2734e513b94b4ec4c43b49"
+
+
+@pytest.fixture(scope="module")
+def passwords() -> Passwords:
+    """Passwords as they are wired, with time for slow machines."""
+    hasher = Hasher(at_once=2, patience=timedelta(seconds=60))
+    return Passwords(hasher=hasher, shortest=8, service_name="Portal")
+
+
+def test_pw4_keyboards_that_compose_differently_type_the_same_password(passwords: Passwords) -> None:
+    phc = passwords.hashed(FULL_WIDTH, email="ada@example.org")
+
+    assert passwords.match("correct horse battery", phc)
+    assert passwords.match(FULL_WIDTH, phc)
+    assert not passwords.match(FULL_WIDTH.upper(), phc)
+
+
+def test_pw11_nothing_matches_where_there_is_no_hash(passwords: Passwords) -> None:
+    assert not passwords.match("correct horse battery", None)
+    assert passwords.verdict("", None) == Verdict(matches=False, outdated=False)
+
+
+def test_pw5_people_who_were_brought_along_prove_themselves_once_and_get_a_new_hash(passwords: Passwords) -> None:
+    typed = "ﬁsh ①②③④"  # which their old system did not normalise
+
+    assert passwords.verdict(typed, OF_WERKZEUG) == Verdict(matches=True, outdated=True)
+    renewed = passwords.rehashed(typed)
+
+    assert passwords.verdict(typed, renewed) == Verdict(matches=True, outdated=False)
+    assert passwords.match("fish 1234", renewed)
+
+
+def test_an_old_password_is_hashed_anew_although_no_new_one_may_be_like_it(passwords: Passwords) -> None:
+    with pytest.raises(ValidationFailed):
+        passwords.hashed("qwerty", email="ada@example.org")
+
+    assert passwords.match("qwerty", passwords.rehashed("qwerty"))
