@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import Letter, Prepared, read_at_once, reading, writing, written_at_once
+from auth_service.models import Letter, Prepared, reading, writing, written_at_once
 from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
 from auth_service.services.addresses import Address
 
@@ -32,16 +32,19 @@ _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 
 _LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))))
 
-_codes = (
-    select(func.count())
-    .where(
-        Letter.recipient_key == bindparam("recipient_key"),
-        Letter.kind.like("%\\_code"),
-        Letter.created_at > func.now() - DAY,
+
+def codes_of_a_day(recipient_key: Any) -> Any:
+    """How many codes were written to an address in the last 24 hours."""
+    return (
+        select(func.count())
+        .where(
+            Letter.recipient_key == recipient_key,
+            Letter.kind.like("%\\_code"),
+            Letter.created_at > func.now() - DAY,
+        )
+        .scalar_subquery()
     )
-    .scalar_subquery()
-)
-_COUNT = Prepared(select(_codes))
+
 
 _given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 _WRITE = Prepared(
@@ -51,7 +54,7 @@ _WRITE = Prepared(
         select(
             *(bindparam(name, type_=Letter.__table__.c[name].type) for name in _given),
             func.now() + bindparam("lives", type_=Interval),
-        ).where(_codes < bindparam("codes_a_day", type_=Integer)),
+        ).where(codes_of_a_day(bindparam("recipient_key")) < bindparam("codes_a_day", type_=Integer)),
         include_defaults=False,  # those of the table are meant
     )
     .returning(Letter.id)
@@ -69,7 +72,7 @@ def _ending(which: Any) -> Any:
     )
 
 
-_END_ONE = _ending(Letter.id == bindparam("letter"))
+_END_ONE = Prepared(_ending(Letter.id == bindparam("letter")))
 _END_ALL_OF_USER = _ending(Letter.user_id == bindparam("owner"))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
@@ -191,11 +194,6 @@ class Outbox:
             .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
         )
 
-    def is_full(self, to: Address) -> bool:
-        """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
-        counted = read_at_once(_COUNT, recipient_key=to.key)
-        return counted is not None and counted[0] >= self.codes_a_day
-
     def refusal(self, to: Address) -> TooManyCodes:
         """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
         newest_first = (
@@ -256,11 +254,11 @@ class Outbox:
 
     def mark_sent(self, letter: LeasedLetter) -> None:
         """The server took it: wipe what it said."""
-        writing().execute(_END_ONE, {"end": SENT, "reason": None, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": SENT, "reason": None, "letter": letter.id}))
 
     def mark_dead(self, letter: LeasedLetter, *, trouble: str) -> None:
         """It will never be taken: wipe what it said, keep why."""
-        writing().execute(_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id}))
 
     def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
