@@ -80,7 +80,7 @@ def wire(settings: Settings) -> Services:
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
     )
     passwords = Passwords(
-        hasher=Hasher(at_once=settings.hashes_at_once),
+        hasher=Hasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
         shortest=settings.password_min_length,
         service_name=settings.service_name,
     )
@@ -155,6 +155,7 @@ def wire(settings: Settings) -> Services:
             first_pause=timedelta(seconds=1),
             longest_pause=timedelta(days=1),
             forget=timedelta(days=2),
+            altogether=settings.limit_failed_sign_ins.windows,
             switched_on=settings.rate_limits == "on",
         ),
         devices=DeviceTokens(session_key),

@@ -1,8 +1,9 @@
 """Codes: mailed to an address within limits, brought back within guesses, to prove that somebody reads it now."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Self
 
 from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
 from auth_service.adapters.limiter import Limit, Limiter, Windows
@@ -40,6 +41,10 @@ class Recipient:
     language: str
     subject: str
     """What the code is about: this user, address and version of the account, so that it is worth nothing elsewhere."""
+
+    def nobody(self) -> Self:
+        """Nobody at the same address: what is done for them opens nothing."""
+        return replace(self, user_id=0, subject=f"nobody {self.address.key}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,9 +85,12 @@ class Codes:
         """Mail a code, from then on the only living one of its ticket. Raises TooManyCodes, RedisAway.
 
         The same happens for nobody, so that neither the answer nor its time tells whether there is somebody. That also
-        goes for the daily cap, which only letters that were really written can reach: beyond it nothing is mailed.
+        goes for the daily cap, which only letters that were really written can reach: beyond it nothing is mailed, and
+        there is no code that could be guessed.
         """
         resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
+        if self.outbox.is_full(to.address):
+            to = to.nobody()
         code = random_code()
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.

@@ -33,6 +33,10 @@ class Passwords:
             raise ValidationFailed(fields=[{"field": field, "msg": reason}])
         return self.hasher.hash(chosen)
 
+    def make_sure_of_room(self) -> None:
+        """Raise ServiceBusy if a password could not be hashed now: before anything is counted, asked or written."""
+        self.hasher.make_sure_of_room()
+
     def verdict(self, password: str, phc: str | None) -> Verdict:
         """Whether the password made this hash, and whether the hash is outdated; see `Hasher.verify`.
 

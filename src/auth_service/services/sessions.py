@@ -12,7 +12,17 @@ from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, SessionUnknown, TokenInvalid
-from auth_service.models import Session, User, UserRole, reading, writing
+from auth_service.models import (
+    Prepared,
+    Session,
+    User,
+    UserRole,
+    read_at_once,
+    reading,
+    unit_of_work,
+    writing,
+    written_at_once,
+)
 from auth_service.services.history import History, Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
@@ -50,7 +60,7 @@ _OPEN = (
     .returning(_roles(Session.user_id))
 )
 
-_REFRESH = (
+_REFRESH = Prepared(
     update(Session)
     .where(Session.id == bindparam("session"), Session.counter == bindparam("used"), _live)
     .values(
@@ -63,20 +73,21 @@ _REFRESH = (
     .returning(Session.user_id, _roles(Session.user_id))
 )
 
-_SERVED_BEFORE = select(
-    Session.user_id,
-    Session.counter,
-    (Session.refreshed_at > func.now() - bindparam("grace", type_=Interval)).label("recent"),
-    _roles(Session.user_id),
-).where(Session.id == bindparam("session"), _live)
+_SERVED_BEFORE = Prepared(
+    select(
+        Session.user_id,
+        _roles(Session.user_id),
+        Session.counter,
+        Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
+    ).where(Session.id == bindparam("session"), _live)
+)
 
-_CALLER = (
+_CALLER = Prepared(
     select(
         User.id,
         User.email,
         User.verified_mail,
         _roles(User.id),
-        Session.id.label("session_id"),
         Session.authenticated_at,
         Session.transport,
     )
@@ -180,24 +191,30 @@ class Sessions:
             raise RefreshRejected
         ring = self.keyring.now()
         seen = {"seen_device": origin.device, "seen_address": origin.address, "idle": self.idle}
-        moved = writing().execute(_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen})
-        owner = moved.one_or_none() or self._served_before(claim, origin)
-        return self._tokens(
-            ring, user_id=owner.user_id, session_id=claim.session_id, counter=claim.counter + 1, roles=owner.roles
-        )
+        moved = written_at_once((_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen}))
+        owner, roles = moved or self._served_before(claim, origin)
+        return self._tokens(ring, user_id=owner, session_id=claim.session_id, counter=claim.counter + 1, roles=roles)
 
-    def _served_before(self, claim: RefreshClaim, origin: Origin) -> Any:
+    def _served_before(self, claim: RefreshClaim, origin: Origin) -> tuple[int, Sequence[str] | None]:
         """The owner and roles, if this token was exchanged a moment ago. Raises RefreshRejected, and ends a theft."""
-        found = writing().execute(_SERVED_BEFORE, {"session": claim.session_id, "grace": self.grace}).one_or_none()
-        if found is None or claim.counter >= found.counter:
+        found = read_at_once(_SERVED_BEFORE, session=claim.session_id, grace=self.grace)
+        if found is None:
             raise RefreshRejected
-        if claim.counter == found.counter - 1 and found.recent:
-            return found
-        # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if self._end(Session.id == claim.session_id, reason="refresh_reused"):
-            self.history.note("refresh_reused", user_id=found.user_id, origin=origin, session_id=claim.session_id)
-            self.notices.tell("refresh_reused", user_id=found.user_id, origin=origin, about=f"{claim.session_id}")
+        owner, roles, counter, recent = found
+        if claim.counter >= counter:
+            raise RefreshRejected
+        if claim.counter == counter - 1 and recent:
+            return owner, roles
+        self._end_theft(claim.session_id, owner=owner, origin=origin)
         raise RefreshRejected
+
+    def _end_theft(self, session_id: uuid.UUID, *, owner: int, origin: Origin) -> None:
+        # A unit of work of its own: the exchange that found nothing to move was one, too. Of many who bring a stolen
+        # token at once, one ends the session.
+        with unit_of_work():
+            if self._end(Session.id == session_id, reason="refresh_reused"):
+                self.history.note("refresh_reused", user_id=owner, origin=origin, session_id=session_id)
+                self.notices.tell("refresh_reused", user_id=owner, origin=origin, about=f"{session_id}")
 
     def caller(self, token: str) -> Caller:
         """Whom an access token speaks for, if its session lives. Raises TokenInvalid.
@@ -209,18 +226,18 @@ class Sessions:
             claims = self.access.verify(token, self.keyring.knowing(kid_of(token)))
         except TokenRejected:
             raise TokenInvalid from None
-        with reading() as connection:
-            row = connection.execute(_CALLER, {"session": claims.session_id, "owner": claims.user_id}).one_or_none()
+        row = read_at_once(_CALLER, session=claims.session_id, owner=claims.user_id)
         if row is None:
             raise TokenInvalid
+        user_id, email, verified_mail, roles, authenticated_at, transport = row
         return Caller(
-            id=row.id,
-            email=row.email,
-            verified_mail=row.verified_mail,
-            roles=sorted(row.roles or ()),
-            session_id=row.session_id,
-            authenticated_at=row.authenticated_at,
-            transport=row.transport,
+            id=user_id,
+            email=email,
+            verified_mail=verified_mail,
+            roles=sorted(roles or ()),
+            session_id=claims.session_id,
+            authenticated_at=authenticated_at,
+            transport=transport,
             claims=claims,
         )
 
