@@ -25,7 +25,7 @@ MEMORY_KIB, TIME, LANES = 19456, 2, 1
 SALT_BYTES, DIGEST_BYTES = 16, 32
 """The parameters of the OWASP password storage cheat sheet; about 30 ms of one processor."""
 
-PATIENCE = timedelta(seconds=4)
+PATIENCE = timedelta(seconds=3)
 """The longest that a caller waits, so that a whole request stays within five seconds."""
 COME_BACK = 2
 """Seconds after which somebody who was sent away may try again."""

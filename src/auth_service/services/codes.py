@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Self
 
 from auth_service.adapters.challenges import Challenges, Verdict, new_ticket
 from auth_service.adapters.limiter import Limit, Limiter, Windows
@@ -41,10 +40,6 @@ class Recipient:
     language: str
     subject: str
     """What the code is about: this user, address and version of the account, so that it is worth nothing elsewhere."""
-
-    def nobody(self) -> Self:
-        """Nobody at the same address: what is done for them opens nothing."""
-        return replace(self, user_id=0, subject=f"nobody {self.address.key}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,9 +84,9 @@ class Codes:
         there is no code that could be guessed.
         """
         resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
-        if self.outbox.is_full(to.address):
-            to = to.nobody()
         code = random_code()
+        if self.outbox.is_full(to.address):
+            to, code = replace(to, user_id=0), secrets.token_urlsafe()  # nobody is mailed it, and nobody guesses it
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
         held = issued(self.challenges, ticket, subject=to.subject, code=code)
