@@ -10,6 +10,7 @@ from auth_service.adapters.breaker import Breaker
 from auth_service.api import dev_inbox, middleware, v1
 from auth_service.api.health import health
 from auth_service.api.parsing import LARGEST_BODY
+from auth_service.api.undo_page import undo_page
 from auth_service.api.well_known import well_known
 from auth_service.models import db
 from auth_service.models.schema import MIGRATIONS
@@ -59,6 +60,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(v1.blueprint(settings))
     app.register_blueprint(health)
     app.register_blueprint(well_known)
+    app.register_blueprint(undo_page)
     if wired.inbox:
         app.register_blueprint(dev_inbox.blueprint(wired.inbox, beyond_loopback=settings.listen_beyond_loopback))
     return app

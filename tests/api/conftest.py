@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_string
@@ -15,6 +15,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from auth_service.settings import Settings
@@ -166,3 +167,21 @@ def nothing_is_lost(live: Live) -> Iterator[None]:
     found = live.request("GET", f"{USERS}?email={WITNESS}")
     assert (found.status, found.json["data"]) == (200, witness.json["data"])
     assert live.is_ready()
+
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def query(stores: Stores) -> Query:
+    """Runs a statement beside the application."""
+
+    def run(statement: str) -> list[tuple[Any, ...]]:
+        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            rows = list(cursor.fetchall()) if cursor.description else []
+        connection.close()
+        return rows
+
+    return run

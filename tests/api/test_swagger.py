@@ -117,6 +117,35 @@ def _finish(visitor: Visitor, case: Case[Any]) -> None:
     visitor.confirm(user_id, CODE)
 
 
+PASSWORD = "correct horse battery"
+
+
+def _sign_in(visitor: Visitor, case: Case[Any]) -> None:
+    """Let a new user of the portal send the request."""
+    email = f"portal{next(_numbers)}@example.org"
+    user_id = visitor.sign_up(email)
+    visitor.ask_for_code(user_id, CODE)
+    visitor.confirm(user_id, CODE)
+    visitor.finish(user_id, password=PASSWORD)
+    case.headers = {"Authorization": f"Bearer {visitor.signed_in(email, PASSWORD)['access_token']}"}
+
+
+def _change_password(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"current_password": PASSWORD, "new_password": f"{PASSWORD} again"}
+
+
+def _want_address(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"email": f"wanted{next(_numbers)}@example.org", "password": PASSWORD}
+
+
+def _bring_code(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"code": CODE}
+
+
+def _leave(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"password": PASSWORD}
+
+
 OPERATIONS: dict[str, tuple[Lucky, set[int]]] = {
     "GET /v1/users": (_look_up, {200, 404, 422}),
     "POST /v1/users/sign_up": (_sign_up, {201, 422}),
@@ -124,8 +153,14 @@ OPERATIONS: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/{user_id}/resend_code": (_send_code, {200, 404, 422}),
     "PUT /v1/users/{user_id}/mail": (_confirm, {200, 404, 422}),
     "PATCH /v1/users/{user_id}/sign_up": (_finish, {200, 404, 422}),
+    "PUT /v1/users/me/password": (_change_password, {200, 401, 403, 422}),
+    "POST /v1/users/me/email": (_want_address, {200, 401, 403, 422}),
+    "PUT /v1/users/me/email": (_bring_code, {401, 404, 422}),
+    "DELETE /v1/users/me": (_leave, {200, 401, 403, 422}),
 }
 """How each operation succeeds, and the statuses that the fuzzer has to meet, or it shows nothing."""
+
+SIGNED_IN = {label for label in OPERATIONS if "/me" in label}
 
 
 def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[int]:
@@ -146,8 +181,14 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=good | bad, is_lucky=st.sampled_from([True, False, False]))
-    def answers_are_documented(case: Case[Any], is_lucky: bool) -> None:
+    @given(
+        case=good | bad,
+        is_lucky=st.sampled_from([True, False, False]),
+        is_signed_in=st.sampled_from([True, True, True, False]),
+    )
+    def answers_are_documented(case: Case[Any], is_lucky: bool, is_signed_in: bool) -> None:
+        if label in SIGNED_IN and is_signed_in:
+            _sign_in(Visitor(before), case)
         if is_lucky:
             lucky(Visitor(before), case)
         answer = case.call()
@@ -169,7 +210,7 @@ def test_no_answer_lies_outside_the_document(make_app: MakeApp, label: str) -> N
 
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_refusing_too_many_requests_is_documented(make_app: MakeApp, label: str) -> None:
-    limits = ("limit_look_ups", "limit_sign_ups", "limit_guesses", "limit_code_requests")
+    limits = ("limit_look_ups", "limit_sign_ups", "limit_guesses", "limit_code_requests", "limit_sign_ins")
     limited = make_app(**dict.fromkeys(limits, "3/1m"))
 
     met = fuzzed(limited, label, before=make_app(rate_limits="off"), examples=12)

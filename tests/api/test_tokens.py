@@ -1,400 +1,479 @@
-"""Wrong tokens: whatever somebody brings in place of an access token, the answer is 401 and says how to do it right."""
+"""What other services ask: introspection, the check for gateways, and codes that they bring; and their keys."""
 
-import json
-import time
-import uuid
+import base64
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
+import psycopg2
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from auth_service import clock
-from auth_service.models import db
+from auth_service.models import db, unit_of_work
+from auth_service.services.service_keys import KeyRefused, NewServiceKey
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
-from tests.forgery import Forger, decoded, encoded
+from tests.api.test_races import at_once
+from tests.conftest import Stores
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
+INTROSPECT = "/api/v1/tokens/introspect"
+VERIFY = "/api/v1/sessions/verify"
+INACTIVE = {"active": False}
 
-LEFT_OUT = ...
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+def made_key(app: Flask, *scopes: str, name: str = "shop", lives: timedelta = timedelta(days=1)) -> NewServiceKey:
+    """A new key of a service."""
+    services: Services = app.extensions["auth_service"]
+    with app.app_context(), unit_of_work():
+        return services.service_keys.create(name=name, scopes=scopes, lives=lives)
+
+
+class Shop:
+    """A service that is shown tokens."""
+
+    def __init__(self, app: Flask, key: str | None) -> None:
+        self.client = app.test_client(use_cookies=False)
+        self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+
+    def ask(self, token: str, **more: str) -> TestResponse:
+        """Ask as a program of ours does."""
+        return self.client.post(INTROSPECT, json={"token": token, **more}, headers=self.headers)
+
+    def ask_by_form(self, token: str, **more: str) -> TestResponse:
+        """Ask as a library for RFC 7662 does."""
+        return self.client.post(INTROSPECT, data={"token": token, **more}, headers=self.headers)
+
+    def learns(self, token: str, **more: str) -> Any:
+        """What a token is said to be, both ways alike."""
+        enveloped, plain = self.ask(token, **more), self.ask_by_form(token, **more)
+        assert (enveloped.status_code, plain.status_code) == (200, 200), enveloped.text
+        assert enveloped.get_json() == {"success": True, "data": plain.get_json()}
+        assert plain.content_type == "application/json"
+        assert plain.headers["Cache-Control"] == "no-store"
+        return plain.get_json()
 
 
 @pytest.fixture
-def tokens(visitor: Visitor, mailbox: Mailbox) -> dict[str, Any]:
-    """What somebody who has just signed in holds."""
-    visitor.register(ADA, mailbox, password=PASSWORD)
+def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+    """A user of the portal with a password."""
+    return visitor.register(ADA, mailbox, password=PASSWORD)
+
+
+@pytest.fixture
+def tokens(ada: int, visitor: Visitor) -> dict[str, Any]:
+    """Her tokens."""
     return visitor.signed_in(ADA, PASSWORD)
 
 
 @pytest.fixture
-def forger(app: Flask, services: Services, tokens: dict[str, Any]) -> Forger:
-    """A forger who has got hold of our own key: what is refused is refused for what the token says."""
-    header, claims, _ = tokens["access_token"].split(".")
+def shop(app: Flask) -> Shop:
+    """A service that may ask about tokens."""
+    return Shop(app, made_key(app, "tokens:introspect").value)
+
+
+@pytest.fixture
+def query(stores: Stores) -> Query:
+    """Runs a statement beside the application."""
+
+    def run(statement: str) -> list[tuple[Any, ...]]:
+        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            rows = list(cursor.fetchall()) if cursor.description else []
+        connection.close()
+        return rows
+
+    return run
+
+
+@contextmanager
+def counted_statements(app: Flask) -> Iterator[list[str]]:
+    """The statements that the application runs meanwhile."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
     with app.app_context():
-        ring = services.keyring.now()
-    return Forger(header=decoded(header), claims=decoded(claims), key=ring.signing_key)
+        event.listen(db.engine, "before_cursor_execute", note)
+        yield seen
+        event.remove(db.engine, "before_cursor_execute", note)
 
 
-def check_refused(visitor: Visitor, *forged: str) -> None:
-    """Whether each of them is a 401 of the contract."""
-    for token in forged:
-        check_invalid(visitor.with_token(token, "GET", "/me"), token)
+# Introspection.
 
 
-def check_invalid(answer: TestResponse, token: str) -> None:
-    assert (answer.status_code, refusal(answer)["code"]) == (401, "token_invalid"), token[:300]
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="auth", error="invalid_token"'
+def test_a_service_learns_whose_access_token_it_was_shown(ada: int, tokens: dict[str, Any], shop: Shop) -> None:
+    said = shop.learns(tokens["access_token"])
+
+    assert said.keys() == {"active", "token_type", "iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "roles"}
+    assert (said["active"], said["token_type"]) == (True, "Bearer")
+    assert (said["sub"], said["aud"], said["iss"]) == (str(ada), "portal", "http://127.0.0.1:5000")
+    assert said["roles"] == ["ROLE_PORTAL_USER"]
+    assert said["exp"] - said["iat"] == 900
+    assert shop.learns(tokens["access_token"], token_type_hint="refresh_token") == said
+    assert shop.learns(tokens["access_token"], token_type_hint="of a kind that nobody knows") == said
 
 
-def test_the_forger_can_make_good_tokens(visitor: Visitor, forger: Forger) -> None:
-    assert visitor.with_token(forger.token(), "GET", "/me").status_code == 200
-
-
-def test_tk1_no_other_algorithm_is_believed(visitor: Visitor, forger: Forger) -> None:
-    odd = ["none", "None", "NONE", "nOnE", "", None, "ES256 ", "es256", "ES384", "EdDSA", "RS256", 0, ["ES256"]]
-    for algorithm in odd:
-        check_refused(
-            visitor,
-            forger.unsigned(alg=algorithm),
-            forger.token({"alg": algorithm}),
-            forger.token({"alg": algorithm}).rpartition(".")[0] + ".",
-        )
-
-
-def test_tk1_the_public_key_is_no_secret_to_sign_with(
-    visitor: Visitor, app: Flask, services: Services, forger: Forger
+def test_tk4_a_refresh_token_counts_only_where_it_is_asked_about(
+    ada: int, tokens: dict[str, Any], shop: Shop, visitor: Visitor
 ) -> None:
-    with app.app_context():
-        ring = services.keyring.now()
-    public = ring.verifying[ring.signing_kid]
-    jwk = app.test_client().get("/.well-known/jwks.json", base_url="https://localhost")
-    secrets = [
-        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-        public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),
-        jwk.data,
-        jwk.get_json()["keys"][0]["x"].encode(),
-        b"",
-    ]
+    token = tokens["refresh_token"]
 
-    for secret in secrets:
-        check_refused(visitor, *(forger.by_hmac(secret, algorithm=name) for name in ("HS256", "HS384", "HS512")))
+    said = shop.learns(token, token_type_hint="refresh_token")
+
+    assert said.keys() == {"active", "token_type", "iss", "sub", "sid", "exp", "roles"}
+    assert (said["active"], said["token_type"], said["sub"]) == (True, "refresh_token", str(ada))
+    # A service that was shown it in place of an access token, and reads only `active`, lets nobody in.
+    assert shop.learns(token) == INACTIVE
+    assert shop.learns(token, token_type_hint="access_token") == INACTIVE
+    # To ask changes nothing; one that was used is none any more, and to ask about it is no theft.
+    successor = visitor.refresh(token).get_json()["data"]["refresh_token"]
+    assert shop.learns(token, token_type_hint="refresh_token") == INACTIVE
+    assert shop.learns(successor, token_type_hint="refresh_token")["active"] is True
 
 
-def test_tk2_a_token_brings_no_key_along(visitor: Visitor, services: Services, forger: Forger) -> None:
-    own = generate_private_key(SECP256R1())
-    numbers = own.public_key().public_numbers()
-    jwk = {"kty": "EC", "crv": "P-256", "x": encoded(numbers.x.to_bytes(32)), "y": encoded(numbers.y.to_bytes(32))}
-    theirs = Forger(header=forger.header, claims=forger.claims, key=own)
-    url = "https://attacker.example/keys"
+def test_tk12_the_roles_are_those_of_now(tokens: dict[str, Any], shop: Shop, query: Query) -> None:
+    query("DELETE FROM user_roles")
 
-    for header in ({"jwk": jwk}, {"jku": url}, {"x5u": url}, {"x5c": ["MIIB"]}, {"x5t": "a"}, {"jwk": jwk, "kid": ...}):
-        check_refused(visitor, theirs.token(header), forger.token(header))
-    check_refused(visitor, theirs.token())
+    assert shop.learns(tokens["access_token"])["roles"] == []
 
 
-ODD_KEY_IDS: list[Any] = [
-    "",
-    "unknown",
-    "../../../../dev/null",
-    "/dev/null",
-    "' OR 1=1 --",
-    "a" * 65,
-    "k" * 1500,
-    "\x00",
-    "\ud800",
-    None,
-    0,
-    1.5,
-    True,
-    ["kid"],
-    {"kid": "kid"},
-    LEFT_OUT,
-]
-
-
-def test_tk2_odd_key_ids_are_unknown(visitor: Visitor, forger: Forger) -> None:
-    check_refused(visitor, *(forger.token({"kid": kid}) for kid in ODD_KEY_IDS))
-
-
-ADDED_TO_HEADER: list[dict[str, Any]] = [
-    {"crit": ["exp"], "exp": 1},
-    {"crit": ["b64"], "b64": False},
-    {"crit": ["b64"], "b64": True},
-    {"b64": False},
-    {"crit": []},
-    {"crit": None},
-    {"zip": "DEF"},
-    {"cty": "JWT"},
-    {"enc": "A256GCM"},
-]
-
-
-def test_tk3_what_the_header_adds_is_refused(visitor: Visitor, forger: Forger) -> None:
-    check_refused(visitor, *(forger.token(header) for header in ADDED_TO_HEADER))
-
-
-def test_tk4_only_access_tokens_are_access_tokens(visitor: Visitor, forger: Forger) -> None:
-    odd: list[Any] = [LEFT_OUT, "JWT", "jwt", "AT+JWT", "application/at+jwt", "at+jwt ", "", None, ["at+jwt"]]
-
-    check_refused(visitor, *(forger.token({"typ": typ}) for typ in odd))
-
-
-@pytest.mark.parametrize("claim", ["iss", "aud"])
-def test_tk4_issuer_and_audience_are_compared_as_a_whole(visitor: Visitor, forger: Forger, claim: str) -> None:
-    right = forger.claims[claim]
-    odd: list[Any] = [
-        right + "/",
-        right + " ",
-        right[:-1],
-        right + ".attacker.example",
-        right.upper(),
-        "",
-        None,
-        1,
-        LEFT_OUT,
-    ]
-
-    check_refused(visitor, *(forger.token(**{claim: wrong}) for wrong in odd))
-    check_refused(visitor, forger.token(**{claim: [right]}), forger.token(**{claim: [right, "other"]}))
-    check_refused(visitor, forger.token(**{claim: {right: True}}))
-
-
-def test_tk4_a_token_of_one_kind_is_useless_as_another(
-    visitor: Visitor, tokens: dict[str, Any], services: Services
+@pytest.mark.parametrize("ending", ["sign_out", "idle", "expired", "user deleted", "reused"])
+def test_tk12_what_ended_is_inactive_and_nothing_more_is_said(
+    tokens: dict[str, Any], shop: Shop, visitor: Visitor, query: Query, ending: str
 ) -> None:
-    device = visitor.client.get_cookie("__Host-device") or visitor.client.get_cookie("device")
-    assert device is not None
+    match ending:
+        case "sign_out":
+            visitor.with_token(tokens["access_token"], "POST", "/sign_out")
+        case "idle":
+            query("UPDATE sessions SET idle_at = now()")
+        case "expired":
+            query("UPDATE sessions SET expires_at = now()")
+        case "user deleted":
+            query("DELETE FROM users")
+        case "reused":
+            query("UPDATE sessions SET counter = 5, refreshed_at = now() - interval '1 hour'")
+            visitor.refresh(tokens["refresh_token"])
 
-    check_refused(visitor, tokens["refresh_token"], device.value)
-    for other in (device.value, tokens["access_token"][:100]):
-        answer = visitor.refresh(other)
-        assert (answer.status_code, refusal(answer)["code"]) == (401, "refresh_rejected")
-    for other in (tokens["access_token"], tokens["refresh_token"], device.value):
-        undone = visitor.client.post("/api/v1/account/undo", json={"token": other}, base_url="https://localhost")
-        assert undone.status_code in (404, 422)
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
-
-
-def test_tk5_clocks_may_differ_by_half_a_minute(visitor: Visitor, forger: Forger) -> None:
-    for claim, near, far in (("exp", -28, -31), ("nbf", 29, 32), ("iat", 29, 32)):
-        now = int(time.time())
-        assert visitor.with_token(forger.token(**{claim: now + near}), "GET", "/me").status_code == 200, claim
-        check_refused(visitor, forger.token(**{claim: now + far}))
+    assert shop.learns(tokens["access_token"]) == INACTIVE
+    assert shop.learns(tokens["refresh_token"], token_type_hint="refresh_token") == INACTIVE
 
 
-ODD_TIMES: list[Any] = [
-    float("nan"),
-    float("inf"),
-    -float("inf"),
-    10**400,
-    -(10**400),
-    1e308,
-    9999999999.5,
-    "9999999999",
-    True,
-    None,
-    [],
-    {},
-    LEFT_OUT,
-]
+def test_what_is_no_token_is_inactive(tokens: dict[str, Any], shop: Shop) -> None:
+    access, refresh = tokens["access_token"], tokens["refresh_token"]
+    head, body, signature = access.split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').rstrip(b"=").decode()
+    for odd in (
+        "", " ", "x", "x.y.z", "..", "é", "\0", "=" * 76, "A" * 12000, "." * 1000, "null",
+        f"{none}.{body}.", f"{head}.{body}.", f"{head}.{body}.{signature}x", f"{access} ", f"Bearer {access}",
+        refresh[:-2], refresh + "AA", f"svc_{'0' * 12}_{'A' * 43}",
+    ):  # fmt: skip
+        assert shop.learns(odd) == INACTIVE, odd
+        assert shop.learns(odd, token_type_hint="refresh_token") == INACTIVE, odd
 
 
-def test_tk5_times_are_whole_numbers(visitor: Visitor, forger: Forger) -> None:
-    for claim in ("exp", "nbf", "iat"):
-        check_refused(visitor, *(forger.token(**{claim: odd}) for odd in ODD_TIMES))
+def test_forms_are_read_as_rfc_6749_wants_it(tokens: dict[str, Any], shop: Shop) -> None:
+    def ask(body: str, kind: str = "application/x-www-form-urlencoded") -> TestResponse:
+        return shop.client.post(INTROSPECT, data=body, content_type=kind, headers=shop.headers)
+
+    good = f"token={tokens['access_token']}"
+    assert ask(good).get_json()["active"] is True
+    assert ask(f"{good}&client_id=shop&resource=x", "application/x-www-form-urlencoded;charset=UTF-8").json["active"]  # type: ignore[index]
+    for odd in ("", "token_type_hint=access_token", f"{good}&{good}", f"{good}&token=x", "%ff", "token=%ff", "&" * 50):
+        answer = ask(odd)
+        assert (answer.status_code, refusal(answer)["code"]) == (422, "validation_failed"), odd
+    for kind in ("text/plain", "multipart/form-data", "application/xml"):
+        assert refusal(ask(good, kind))["code"] == "content_type_unsupported"
+    assert refusal(ask("token=" + "x" * 17_000))["code"] == "body_too_large"
+    unknown = shop.client.post(INTROSPECT, json={"token": "x", "client_id": "shop"}, headers=shop.headers)
+    assert refusal(unknown)["code"] == "validation_failed"
 
 
-def test_tk5_a_token_lives_fifteen_minutes_at_most(forger: Forger) -> None:
-    assert forger.claims["exp"] - forger.claims["iat"] == 900
-    assert forger.claims["nbf"] == forger.claims["iat"]
-
-
-def test_tk6_tokens_say_little_and_are_small(app: Flask, services: Services, forger: Forger) -> None:
-    assert forger.claims.keys() == {"iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles"}
-    assert forger.header == {"alg": "ES256", "typ": "at+jwt", "kid": forger.header["kid"]}
-    assert isinstance(forger.claims["sub"], str)
-    roles = [f"ROLE_NUMBER_{number:02}" for number in range(20)]
-    with app.app_context():
-        ring = services.keyring.now()
-
-    token = services.sessions.access.sign(
-        ring, user_id=2**53 - 1, session_id=uuid.uuid4(), roles=roles, now=clock.now()
-    )
-
-    assert len(token) <= 1024
-
-
-ODD_CLAIMS: list[tuple[str, Any]] = [
-    ("sub", "nobody"),
-    ("sub", 5),
-    ("sub", "-1"),
-    ("sub", "0"),
-    ("sub", "9" * 400),
-    ("sub", "١٢٣"),
-    ("sub", "1 "),
-    ("sub", "1_0"),
-    ("sub", "1e3"),
-    ("sub", None),
-    ("sub", LEFT_OUT),
-    ("sid", "x"),
-    ("sid", 7),
-    ("sid", None),
-    ("sid", []),
-    ("sid", str(uuid.UUID(int=0))),
-    ("sid", LEFT_OUT),
-    ("jti", LEFT_OUT),
-    ("jti", 7),
-    ("roles", "ROLE_ADMIN"),
-    ("roles", [1]),
-    ("roles", {"ROLE_ADMIN": True}),
-    ("roles", None),
-    ("roles", LEFT_OUT),
-]
-
-
-def test_tk13_odd_claims_are_no_crash(visitor: Visitor, forger: Forger) -> None:
-    check_refused(visitor, *(forger.token(**{claim: odd}) for claim, odd in ODD_CLAIMS))
-
-
-def test_tk12_somebody_elses_session_does_not_speak_for_me(
-    visitor: Visitor, forger: Forger, app: Flask, mailbox: Mailbox
+def test_an_introspection_costs_a_select_for_the_key_and_one_for_the_token(
+    tokens: dict[str, Any], shop: Shop, app: Flask
 ) -> None:
-    other = Visitor(app).register("grace@example.org", mailbox, password=PASSWORD)
+    shop.ask(tokens["access_token"])  # the keyring is fresh, and the use of the key noted
 
-    check_refused(visitor, forger.token(sub=str(other)))
+    with counted_statements(app) as statements:
+        shop.ask(tokens["access_token"])
 
-
-def test_tk12_the_token_of_an_ended_session_is_refused_at_once(
-    visitor: Visitor, forger: Forger, tokens: dict[str, Any]
-) -> None:
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
-    visitor.with_token(tokens["access_token"], "DELETE", "/me/sessions")
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
-    visitor.with_token(tokens["access_token"], "POST", "/sign_out")
-
-    check_refused(visitor, tokens["access_token"], forger.token(), forger.token(jti="another"))
+    assert len(statements) == 2, statements
+    assert all(statement.startswith("SELECT") for statement in statements)
 
 
-def test_tk12_roles_are_those_of_the_database(visitor: Visitor, forger: Forger) -> None:
-    me = visitor.with_token(forger.token(roles=["ROLE_ADMIN"]), "GET", "/me").get_json()
-
-    assert me["data"]["roles"] == ["ROLE_PORTAL_USER"]
+# Service keys.
 
 
-def test_tk13_every_flipped_bit_is_noticed(visitor: Visitor, tokens: dict[str, Any]) -> None:
-    token = tokens["access_token"]
-    # The last character of each part has bits that say nothing, and those that say nothing have to be zero.
-    for place in range(len(token)):
-        flipped = chr(ord(token[place]) ^ 1)
-        check_invalid(
-            visitor.call(
-                "GET", "/me", headers={"Authorization": f"Bearer {token[:place]}{flipped}{token[place + 1 :]}"}
-            ),
-            f"{place} {flipped!r}",
-        )
-    assert visitor.with_token(token, "GET", "/me").status_code == 200
-
-
-def test_tk13_what_is_said_twice_is_refused(visitor: Visitor, forger: Forger) -> None:
-    twice = json.dumps(forger.claims)[:-1] + ', "sub": "1"}'
-    header = json.dumps(forger.header)[:-1] + ', "alg": "none"}'
-    header_too = '{"alg": "none", ' + json.dumps(forger.header)[1:]
-
-    check_refused(
-        visitor,
-        forger.signed(forger.header, twice),
-        forger.signed(header, forger.claims),
-        forger.signed(header_too, forger.claims),
-    )
-
-
-def test_tk13_odd_contents_are_refused(visitor: Visitor, forger: Forger, tokens: dict[str, Any]) -> None:
-    token = tokens["access_token"]
-    head, body, signature = token.split(".")
-
-    check_refused(
-        visitor,
-        forger.signed(forger.header, [forger.claims]),
-        forger.signed(forger.header, "null"),
-        forger.signed(forger.header, "7"),
-        forger.signed(forger.header, ""),
-        forger.signed(forger.header, "{"),
-        forger.signed(forger.header, "[" * 1000),
-        forger.signed(forger.header, token),  # nested
-        forger.signed(forger.header, {"token": token}),
-        forger.signed([forger.header], forger.claims),
-        forger.signed("[" * 400, forger.claims),
-        f"{head}.{body}",
-        f"{head}.{body}.",
-        f"{head}..{signature}",
-        f".{body}.{signature}",
-        f"{head}.{body}.{signature}.",
-        f"{head}.{body}.{signature}.{signature}",
-        f"{head}=.{body}.{signature}",
-        f"{head}.{body}.{signature}==",
-        f"{head}.{body}.{signature}A",
-        f"{head}.{body}.{signature[:-2]}",
-        f"{head}.{body}.{encoded(bytes(64))}",
-        f"{head}.{body}.{encoded(b'0' * 72)}",
-        "..",
-        "...." * 500,
-        token + "." * 8000,
-        "a" * 8000,
-        token * 8,
-    )
-
-
-def test_tk13_odd_headers_are_refused(visitor: Visitor, tokens: dict[str, Any]) -> None:
-    token = tokens["access_token"]
-    for header in (
-        f"bearer {token} ",
-        f"Bearer  {token}",
-        f"Bearer\t{token}",
-        f"Bearer {token}, Bearer {token}",
-        f"Bearer {token},",
-        f'Bearer "{token}"',
-        f"Bearer token={token}",
-        f"Token {token}",
-        f"Basic {token}",
-        f"BearerX {token}",
-        token,
-        "Bearer",
-        "Bearer ",
-        "",
-        " ",
-        "Bearer é",
-        "Bearer \x7f",
+def test_tk13_without_a_good_key_nobody_asks(app: Flask, tokens: dict[str, Any]) -> None:
+    key = made_key(app, "tokens:introspect").value
+    swapped = key[:-1] + ("A" if key[-1] != "A" else "B")
+    unknown = f"svc_{'0' * 12}_{'A' * 43}"
+    basic = base64.b64encode(f"shop:{swapped}".encode()).decode()
+    for header, code in (
+        (None, "service_key_missing"),
+        ("", "service_key_invalid"),
+        ("Bearer", "service_key_invalid"),
+        (f"Bearer {swapped}", "service_key_invalid"),
+        (f"Bearer {unknown}", "service_key_invalid"),
+        (f"Bearer {key} ", "service_key_invalid"),
+        (f"Bearer {key[:-1]}", "service_key_invalid"),
+        (f"Bearer {key.upper()}", "service_key_invalid"),
+        ("Bearer svc_٣", "service_key_invalid"),
+        (f"Digest {key}", "service_key_invalid"),
+        (key, "service_key_invalid"),
+        (f"Basic {basic}", "service_key_invalid"),
+        ("Basic !", "service_key_invalid"),
+        ("Basic /w==", "service_key_invalid"),
+        (f"Basic {base64.b64encode(key.encode()).decode()}", "service_key_invalid"),
     ):
-        check_invalid(visitor.call("GET", "/me", headers={"Authorization": header}), header)
-    assert visitor.call("GET", "/me", headers={"Authorization": f"bEARER {token}"}).status_code == 200
+        asked = Shop(app, None)
+        asked.headers = {} if header is None else {"Authorization": header}
+        answer = asked.ask(tokens["access_token"])
+        assert (answer.status_code, refusal(answer)["code"]) == (401, code), header
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert Shop(app, key).learns(tokens["access_token"])["active"] is True
 
 
-def test_tk14_tokens_in_the_query_are_refused(app: Flask, tokens: dict[str, Any]) -> None:
-    stranger = Visitor(app)
-    for name in ("access_token", "token", "authorization", "bearer"):
-        answer = stranger.call("GET", "/me", query_string={name: tokens["access_token"]})
-        assert (answer.status_code, refusal(answer)["code"]) == (401, "token_missing")
-    refreshed = stranger.call(
-        "POST", "/refresh_token", query_string={"refresh_token": tokens["refresh_token"]}, json={}
-    )
-    assert refreshed.status_code == 422
-    signed_in = stranger.call("POST", "/sign_in", query_string={"email": ADA, "password": PASSWORD}, json={})
-    assert signed_in.status_code == 422
+def test_libraries_may_say_who_they_are_by_basic_authentication(app: Flask, tokens: dict[str, Any]) -> None:
+    key = made_key(app, "tokens:introspect").value
+
+    answer = app.test_client().post(INTROSPECT, data={"token": tokens["access_token"]}, auth=("shop", key))
+
+    assert answer.get_json()["active"] is True
 
 
-def test_tk7_a_key_that_has_left_takes_its_tokens_along(
-    visitor: Visitor, app: Flask, services: Services, tokens: dict[str, Any]
+def test_az7_a_key_is_good_for_its_scopes_only(app: Flask, tokens: dict[str, Any]) -> None:
+    key = made_key(app, "registration:code", "sessions:verify").value
+
+    answer = Shop(app, key).ask(tokens["access_token"])
+
+    assert (answer.status_code, refusal(answer)["code"]) == (403, "scope_missing")
+    assert refusal(answer)["scope"] == "tokens:introspect"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="auth", error="insufficient_scope"'
+
+
+def test_tk15_a_key_is_no_users_token_and_the_other_way_round(
+    app: Flask, tokens: dict[str, Any], visitor: Visitor, ada: int
 ) -> None:
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
-    with app.app_context(), db.engine.begin() as connection:
-        connection.execute(text("DELETE FROM signing_keys WHERE state = 'current'"))
-        connection.execute(text("UPDATE signing_keys SET state = 'current' WHERE state = 'next'"))
-    services.keyring._held.read_at = float("-inf")  # five seconds later
+    key = made_key(app, "tokens:introspect", "sessions:verify", "registration:code").value
 
-    check_refused(visitor, tokens["access_token"])
+    for method, path in (("GET", "/me"), ("GET", "/me/sessions"), ("POST", "/sign_out"), ("DELETE", "/me/sessions")):
+        answer = visitor.with_token(key, method, path)
+        assert (answer.status_code, refusal(answer)["code"]) == (401, "token_invalid")
+    assert refusal(visitor.refresh(key))["code"] == "refresh_rejected"
+    for token in tokens["access_token"], tokens["refresh_token"]:
+        assert refusal(Shop(app, token).ask(tokens["access_token"]))["code"] == "service_key_invalid"
+        answer = visitor.with_token(token, "POST", f"/{ada}/send_code")
+        assert (answer.status_code, refusal(answer)["code"]) == (401, "service_key_invalid")
+
+
+def test_tk15_a_key_ends_when_it_expires_and_at_once_when_it_is_revoked(
+    app: Flask, services: Services, tokens: dict[str, Any], query: Query
+) -> None:
+    first, second = (made_key(app, "tokens:introspect") for _ in range(2))
+    shops = [Shop(app, key.value) for key in (first, second)]
+    assert [shop.ask("x").status_code for shop in shops] == [200, 200], "two are live at once, to change over"
+    with pytest.raises(KeyRefused, match="two keys"):
+        made_key(app, "tokens:introspect")
+    made_key(app, "tokens:introspect", name="another")
+
+    with app.app_context(), unit_of_work():
+        assert services.service_keys.revoke(first.id)
+        assert not services.service_keys.revoke(first.id)
+    query(
+        f"UPDATE service_keys SET created_at = now() - interval '2 days', expires_at = now() WHERE id = '{second.id}'"
+    )
+
+    assert [refusal(shop.ask("x"))["code"] for shop in shops] == ["service_key_invalid"] * 2
+    assert Shop(app, made_key(app, "tokens:introspect").value).ask("x").status_code == 200
+
+
+def test_tk15_of_a_key_only_a_digest_is_kept(app: Flask, query: Query, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        made = made_key(app, "tokens:introspect")
+        Shop(app, made.value).ask("x")
+        Shop(app, made.value + "x").ask("x")
+
+    secret = made.value.rpartition("_")[2]
+    assert re.fullmatch(r"svc_[0-9a-f]{12}_[0-9A-Za-z]{43}", made.value)
+    assert made.value not in repr(made)
+    assert secret not in str(query("SELECT * FROM service_keys"))
+    assert query("SELECT octet_length(digest) FROM service_keys") == [(32,)]
+    assert secret not in caplog.text
+    assert len({made_key(app, "tokens:introspect", name=f"n{number}").value for number in range(5)}) == 5
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"name": "x" * 41}, {"lives": timedelta()},
+     {"lives": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:delete"]}],
+)  # fmt: skip
+def test_az7_odd_keys_are_not_made(app: Flask, services: Services, query: Query, odd: dict[str, Any]) -> None:
+    given = {"name": "shop", "scopes": ["tokens:introspect"], "lives": timedelta(days=1), **odd}
+
+    with app.app_context(), unit_of_work(), pytest.raises(KeyRefused):
+        services.service_keys.create(**given)
+
+    assert query("SELECT count(*) FROM service_keys") == [(0,)]
+
+
+def test_tk15_the_last_use_is_noted_once_a_minute_and_nobody_waits_for_it(
+    app: Flask, crowded: Flask, query: Query, stores: Stores
+) -> None:
+    key = made_key(app, "tokens:introspect").value
+    assert query("SELECT last_used_at FROM service_keys") == [(None,)]
+
+    with counted_statements(crowded) as statements:
+        answers = at_once(20, lambda: Shop(crowded, key).ask("x"))
+    assert {answer.status_code for answer in answers} == {200}
+    noted = query("SELECT last_used_at FROM service_keys")
+    assert noted != [(None,)]
+    with counted_statements(crowded) as statements:
+        Shop(crowded, key).ask("x")
+    assert [statement for statement in statements if statement.startswith("UPDATE")] == []
+    assert query("SELECT last_used_at FROM service_keys") == noted
+
+    query("UPDATE service_keys SET last_used_at = now() - interval '61 seconds'")
+    holder = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
+    holder.cursor().execute("SELECT * FROM service_keys FOR UPDATE")
+    assert Shop(app, key).ask("x").status_code == 200, "somebody holds the row, and nobody waits"
+    holder.rollback()
+    holder.close()
+    assert Shop(app, key).ask("x").status_code == 200
+    assert query("SELECT last_used_at > now() - interval '10 seconds' FROM service_keys") == [(True,)]
+
+
+# Gateways.
+
+
+def test_a_gateway_learns_whose_request_it_is(ada: int, tokens: dict[str, Any], app: Flask, query: Query) -> None:
+    query("INSERT INTO roles VALUES ('ROLE_AUDITOR') ON CONFLICT DO NOTHING")
+    query(f"INSERT INTO user_roles VALUES ({ada}, 'ROLE_AUDITOR')")
+    gateway = app.test_client(use_cookies=False)
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+
+    answer = gateway.get(VERIFY, headers=bearer)
+
+    assert answer.get_json() == {"success": True, "data": {"id": ada, "roles": ["ROLE_AUDITOR", "ROLE_PORTAL_USER"]}}
+    assert answer.headers["X-User-Id"] == str(ada)
+    assert answer.headers["X-User-Roles"] == "ROLE_AUDITOR,ROLE_PORTAL_USER"
+    for same in (gateway.get(f"{VERIFY}?page=2&page=3", headers=bearer), gateway.head(VERIFY, headers=bearer)):
+        assert (same.status_code, same.headers["X-User-Id"]) == (200, str(ada))
+    with counted_statements(app) as statements:
+        gateway.get(VERIFY, headers=bearer)
+    assert len(statements) == 1, statements
+    query("DELETE FROM user_roles WHERE role = 'ROLE_AUDITOR'")
+    query("DELETE FROM roles WHERE name = 'ROLE_AUDITOR'")
+
+
+def test_tk13_a_gateway_hears_401_of_everything_that_is_not_good(
+    tokens: dict[str, Any], app: Flask, visitor: Visitor
+) -> None:
+    gateway = app.test_client(use_cookies=False)
+    token = tokens["access_token"]
+    for header, code in (
+        (None, "token_missing"),
+        ("", "token_invalid"),
+        ("Bearer ", "token_invalid"),
+        ("Bearer é", "token_invalid"),
+        (f"Bearer {token}x", "token_invalid"),
+        (f"Bearer {tokens['refresh_token']}", "token_invalid"),
+        (f"Basic {token}", "token_invalid"),
+    ):
+        answer = gateway.get(VERIFY, headers={} if header is None else {"Authorization": header})
+        assert (answer.status_code, refusal(answer)["code"]) == (401, code), header
+        assert "X-User-Id" not in answer.headers
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    answer = gateway.get(f"{VERIFY}?access_token={token}")
+    assert (answer.status_code, refusal(answer)["code"]) == (401, "token_missing")
+
+    visitor.with_token(token, "POST", "/sign_out")
+
+    assert gateway.get(VERIFY, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+def test_se5_a_cookie_passes_a_gateway_only_from_our_own_pages(ada: int, app: Flask) -> None:
+    browser = Visitor(app)
+    page = {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "fetch"}
+    assert (
+        browser.call(
+            "POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, headers=page
+        ).status_code
+        == 200
+    )
+
+    def ask(**headers: str) -> int:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return browser.client.get(VERIFY, headers=named, base_url="https://localhost").status_code
+
+    assert ask() == 200
+    assert ask(X_Original_Method="GET", Origin="https://evil.example") == 200
+    for name in ("X_Original_Method", "X_Forwarded_Method"):
+        for method in ("POST", "delete", "FOO", ""):
+            assert ask(**{name: method}) == 403, method
+            assert ask(**{name: method}, Origin="https://evil.example", X_Requested_With="x") == 403
+            assert ask(**{name: method}, Origin="http://127.0.0.1:5000") == 403
+            assert ask(**{name: method}, Origin="http://127.0.0.1:5000", X_Requested_With="x") == 200
+    assert ask(X_Original_Method="GET", X_Forwarded_Method="POST") == 403
+    assert ask(Authorization="Bearer x") == 401, "a bearer call ignores cookies"
+
+
+def test_tk13_a_gateway_that_names_a_key_needs_a_good_one(app: Flask, tokens: dict[str, Any]) -> None:
+    gateway = app.test_client(use_cookies=False)
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    good, other = made_key(app, "sessions:verify").value, made_key(app, "tokens:introspect").value
+
+    assert gateway.get(VERIFY, headers={**bearer, "X-Service-Key": good}).status_code == 200
+    for key, status, code in ((other, 403, "scope_missing"), ("x", 401, "service_key_invalid")):
+        answer = gateway.get(VERIFY, headers={**bearer, "X-Service-Key": key})
+        assert (answer.status_code, refusal(answer)["code"]) == (status, code)
+    assert refusal(gateway.get(VERIFY, headers={"X-Service-Key": good}))["code"] == "token_missing"
+    assert refusal(gateway.get(VERIFY, headers={"Authorization": f"Bearer {good}"}))["code"] == "token_invalid"
+
+
+# Codes that services bring.
+
+
+def test_az7_a_service_brings_its_own_codes_in_production(
+    production: Flask, mailbox_of_production: Mailbox, query: Query
+) -> None:
+    key = made_key(production, "registration:code").value
+    portal = Visitor(production)
+    ada = portal.sign_up(ADA)
+
+    assert portal.with_token(key, "POST", f"/{ada}/send_code", json={"code": 7505}).status_code == 200
+    assert mailbox_of_production.code_sent_to(ADA) == "7505"
+    assert portal.with_token(key, "POST", f"/{ada}/resend_code", json={"code": "7506"}).status_code == 200
+    assert refusal(portal.confirm(ada, 7505))["code"] == "code_wrong"
+    assert portal.confirm(ada, 7506).status_code == 200
+    assert portal.finish(ada).get_json()["data"]["roles"] == ["ROLE_PORTAL_USER"]
+
+
+def test_az7_without_a_good_key_codes_in_production_are_the_services_own(
+    production: Flask, mailbox_of_production: Mailbox
+) -> None:
+    other = made_key(production, "tokens:introspect").value
+    visitor = Visitor(production)
+    ada = visitor.sign_up(ADA)
+
+    assert visitor.ask_for_code(ada, 7505).status_code == 200
+    assert mailbox_of_production.code_sent_to(ADA) != "7505"
+    for step in ("send_code", "resend_code"):
+        for key, status, code in (
+            (other, 403, "scope_missing"),
+            (other[:-1], 401, "service_key_invalid"),
+            ("x.y.z", 401, "service_key_invalid"),
+        ):
+            answer = visitor.with_token(key, "POST", f"/{ada}/{step}", json={"code": 7505})
+            assert (answer.status_code, refusal(answer)["code"]) == (status, code)
+    assert len(mailbox_of_production.letters_to(ADA)) == 1

@@ -29,7 +29,7 @@ PATIENCE = timedelta(seconds=3)
 """The longest that a caller waits, so that a whole request stays within five seconds."""
 COME_BACK = 2
 """Seconds after which somebody who was sent away may try again."""
-NICENESS = 10
+NICENESS = 5
 """How far the priority of hashing lies below that of answering requests; see `docs/decisions/0010-hashing.md`."""
 
 _PARAMETERS = f"$argon2id$v=19$m={MEMORY_KIB},t={TIME},p={LANES}$"

@@ -98,6 +98,11 @@ class RedisStore:
             raise RedisAway(retry_after=1) from away
         return str(found.get("maxmemory-policy") or "") or None
 
+    def memory_used(self) -> int:
+        """Bytes that the server uses. Raises RedisAway, also where the server does not tell."""
+        found = self._answered(lambda: self._client.info("memory"))
+        return int(found["used_memory"])
+
     def close(self) -> None:
         """Close all connections; the next call opens new ones. Needed before a fork."""
         self._pool.disconnect()

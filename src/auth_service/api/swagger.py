@@ -29,6 +29,7 @@ REFUSAL: dict[str, Any] = {
                 "code": {"type": "string", "description": "Stable, for programs.", "example": "code_wrong"},
                 "msg": {"type": "string", "description": "One English sentence, for people."},
                 "retry_after": {"type": "integer", "description": "Seconds after which trying again may help."},
+                "scope": {"type": "string", "description": "What a service key lacks."},
                 "attempts_left": {"type": "integer", "description": "Guesses that remain after a wrong code."},
                 "fields": {
                     "type": "array",
@@ -36,7 +37,11 @@ REFUSAL: dict[str, Any] = {
                     "items": {
                         "type": "object",
                         "required": ["field", "msg"],
-                        "properties": {"field": {"type": "string"}, "msg": {"type": "string"}},
+                        "properties": {
+                            "field": {"type": "string"},
+                            "msg": {"type": "string"},
+                            "reason": {"type": "string", "description": "Stable; why a new password is refused."},
+                        },
                     },
                 },
             },
@@ -83,9 +88,11 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
     refusal = namespace.schema_model("Refusal", REFUSAL)
     # The summary and further paragraphs are the view's docstring, which flask-restx adds by itself.
     view = namespace.doc(description=contract.access.sentence)(view)
-    if contract.access.needs_token:
-        view = namespace.doc(security="bearer")(view)
-    view = namespace.response(contract.status, "Done.", _answer_model(namespace, contract))(view)
+    if security := _security(contract):
+        view = namespace.doc(security=security)(view)
+    headers = {name: {"type": "string"} for name in contract.headers}
+    done = namespace.response(contract.status, "Done.", _answer_model(namespace, contract), headers=headers)
+    view = done(view)
     by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
     for kind in contract.all_refusals():
         by_status[status_of(kind)].append(kind)
@@ -102,6 +109,15 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
         parameters["payload"] = {"in": "body", "required": needed, "schema": schema}
     endpoint: View = namespace.doc(params=parameters)(view)
     return endpoint
+
+
+def _security(contract: "Contract") -> list[dict[str, list[str]]]:
+    access = contract.access
+    if access.needs_token:
+        return [{"bearer": []}]
+    if access.takes_service_key:
+        return [{"service": []}] if access.name != "anyone" else [{}, {"service": []}]  # {}: without one, too
+    return []
 
 
 def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any:
@@ -140,7 +156,17 @@ def _in_query(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
     }
 
 
-_WORDS_OF_A_QUERY = ("type", "format", "pattern", "maxLength", "minLength", "description")
+_WORDS_OF_A_QUERY = (
+    "type",
+    "format",
+    "pattern",
+    "maxLength",
+    "minLength",
+    "minimum",
+    "maximum",
+    "default",
+    "description",
+)
 
 
 class _Plain(GenerateJsonSchema):

@@ -16,6 +16,7 @@ from auth_service.cli.engines import with_engines
 from auth_service.cli.keys import keys
 from auth_service.cli.mail import mail
 from auth_service.cli.maintenance import maintenance
+from auth_service.cli.service_keys import service_keys
 from auth_service.cli.settings import read_settings
 from auth_service.settings import SettingsRefused
 
@@ -39,7 +40,7 @@ def main() -> None:
     """Run the command that the arguments name; a refused setting is a sentence, not a traceback."""
     # `.env` is read by the settings themselves, which refuse what they do not know.
     commands = Commands(create_app=app_for_commands, add_default_commands=False, load_dotenv=False)
-    for command in (api, db, docs, keys, mail, maintenance):
+    for command in (api, db, docs, keys, mail, maintenance, service_keys):
         commands.add_command(command)
     try:
         commands.main()

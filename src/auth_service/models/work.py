@@ -112,8 +112,11 @@ def read_at_once(statement: Prepared, **values: Any) -> Row | None:
 
 @contextmanager
 def reading() -> Iterator[Connection]:
-    """A connection in autocommit: for reads that need no transaction, in one round trip instead of three."""
-    with db.engine.connect() as connection:
+    """A connection in autocommit: for reads that need no transaction, in one round trip instead of three.
+
+    Also outside a unit of work, where callers are asked who they are. Raises DatabaseAway, ServiceBusy.
+    """
+    with _translated(), db.engine.connect() as connection:
         # The driver's own switch, which asks the server nothing. SQLAlchemy's isolation level has to be set back with a
         # round trip when the connection is returned, and that fails beyond its own care if the server has just died.
         driver: Any = connection.connection.dbapi_connection

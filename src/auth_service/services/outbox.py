@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+from sqlalchemy.exc import IntegrityError
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
@@ -21,6 +22,9 @@ from auth_service.services.addresses import Address
 DAY = timedelta(days=1)
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(seconds=60)
+
+NO_SUCH_USER = "23503"
+"""PostgreSQL's code for a foreign key that leads nowhere."""
 
 _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 
@@ -67,6 +71,7 @@ def _ending(which: Any) -> Any:
 
 
 _END_ONE = _ending(Letter.id == bindparam("letter"))
+_END_ALL_OF_USER = _ending(Letter.user_id == bindparam("owner"))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
 
@@ -137,8 +142,13 @@ class Outbox:
             "codes_a_day": 0 if user_id is None else self.codes_a_day,
         }
         nobodys: list[Step] = [] if user_id is not None else [(AS_IF_WRITTEN, {})]
-        # Statements of their own, so that the last sees what was written while the first waited.
-        return written_at_once((_LOCK, {"recipient_key": to.key}), *nobodys, (_WRITE, letter)) is not None
+        try:
+            # Statements of their own, so that the last sees what was written while the first waited.
+            return written_at_once((_LOCK, {"recipient_key": to.key}), *nobodys, (_WRITE, letter)) is not None
+        except IntegrityError as broken:
+            if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
+                raise
+            return False  # the user was deleted at this moment, so there is nobody to write to
 
     def put(
         self,
@@ -146,7 +156,7 @@ class Outbox:
         kind: str,
         dedup_key: str,
         to: Address,
-        user_id: int,
+        user_id: int | None,
         language: str,
         values: dict[str, Any],
         lives: timedelta,
@@ -188,6 +198,10 @@ class Outbox:
             counted_from: datetime | None = connection.execute(select(newest_first)).scalar_one()
         wait = DAY if counted_from is None else counted_from + DAY - clock.now()
         return TooManyCodes(retry_after=wait.total_seconds())
+
+    def withdraw_all(self, *, user_id: int) -> None:
+        """End every waiting letter to somebody who is about to be deleted."""
+        writing().execute(_END_ALL_OF_USER, {"end": EXPIRED, "reason": None, "owner": user_id})
 
     def lease_due(self, *, at_most: int) -> list[LeasedLetter]:
         """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""
@@ -249,13 +263,14 @@ class Outbox:
         """End the letters whose content is worth nothing any more."""
         writing().execute(_END_OVERDUE, {"end": EXPIRED, "reason": None})
 
-    def forget_ended(self, *, older_than: timedelta) -> int:
-        """Delete the records of letters that ended long ago; returns how many.
+    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some records of letters that ended long ago; returns how many.
 
         Never those of the last day, which the daily cap is counted from.
         """
-        old = Letter.ended_at < func.now() - max(older_than, DAY)
-        return _count_of(writing().execute(delete(Letter).where(Letter.state != WAITING, old)))
+        old = select(Letter.id).where(Letter.state != WAITING, Letter.ended_at < func.now() - max(older_than, DAY))
+        some = old.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return _count_of(writing().execute(delete(Letter).where(Letter.id == some.c.id)))
 
     def backlog(self) -> Backlog:
         """How many letters wait, and how long the oldest that is due has waited."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Text, bindparam, case, delete, exists, false, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.exc import IntegrityError
 
@@ -15,17 +15,22 @@ from auth_service.models import (
     TEMPORARY_USER,
     EmailChange,
     Prepared,
+    Session,
     User,
     UserRole,
     read_at_once,
     writing,
     written_at_once,
 )
+from auth_service.models.event import Kind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Recipient
+from auth_service.services.history import Origin, noted
 from auth_service.services.letters import LANGUAGES
 from auth_service.services.outbox import withdrawal
+
+DAY = timedelta(days=1)
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -86,7 +91,8 @@ def _promote() -> Any:
     dropped = delete(UserRole).where(UserRole.user_id == won.c.id, UserRole.role == TEMPORARY_USER).cte("dropped")
     granted = insert(UserRole).from_select(["user_id", "role"], select(won.c.id, literal(PORTAL_USER))).cte("granted")
     withdrawn = withdrawal(user_id=won.c.id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
-    return select(won.c.email).add_cte(dropped, granted, withdrawn)
+    registered = noted(Kind.REGISTERED, user_id=won.c.id)
+    return select(won.c.email).add_cte(dropped, granted, withdrawn, registered)
 
 
 _CREATE, _PROMOTE = Prepared(_create()), Prepared(_promote())
@@ -101,6 +107,35 @@ _SET_PASSWORD = (
     .values(password_hash=bindparam("phc"), credential_version=User.credential_version + 1)
     .returning(User.id)
 )
+
+_MOVE = (
+    update(User)
+    .where(
+        User.id == bindparam("user_id"),
+        User.credential_version == bindparam("version"),
+        User.verified_mail,
+    )
+    .values(email=bindparam("stored"), email_key=bindparam("key"), credential_version=User.credential_version + 1)
+    .returning(User.id)
+)
+
+_FORGET_WISHES = delete(EmailChange).where(EmailChange.user_id == bindparam("owner"))
+
+_HOLD = select(User.id).where(User.id == bindparam("user_id")).with_for_update(read=True, key_share=True)
+_LOCK = select(User.credential_version).where(User.id == bindparam("user_id")).with_for_update()
+
+
+def newcomer(user_id: Any) -> Any:
+    """A part of a statement: whether somebody confirmed the address within the last day and has not had a session."""
+    return case(
+        # In this order, so that only those who have just registered cost a look at all their sessions; of which the
+        # snapshot of a statement does not have the one that it opens itself.
+        (
+            select(User.verified_at).where(User.id == user_id).scalar_subquery() > func.now() - DAY,
+            ~exists(select(Session.id).where(Session.user_id == user_id)),
+        ),
+        else_=false(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +179,11 @@ def recipient(address: Address, person: Person | None) -> Recipient:
     )
 
 
+def hold(user_id: int) -> bool:
+    """Keep a user from being deleted until this unit of work ends; False if it is gone already."""
+    return writing().execute(_HOLD, {"user_id": user_id}).one_or_none() is not None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Users:
     """The people that the service knows."""
@@ -182,23 +222,60 @@ class Users:
             return None
         return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
-    def promote(self, user_id: int, *, digest: bytes, phc: str | None, letters_about: str) -> Profile | None:
-        """Make a temporary user one of the portal; None when there is no such user, or not any more.
+    def promote(
+        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: str, origin: Origin
+    ) -> Profile | None:
+        """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
 
         `digest` is of the ticket that finished the registration, `phc` the hash of the password, if one was chosen;
         waiting letters of the kind `letters_about` are worth nothing from then on, and end.
         """
         columns = {"user_id": user_id, "digest": digest, "phc": phc, "letters_about": letters_about}
+        columns |= {"seen_address": origin.address, "seen_device": origin.device}
         row = written_at_once((_PROMOTE, columns))
         return None if row is None else Profile(user_id, row[0], verified_mail=True, roles=[PORTAL_USER])
 
     def set_password(self, person: Person, phc: str | None) -> bool:
         """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
 
-        Returns False, and does nothing, if the account is not what `person` says any more.
+        So is a change of the address that was under way. Returns False, and does nothing, if the account is not what
+        `person` says any more.
         """
         row = writing().execute(_SET_PASSWORD, {"user_id": person.id, "version": person.credential_version, "phc": phc})
-        return row.one_or_none() is not None
+        if row.one_or_none() is None:
+            return False
+        writing().execute(_FORGET_WISHES, {"owner": person.id})
+        return True
+
+    def move(self, person: Person, email: Address) -> bool:
+        """Give somebody another address; every code that was mailed for the account before is worth nothing.
+
+        Returns False if the account is not what `person` says any more. Raises EmailTaken if somebody else has proved
+        the address, which the unique constraint decides: of two who do at once, one gets it.
+        """
+        self.make_room(email)
+        given = {"user_id": person.id, "version": person.credential_version, "stored": email.stored, "key": email.key}
+        try:
+            row = writing().execute(_MOVE, given).one_or_none()
+        except IntegrityError:
+            raise EmailTaken from None
+        if row is None:
+            return False
+        writing().execute(_FORGET_WISHES, {"owner": person.id})
+        return True
+
+    def lock(self, user_id: int) -> int | None:
+        """Let nobody else change a user or what belongs to it until this unit of work ends.
+
+        Returns the version of its credentials; None if it is gone. Whoever changes a user and what belongs to it locks
+        the user first, so that no two of them wait for each other.
+        """
+        version: int | None = writing().execute(_LOCK, {"user_id": user_id}).scalar_one_or_none()
+        return version
+
+    def delete(self, user_id: int) -> None:
+        """Delete a user and all that belongs to it: roles, sessions, links that undo, changes under way."""
+        writing().execute(delete(User).where(User.id == user_id))
 
     def take_back(self, user_id: int, *, email: Address | None) -> None:
         """Leave an account without a password, and give it back the address `email` if there is one.
@@ -213,13 +290,15 @@ class Users:
             writing().execute(update(User).where(User.id == user_id).values(given))
         except IntegrityError:
             raise EmailTaken from None
-        writing().execute(delete(EmailChange).where(EmailChange.user_id == user_id))
+        writing().execute(_FORGET_WISHES, {"owner": user_id})
 
     def make_room(self, email: Address) -> None:
         """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
         writing().execute(delete(User).where(User.email_key == email.key, User.verified_mail.is_(False)))
 
-    def forget_temporary(self, *, older_than: timedelta) -> int:
-        """Delete the users who never confirmed their address; returns how many."""
-        stale = delete(User).where(User.verified_mail.is_(False), User.created_at < func.now() - older_than)
-        return len(writing().execute(stale.returning(User.id)).all())
+    def forget_temporary(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some of the users who never confirmed their address; returns how many."""
+        # Not `IS false`, of which PostgreSQL does not see that it is what the index of temporary users is about.
+        stale = select(User.id).where(~User.verified_mail, User.created_at < func.now() - older_than)
+        some = stale.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(User).where(User.id == some.c.id).returning(User.id)).all())

@@ -26,6 +26,15 @@ class Lifetimes(BaseSettings):
     letter_lifetime_seconds: Seconds = Field(
         timedelta(days=30), description="After this `manage.py maintenance` removes the records of ended letters."
     )
+    ended_session_lifetime_seconds: Seconds = Field(
+        timedelta(days=30),
+        description="After this `manage.py maintenance` removes the records of sessions that have ended.",
+    )
+    history_lifetime_seconds: Seconds = Field(
+        timedelta(days=365),
+        ge=timedelta(days=30),
+        description="After this `manage.py maintenance` drops months of the history; at least 30 days.",
+    )
     password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
     hashes_at_once: int = Field(1, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
     hashes_waiting: int = Field(
@@ -47,8 +56,14 @@ class Lifetimes(BaseSettings):
     undo_seconds: Seconds = Field(
         timedelta(hours=72), description="How long the links in letters about a new device or address undo that."
     )
+    reauthentication_seconds: Seconds = Field(
+        timedelta(minutes=10),
+        description="How long after a sign-in by code an account without a password may change its address.",
+    )
     history_failures_a_day: Count = Field(
-        100, description="Failed attempts at an account that are written down in a day."
+        100,
+        description="Failed attempts that are written down in a day: so many for each account, and as many for all "
+        "addresses that nobody has.",
     )
 
 
@@ -68,6 +83,8 @@ class Limits(BaseSettings):
         Rate("3000/10m,10000/1h"),
         description="Failed sign-ins of everybody; beyond them only devices that their owner has used before sign in.",
     )
+    limit_exports: Limit = Field(Rate("5/1m,30/1h"), description="Exports of one's data, for a client network.")
+    limit_email_changes: Limit = Field(Rate("5/1h,20/1d"), description="Changes of address that a user may begin.")
     sign_in_free_attempts: int = Field(
         5, ge=1, le=20, description="Attempts at an address before pauses begin to grow."
     )

@@ -3,9 +3,12 @@
 from flask import Blueprint
 
 from auth_service.api.swagger import DocumentedApi
+from auth_service.api.v1.account import account
+from auth_service.api.v1.history import history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.registration import registration
 from auth_service.api.v1.sessions import sessions
+from auth_service.api.v1.tokens import tokens
 from auth_service.api.v1.undos import undos
 from auth_service.settings import Settings
 
@@ -38,10 +41,17 @@ def blueprint(settings: Settings) -> Blueprint:
                 "in": "header",
                 "name": "Authorization",
                 "description": "`Bearer ` and the access token that a sign-in gave.",
-            }
+            },
+            "service": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "`Bearer ` and a service key, `svc_…`.",
+            },
         },
     )
     api.init_app(made, add_specs=settings.swagger_page)
-    for namespace in (registration, sessions, passwords, undos):
+    for namespace in (registration, sessions, passwords, account, history, undos):
         api.add_namespace(namespace, path="/v1/users")
+    api.add_namespace(tokens, path="/v1")
     return made
