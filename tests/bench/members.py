@@ -3,6 +3,8 @@
 import itertools
 import json
 import random
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -15,7 +17,7 @@ from auth_service.adapters.hasher import Hasher
 from auth_service.adapters.refresh_tokens import RefreshTokens
 from tests.bench.load import Answer, Crowd, Person, Request, request
 from tests.bench.people import USERS, cookie_of
-from tests.bench.stage import Server, Stage
+from tests.bench.stage import ROOT, Server, Stage
 
 PASSWORD = "correct horse battery"
 SESSIONS = 1_000
@@ -77,10 +79,39 @@ def _exchanged(server: Server, refresh_tokens: Sequence[str]) -> list[str]:
     return access_tokens
 
 
-def asking_who_i_am(found: Members) -> Callable[[], Person]:
-    """Somebody who is signed in and asks who they are, each time with the token of somebody else."""
+def asking_for(path: str, found: Members) -> Callable[[], Person]:
+    """Somebody who is signed in and asks for something, each time with the token of somebody else."""
     requests = [
-        request("GET", f"{USERS}/me", expects=200, headers=[f"Authorization: Bearer {token}"])
+        request("GET", path, expects=200, headers=[f"Authorization: Bearer {token}"]) for token in found.access_tokens
+    ]
+
+    def person() -> Person:
+        while True:
+            yield random.choice(requests)
+
+    return person
+
+
+def introspecting(stage: Stage, database_url: str, found: Members) -> Callable[[], Person]:
+    """A service that is shown one token after the other."""
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "service-keys", "create", "bench", "--scope", "tokens:introspect"],
+        env=stage.environment(database_url),
+        cwd=stage.engines.data_dir,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    key = made.stdout.strip()
+    headers = [f"Authorization: Bearer {key}", "Content-Type: application/x-www-form-urlencoded"]
+    requests = [
+        Request(
+            "\r\n".join(
+                ["POST /api/v1/tokens/introspect HTTP/1.1", "Host: 127.0.0.1", *headers]
+                + [f"Content-Length: {len(token) + 6}", "", f"token={token}"]
+            ).encode(),
+            200,
+        )
         for token in found.access_tokens
     ]
 
