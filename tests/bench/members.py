@@ -103,16 +103,15 @@ def introspecting(stage: Stage, database_url: str, found: Members) -> Callable[[
         text=True,
     )
     key = made.stdout.strip()
-    headers = [f"Authorization: Bearer {key}", "Content-Type: application/x-www-form-urlencoded"]
+    head = [
+        "POST /api/v1/tokens/introspect HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {key}",
+        "Content-Type: application/x-www-form-urlencoded",
+    ]
+    bodies = [f"token={token}" for token in found.access_tokens]
     requests = [
-        Request(
-            "\r\n".join(
-                ["POST /api/v1/tokens/introspect HTTP/1.1", "Host: 127.0.0.1", *headers]
-                + [f"Content-Length: {len(token) + 6}", "", f"token={token}"]
-            ).encode(),
-            200,
-        )
-        for token in found.access_tokens
+        Request("\r\n".join([*head, f"Content-Length: {len(body)}", "", body]).encode(), 200) for body in bodies
     ]
 
     def person() -> Person:

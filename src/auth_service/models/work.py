@@ -94,12 +94,15 @@ def writing() -> Connection:
     return work_here.get().connection()
 
 
-def written_at_once(*steps: Step) -> Row | None:
+def written_at_once(*steps: Step, more_follows: bool = False) -> Row | None:
     """Run statements as one transaction and return the first row of the last, if there is one.
 
     In one round trip that commits, where a transaction takes three and more: for a unit of work that has written
-    nothing yet and has nothing to write afterwards. Where something was written before, it joins that transaction.
+    nothing yet and has nothing to write afterwards. Where something was written before, or `more_follows`, they join
+    the transaction of the unit of work.
     """
+    if more_follows:
+        writing()
     rows = work_here.get().at_once(steps)
     return rows[0] if rows else None
 

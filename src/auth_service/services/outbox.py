@@ -120,13 +120,22 @@ class Outbox:
     codes_a_day: int
 
     def put_code(
-        self, *, kind: str, to: Address, user_id: int | None, language: str, values: dict[str, Any], lives: timedelta
+        self,
+        *,
+        kind: str,
+        to: Address,
+        user_id: int | None,
+        language: str,
+        values: dict[str, Any],
+        lives: timedelta,
+        more_follows: bool = False,
     ) -> bool:
         """Write a letter with a code, in the unit of work of its cause, unless that is beyond the daily cap.
 
         Returns whether it was written. For nobody (`user_id` is None) everything is done but the writing. The cap is
         counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at once:
-        whoever writes to an address waits for the others who do.
+        whoever writes to an address waits for the others who do. `more_follows` says that the unit of work goes on to
+        write other things.
         """
         identity = uuid.uuid4()
         letter = {
@@ -144,7 +153,8 @@ class Outbox:
         nobodys: list[Step] = [] if user_id is not None else [(AS_IF_WRITTEN, {})]
         try:
             # Statements of their own, so that the last sees what was written while the first waited.
-            return written_at_once((_LOCK, {"recipient_key": to.key}), *nobodys, (_WRITE, letter)) is not None
+            steps = (_LOCK, {"recipient_key": to.key}), *nobodys, (_WRITE, letter)
+            return written_at_once(*steps, more_follows=more_follows) is not None
         except IntegrityError as broken:
             if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
                 raise
