@@ -20,14 +20,18 @@ from pathlib import Path
 import psycopg2
 
 from auth_service.adapters.crypto import Sealer
-from tests.bench.load import WRK, Crowd, Load, wrk
+from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, Person, wrk
+from tests.bench.members import asking_for, introspecting, members, refreshing, signing_in
 from tests.bench.people import USERS, asking, letterbox, looking_up, registering, signing_up
 from tests.bench.report import Figures, Row, drawn, table
 from tests.bench.stage import ROOT, Server, Stage, set_up
+from tests.bench.storm import hashes_a_second, stormed
 
 FEW, MANY = 1_000, 1_000_000
 RUNS = 3
 LETTERS = 3_000
+STORM = 64
+VERIFY = "/api/v1/sessions/verify"
 
 Measure = Callable[[float], Load]
 
@@ -61,6 +65,8 @@ def measured(stage: Stage, *, seconds: float) -> Figures:
     few, many = stage.database("few", users=FEW), stage.database("many", users=MANY)
     start, first_run = cold_start(stage, few), make_run(stage)
     with stage.floor(few) as floor, stage.service(few) as service, stage.service(many) as crowded:
+        say("accounts and sessions")
+        known, known_by_many = members(stage, service, few), members(stage, crowded, many)
         loads = in_turn(
             [
                 Subject(name="floor: small JSON", measure=get(floor, "/json?email=person1@example.org")),
@@ -71,9 +77,18 @@ def measured(stage: Stage, *, seconds: float) -> Figures:
                 Subject(name="sign-up", measure=sign_up(service)),
                 Subject(name="flow", measure=flow(stage, service, few)),
                 Subject(name="flow, many", measure=flow(stage, crowded, many)),
+                Subject(name="me", measure=as_members(service, asking_for(f"{USERS}/me", known))),
+                Subject(name="me, many", measure=as_members(crowded, asking_for(f"{USERS}/me", known_by_many))),
+                Subject(name="refresh", measure=as_members(service, refreshing(known))),
+                Subject(name="verify", measure=as_members(service, asking_for(VERIFY, known))),
+                Subject(name="introspection", measure=as_members(service, introspecting(stage, few, known))),
+                Subject(name="hashes", measure=hashes_a_second),
+                Subject(name="sign-in", measure=as_members(service, signing_in(known), connections=STORM)),
             ],
             seconds=seconds,
         )
+        say("who am I, while 64 clients sign in")
+        calm, storm = stormed(service, known, seconds=seconds, storm=STORM)
         memory = max(proportional_set(pid) for pid in service.workers)
     say("letters")
     rate = letters_a_second(stage, few)
@@ -85,6 +100,14 @@ def measured(stage: Stage, *, seconds: float) -> Figures:
         Row.of("look-up by e-mail", loads["look-up"], base, share=0.6),
         Row.of("sign-up", loads["sign-up"], base),
         Row.of("registration, six requests", loads["flow"], base, share=0.4, p99=0.250),
+        Row.of("who am I", loads["me"], base, share=0.6, p99=0.100),
+        Row.of("refresh", loads["refresh"], base, share=0.4),
+        Row.of("introspection", loads["introspection"], base, share=0.4),
+        Row.of("`/sessions/verify`", loads["verify"], base, share=0.4),
+        Row.ratio("sign-in (Argon2id m=19456,t=2,p=1)", loads["sign-in"], loads["hashes"].rate, at_least=0.95),
+        Row.of("who am I, while 64 clients sign in", calm, base, p99=0.150),
+        Row.single("and these sign in meanwhile", storm.rate, "a second", at_least=1),
+        Row.beside("who am I at 1,000,000 users", loads["me, many"], loads["me"], base),
         Row.beside("look-up at 1,000,000 users", loads["look-up, many"], loads["look-up"], base),
         Row.beside("registration at 1,000,000 users", loads["flow, many"], loads["flow"], base),
         Row.single("letters through one mailer", rate, "a second", at_least=200),
@@ -132,6 +155,15 @@ def sign_up(server: Server) -> Measure:
         if WRK:
             return wrk(port=server.port, seconds=seconds, arguments=["new", f"{USERS}/sign_up", tag])
         return Crowd(port=server.port, make_person=signing_up(tag)).use(seconds=seconds)
+
+    return measure
+
+
+def as_members(server: Server, person: Callable[[], Person], *, connections: int = CONNECTIONS) -> Measure:
+    """People who have an account; always by our own client, since each has a token of their own."""
+
+    def measure(seconds: float) -> Load:
+        return Crowd(port=server.port, make_person=person, connections=connections).use(seconds=seconds)
 
     return measure
 

@@ -71,12 +71,16 @@ class RedisStore:
 
     def run(self, script: Script, key: str, *arguments: Word) -> Any:
         """Run `script` on one key (without the namespace)."""
-        [answer] = self.run_each(script, [(key, arguments)])
+        [answer] = self.run_all([(script, key, arguments)])
         return answer
 
     def run_each(self, script: Script, calls: Sequence[tuple[str, Sequence[Word]]]) -> list[Any]:
         """Run `script` once for each key with its arguments: several calls, each on one key, in one round trip."""
-        return self._answered(lambda: self._evaluated(script, [(1, NAMESPACE + key, *more) for key, more in calls]))
+        return self.run_all([(script, key, arguments) for key, arguments in calls])
+
+    def run_all(self, calls: Sequence[tuple[Script, str, Sequence[Word]]]) -> list[Any]:
+        """Run scripts, each on one key with its arguments, in one round trip."""
+        return self._answered(lambda: self._evaluated(calls))
 
     def get(self, key: str) -> bytes | None:
         """Read a plain value."""
@@ -114,11 +118,12 @@ class RedisStore:
         for connection in self._connections:
             connection.disconnect()  # type: ignore[no-untyped-call]
 
-    def _evaluated(self, script: Script, calls: Sequence[Sequence[Word]]) -> list[Any]:
-        answers = self._asked([("EVALSHA", script.sha, *call) for call in calls])
+    def _evaluated(self, calls: Sequence[tuple[Script, str, Sequence[Word]]]) -> list[Any]:
+        wanted = [(script, (1, NAMESPACE + key, *arguments)) for script, key, arguments in calls]
+        answers = self._asked([("EVALSHA", script.sha, *call) for script, call in wanted])
         unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:  # the server was restarted
-            again = self._asked([("EVAL", script.source, *calls[number]) for number in unknown])
+            again = self._asked([("EVAL", wanted[number][0].source, *wanted[number][1]) for number in unknown])
             for number, answer in zip(unknown, again, strict=True):
                 answers[number] = answer
         for answer in answers:
