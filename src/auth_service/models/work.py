@@ -74,8 +74,11 @@ def writing() -> Connection:
 
 @contextmanager
 def reading() -> Iterator[Connection]:
-    """A connection in autocommit: for reads that need no transaction, in one round trip instead of three."""
-    with db.engine.connect() as connection:
+    """A connection in autocommit: for reads that need no transaction, in one round trip instead of three.
+
+    Raises DatabaseAway or ServiceBusy, as a unit of work does: who calls is asked, and keys are read, outside of one.
+    """
+    with _translated(), db.engine.connect() as connection:
         # The driver's own switch, which asks the server nothing. SQLAlchemy's isolation level has to be set back with a
         # round trip when the connection is returned, and that fails beyond its own care if the server has just died.
         driver: Any = connection.connection.dbapi_connection
