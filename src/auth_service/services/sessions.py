@@ -28,6 +28,8 @@ def _roles(owner: Any) -> Any:
     return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
 
 
+_owner = bindparam("owner", type_=User.id.type)
+
 _OPEN = (
     insert(Session)
     .from_select(
@@ -42,12 +44,14 @@ _OPEN = (
             func.now() + bindparam("idle", type_=Interval),
             func.now() + bindparam("absolute", type_=Interval),
         )
-        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
+        .where(User.id == _owner, User.credential_version == bindparam("version"))
         # Whoever changes the password at this moment waits for us and ends this session too, or we wait and find
         # another version: nobody stays signed in by a password that was changed.
         .with_for_update(read=True),
     )
-    .returning(_roles(Session.user_id))
+    # By the parameter: SQLAlchemy does not correlate a subquery of an INSERT's RETURNING with the table that is written
+    # to, but would let it look at everybody's sessions.
+    .returning(_roles(_owner))
 )
 
 _REFRESH = (
