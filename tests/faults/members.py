@@ -105,8 +105,14 @@ class Member(Caller):
         )
 
 
+def kid_in(access_token: str) -> str:
+    """The key that an access token is signed with."""
+    kid: str = json.loads(_decoded(access_token.partition(".")[0]))["kid"]
+    return kid
+
+
 def _claims(access_token: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_decoded(access_token.split(".")[1]))
+    found: dict[str, Any] = json.loads(_decoded(access_token.split(".", maxsplit=2)[1]))
     return found
 
 
