@@ -66,8 +66,7 @@ class SessionLaws:
             " FROM sessions s JOIN users u ON u.id = user_id"
         )
         events = service.sql(
-            "SELECT email, kind, session_id::text FROM events e JOIN users u ON u.id = e.user_id"
-            " WHERE outcome = 'success' ORDER BY e.id"
+            "SELECT email, kind, session_id::text FROM events e JOIN users u ON u.id = e.user_id ORDER BY e.id"
         )
         held = bring_back.sessions_of(ledger)
         return cls(
@@ -213,7 +212,7 @@ class SessionLaws:
         for id_ in {*self.held, *self.sessions, *(each for each in opened if each)}:
             if opened[id_] != 1 or id_ not in self.sessions:
                 yield f"L8: session {id_} was opened {opened[id_]} times, and is {self.sessions.get(id_)}"
-        expected = Counter(
+        expected: Counter[tuple[str | None, str]] = Counter(
             (id_, ENDS.get(row.end_reason or "", "session_ended")) for id_, row in self.sessions.items() if row.ended
         )
         for session, kind in (expected - ended) + (ended - expected):
