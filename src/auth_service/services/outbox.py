@@ -47,6 +47,8 @@ def codes_of_a_day(recipient_key: Any) -> Any:
     )
 
 
+_COUNT = Prepared(select(codes_of_a_day(bindparam("recipient_key", type_=Text))))
+
 _given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 _WRITE = Prepared(
     insert(Letter)
@@ -195,6 +197,11 @@ class Outbox:
             )
             .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
         )
+
+    def is_full(self, to: Address) -> bool:
+        """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
+        counted = read_at_once(_COUNT, recipient_key=to.key)
+        return counted is not None and counted[0] >= self.codes_a_day
 
     def refusal(self, to: Address) -> TooManyCodes:
         """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
