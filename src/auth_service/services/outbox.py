@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import AS_IF_WRITTEN, Letter, Prepared, reading, writing, written_at_once
+from auth_service.models import AS_IF_WRITTEN, Letter, Prepared, read_at_once, reading, writing, written_at_once
 from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
 from auth_service.models.prepared import Step
 from auth_service.services.addresses import Address
