@@ -57,9 +57,9 @@ BEGIN
     move := format(
         'WITH moved AS (DELETE FROM public.events_default WHERE at >= %L AND at < %L RETURNING *)'
         ' INSERT INTO public.%I SELECT * FROM moved', low, high, partition);
-    -- First whatever there is, while others go on; then the little that they wrote meanwhile, while they wait. Where they
-    -- read or write what is moved, they have to wait at the table: who knows its partitions already, and waits at the
-    -- default one, would find nothing there or be refused.
+    -- First whatever there is, while others go on; then the little that they wrote meanwhile, while they wait. Where
+    -- they read or write what is moved, they have to wait at the table: who knows its partitions already, and waits at
+    -- the default one, would find nothing there or be refused.
     EXECUTE move;
     GET DIAGNOSTICS moved = ROW_COUNT;
     IF moved > 0 OR low <= now() THEN

@@ -1,6 +1,6 @@
 """Who gets what: the one place where settings become services."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from auth_service.adapters.access_tokens import AccessTokens
@@ -16,16 +16,22 @@ from auth_service.adapters.redis_store import RedisStore
 from auth_service.adapters.refresh_tokens import RefreshTokens
 from auth_service.adapters.smtp_url import SmtpUrl
 from auth_service.adapters.throttle import Throttle
+from auth_service.services.account import Account
 from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
 from auth_service.services.delivery import Delivery
+from auth_service.services.email_changes import EmailChanges
+from auth_service.services.export import Export
 from auth_service.services.history import History
+from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
 from auth_service.services.maintenance import Kept, Maintenance
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
+from auth_service.services.proofs import Proofs
 from auth_service.services.recovery import Recovery
 from auth_service.services.registration import Registration
+from auth_service.services.service_keys import ServiceKeys
 from auth_service.services.sessions import Sessions
 from auth_service.services.sign_in import SignIn
 from auth_service.services.undos import Undos
@@ -44,9 +50,14 @@ class Services:
     registration: Registration
     sign_in: SignIn
     recovery: Recovery
+    account: Account
+    email_changes: EmailChanges
+    export: Export
     undos: Undos
     sessions: Sessions
     keyring: Keyring
+    introspection: Introspection
+    service_keys: ServiceKeys
     history: History
     outbox: Outbox
     maintenance: Maintenance
@@ -82,7 +93,7 @@ def wire(settings: Settings) -> Services:
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
     )
     passwords = Passwords(
-        hasher=Hasher(at_once=settings.hashes_at_once),
+        hasher=Hasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
         shortest=settings.password_min_length,
         service_name=settings.service_name,
     )
@@ -144,6 +155,15 @@ def wire(settings: Settings) -> Services:
         page=f"{settings.public_url.rstrip('/')}/account/undo",
         lives=settings.undo_seconds,
     )
+    throttle = Throttle(
+        store=redis,
+        digests=Digests(code_key, purpose="throttles"),
+        free=settings.sign_in_free_attempts,
+        first_pause=timedelta(seconds=1),
+        longest_pause=timedelta(days=1),
+        forget=timedelta(days=2),
+        switched_on=settings.rate_limits == "on",
+    )
     sign_in = SignIn(
         users=users,
         passwords=passwords,
@@ -152,15 +172,7 @@ def wire(settings: Settings) -> Services:
         history=history,
         notices=notices,
         undos=undos,
-        throttle=Throttle(
-            store=redis,
-            digests=Digests(code_key, purpose="throttles"),
-            free=settings.sign_in_free_attempts,
-            first_pause=timedelta(seconds=1),
-            longest_pause=timedelta(days=1),
-            forget=timedelta(days=2),
-            switched_on=settings.rate_limits == "on",
-        ),
+        throttle=replace(throttle, altogether=settings.limit_failed_sign_ins.windows),
         devices=DeviceTokens(session_key),
     )
     maintenance = Maintenance(
@@ -183,6 +195,34 @@ def wire(settings: Settings) -> Services:
         history=history,
         notices=notices,
     )
+    proofs = Proofs(
+        passwords=passwords,
+        sessions=sessions,
+        history=history,
+        throttle=throttle,
+        fresh_for=settings.reauthentication_seconds,
+    )
+    account = Account(
+        users=users,
+        passwords=passwords,
+        proofs=proofs,
+        codes=codes("deletion_code"),
+        sessions=sessions,
+        undos=undos,
+        history=history,
+        notices=notices,
+        outbox=outbox,
+    )
+    email_changes = EmailChanges(
+        users=users,
+        proofs=proofs,
+        codes=codes("email_code"),
+        undos=undos,
+        history=history,
+        notices=notices,
+        limiter=limiter,
+        per_user=settings.limit_email_changes.windows,
+    )
     return Services(
         settings=settings,
         redis=redis,
@@ -191,9 +231,14 @@ def wire(settings: Settings) -> Services:
         registration=registration,
         sign_in=sign_in,
         recovery=recovery,
+        account=account,
+        email_changes=email_changes,
+        export=Export(),
         undos=undos,
         sessions=sessions,
         keyring=keyring,
+        introspection=Introspection(sessions=sessions),
+        service_keys=ServiceKeys(),
         history=history,
         outbox=outbox,
         maintenance=maintenance,

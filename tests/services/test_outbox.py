@@ -173,7 +173,6 @@ def test_the_daily_cap_is_exact(write: Callable[..., bool], services: Services) 
     for _ in range(10):
         assert write()
 
-    assert services.outbox.is_full(ADA)
     assert not write()
     wait = services.outbox.refusal(ADA).retry_after
     assert wait is not None
@@ -250,3 +249,10 @@ def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
 
     assert services.delivery.deliver(letter, postman=Inbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("cannot be written",)]
+
+
+def test_a_user_who_is_gone_is_written_nothing(write: Callable[..., bool], query: Query) -> None:
+    query("DELETE FROM users")
+
+    assert write() is False
+    assert query("SELECT count(*) FROM letters") == [(0,)]

@@ -6,12 +6,14 @@ from auth_service.models.event import Event
 from auth_service.models.letter import Letter
 from auth_service.models.prepared import Prepared
 from auth_service.models.role import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, Role, UserRole
+from auth_service.models.service_key import ServiceKey
 from auth_service.models.session import Session
 from auth_service.models.signing_key import SigningKey
 from auth_service.models.user import User
-from auth_service.models.work import read_at_once, reading, unit_of_work, writing, written_at_once
+from auth_service.models.work import AS_IF_WRITTEN, read_at_once, reading, unit_of_work, writing, written_at_once
 
 __all__ = [
+    "AS_IF_WRITTEN",
     "PORTAL_USER",
     "REGISTRATION_ROLES",
     "TEMPORARY_USER",
@@ -21,6 +23,7 @@ __all__ = [
     "Letter",
     "Prepared",
     "Role",
+    "ServiceKey",
     "Session",
     "SigningKey",
     "Undo",

@@ -3,7 +3,18 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    ForeignKey,
+    Index,
+    Text,
+    and_,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -50,3 +61,8 @@ class Session(Base):
     """When it ends whatever happens."""
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     end_reason: Mapped[str | None] = mapped_column(Text)
+
+    @classmethod
+    def lives(cls) -> ColumnElement[bool]:
+        """The condition under which a session counts, by the clock of the database."""
+        return and_(cls.ended_at.is_(None), cls.idle_at > func.now(), cls.expires_at > func.now())

@@ -55,20 +55,33 @@ class Registration:
         return made
 
     def send_code(
-        self, *, user_id: int, brought: str | None, ticket: str | None, language: str | None, network: str
+        self,
+        *,
+        user_id: int,
+        brought: str | None,
+        trusted: bool = False,
+        ticket: str | None,
+        language: str | None,
+        network: str,
     ) -> CodeSent:
         """Mail a code, which is from then on the only living one of its ticket.
 
+        `brought` is a code of the caller's making, which counts in production only where the caller is `trusted`;
         `ticket` is what the caller holds, if anything; `network` where the caller comes from. Raises UserUnknown,
         MailAlreadyVerified, TooManyCodes, RedisAway.
         """
-        person = self._temporary(user_id)
-        subject = _subject(person)
-        if self.outbox.is_full(person.address):
+        known = self.users.person_and_codes(user_id)
+        if known is None:
+            raise UserUnknown
+        person, codes_of_a_day = known
+        if person.verified_mail:
+            raise MailAlreadyVerified
+        if codes_of_a_day >= self.outbox.codes_a_day:
             raise self.outbox.refusal(person.address)
+        subject = _subject(person)
         resend_after = self.limiter.count(LETTER, key=person.email_key, network=network)
 
-        code = brought if brought and self.callers_bring_codes else random_code()
+        code = brought if brought and (trusted or self.callers_bring_codes) else random_code()
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
         held = issued(self.challenges, self._held(ticket, subject), subject=subject, code=code)
@@ -140,14 +153,6 @@ class Registration:
         if password is not None and not self.passwords.match(password, person.password_hash):
             raise PasswordAlreadySet
         return self.users.profile(person.id)
-
-    def _temporary(self, user_id: int) -> Person:
-        person = self.users.person(user_id)
-        if person is None:
-            raise UserUnknown
-        if person.verified_mail:
-            raise MailAlreadyVerified
-        return person
 
     def _held(self, ticket: str | None, subject: str) -> str | None:
         """The ticket that decides: the one presented, and only where profiles allow it the newest of the user."""

@@ -28,7 +28,7 @@ from auth_service.services.addresses import Address
 from auth_service.services.codes import Recipient
 from auth_service.services.history import Origin, noted
 from auth_service.services.letters import LANGUAGES
-from auth_service.services.outbox import withdrawal
+from auth_service.services.outbox import codes_of_a_day, withdrawal
 
 DAY = timedelta(days=1)
 
@@ -56,6 +56,7 @@ _person = select(
 )
 _PERSON_BY_ID = Prepared(_person.where(User.id == bindparam("user_id")))
 _PERSON_BY_KEY = Prepared(_person.where(User.email_key == bindparam("key")))
+_PERSON_AND_CODES = Prepared(_person.add_columns(codes_of_a_day(User.email_key)).where(User.id == bindparam("user_id")))
 
 
 def _create() -> Any:
@@ -107,6 +108,22 @@ _SET_PASSWORD = (
     .values(password_hash=bindparam("phc"), credential_version=User.credential_version + 1)
     .returning(User.id)
 )
+
+_MOVE = (
+    update(User)
+    .where(
+        User.id == bindparam("user_id"),
+        User.credential_version == bindparam("version"),
+        User.verified_mail,
+    )
+    .values(email=bindparam("stored"), email_key=bindparam("key"), credential_version=User.credential_version + 1)
+    .returning(User.id)
+)
+
+_FORGET_WISHES = delete(EmailChange).where(EmailChange.user_id == bindparam("owner"))
+
+_HOLD = select(User.id).where(User.id == bindparam("user_id")).with_for_update(read=True, key_share=True)
+_LOCK = select(User.credential_version).where(User.id == bindparam("user_id")).with_for_update()
 
 
 def newcomer(user_id: Any) -> Any:
@@ -163,6 +180,11 @@ def recipient(address: Address, person: Person | None) -> Recipient:
     )
 
 
+def hold(user_id: int) -> bool:
+    """Keep a user from being deleted until this unit of work ends; False if it is gone already."""
+    return writing().execute(_HOLD, {"user_id": user_id}).one_or_none() is not None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Users:
     """The people that the service knows."""
@@ -187,6 +209,13 @@ class Users:
             return None
         row = read_at_once(_PERSON_BY_ID, user_id=user_id)
         return None if row is None else Person(*row)
+
+    def person_and_codes(self, user_id: int) -> tuple[Person, int] | None:
+        """The same, and how many codes the address had in the last 24 hours; `Outbox.put_code` counts exactly."""
+        if not 0 < user_id <= HIGHEST_ID:
+            return None
+        row = read_at_once(_PERSON_AND_CODES, user_id=user_id)
+        return None if row is None else (Person(*row[:-1]), row[-1])
 
     def by_email(self, email: Address) -> Person | None:
         """What the service itself knows of the user with an address, as committed."""
@@ -217,10 +246,44 @@ class Users:
     def set_password(self, person: Person, phc: str | None) -> bool:
         """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
 
-        Returns False, and does nothing, if the account is not what `person` says any more.
+        So is a change of the address that was under way. Returns False, and does nothing, if the account is not what
+        `person` says any more.
         """
         row = writing().execute(_SET_PASSWORD, {"user_id": person.id, "version": person.credential_version, "phc": phc})
-        return row.one_or_none() is not None
+        if row.one_or_none() is None:
+            return False
+        writing().execute(_FORGET_WISHES, {"owner": person.id})
+        return True
+
+    def move(self, person: Person, email: Address) -> bool:
+        """Give somebody another address; every code that was mailed for the account before is worth nothing.
+
+        Returns False if the account is not what `person` says any more. Raises EmailTaken if somebody else has proved
+        the address, which the unique constraint decides: of two who do at once, one gets it.
+        """
+        self.make_room(email)
+        given = {"user_id": person.id, "version": person.credential_version, "stored": email.stored, "key": email.key}
+        try:
+            row = writing().execute(_MOVE, given).one_or_none()
+        except IntegrityError:
+            raise EmailTaken from None
+        if row is None:
+            return False
+        writing().execute(_FORGET_WISHES, {"owner": person.id})
+        return True
+
+    def lock(self, user_id: int) -> int | None:
+        """Let nobody else change a user or what belongs to it until this unit of work ends.
+
+        Returns the version of its credentials; None if it is gone. Whoever changes a user and what belongs to it locks
+        the user first, so that no two of them wait for each other.
+        """
+        version: int | None = writing().execute(_LOCK, {"user_id": user_id}).scalar_one_or_none()
+        return version
+
+    def delete(self, user_id: int) -> None:
+        """Delete a user and all that belongs to it: roles, sessions, links that undo, changes under way."""
+        writing().execute(delete(User).where(User.id == user_id))
 
     def take_back(self, user_id: int, *, email: Address | None) -> None:
         """Leave an account without a password, and give it back the address `email` if there is one.
@@ -235,7 +298,7 @@ class Users:
             writing().execute(update(User).where(User.id == user_id).values(given))
         except IntegrityError:
             raise EmailTaken from None
-        writing().execute(delete(EmailChange).where(EmailChange.user_id == user_id))
+        writing().execute(_FORGET_WISHES, {"owner": user_id})
 
     def make_room(self, email: Address) -> None:
         """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
