@@ -20,7 +20,7 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import MakeApp, Stores, _database
+from tests.conftest import KEYRING_KEY, MakeApp, Stores, _database
 from tests.documents import CLIENTS, PAGES, README, ROOT, commands, fences, section, transcript
 
 ADDRESS = "http://127.0.0.1:5000"
@@ -68,7 +68,12 @@ def service(stores: Stores, make_app: MakeApp, tmp_path_factory: pytest.TempPath
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    stores_of_this_run = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
+    # The signing keys that earlier tests have made are in that database, sealed.
+    stores_of_this_run = {
+        "DATABASE_URL": stores.database_url,
+        "REDIS_URL": stores.redis_url,
+        "KEYRING_KEY": KEYRING_KEY,
+    }
     with (folder / "printed").open("wb") as printed:
         process = subprocess.Popen(
             shlex.split("python manage.py api"),

@@ -19,8 +19,8 @@ from auth_service.services.users import Users
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000
-"""Rows that one statement deletes, with whatever goes with them: milliseconds, whatever the size of the table."""
+BATCH = 500
+"""Rows that one statement deletes, with whatever goes with them; well within its budget, however large the table is."""
 
 ONE_AT_WORK = 7_251_903_360_117_230  # an arbitrary number that nothing else locks
 FIRST_PAUSE = timedelta(milliseconds=100)
