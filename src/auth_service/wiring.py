@@ -1,6 +1,6 @@
 """Who gets what: the one place where settings become services."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from auth_service.adapters.access_tokens import AccessTokens
@@ -93,7 +93,7 @@ def wire(settings: Settings) -> Services:
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
     )
     passwords = Passwords(
-        hasher=Hasher(at_once=settings.hashes_at_once),
+        hasher=Hasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
         shortest=settings.password_min_length,
         service_name=settings.service_name,
     )
@@ -172,7 +172,7 @@ def wire(settings: Settings) -> Services:
         history=history,
         notices=notices,
         undos=undos,
-        throttle=throttle,
+        throttle=replace(throttle, altogether=settings.limit_failed_sign_ins.windows),
         devices=DeviceTokens(session_key),
     )
     maintenance = Maintenance(

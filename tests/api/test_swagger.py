@@ -223,6 +223,10 @@ def _leave(visitor: Visitor, case: Case[Any]) -> None:
     case.body = {"password": PASSWORD}
 
 
+def _undo(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"token": "a link that was used"}
+
+
 REGISTRATION: dict[str, tuple[Lucky, set[int]]] = {
     "GET /v1/users": (_look_up, {200, 404, 422}),
     "POST /v1/users/sign_up": (_sign_up, {201, 422}),
@@ -240,6 +244,7 @@ SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/refresh_token": (_refresh, {200, 401, 422}),
     "POST /v1/users/password/send_code": (_ask_for_code, {200, 422}),
     "PUT /v1/users/password": (_recover, {200, 404, 422}),
+    "POST /v1/users/undo": (_undo, {404, 422}),
 }
 
 ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
@@ -247,6 +252,8 @@ ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/me/email": (_want_address, {200, 401, 403, 422}),
     "PUT /v1/users/me/email": (_bring_code, {401, 404, 422}),
     "DELETE /v1/users/me": (_leave, {200, 401, 403, 422}),
+    "POST /v1/users/me/send_code": (_with_token, {200, 401}),
+    "GET /v1/users/me/export": (_with_token, {200, 401}),
 }
 """Those of somebody who is signed in, mostly also where the rest of the request is made up."""
 
@@ -255,6 +262,7 @@ UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "GET /v1/users/me": (_with_token, {200, 401}),
     "GET /v1/users/me/sessions": (_with_token, {200, 401}),
     "DELETE /v1/users/me/sessions": (_with_token, {200, 401}),
+    "GET /v1/users/me/login_history": (_with_token, {200, 401, 422}),
     "DELETE /v1/users/me/sessions/{session_id}": (_one_session, {200, 404}),
     "POST /v1/tokens/introspect": (_introspect, {200, 401, 422}),
     "GET /v1/sessions/verify": (_with_token, {200, 401}),
@@ -299,6 +307,12 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
 
     answers_are_documented()
     return met
+
+
+def test_every_operation_is_fuzzed(document: Any) -> None:
+    found = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+
+    assert {label for label in found if not label.startswith("PARAMETERS")} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("label", OPERATIONS)

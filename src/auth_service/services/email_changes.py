@@ -57,6 +57,7 @@ class EmailChanges:
                 subject=_subject(person, email, caller),
             ),
             network=network,
+            more_follows=True,
         )
         self._remember(caller, email)
         return sent

@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import Letter, Prepared, read_at_once, reading, writing, written_at_once
+from auth_service.models import AS_IF_WRITTEN, Letter, Prepared, read_at_once, reading, writing, written_at_once
 from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
+from auth_service.models.prepared import Step
 from auth_service.services.addresses import Address
 
 DAY = timedelta(days=1)
@@ -32,16 +33,21 @@ _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 
 _LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))))
 
-_codes = (
-    select(func.count())
-    .where(
-        Letter.recipient_key == bindparam("recipient_key"),
-        Letter.kind.like("%\\_code"),
-        Letter.created_at > func.now() - DAY,
+
+def codes_of_a_day(recipient_key: Any) -> Any:
+    """How many codes were written to an address in the last 24 hours."""
+    return (
+        select(func.count())
+        .where(
+            Letter.recipient_key == recipient_key,
+            Letter.kind.like("%\\_code"),
+            Letter.created_at > func.now() - DAY,
+        )
+        .scalar_subquery()
     )
-    .scalar_subquery()
-)
-_COUNT = Prepared(select(_codes))
+
+
+_COUNT = Prepared(select(codes_of_a_day(bindparam("recipient_key", type_=Text))))
 
 _given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 _WRITE = Prepared(
@@ -51,7 +57,7 @@ _WRITE = Prepared(
         select(
             *(bindparam(name, type_=Letter.__table__.c[name].type) for name in _given),
             func.now() + bindparam("lives", type_=Interval),
-        ).where(_codes < bindparam("codes_a_day", type_=Integer)),
+        ).where(codes_of_a_day(bindparam("recipient_key")) < bindparam("codes_a_day", type_=Integer)),
         include_defaults=False,  # those of the table are meant
     )
     .returning(Letter.id)
@@ -69,7 +75,7 @@ def _ending(which: Any) -> Any:
     )
 
 
-_END_ONE = _ending(Letter.id == bindparam("letter"))
+_END_ONE = Prepared(_ending(Letter.id == bindparam("letter")))
 _END_ALL_OF_USER = _ending(Letter.user_id == bindparam("owner"))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
@@ -119,13 +125,22 @@ class Outbox:
     codes_a_day: int
 
     def put_code(
-        self, *, kind: str, to: Address, user_id: int | None, language: str, values: dict[str, Any], lives: timedelta
+        self,
+        *,
+        kind: str,
+        to: Address,
+        user_id: int | None,
+        language: str,
+        values: dict[str, Any],
+        lives: timedelta,
+        more_follows: bool = False,
     ) -> bool:
         """Write a letter with a code, in the unit of work of its cause, unless that is beyond the daily cap.
 
         Returns whether it was written. For nobody (`user_id` is None) everything is done but the writing. The cap is
         counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at once:
-        whoever writes to an address waits for the others who do.
+        whoever writes to an address waits for the others who do. `more_follows` says that the unit of work goes on to
+        write other things.
         """
         identity = uuid.uuid4()
         letter = {
@@ -140,13 +155,19 @@ class Outbox:
             "lives": lives,
             "codes_a_day": 0 if user_id is None else self.codes_a_day,
         }
+        nobodys: list[Step] = [] if user_id is not None else [(AS_IF_WRITTEN, {})]
         try:
-            # Two statements, so that the second sees what was written while the first waited.
-            return written_at_once((_LOCK, {"recipient_key": to.key}), (_WRITE, letter)) is not None
+            # Statements of their own, so that the last sees what was written while the first waited.
+            steps = (_LOCK, {"recipient_key": to.key}), *nobodys, (_WRITE, letter)
+            return written_at_once(*steps, more_follows=more_follows) is not None
         except IntegrityError as broken:
             if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
                 raise
-            return False  # the user was deleted at this moment, so there is nobody to write to
+            # The user was deleted at this moment, so there is nobody to write to. What goes on needs a transaction that
+            # has not failed.
+            if more_follows:
+                writing().rollback()
+            return False
 
     def put(
         self,
@@ -242,11 +263,11 @@ class Outbox:
 
     def mark_sent(self, letter: LeasedLetter) -> None:
         """The server took it: wipe what it said."""
-        writing().execute(_END_ONE, {"end": SENT, "reason": None, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": SENT, "reason": None, "letter": letter.id}))
 
     def mark_dead(self, letter: LeasedLetter, *, trouble: str) -> None:
         """It will never be taken: wipe what it said, keep why."""
-        writing().execute(_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id}))
 
     def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""

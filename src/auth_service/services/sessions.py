@@ -12,7 +12,17 @@ from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, SessionUnknown, TokenInvalid
-from auth_service.models import Session, User, UserRole, reading, writing
+from auth_service.models import (
+    Prepared,
+    Session,
+    User,
+    UserRole,
+    read_at_once,
+    reading,
+    unit_of_work,
+    writing,
+    written_at_once,
+)
 from auth_service.models.event import FAILURE, Kind
 from auth_service.services.endings import end
 from auth_service.services.history import History, Origin
@@ -56,7 +66,7 @@ _OPEN = (
     .returning(_roles(_owner), newcomer(_owner).label("newcomer"))
 )
 
-_REFRESH = (
+_REFRESH = Prepared(
     update(Session)
     .where(Session.id == bindparam("session"), Session.counter == bindparam("used"), _live)
     .values(
@@ -69,20 +79,21 @@ _REFRESH = (
     .returning(Session.user_id, _roles(Session.user_id))
 )
 
-_SERVED_BEFORE = select(
-    Session.user_id,
-    Session.counter,
-    (Session.refreshed_at > func.now() - bindparam("grace", type_=Interval)).label("recent"),
-    _roles(Session.user_id),
-).where(Session.id == bindparam("session"), _live)
+_SERVED_BEFORE = Prepared(
+    select(
+        Session.user_id,
+        _roles(Session.user_id),
+        Session.counter,
+        Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
+    ).where(Session.id == bindparam("session"), _live)
+)
 
-_CALLER = (
+_CALLER = Prepared(
     select(
         User.id,
         User.email,
         User.verified_mail,
         _roles(User.id),
-        Session.id.label("session_id"),
         Session.authenticated_at,
         Session.transport,
     )
@@ -189,31 +200,37 @@ class Sessions:
             raise RefreshRejected
         ring = self.keyring.signing()
         seen = {"seen_device": origin.device, "seen_address": origin.address, "idle": self.idle}
-        moved = writing().execute(_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen})
-        owner = moved.one_or_none() or self._served_before(claim, origin)
-        return self._tokens(
-            ring, user_id=owner.user_id, session_id=claim.session_id, counter=claim.counter + 1, roles=owner.roles
-        )
+        moved = written_at_once((_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen}))
+        owner, roles = moved or self._served_before(claim, origin)
+        return self._tokens(ring, user_id=owner, session_id=claim.session_id, counter=claim.counter + 1, roles=roles)
 
-    def _served_before(self, claim: RefreshClaim, origin: Origin) -> Any:
+    def _served_before(self, claim: RefreshClaim, origin: Origin) -> tuple[int, Sequence[str] | None]:
         """The owner and roles, if this token was exchanged a moment ago. Raises RefreshRejected, and ends a theft."""
-        found = writing().execute(_SERVED_BEFORE, {"session": claim.session_id, "grace": self.grace}).one_or_none()
-        if found is None or claim.counter >= found.counter:
+        found = read_at_once(_SERVED_BEFORE, session=claim.session_id, grace=self.grace)
+        if found is None:
             raise RefreshRejected
-        if claim.counter == found.counter - 1 and found.recent:
-            return found
-        # The letter refers to the user, whom a deletion locks before the sessions: so its row comes first here, too.
-        # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if hold(found.user_id) and end(
-            Session.id == claim.session_id,
-            history=self.history,
-            reason="refresh_reused",
-            origin=origin,
-            kind=Kind.REFRESH_REUSED,
-            outcome=FAILURE,
-        ):
-            self.notices.tell("refresh_reused", user_id=found.user_id, origin=origin, about=f"{claim.session_id}")
+        owner, roles, counter, recent = found
+        if claim.counter >= counter:
+            raise RefreshRejected
+        if claim.counter == counter - 1 and recent:
+            return owner, roles
+        self._end_theft(claim.session_id, owner=owner, origin=origin)
         raise RefreshRejected
+
+    def _end_theft(self, session_id: uuid.UUID, *, owner: int, origin: Origin) -> None:
+        # A unit of work of its own: the exchange that found nothing to move was one, too. The letter names the user,
+        # whom a deletion locks before the sessions: so its row comes first here, too. Of many who bring a stolen token
+        # at once, one ends the session.
+        with unit_of_work():
+            if hold(owner) and end(
+                Session.id == session_id,
+                history=self.history,
+                reason="refresh_reused",
+                origin=origin,
+                kind=Kind.REFRESH_REUSED,
+                outcome=FAILURE,
+            ):
+                self.notices.tell("refresh_reused", user_id=owner, origin=origin, about=f"{session_id}")
 
     def caller(self, token: str) -> Caller:
         """Whom an access token speaks for, if its session lives. Raises TokenInvalid.
@@ -225,18 +242,18 @@ class Sessions:
             claims = self.access.verify(token, self.keyring.knowing(kid_of(token)))
         except TokenRejected:
             raise TokenInvalid from None
-        with reading() as connection:
-            row = connection.execute(_CALLER, {"session": claims.session_id, "owner": claims.user_id}).one_or_none()
+        row = read_at_once(_CALLER, session=claims.session_id, owner=claims.user_id)
         if row is None:
             raise TokenInvalid
+        user_id, email, verified_mail, roles, authenticated_at, transport = row
         return Caller(
-            id=row.id,
-            email=row.email,
-            verified_mail=row.verified_mail,
-            roles=sorted(row.roles or ()),
-            session_id=row.session_id,
-            authenticated_at=row.authenticated_at,
-            transport=row.transport,
+            id=user_id,
+            email=email,
+            verified_mail=verified_mail,
+            roles=sorted(roles or ()),
+            session_id=claims.session_id,
+            authenticated_at=authenticated_at,
+            transport=transport,
             claims=claims,
         )
 
