@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -63,8 +64,8 @@ def test_pw10_nobody_stays_signed_in_by_a_password_that_is_being_recovered(
         code = mailbox.code_sent_to(ADA)
 
         recovered, *sign_ins = together(
-            lambda code=code, new=new: ada.recover(ADA, code, new),
-            *[lambda old=old: Visitor(crowded).sign_in(ADA, old)] * 4,
+            partial(ada.recover, ADA, code, new),
+            *[partial(Visitor(crowded).sign_in, ADA, old) for _ in range(4)],
         )
 
         assert outcome(recovered) == FINE
@@ -85,10 +86,10 @@ def test_pw9_nobody_stays_signed_in_by_a_password_that_is_being_changed(
         theirs = Visitor(crowded).signed_in(ADA, old)
 
         changed, refreshed, renewed, *sign_ins = together(
-            lambda own=own, old=old, new=new: ada.change_password(own["access_token"], old, new),
-            lambda theirs=theirs: Visitor(crowded).refresh(theirs["refresh_token"]),
-            lambda own=own: Visitor(crowded).refresh(own["refresh_token"]),
-            *[lambda old=old: Visitor(crowded).sign_in(ADA, old)] * 3,
+            partial(ada.change_password, own["access_token"], old, new),
+            partial(Visitor(crowded).refresh, theirs["refresh_token"]),
+            partial(Visitor(crowded).refresh, own["refresh_token"]),
+            *[partial(Visitor(crowded).sign_in, ADA, old) for _ in range(3)],
         )
 
         assert (outcome(changed), outcome(renewed)) == (FINE, FINE)
@@ -137,7 +138,7 @@ def test_two_users_want_one_address_and_one_gets_it(ada: Visitor, crowded: Flask
             visitor.ask_to_move(token, wanted, password=PASSWORD)
             people.append((visitor, token, mailbox.code_sent_to(wanted)))
 
-        answers = together(*[lambda person=person: person[0].move(*person[1:]) for person in people])
+        answers = together(*[partial(visitor.move, token, code) for visitor, token, code in people])
 
         assert Counter(map(outcome, answers)) == {FINE: 1, (409, "email_taken"): 1}
         winner = people[[outcome(answer) for answer in answers].index(FINE)]
@@ -161,7 +162,7 @@ def test_two_sessions_want_two_addresses_and_one_gets_its(
             visitor.ask_to_move(token, email, password=PASSWORD)
             moves.append((visitor, token, mailbox.code_sent_to(email), email))
 
-        answers = together(*[lambda move=move: move[0].move(move[1], move[2]) for move in moves])
+        answers = together(*[partial(visitor.move, token, code) for visitor, token, code, _ in moves])
 
         assert Counter(map(outcome, answers)) == {FINE: 1, (404, "code_expired"): 1}
         now = moves[[outcome(answer) for answer in answers].index(FINE)][3]
@@ -197,8 +198,8 @@ def test_registering_an_address_while_somebody_moves_there(
         code = mailbox.code_sent_to(wanted)
 
         moved, finished = together(
-            lambda token=token, code=code: ada.move(token["access_token"], code),
-            lambda newcomer=newcomer, user_id=user_id: newcomer.finish(user_id),
+            partial(ada.move, token["access_token"], code),
+            partial(newcomer.finish, user_id),
         )
 
         assert {outcome(moved), outcome(finished)} in (
@@ -293,6 +294,7 @@ def test_an_undo_lets_a_deletion_that_came_first_finish(
 ) -> None:
     """Whoever has locked the user goes on; the link is looked at after that, and not before."""
     ada.signed_in(ADA, PASSWORD)
+    Visitor(crowded).signed_in(ADA, PASSWORD)
     undo = mailbox.undo_sent_to(ADA, about="device")
     deleting = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"

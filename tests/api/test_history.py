@@ -270,6 +270,19 @@ def test_en2_in_a_long_history_failures_are_counted_along_an_index_whoever_fails
     query("DELETE FROM events")
 
 
+def test_en2_beyond_the_cap_committing_costs_what_it_costs_below(ada: int, capped: Flask, query: Query) -> None:
+    visitor = Visitor(capped)
+    for email in (ADA, "nobody@example.org"):
+        written = []
+        for _ in range(6):
+            [(before,)] = query("SELECT pg_current_wal_insert_lsn() - '0/0'")
+            visitor.sign_in(email, "a wrong password")
+            [(after,)] = query("SELECT pg_current_wal_insert_lsn() - '0/0'")
+            written.append(after - before)
+        assert all(size > 0 for size in written), written
+        assert query("SELECT count(*) FROM events WHERE outcome = 'failure'") != [(0,)]
+
+
 # What is read.
 
 

@@ -12,8 +12,9 @@ EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
 PAGE = "/account/undo"
 
 
-def test_a_mail_scanner_that_opens_the_link_undoes_nothing(visitor: Visitor, mailbox: Mailbox) -> None:
+def test_a_mail_scanner_that_opens_the_link_undoes_nothing(app: Flask, visitor: Visitor, mailbox: Mailbox) -> None:
     visitor.register(EMAIL, mailbox, password=PASSWORD)
+    Visitor(app).signed_in(EMAIL, PASSWORD)  # the first one after a registration is no news to its owner
     token = visitor.signed_in(EMAIL, PASSWORD)["access_token"]
     [link] = re.findall(r"http\S+/account/undo#\S+", mailbox.letters_to(EMAIL)[0].text)
 
@@ -48,8 +49,7 @@ def test_se8_the_page_is_closed_to_everything_but_itself(app: Flask) -> None:
     assert nonce not in second.text
     page = BeautifulSoup(first.text, "html.parser")
     assert [tag["nonce"] for tag in page.find_all(["script", "style"])] == [nonce, nonce]
-    assert not page.find_all(attrs={"style": True}), "an inline style would not be applied"
-    assert not page.find_all(attrs={"onclick": True})
+    assert not page.select("[style], [onclick]"), "it would not be applied"
     loaded = [tag.get("src") or tag.get("href") for tag in page.find_all(["script", "link", "img", "a", "iframe"])]
     assert [link for link in loaded if link] == ["data:,"], "nothing is loaded from anywhere"
 

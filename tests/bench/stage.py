@@ -129,6 +129,18 @@ class Stage:
             yield server
 
     @contextmanager
+    def everything(self, data_dir: Path) -> Iterator[Server]:
+        """What `make run` starts, engines and all, over a folder of its own; it answers when this returns."""
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "APP_ENV": "local",
+            "DATA_DIR": str(data_dir),
+            "LOG_LEVEL": "WARNING",
+        }
+        with self._serving([str(ROOT / "manage.py"), "api"], environment, ready="/health/live") as server:
+            yield server
+
+    @contextmanager
     def floor(self, database_url: str) -> Iterator[Server]:
         """The floor, under the same gunicorn settings."""
         command = ["-m", "gunicorn", "--config", str(Path(__file__).with_name("floor_gunicorn.py"))]

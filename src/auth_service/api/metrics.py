@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
 from flask import Flask
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, start_http_server
@@ -23,9 +24,19 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def observe(route: str, method: str, status: int, seconds: float) -> None:
-    """Count one answer. Labels come from the routing table, so their number is bounded."""
-    REQUESTS.labels(route, method if method in METHODS else "other", str(status)).inc()
-    SECONDS.labels(route).observe(seconds)
+    """Count one answer."""
+    counter, histogram = _series(route, method if method in METHODS else "other", status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@cache
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Where such an answer is counted: found once, since finding it costs as much as counting.
+
+    Routes come from the routing table, methods and statuses from short lists, so their number is bounded.
+    """
+    return REQUESTS.labels(route, method, str(status)), SECONDS.labels(route)
 
 
 class OutboxCollector:

@@ -23,7 +23,8 @@ BATCH = 1000
 """Rows that one statement deletes, with whatever goes with them: milliseconds, whatever the size of the table."""
 
 ONE_AT_WORK = 7_251_903_360_117_230  # an arbitrary number that nothing else locks
-LOCK_TRIES = 8
+FIRST_PAUSE = timedelta(milliseconds=100)
+LONGEST_PAUSE = timedelta(seconds=5)
 LOCKED = "55P03"
 
 _LOCK = select(func.pg_try_advisory_xact_lock(ONE_AT_WORK))
@@ -127,7 +128,8 @@ def _months(engine: Engine, statement: Executable, stopped: Callable[[], bool], 
 
 def _patiently(connection: Connection, statement: Executable, given: dict[str, timedelta]) -> str | None:
     """Try again where somebody else holds a lock: whoever waits for one for long makes everybody behind it wait."""
-    for pause in [*(0.1 * 2**number for number in range(LOCK_TRIES - 1)), None]:
+    pause = FIRST_PAUSE
+    while True:
         try:
             with connection.begin():
                 # Moving what was written before there was a month for it may take longer than a request may.
@@ -135,8 +137,8 @@ def _patiently(connection: Connection, statement: Executable, given: dict[str, t
                 month: str | None = connection.execute(statement, given).scalar_one()
                 return month
         except OperationalError as error:
-            if pause is None or getattr(error.orig, "pgcode", None) != LOCKED:
+            if pause > LONGEST_PAUSE or getattr(error.orig, "pgcode", None) != LOCKED:
                 raise
-            log.info("the history is locked; trying again in %s s", pause)
-            time.sleep(pause)
-    raise AssertionError
+        log.info("the history is locked; trying again in %s s", pause.total_seconds())
+        time.sleep(pause.total_seconds())
+        pause *= 2

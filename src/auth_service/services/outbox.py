@@ -33,16 +33,21 @@ _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 
 _LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))))
 
-_codes = (
-    select(func.count())
-    .where(
-        Letter.recipient_key == bindparam("recipient_key"),
-        Letter.kind.like("%\\_code"),
-        Letter.created_at > func.now() - DAY,
+
+def codes_of_a_day(recipient_key: Any) -> Any:
+    """How many codes were written to an address in the last 24 hours."""
+    return (
+        select(func.count())
+        .where(
+            Letter.recipient_key == recipient_key,
+            Letter.kind.like("%\\_code"),
+            Letter.created_at > func.now() - DAY,
+        )
+        .scalar_subquery()
     )
-    .scalar_subquery()
-)
-_COUNT = Prepared(select(_codes))
+
+
+_COUNT = Prepared(select(codes_of_a_day(bindparam("recipient_key", type_=Text))))
 
 _given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 _WRITE = Prepared(
@@ -52,7 +57,7 @@ _WRITE = Prepared(
         select(
             *(bindparam(name, type_=Letter.__table__.c[name].type) for name in _given),
             func.now() + bindparam("lives", type_=Interval),
-        ).where(_codes < bindparam("codes_a_day", type_=Integer)),
+        ).where(codes_of_a_day(bindparam("recipient_key")) < bindparam("codes_a_day", type_=Integer)),
         include_defaults=False,  # those of the table are meant
     )
     .returning(Letter.id)
@@ -70,7 +75,7 @@ def _ending(which: Any) -> Any:
     )
 
 
-_END_ONE = _ending(Letter.id == bindparam("letter"))
+_END_ONE = Prepared(_ending(Letter.id == bindparam("letter")))
 _END_ALL_OF_USER = _ending(Letter.user_id == bindparam("owner"))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
 
@@ -158,7 +163,11 @@ class Outbox:
         except IntegrityError as broken:
             if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
                 raise
-            return False  # the user was deleted at this moment, so there is nobody to write to
+            # The user was deleted at this moment, so there is nobody to write to. What goes on needs a transaction that
+            # has not failed.
+            if more_follows:
+                writing().rollback()
+            return False
 
     def put(
         self,
@@ -254,11 +263,11 @@ class Outbox:
 
     def mark_sent(self, letter: LeasedLetter) -> None:
         """The server took it: wipe what it said."""
-        writing().execute(_END_ONE, {"end": SENT, "reason": None, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": SENT, "reason": None, "letter": letter.id}))
 
     def mark_dead(self, letter: LeasedLetter, *, trouble: str) -> None:
         """It will never be taken: wipe what it said, keep why."""
-        writing().execute(_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id}))
 
     def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""

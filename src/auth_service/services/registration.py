@@ -70,10 +70,15 @@ class Registration:
         `ticket` is what the caller holds, if anything; `network` where the caller comes from. Raises UserUnknown,
         MailAlreadyVerified, TooManyCodes, RedisAway.
         """
-        person = self._temporary(user_id)
-        subject = _subject(person)
-        if self.outbox.is_full(person.address):
+        known = self.users.person_and_codes(user_id)
+        if known is None:
+            raise UserUnknown
+        person, codes_of_a_day = known
+        if person.verified_mail:
+            raise MailAlreadyVerified
+        if codes_of_a_day >= self.outbox.codes_a_day:
             raise self.outbox.refusal(person.address)
+        subject = _subject(person)
         resend_after = self.limiter.count(LETTER, key=person.email_key, network=network)
 
         code = brought if brought and (trusted or self.callers_bring_codes) else random_code()
@@ -148,14 +153,6 @@ class Registration:
         if password is not None and not self.passwords.match(password, person.password_hash):
             raise PasswordAlreadySet
         return self.users.profile(person.id)
-
-    def _temporary(self, user_id: int) -> Person:
-        person = self.users.person(user_id)
-        if person is None:
-            raise UserUnknown
-        if person.verified_mail:
-            raise MailAlreadyVerified
-        return person
 
     def _held(self, ticket: str | None, subject: str) -> str | None:
         """The ticket that decides: the one presented, and only where profiles allow it the newest of the user."""

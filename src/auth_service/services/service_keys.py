@@ -93,7 +93,7 @@ class ServiceKeys:
     def admit(self, presented: str, *, scope: str) -> CallingService:
         """Whom a key speaks for, in one SELECT. Raises ServiceKeyInvalid, and ScopeMissing for a good one of others.
 
-        Once a minute its use is written down. Not inside a unit of work: this has one of its own.
+        Once a minute its use is written down, in a unit of work of its own: whatever becomes of the request.
         """
         found = FORM.fullmatch(presented)
         if not found:

@@ -28,7 +28,7 @@ from auth_service.services.addresses import Address
 from auth_service.services.codes import Recipient
 from auth_service.services.history import Origin, noted
 from auth_service.services.letters import LANGUAGES
-from auth_service.services.outbox import withdrawal
+from auth_service.services.outbox import codes_of_a_day, withdrawal
 
 DAY = timedelta(days=1)
 
@@ -56,6 +56,7 @@ _person = select(
 )
 _PERSON_BY_ID = Prepared(_person.where(User.id == bindparam("user_id")))
 _PERSON_BY_KEY = Prepared(_person.where(User.email_key == bindparam("key")))
+_PERSON_AND_CODES = Prepared(_person.add_columns(codes_of_a_day(User.email_key)).where(User.id == bindparam("user_id")))
 
 
 def _create() -> Any:
@@ -208,6 +209,13 @@ class Users:
             return None
         row = read_at_once(_PERSON_BY_ID, user_id=user_id)
         return None if row is None else Person(*row)
+
+    def person_and_codes(self, user_id: int) -> tuple[Person, int] | None:
+        """The same, and how many codes the address had in the last 24 hours; `Outbox.put_code` counts exactly."""
+        if not 0 < user_id <= HIGHEST_ID:
+            return None
+        row = read_at_once(_PERSON_AND_CODES, user_id=user_id)
+        return None if row is None else (Person(*row[:-1]), row[-1])
 
     def by_email(self, email: Address) -> Person | None:
         """What the service itself knows of the user with an address, as committed."""

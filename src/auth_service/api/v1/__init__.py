@@ -13,7 +13,7 @@ from auth_service.api.v1.undos import undos
 from auth_service.settings import Settings
 
 DESCRIPTION = """
-Registers people by a mailed code and says who they are.
+Registers people by a mailed code, signs them in and says who they are.
 
 Every answer is JSON. A success says `"success": true` with `data` or `"result": "Ok"`; a refusal says
 `"success": false` with an `error` whose `code` is stable and whose `msg` is a sentence. Each endpoint lists the
@@ -23,6 +23,10 @@ The registration in six requests: look the address up, sign up, send a code, bri
 another one if need be, finish. `send_code` and `resend_code` set the registration ticket, a cookie that the browser
 keeps by itself; where the service runs in production the last two steps count only for its holder, and codes in
 `send_code` are ignored: the service mails one of its own.
+
+To try what needs somebody signed in: sign in, copy `access_token` from the answer, and give it to Authorize. It is good
+for 15 minutes. Other services call with a service key, which `manage.py service-keys` makes; they verify access tokens
+themselves with the keys at `/.well-known/jwks.json`.
 """
 
 
@@ -40,13 +44,13 @@ def blueprint(settings: Settings) -> Blueprint:
                 "type": "apiKey",
                 "in": "header",
                 "name": "Authorization",
-                "description": "`Bearer ` and the access token that a sign-in gave.",
+                "description": "The access token that a sign-in gave, after `Bearer `.",
             },
             "service": {
                 "type": "apiKey",
                 "in": "header",
                 "name": "Authorization",
-                "description": "`Bearer ` and a service key, `svc_…`.",
+                "description": "A service key, `svc_…`, after `Bearer `.",
             },
         },
     )
