@@ -136,7 +136,7 @@ class Service:
         return f"{name}-{secrets.token_hex(6)}@example.org"
 
     def knows(self, path: str) -> bool:
-        """Whether there is this path, relative to the API, on the Swagger page."""
+        """Whether there is this path, relative to `/api`, on the Swagger page."""
         return path in self.get("/api/swagger.json").json["paths"]
 
     def get(self, path: str) -> Answer:
