@@ -1,5 +1,6 @@
 """The people of the tests: they come through the front door and see what a person sees."""
 
+import re
 from typing import Any
 
 from flask import Flask
@@ -23,9 +24,11 @@ def refusal(answer: TestResponse) -> dict[str, Any]:
 class Visitor:
     """Somebody with a browser of their own, cookies included."""
 
-    def __init__(self, app: Flask, *, address: str = "203.0.113.7", language: str | None = None) -> None:
-        """`address` is where the visitor comes from, `language` what the browser asks for."""
-        self.client = app.test_client()
+    def __init__(
+        self, app: Flask, *, address: str = "203.0.113.7", language: str | None = None, cookies: bool = True
+    ) -> None:
+        """`address` is where the visitor comes from, `language` what the browser asks for; apps keep no `cookies`."""
+        self.client = app.test_client(use_cookies=cookies)
         self._environ = {"REMOTE_ADDR": address}
         self._headers = {"Accept-Language": language} if language else {}
 
@@ -91,6 +94,54 @@ class Visitor:
         """Exchange a refresh token."""
         return self.call("POST", "/refresh_token", json={"refresh_token": token})
 
+    def ask_to_sign_in(self, email: str) -> TestResponse:
+        """Ask for a code to sign in with."""
+        return self.call("POST", "/sign_in/send_code", json={"email": email})
+
+    def sign_in_by_code(self, email: str, code: str, **more: Any) -> TestResponse:
+        """Sign in with a code from a letter."""
+        return self.call("POST", "/sign_in/code", json={"email": email, "code": code, **more})
+
+    def ask_to_recover(self, email: str) -> TestResponse:
+        """Ask for a code to set a password with."""
+        return self.call("POST", "/password/send_code", json={"email": email})
+
+    def recover(self, email: str, code: str, new_password: str) -> TestResponse:
+        """Set a password with a code from a letter."""
+        body = {"email": email, "code": code, "new_password": new_password}
+        return self.call("PUT", "/password", json=body)
+
+    def change_password(self, token: str, current: str, new: str) -> TestResponse:
+        """Put a new password in the place of the current one."""
+        body = {"current_password": current, "new_password": new}
+        return self.with_token(token, "PUT", "/me/password", json=body)
+
+    def ask_to_move(self, token: str, email: str, **proof: Any) -> TestResponse:
+        """Want another address, perhaps proving who one is."""
+        return self.with_token(token, "POST", "/me/email", json={"email": email, **proof})
+
+    def move(self, token: str, code: str) -> TestResponse:
+        """Bring the code that was mailed to the new address."""
+        return self.with_token(token, "PUT", "/me/email", json={"code": code})
+
+    def ask_to_leave(self, token: str) -> TestResponse:
+        """Ask for a code to delete the account with."""
+        return self.with_token(token, "POST", "/me/send_code")
+
+    def leave(self, token: str, **proof: Any) -> TestResponse:
+        """Delete the account."""
+        return self.with_token(token, "DELETE", "/me", json=proof)
+
+    def undo(self, token: str) -> TestResponse:
+        """Take an account back with the token of a link."""
+        return self.call("POST", "/undo", json={"token": token})
+
+    def is_signed_in(self, token: str) -> bool:
+        """Whether an access token still speaks for somebody."""
+        answer = self.with_token(token, "GET", "/me")
+        assert answer.status_code in (200, 401), answer.text
+        return answer.status_code == 200
+
     def register(self, email: str, mailbox: "Mailbox", **body: Any) -> int:
         """All of it, with the code from the letter; returns the id."""
         user_id = self.sign_up(email)
@@ -121,7 +172,11 @@ class Mailbox:
         return self._inbox.letters(to=email)
 
     def code_sent_to(self, email: str) -> str:
-        """The code in somebody's newest letter."""
-        code = self.letters_to(email)[0].code
-        assert code is not None
-        return code
+        """The code in somebody's newest letter that has one."""
+        return next(letter.code for letter in self.letters_to(email) if letter.code)
+
+    def undo_sent_to(self, email: str, *, about: str) -> str:
+        """The token of the link in somebody's newest letter whose subject has these words."""
+        text = next(letter.text for letter in self.letters_to(email) if about in letter.subject)
+        [token] = re.findall(r"/account/undo#(\S+)", text)
+        return str(token)

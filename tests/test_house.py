@@ -38,6 +38,7 @@ WITHOUT_CONTRACT = {
     "/health/live",
     "/health/ready",
     "/.well-known/jwks.json",
+    "/account/undo",
     "/dev/inbox",  # `local` and `test` only
 }
 

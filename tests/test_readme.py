@@ -136,8 +136,12 @@ def without_random(text: str) -> Any:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(
     ("page", "titles"),
-    [(README, ["The six requests", "Signing in"]), (CLIENTS, ["With curl"])],
-    ids=["README", "clients"],
+    [
+        (README, ["The six requests", "Signing in"]),
+        (CLIENTS, ["With curl"]),
+        (CLIENTS, ["The account, with curl"]),
+    ],
+    ids=["README", "clients", "account"],
 )
 def test_requests_are_answered_as_printed(service: Running, tmp_path: Path, page: Path, titles: list[str]) -> None:
     steps = [step for title in titles for step in transcript(section(page, title))]

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_string
@@ -15,6 +15,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from auth_service.settings import Settings
@@ -73,10 +74,10 @@ class Live:
     log: Path
     process: subprocess.Popen[bytes]
 
-    def say(self, raw: bytes) -> Answer:
+    def say(self, raw: bytes, *, within: float = HANGS) -> Answer:
         """Send these bytes and nothing else, and read the answer. Raises OSError, also when there is none in time."""
         began = time.monotonic()
-        with socket.create_connection(("127.0.0.1", self.port), timeout=HANGS) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=within) as connection:
             with suppress(BrokenPipeError, ConnectionResetError):  # It has heard enough; the answer is there to read.
                 connection.sendall(raw)
             received = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -89,12 +90,14 @@ class Live:
             status=int(status_line.split()[1]), headers=message_from_string(headers), body=body, seconds=seconds
         )
 
-    def request(self, method: str, target: str, *headers: str, body: bytes | None = None) -> Answer:
+    def request(
+        self, method: str, target: str, *headers: str, body: bytes | None = None, within: float = HANGS
+    ) -> Answer:
         """Send a well-formed request, with a Content-Length if there is a body."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
-        return self.say("\r\n".join([*lines, "", ""]).encode() + (body or b""))
+        return self.say("\r\n".join([*lines, "", ""]).encode() + (body or b""), within=within)
 
     def send_json(self, method: str, target: str, body: bytes) -> Answer:
         """Send a body as JSON, whatever it is."""
@@ -164,3 +167,21 @@ def nothing_is_lost(live: Live) -> Iterator[None]:
     found = live.request("GET", f"{USERS}?email={WITNESS}")
     assert (found.status, found.json["data"]) == (200, witness.json["data"])
     assert live.is_ready()
+
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def query(stores: Stores) -> Query:
+    """Runs a statement beside the application."""
+
+    def run(statement: str) -> list[tuple[Any, ...]]:
+        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            rows = list(cursor.fetchall()) if cursor.description else []
+        connection.close()
+        return rows
+
+    return run

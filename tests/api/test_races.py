@@ -25,6 +25,18 @@ def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
         return list(pool.map(started_together, range(count)))
 
 
+def together(*acts: Callable[[], Any]) -> list[Any]:
+    """Do different things at the same moment."""
+    barrier = Barrier(len(acts))
+
+    def started_together(act: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return act()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(started_together, acts))
+
+
 def outcome(answer: Any) -> tuple[int, str]:
     """The status, and the code of a refusal."""
     return answer.status_code, answer.json.get("error", {}).get("code", "")

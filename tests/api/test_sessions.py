@@ -6,39 +6,21 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import psycopg2
 import pytest
 from flask import Flask
 
 from tests.actors import Mailbox, Visitor, refusal
+from tests.api.conftest import Query
 from tests.api.test_races import at_once, outcome
-from tests.conftest import Stores
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
-
-Query = Callable[[str], list[tuple[object, ...]]]
 
 
 @pytest.fixture
 def ada(visitor: Visitor, mailbox: Mailbox) -> int:
     """A user of the portal with a password."""
     return visitor.register(ADA, mailbox, password=PASSWORD)
-
-
-@pytest.fixture
-def query(stores: Stores) -> Query:
-    """Runs a statement beside the application."""
-
-    def run(statement: str) -> list[tuple[object, ...]]:
-        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            rows = list(cursor.fetchall()) if cursor.description else []
-        connection.close()
-        return rows
-
-    return run
 
 
 def test_somebody_signs_in_and_is_known(ada: int, visitor: Visitor) -> None:

@@ -106,9 +106,12 @@ class Challenges:
     guesses: int
     total_guesses: int
 
-    def issue(self, *, ticket: str, subject: str, code: str) -> None:
-        """Make `code` the only living one of a new ticket."""
-        self._issue(ticket, subject, code, "issue")
+    def issue(self, *, ticket: str, subject: str, code: str) -> timedelta:
+        """Make `code` the only living one of a ticket, new or not.
+
+        Returns zero, or for how long no more codes are given because the ticket's guesses are used up.
+        """
+        return timedelta(milliseconds=self._issue(ticket, subject, code, "issue"))
 
     def renew(self, *, ticket: str, subject: str, code: str) -> timedelta | None:
         """Make `code` the only living one of a ticket that is about `subject` already; None if this one is not.

@@ -41,6 +41,12 @@ def parse(text: str) -> Address:
     return checked(unicodedata.normalize("NFKC", text))
 
 
+def masked(address: Address) -> str:
+    """An address as somebody may see it who need not know it: `g***@example.org`."""
+    local, _, domain = address.stored.rpartition("@")
+    return f"{local[0]}***@{domain}"
+
+
 @lru_cache(maxsize=4096)
 def _is_plain_domain(domain: str) -> bool:
     """Whether mail can be sent to this domain under this very name. Remembered: many people share few domains."""

@@ -1,6 +1,7 @@
 """Notices: letters that tell the owner of an account what happened to it."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from auth_service.models import User, writing
 from auth_service.services.addresses import Address
 from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
+from auth_service.services.users import Person
 
 LIVES = timedelta(days=3)
 """A notice is still worth reading after this, but not worth trying to send."""
@@ -42,8 +44,25 @@ class Notices:
             values={
                 "device": origin.device,
                 "address": origin.address,
-                "at": f"{clock.now():%Y-%m-%d %H:%M} UTC",
+                "at": _now(),
                 **values,
             },
             lives=LIVES,
         )
+
+    def tell_of_deletion(self, person: Person, *, former: Sequence[Address]) -> None:
+        """Tell somebody whose account is gone by now, at its address and at those that it had until lately."""
+        for to in {address.key: address for address in (*former, person.address)}.values():
+            self.outbox.put(
+                kind="account_deleted",
+                dedup_key=f"account_deleted:{uuid.uuid4()}",
+                to=to,
+                user_id=None,
+                language=person.language,
+                values={"at": _now()},
+                lives=LIVES,
+            )
+
+
+def _now() -> str:
+    return f"{clock.now():%Y-%m-%d %H:%M} UTC"

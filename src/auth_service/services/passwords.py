@@ -13,6 +13,16 @@ LONGEST = 128
 COMMON = frozenset(FREQUENCY_LISTS["passwords"])
 """Thirty thousand passwords that attackers try first, in lower case (zxcvbn's list)."""
 
+REASONS = {
+    "too_short": "A password has at least {shortest} characters.",
+    "too_long": "A password has at most {longest} characters.",
+    "control_characters": "A password has no control characters.",
+    "common": "This is one of the most common passwords.",
+    "context": "A password is not the address or the name of the service.",
+    "unchanged": "This is the password that the account has already.",
+}
+"""Why a new password is refused: a stable word for programs, and a sentence for people."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passwords:
@@ -25,13 +35,28 @@ class Passwords:
     def hashed(self, password: str, *, email: str, field: str = "password") -> str:
         """Check a new password against the rules and hash it.
 
-        Raises ValidationFailed for the `field` with the reason; ServiceBusy when too many are being hashed. Takes about
-        30 ms of a processor: never call it inside an open transaction.
+        Raises ValidationFailed as `check` does; ServiceBusy when too many are being hashed. Takes about 30 ms of a
+        processor: never call it inside an open transaction.
+        """
+        self.check(password, email=email, field=field)
+        return self.hasher.hash(normalised(password))
+
+    def check(self, password: str, *, email: str, field: str = "password", current: str | None = None) -> None:
+        """Check a new password against the rules; `current` is what it takes the place of, where that is known.
+
+        Raises ValidationFailed for the `field` with the reason, as a sentence and as a word for programs.
         """
         chosen = normalised(password)
-        if reason := self._reason_against(chosen, email):
-            raise ValidationFailed(fields=[{"field": field, "msg": reason}])
-        return self.hasher.hash(chosen)
+        reason = self._reason_against(chosen, email)
+        if reason is None and current is not None and chosen == normalised(current):
+            reason = "unchanged"
+        if reason is not None:
+            said = REASONS[reason].format(shortest=self.shortest, longest=LONGEST)
+            raise ValidationFailed(fields=[{"field": field, "reason": reason, "msg": said}])
+
+    def make_sure_of_room(self) -> None:
+        """Raise ServiceBusy if a password could not be hashed now: before anything is counted, asked or written."""
+        self.hasher.make_sure_of_room()
 
     def verdict(self, password: str, phc: str | None) -> Verdict:
         """Whether the password made this hash, and whether the hash is outdated; see `Hasher.verify`.
@@ -52,15 +77,15 @@ class Passwords:
         folded = chosen.casefold()
         own_words = {email.casefold(), email.casefold().rpartition("@")[0], self.service_name.casefold()}
         if len(chosen) < self.shortest:
-            return f"A password has at least {self.shortest} characters."
+            return "too_short"
         if len(chosen) > LONGEST:
-            return f"A password has at most {LONGEST} characters."
+            return "too_long"
         if any(unicodedata.category(character) == "Cc" for character in chosen):
-            return "A password has no control characters."
+            return "control_characters"
         if folded in COMMON:
-            return "This is one of the most common passwords."
+            return "common"
         if folded in own_words or folded.strip("0123456789") in own_words:
-            return "A password is not the address or the name of the service."
+            return "context"
         return None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select
 
 from auth_service.adapters.crypto import Digests
 from auth_service.errors import UndoUnknown
@@ -45,19 +45,35 @@ class Undos:
         Raises UndoUnknown for what is no living link, and EmailTaken if somebody else proved the address meanwhile.
         """
         living = Undo.digest == self.digests.of(token), Undo.expires_at > func.now()
+        owner = writing().execute(select(Undo.user_id).where(*living)).scalar_one_or_none()
+        if owner is None or self.users.lock(owner) is None:
+            raise UndoUnknown
         undo = writing().execute(delete(Undo).where(*living).returning(Undo)).one_or_none()
         if undo is None:
             raise UndoUnknown
         before = None if undo.email is None else Address(stored=undo.email, key=undo.email_key)
         self.users.take_back(undo.user_id, email=before)
-        writing().execute(delete(Undo).where(Undo.user_id == undo.user_id))
+        # The links to addresses that the account had before that one stay: somebody who moved it twice could otherwise
+        # use the link that the second letter brought them to take the first one from its owner.
+        overtaken: ColumnElement[bool] = Undo.kind == NEW_DEVICE
+        if undo.kind == EMAIL_CHANGED:
+            overtaken = or_(overtaken, Undo.expires_at >= undo.expires_at)
+        writing().execute(delete(Undo).where(Undo.user_id == undo.user_id, overtaken))
         self.sessions.end_all(user_id=undo.user_id, reason=f"{undo.kind}_undone", origin=origin)
         self.history.note(f"{undo.kind}_undone", user_id=undo.user_id, origin=origin)
 
-    def forget_expired(self) -> int:
-        """Delete links that are worth nothing any more; returns how many."""
-        expired = delete(Undo).where(Undo.expires_at <= func.now()).returning(Undo.kind)
-        return len(writing().execute(expired).all())
+    def former_addresses(self, user_id: int) -> list[Address]:
+        """The addresses that can still be given back to an account."""
+        living = select(Undo.email, Undo.email_key).where(
+            Undo.user_id == user_id, Undo.kind == EMAIL_CHANGED, Undo.expires_at > func.now()
+        )
+        return [Address(stored=row.email, key=row.email_key) for row in writing().execute(living)]
+
+    def forget_expired(self, *, at_most: int) -> int:
+        """Delete some links that are worth nothing any more; returns how many."""
+        expired = select(Undo.digest).where(Undo.expires_at <= func.now())
+        some = expired.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(Undo).where(Undo.digest == some.c.digest).returning(Undo.kind)).all())
 
     def _link(self, kind: str, **about: Any) -> dict[str, Any]:
         token = secrets.token_urlsafe(TOKEN_BYTES)

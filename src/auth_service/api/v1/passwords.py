@@ -1,15 +1,24 @@
-"""Passwords: recovering one that was forgotten."""
+"""Passwords: recovering one that was forgotten, changing one that is known."""
 
 from flask_restx import Resource
 
-from auth_service.api.access import anyone
+from auth_service.api.access import anyone, caller
 from auth_service.api.contract import Namespace, services
 from auth_service.api.limits import PerClient, client_network
 from auth_service.api.origin import origin
 from auth_service.api.tickets import RECOVERY
-from auth_service.api.v1.schemas.passwords import RecoveryForm
+from auth_service.api.v1.schemas.passwords import PasswordForm, RecoveryForm
 from auth_service.api.v1.schemas.sessions import AddressForm
-from auth_service.errors import CodeExpired, CodeWrong, RedisAway, TooManyCodes
+from auth_service.errors import (
+    AccountChanged,
+    CodeExpired,
+    CodeWrong,
+    PasswordNotSet,
+    PasswordWrong,
+    RedisAway,
+    TooManyAttempts,
+    TooManyCodes,
+)
 
 passwords = Namespace("passwords", description="Setting and changing passwords.")
 
@@ -50,5 +59,25 @@ class Password(Resource):
             code=body.code,
             new_password=body.new_password.get_secret_value(),
             ticket=RECOVERY.presented(),
+            origin=origin(),
+        )
+
+
+@passwords.route("/me/password")
+class MyPassword(Resource):
+    """The password of the caller."""
+
+    @passwords.contract(
+        body=PasswordForm,
+        done=True,
+        limits=[PerClient(setting="limit_sign_ins")],
+        refuses=[PasswordNotSet, PasswordWrong, TooManyAttempts, AccountChanged],
+    )
+    def put(self, body: PasswordForm) -> None:
+        """Change my password; ends all other sessions."""
+        services().account.change_password(
+            caller(),
+            current=body.current_password.get_secret_value(),
+            new=body.new_password.get_secret_value(),
             origin=origin(),
         )

@@ -13,7 +13,6 @@ from auth_service.api.tickets import SIGN_IN
 from auth_service.api.v1.schemas.sessions import (
     AddressForm,
     CodeSignInForm,
-    MeCard,
     RefreshForm,
     SessionCard,
     SignInForm,
@@ -29,7 +28,7 @@ from auth_service.errors import (
     TooManyCodes,
 )
 from auth_service.services.pages import Page
-from auth_service.services.sessions import Caller, OpenSession, Tokens
+from auth_service.services.sessions import OpenSession, Tokens
 
 sessions = Namespace("sessions", description="Signing in, staying signed in, and ending it.")
 
@@ -125,16 +124,6 @@ class SignOut(Resource):
         """End this session."""
         services().sessions.sign_out(caller(), origin=origin())
         session_cookies.take_back()
-
-
-@sessions.route("/me")
-class Me(Resource):
-    """The caller."""
-
-    @sessions.contract(data=MeCard)
-    def get(self) -> Caller:
-        """Say who I am and what I may do."""
-        return caller()
 
 
 @sessions.route("/me/sessions")

@@ -44,6 +44,11 @@ def _password(value: SecretStr) -> SecretStr:
     return value
 
 
+def revealed(secret: SecretStr | None) -> str | None:
+    """What is hidden in a secret, if there is one."""
+    return None if secret is None else secret.get_secret_value()
+
+
 Email = Annotated[
     Address,
     PlainValidator(_address),

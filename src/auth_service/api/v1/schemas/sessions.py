@@ -65,15 +65,6 @@ class TokensCard(Card):
     refresh_token: str | None = None
 
 
-class MeCard(Card):
-    """The caller."""
-
-    id: Annotated[int, Field(ge=1, le=2**53 - 1)]
-    email: str
-    roles: list[str]
-    verified_mail: bool
-
-
 class SessionCard(Card):
     """A session of the caller."""
 

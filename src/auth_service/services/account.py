@@ -1,0 +1,90 @@
+"""The account: its owner changes the password, or leaves."""
+
+from dataclasses import dataclass
+
+from auth_service.errors import AccountChanged, ReauthenticationRequired, TokenInvalid
+from auth_service.services.codes import Codes, CodeSent, Recipient
+from auth_service.services.history import History, Origin
+from auth_service.services.notices import Notices
+from auth_service.services.outbox import Outbox
+from auth_service.services.passwords import Passwords
+from auth_service.services.proofs import Proofs
+from auth_service.services.sessions import Caller, Sessions
+from auth_service.services.undos import Undos
+from auth_service.services.users import Person, Users
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """What only the owner of an account does to it, signed in and with a fresh proof."""
+
+    users: Users
+    passwords: Passwords
+    proofs: Proofs
+    codes: Codes
+    sessions: Sessions
+    undos: Undos
+    history: History
+    notices: Notices
+    outbox: Outbox
+
+    def change_password(self, caller: Caller, *, current: str, new: str, origin: Origin) -> None:
+        """Put a new password in the place of the current one; ends all other sessions and tells the owner.
+
+        Raises ValidationFailed before the current password is looked at, also for a new one that is the current one:
+        whoever believes to have changed it must not be left with what somebody else may know. Raises PasswordNotSet,
+        TooManyAttempts, PasswordWrong, AccountChanged, ServiceBusy.
+        """
+        person = self._owner(caller)
+        self.passwords.check(new, email=person.email, field="new_password", current=current)
+        self.proofs.by_password(person, current, purpose="password_change", origin=origin)
+        phc = self.passwords.hashed(new, email=person.email, field="new_password")
+        if not self.users.set_password(person, phc):
+            raise AccountChanged
+        # After the user's row: a session that is opened by the old password at this moment has waited for it and found
+        # another version, or was there before and ends now.
+        self.sessions.end_all(user_id=person.id, but=caller.session_id, reason="password_changed", origin=origin)
+        self.history.note("password_changed", user_id=person.id, origin=origin, session_id=caller.session_id)
+        self.notices.tell("password_changed", user_id=person.id, origin=origin)
+
+    def send_deletion_code(self, caller: Caller, *, network: str) -> CodeSent:
+        """Mail a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway."""
+        person = self._owner(caller)
+        to = Recipient(
+            user_id=person.id, address=person.address, language=person.language, subject=_subject(person, caller)
+        )
+        return self.codes.mail_in_session(to, network=network)
+
+    def delete(self, caller: Caller, *, password: str | None, code: str | None, origin: Origin) -> None:
+        """Delete the account: nothing of it can be used or brought back, and its history says no more whose it was.
+
+        Raises ReauthenticationRequired without a password or a code, PasswordNotSet, TooManyAttempts, PasswordWrong,
+        CodeWrong, CodeExpired, AccountChanged, ServiceBusy, RedisAway.
+        """
+        person = self._owner(caller)
+        if password is not None:
+            self.proofs.by_password(person, password, purpose="deletion", origin=origin)
+        elif code is not None:
+            self.codes.spend_in_session(code, subject=_subject(person, caller))
+        else:
+            raise ReauthenticationRequired
+        if self.users.lock(person.id) != person.credential_version:
+            raise AccountChanged
+        # Whoever moved the account before deleting it must not be the only one to hear of that.
+        former = self.undos.former_addresses(person.id)
+        self.outbox.withdraw_all(user_id=person.id)
+        self.users.delete(person.id)
+        # Only now, when whatever was under way in its sessions has ended and is to be seen.
+        self.history.forget_person(person.id)
+        self.notices.tell_of_deletion(person, former=former)
+
+    def _owner(self, caller: Caller) -> Person:
+        person = self.users.person(caller.id)
+        if person is None:  # deleted since the token was looked at
+            raise TokenInvalid
+        return person
+
+
+def _subject(person: Person, caller: Caller) -> str:
+    """Whom a deletion code is about: this user, address and version, in this session."""
+    return f"{person.id} {person.email_key} {person.credential_version} {caller.session_id}"

@@ -1,0 +1,113 @@
+"""Changes of address: wanted in a session, proved by a code that was mailed to the new one, told to the old one."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from auth_service.adapters.limiter import Limit, Limiter, Windows
+from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
+from auth_service.models import EmailChange, Session, reading, writing
+from auth_service.services.addresses import Address, masked
+from auth_service.services.codes import Codes, CodeSent, Recipient
+from auth_service.services.history import History, Origin
+from auth_service.services.notices import Notices
+from auth_service.services.proofs import Proofs
+from auth_service.services.sessions import Caller
+from auth_service.services.undos import Undos
+from auth_service.services.users import Person, Users, hold
+
+_WISH = select(EmailChange.email, EmailChange.email_key).where(
+    EmailChange.session_id == bindparam("session"), EmailChange.user_id == bindparam("owner")
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmailChanges:
+    """Moves accounts to other addresses."""
+
+    users: Users
+    proofs: Proofs
+    codes: Codes
+    undos: Undos
+    history: History
+    notices: Notices
+    limiter: Limiter
+    per_user: Windows
+
+    def begin(self, caller: Caller, *, email: Address, password: str | None, origin: Origin, network: str) -> CodeSent:
+        """Mail a code to the new address; a newer wish of the same session takes the place of this one.
+
+        Everything but the letter also happens for an address that somebody has already, the caller included: neither
+        the answer nor its time tells whether there is somebody with it. Raises ReauthenticationRequired,
+        PasswordNotSet, TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisAway.
+        """
+        person = self.users.person(caller.id)
+        if person is None:  # deleted since the token was looked at
+            raise TokenInvalid
+        self.proofs.fresh(person, password, caller=caller, purpose="email_change", origin=origin)
+        self._count(person)
+        has_it = self.users.by_email(email)
+        free = has_it is None or not has_it.verified_mail
+        sent = self.codes.mail_in_session(
+            Recipient(
+                user_id=person.id if free else 0,
+                address=email,
+                language=person.language,
+                subject=_subject(person, email, caller),
+            ),
+            network=network,
+            more_follows=True,
+        )
+        self._remember(caller, email)
+        return sent
+
+    def confirm(self, caller: Caller, *, code: str, origin: Origin) -> None:
+        """Move the account to the address that this session wants, if the code came from there.
+
+        Raises CodeWrong, CodeExpired for everything that is no live code of this session, EmailTaken if somebody else
+        has proved the address meanwhile, RedisAway.
+        """
+        person = self.users.person(caller.id)
+        email = self._wish(caller)
+        if person is None or email is None:
+            raise CodeExpired
+        self.codes.spend_in_session(code, subject=_subject(person, email, caller))
+        # If the account was changed since it was read, the code was for the account as it was.
+        if not self.users.move(person, email):
+            raise CodeExpired
+        undo = self.undos.for_changed_email(user_id=person.id, before=person.address)
+        self.history.note("email_changed", user_id=person.id, origin=origin, session_id=caller.session_id)
+        self.notices.tell(
+            "email_changed", user_id=person.id, origin=origin, to=person.address, new_email=masked(email), **undo
+        )
+
+    def _count(self, person: Person) -> None:
+        """Count for the user: one account is no means to write to everybody. Raises TooManyCodes."""
+        hit = self.limiter.hit(Limit(name="email_changes", windows=self.per_user, subject=str(person.id)))
+        if not hit.allowed:
+            raise TooManyCodes(retry_after=hit.wait.total_seconds())
+
+    def _remember(self, caller: Caller, email: Address) -> None:
+        wanted = {"email": email.stored, "email_key": email.key}
+        # The user's row first, as everybody who needs both does. If it is gone, so is the session.
+        if not hold(caller.id):
+            raise TokenInvalid
+        session = select(Session.id).where(Session.id == caller.session_id).with_for_update(read=True, key_share=True)
+        if writing().execute(session).one_or_none() is None:
+            raise TokenInvalid
+        writing().execute(
+            insert(EmailChange)
+            .values(session_id=caller.session_id, user_id=caller.id, **wanted)
+            .on_conflict_do_update(index_elements=[EmailChange.session_id], set_={**wanted, "created_at": func.now()})
+        )
+
+    def _wish(self, caller: Caller) -> Address | None:
+        with reading() as connection:
+            row = connection.execute(_WISH, {"session": caller.session_id, "owner": caller.id}).one_or_none()
+        return None if row is None else Address(stored=row.email, key=row.email_key)
+
+
+def _subject(person: Person, email: Address, caller: Caller) -> str:
+    """Whom such a code is about: this user and version, the new address, this session."""
+    return f"{person.id} {email.key} {person.credential_version} {caller.session_id}"

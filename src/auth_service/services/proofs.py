@@ -1,0 +1,49 @@
+"""Proofs: somebody who is signed in shows once more who they are, before what a stolen token must not be enough for."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from auth_service.adapters.throttle import Throttle
+from auth_service.errors import PasswordNotSet, PasswordWrong, ReauthenticationRequired, TooManyAttempts
+from auth_service.services.history import History, Origin
+from auth_service.services.passwords import Passwords
+from auth_service.services.sessions import Caller, Sessions
+from auth_service.services.users import Person
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proofs:
+    """Asks for the password again, or for a session that was opened by a mailed code just now."""
+
+    passwords: Passwords
+    sessions: Sessions
+    history: History
+    throttle: Throttle
+    fresh_for: timedelta
+
+    def by_password(self, person: Person, password: str, *, purpose: str, origin: Origin) -> None:
+        """Check the password of whoever calls; `purpose` says in the history what for.
+
+        Counted for each user over all that ask for it, before any work is done: a stolen token is no way to guess on
+        where the sign-in pauses. Raises PasswordNotSet, TooManyAttempts, PasswordWrong, ServiceBusy.
+        """
+        if person.password_hash is None:
+            raise PasswordNotSet
+        subject = f"user {person.id}"
+        attempt = self.throttle.attempt("password_proofs", subject)
+        if attempt.wait:
+            raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
+        if not self.passwords.match(password, person.password_hash):
+            self.history.note_failure("password_refused", user_id=person.id, origin=origin, purpose=purpose)
+            raise PasswordWrong
+        self.throttle.forgive("password_proofs", subject, attempt)
+
+    def fresh(self, person: Person, password: str | None, *, caller: Caller, purpose: str, origin: Origin) -> None:
+        """Check the password; for an account without one, whether the session was opened by a code just now.
+
+        Raises ReauthenticationRequired where there is neither, and what `by_password` raises.
+        """
+        if password is not None:
+            self.by_password(person, password, purpose=purpose, origin=origin)
+        elif person.password_hash is not None or not self.sessions.is_fresh(caller, within=self.fresh_for):
+            raise ReauthenticationRequired

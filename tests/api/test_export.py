@@ -1,0 +1,84 @@
+"""The export: everything that is kept about somebody, nothing that is anybody else's, and no secret."""
+
+import json
+
+import pytest
+from flask import Flask
+
+from tests.actors import Mailbox, Visitor, refusal
+from tests.api.conftest import Query
+from tests.conftest import MakeApp
+
+ADA, GRACE, PASSWORD = "ada@example.org", "grace@example.org", "correct horse battery"
+
+
+@pytest.fixture
+def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+    """Ada is registered."""
+    return visitor.register(ADA, mailbox, password=PASSWORD)
+
+
+def test_somebody_takes_everything_along(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
+    tokens = visitor.signed_in(ADA, PASSWORD)
+    visitor.sign_in(ADA, "a wrong password")
+    visitor.ask_to_move(tokens["access_token"], "new@example.org", password=PASSWORD)
+    code = mailbox.code_sent_to("new@example.org")
+
+    answer = visitor.with_token(tokens["access_token"], "GET", "/me/export")
+
+    data = answer.get_json()["data"]
+    assert data.keys() == {
+        "exported_at", "profile", "roles", "sessions", "history", "letters", "email_changes", "complete",
+    }  # fmt: skip
+    profile = data["profile"]
+    assert (profile["id"], profile["email"], profile["verified_mail"]) == (ada, ADA, True)
+    assert (profile["has_password"], profile["language"]) == (True, "en")
+    assert data["roles"] == ["ROLE_PORTAL_USER"]
+    [session] = data["sessions"]
+    assert (session["method"], session["address"], session["ended_at"]) == ("password", "203.0.113.7", None)
+    assert [event["kind"] for event in data["history"]] == ["sign_in_refused", "signed_in", "registered"]
+    assert {letter["kind"] for letter in data["letters"]} == {"registration_code", "email_code"}
+    assert data["letters"][0].keys() == {"kind", "recipient", "language", "state", "created_at", "ended_at"}
+    assert [wish["email"] for wish in data["email_changes"]] == ["new@example.org"]
+    assert data["complete"] is True
+    for secret in ("argon2", "payload", "digest", "counter", code, PASSWORD, *tokens.values()):
+        assert str(secret) not in answer.text.replace('"900"', "") or secret in (900, "Bearer"), secret
+
+
+def test_az2_there_is_nothing_of_anybody_else_in_it(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    grace = Visitor(app, address="198.51.100.9")
+    grace.register(GRACE, mailbox, password=PASSWORD)
+    hers = grace.signed_in(GRACE, PASSWORD)["access_token"]
+    grace.ask_to_move(hers, "hopper@example.org", password=PASSWORD)
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+
+    said = visitor.with_token(token, "GET", "/me/export").text
+
+    assert ADA in said
+    for other in (GRACE, "hopper", "198.51.100.9"):
+        assert other not in said
+    assert refusal(visitor.call("GET", "/me/export"))["code"] == "token_missing"
+    assert visitor.with_token(token, "GET", "/me/export", query_string={"user_id": 1}).status_code == 422
+
+
+def test_az4_an_export_is_bounded_and_says_so(ada: int, visitor: Visitor, query: Query) -> None:
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    query(
+        "INSERT INTO events (user_id, kind, outcome, device, details)"
+        f" SELECT {ada}, 'made up', 'success', '', '{{}}' FROM generate_series(1, 1200)"
+    )
+
+    data = visitor.with_token(token, "GET", "/me/export").get_json()["data"]
+
+    assert len(data["history"]) == 1000
+    assert data["complete"] is False
+    assert len(json.dumps(data)) < 1_000_000
+
+
+def test_exports_are_counted_for_the_client(ada: int, visitor: Visitor, make_app: MakeApp) -> None:
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    limited = Visitor(make_app(limit_exports="2/1m"))
+
+    answers = [limited.with_token(token, "GET", "/me/export").status_code for _ in range(3)]
+
+    assert answers == [200, 200, 429]

@@ -1,0 +1,180 @@
+"""Changing a password that is known: the current one proves it, everybody else is signed out, the owner is told."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from auth_service.wiring import Services
+from tests.actors import Mailbox, Visitor, refusal
+from tests.api.conftest import Query
+from tests.crowds import occupied
+
+ADA, OLD, NEW = "ada@example.org", "correct horse battery", "analytical engines hum"
+
+
+@pytest.fixture
+def token(visitor: Visitor, mailbox: Mailbox) -> str:
+    """Ada is registered and signed in."""
+    visitor.register(ADA, mailbox, password=OLD)
+    return str(visitor.signed_in(ADA, OLD)["access_token"])
+
+
+def test_pw9_a_change_ends_all_other_sessions_and_keeps_this_one(
+    token: str, visitor: Visitor, app: Flask, query: Query
+) -> None:
+    phone = Visitor(app)
+    other = phone.signed_in(ADA, OLD)
+
+    assert visitor.change_password(token, OLD, NEW).get_json() == {"success": True, "result": "Ok"}
+
+    assert visitor.is_signed_in(token)
+    assert not phone.is_signed_in(other["access_token"])
+    assert refusal(phone.refresh(other["refresh_token"]))["code"] == "refresh_rejected"
+    assert visitor.sign_in(ADA, OLD).status_code == 401
+    assert visitor.sign_in(ADA, NEW).status_code == 200
+    assert query("SELECT end_reason FROM sessions WHERE ended_at IS NOT NULL") == [("password_changed",)]
+    assert query("SELECT count(*) FROM events WHERE kind = 'password_changed'") == [(1,)]
+
+
+def test_pw9_a_change_needs_a_session_and_the_current_password(token: str, visitor: Visitor, query: Query) -> None:
+    body = {"current_password": OLD, "new_password": NEW}
+    assert refusal(visitor.call("PUT", "/me/password", json=body))["code"] == "token_missing"
+
+    wrong = visitor.change_password(token, "a wrong password", NEW)
+
+    assert (wrong.status_code, refusal(wrong)["code"]) == (403, "password_wrong")
+    assert visitor.sign_in(ADA, OLD).status_code == 200, "nothing was changed"
+    # The attempt was written down although the request was refused.
+    assert query("SELECT outcome, details FROM events WHERE kind = 'password_refused'") == [
+        ("failure", {"purpose": "password_change"})
+    ]
+
+
+def test_pw12_guessing_with_a_stolen_token_is_paused(token: str, visitor: Visitor, app: Flask) -> None:
+    thief = Visitor(app, address="198.51.100.9")
+    codes = [refusal(thief.change_password(token, f"wrong guess {n}", NEW))["code"] for n in range(5)]
+    # Nor does another endpoint that asks for it give more guesses, nor does being right after all.
+    codes.append(refusal(thief.leave(token, password="wrong guess"))["code"])
+    codes.append(refusal(thief.ask_to_move(token, "thief@example.org", password="wrong guess"))["code"])
+    paused = thief.change_password(token, OLD, NEW)
+
+    assert codes == ["password_wrong"] * 5 + ["too_many_attempts"] * 2
+    assert (paused.status_code, refusal(paused)["code"]) == (429, "too_many_attempts")
+    assert int(paused.headers["Retry-After"]) >= 1
+    assert visitor.sign_in(ADA, OLD).status_code == 200, "the owner can still sign in"
+
+
+def test_pw11_without_a_password_there_is_none_to_change(visitor: Visitor, mailbox: Mailbox) -> None:
+    visitor.register(ADA, mailbox)
+    visitor.ask_to_sign_in(ADA)
+    token = visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
+
+    answer = visitor.change_password(token, OLD, NEW)
+
+    assert (answer.status_code, refusal(answer)["code"]) == (409, "password_not_set")
+    assert "recovery" in refusal(answer)["msg"]
+    for empty in ("", None):
+        body = {"current_password": empty, "new_password": NEW}
+        assert visitor.with_token(token, "PUT", "/me/password", json=body).status_code == 422
+    assert visitor.with_token(token, "PUT", "/me/password", json={"new_password": NEW}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        ("short", "too_short"),
+        ("z" * 129, "too_long"),
+        ("z" * 15_000, "too_long"),
+        ("correct\thorse", "control_characters"),
+        ("password1", "common"),
+        ("ada@example.org", "context"),
+        (OLD, "unchanged"),
+        ("ｃｏｒｒｅｃｔ horse battery", "unchanged"),
+    ],
+)
+def test_pw2_what_is_refused_says_why_and_is_never_hashed(
+    token: str, visitor: Visitor, services: Services, new: str, reason: str
+) -> None:
+    with occupied(services.registration.passwords.hasher):
+        answer = visitor.change_password(token, OLD, new)
+
+    assert answer.status_code == 422, answer.text
+    [field] = refusal(answer)["fields"]
+    assert (field["field"], field["reason"]) == ("new_password", reason)
+    assert new not in answer.text or new in ("password1", "short")
+
+
+def test_a_refused_password_costs_no_attempt(token: str, visitor: Visitor) -> None:
+    for _ in range(8):
+        assert refusal(visitor.change_password(token, OLD, "short"))["code"] == "validation_failed"
+
+    assert visitor.change_password(token, OLD, NEW).status_code == 200
+
+
+def test_lg4_the_owner_is_told(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
+    visitor.change_password(token, OLD, NEW)
+
+    assert mailbox.letters_to(ADA)[0].subject == "Your password for Portal was changed"
+    assert "203.0.113.7" in mailbox.letters_to(ADA)[0].text
+
+
+def test_cd4_codes_mailed_before_a_change_are_dead(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
+    codes: dict[str, str] = {}
+    for name, ask in (("sign in", visitor.ask_to_sign_in), ("recover", visitor.ask_to_recover)):
+        assert ask(ADA).status_code == 200
+        codes[name] = mailbox.code_sent_to(ADA)
+    visitor.ask_to_move(token, "new@example.org", password=OLD)
+    codes["move"] = mailbox.code_sent_to("new@example.org")
+    visitor.ask_to_leave(token)
+    codes["leave"] = mailbox.code_sent_to(ADA)
+
+    assert visitor.change_password(token, OLD, NEW).status_code == 200
+
+    assert refusal(visitor.sign_in_by_code(ADA, codes["sign in"]))["code"] == "credentials_rejected"
+    assert refusal(visitor.recover(ADA, codes["recover"], OLD))["code"] == "code_expired"
+    assert refusal(visitor.move(token, codes["move"]))["code"] == "code_expired"
+    assert refusal(visitor.leave(token, code=codes["leave"]))["code"] == "code_expired"
+
+
+def test_pw9_nothing_is_half_done_where_the_service_is_busy(token: str, visitor: Visitor, services: Services) -> None:
+    with occupied(services.registration.passwords.hasher):
+        busy = visitor.change_password(token, OLD, NEW)
+
+    assert (busy.status_code, refusal(busy)["code"]) == (503, "service_busy")
+    assert visitor.sign_in(ADA, OLD).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"current_password": OLD},
+        {"current_password": OLD, "new_password": None},
+        {"current_password": OLD, "new_password": 12345678},
+        {"current_password": OLD, "new_password": NEW, "user_id": 1},
+    ],
+)
+def test_az3_other_bodies_do_not_fit(token: str, visitor: Visitor, body: Any) -> None:
+    assert refusal(visitor.with_token(token, "PUT", "/me/password", json=body))["code"] == "validation_failed"
+
+
+def test_tk14_a_password_is_taken_in_the_body_only(token: str, visitor: Visitor) -> None:
+    given = {"current_password": OLD, "new_password": NEW}
+
+    assert visitor.with_token(token, "PUT", "/me/password", query_string=given).status_code == 422
+    assert visitor.with_token(token, "DELETE", "/me", query_string={"password": OLD}).status_code == 422
+    assert visitor.is_signed_in(token)
+
+
+def test_a_flush_of_redis_changes_nothing(
+    token: str, visitor: Visitor, app: Flask, forget_everything_in_redis: Callable[[], None]
+) -> None:
+    other = Visitor(app).signed_in(ADA, OLD)["access_token"]
+    visitor.change_password(token, OLD, NEW)
+
+    forget_everything_in_redis()
+
+    assert not visitor.is_signed_in(other)
+    assert visitor.sign_in(ADA, OLD).status_code == 401

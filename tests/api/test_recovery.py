@@ -1,0 +1,224 @@
+"""Recovery: whoever reads the address sets a new password; it opens nothing and ends everything."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from auth_service.wiring import Services
+from tests.actors import Mailbox, Visitor, refusal
+from tests.api.conftest import Query
+from tests.api.test_races import at_once, outcome
+from tests.crowds import occupied
+
+ADA, OLD, NEW = "ada@example.org", "correct horse battery", "analytical engines hum"
+EXPIRED = (404, "code_expired")
+
+
+@pytest.fixture
+def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+    """Ada is registered."""
+    return visitor.register(ADA, mailbox, password=OLD)
+
+
+def test_somebody_sets_a_new_password(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
+    assert visitor.ask_to_recover(ADA).get_json() == {"success": True, "result": "Ok"}
+
+    answer = visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+
+    assert answer.get_json() == {"success": True, "result": "Ok"}
+    assert visitor.sign_in(ADA, OLD).status_code == 401
+    assert visitor.sign_in(ADA, NEW).status_code == 200
+
+
+def test_pw11_an_account_without_a_password_gets_one(visitor: Visitor, mailbox: Mailbox) -> None:
+    visitor.register(ADA, mailbox)
+    visitor.ask_to_recover(ADA)
+
+    assert visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW).status_code == 200
+
+    assert visitor.sign_in(ADA, NEW).status_code == 200
+
+
+def test_pw10_recovery_ends_every_session_and_opens_none(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+) -> None:
+    phone = Visitor(app)
+    here, there = visitor.signed_in(ADA, OLD), phone.signed_in(ADA, OLD)
+    visitor.ask_to_recover(ADA)
+
+    answer = visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+
+    assert answer.headers.getlist("Set-Cookie") == []
+    for tokens in (here, there):
+        assert not visitor.is_signed_in(tokens["access_token"])
+        assert visitor.refresh(tokens["refresh_token"]).status_code == 401
+    assert query("SELECT DISTINCT end_reason FROM sessions") == [("password_recovered",)]
+    assert query("SELECT count(*) FROM events WHERE kind = 'password_recovered'") == [(1,)]
+
+
+def test_pw10_recovery_ends_pending_changes_of_the_address(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+) -> None:
+    thief = Visitor(app)
+    token = thief.signed_in(ADA, OLD)["access_token"]
+    thief.ask_to_move(token, "thief@example.org", password=OLD)
+    code = mailbox.code_sent_to("thief@example.org")
+    visitor.ask_to_recover(ADA)
+
+    visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+
+    assert query("SELECT count(*) FROM email_changes") == [(0,)]
+    assert refusal(thief.move(token, code))["code"] == "token_invalid"
+    own = visitor.signed_in(ADA, NEW)["access_token"]
+    assert refusal(visitor.move(own, code))["code"] == "code_expired"
+
+
+def test_pw10_one_answer_for_all(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
+    Visitor(app).sign_up("temporary@example.org")
+    sent, refused = [], []
+    for email in (ADA, "nobody@example.org", "temporary@example.org"):
+        somebody = Visitor(app)
+        sent.append(somebody.ask_to_recover(email))
+        refused.append([somebody.recover(email, "12345", NEW) for _ in range(6)])
+
+    assert {(answer.status_code, answer.text) for answer in sent} == {(200, sent[0].text)}
+    assert len({tuple(sorted(name for name, _ in answer.headers)) for answer in sent}) == 1
+    assert all("recovery=" in answer.headers["Set-Cookie"] for answer in sent)
+    assert {tuple(answer.text for answer in answers) for answers in refused} == {
+        tuple(answer.text for answer in refused[0])
+    }
+    assert [outcome(answer)[1] for answer in refused[0]] == ["code_wrong"] * 5 + ["code_expired"]
+    assert [email for (email,) in query("SELECT recipient FROM letters WHERE kind = 'recovery_code'")] == [ADA]
+
+
+def test_pw10_the_code_lives_for_ten_minutes_and_is_kept_nowhere(
+    ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
+) -> None:
+    visitor.ask_to_recover(ADA)
+    [(lives,)] = query("SELECT extract(epoch FROM not_after - created_at) FROM letters WHERE kind = 'recovery_code'")
+    assert lives == 600
+    assert "within 10 minutes" in mailbox.letters_to(ADA)[0].text
+    assert query("SELECT payload FROM letters WHERE kind = 'recovery_code'") == [(None,)], "wiped once it was sent"
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_pw10_a_newer_code_takes_the_place_of_the_older(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
+    somebody = Visitor(app, cookies=cookies)
+    somebody.ask_to_recover(ADA)
+    older = mailbox.code_sent_to(ADA)
+    somebody.ask_to_recover(ADA)
+    newer = mailbox.code_sent_to(ADA)
+
+    assert outcome(somebody.recover(ADA, older, NEW)) == (404, "code_wrong") or older == newer
+    assert somebody.recover(ADA, newer, NEW).status_code == 200
+
+
+def test_pw10_a_code_works_once_and_ends_those_of_other_browsers(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+) -> None:
+    other = Visitor(app)
+    other.ask_to_recover(ADA)
+    of_the_other = mailbox.code_sent_to(ADA)
+    visitor.ask_to_recover(ADA)
+    code = mailbox.code_sent_to(ADA)
+    assert visitor.recover(ADA, code, NEW).status_code == 200
+
+    assert outcome(visitor.recover(ADA, code, OLD)) == EXPIRED
+    assert outcome(other.recover(ADA, of_the_other, OLD)) == EXPIRED
+    assert visitor.sign_in(ADA, NEW).status_code == 200
+
+
+def test_cd4_a_stranger_cannot_burn_the_code(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    visitor.ask_to_recover(ADA)
+    code = mailbox.code_sent_to(ADA)
+    stranger = Visitor(app, address="198.51.100.9", cookies=False)
+
+    for _ in range(8):
+        assert stranger.recover(ADA, "12345", NEW).status_code == 404
+
+    assert outcome(stranger.recover(ADA, code, NEW)) == EXPIRED
+    assert visitor.recover(ADA, code, NEW).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"), [("short", "too_short"), ("password1", "common"), ("z" * 129, "too_long"), (ADA, "context")]
+)
+def test_pw2_a_refused_password_does_not_cost_the_code(
+    ada: int, visitor: Visitor, mailbox: Mailbox, new: str, reason: str
+) -> None:
+    visitor.ask_to_recover(ADA)
+    code = mailbox.code_sent_to(ADA)
+
+    for _ in range(6):
+        [field] = refusal(visitor.recover(ADA, code, new))["fields"]
+        assert (field["field"], field["reason"]) == ("new_password", reason)
+
+    assert visitor.recover(ADA, code, NEW).status_code == 200
+
+
+def test_a_busy_service_does_not_cost_the_code(
+    ada: int, visitor: Visitor, mailbox: Mailbox, services: Services
+) -> None:
+    visitor.ask_to_recover(ADA)
+    code = mailbox.code_sent_to(ADA)
+
+    with occupied(services.registration.passwords.hasher):
+        assert outcome(visitor.recover(ADA, code, NEW)) == (503, "service_busy")
+
+    assert visitor.recover(ADA, code, NEW).status_code == 200
+
+
+def test_lg4_the_owner_is_told(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
+    visitor.ask_to_recover(ADA)
+    visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+
+    assert "new password" in mailbox.letters_to(ADA)[0].subject.lower()
+    assert "203.0.113.7" in mailbox.letters_to(ADA)[0].text
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_cd2_one_of_fifty_right_codes_sets_the_password(
+    crowded: Flask, ada: int, mailbox: Mailbox, query: Query, cookies: bool
+) -> None:
+    holder = Visitor(crowded, cookies=cookies)
+    holder.ask_to_recover(ADA)
+    code = mailbox.code_sent_to(ADA)
+    ticket = holder.client.get_cookie("recovery") if cookies else None
+    numbers = iter(range(50))
+
+    def bring() -> Any:
+        somebody = Visitor(crowded, cookies=cookies)
+        if ticket:
+            somebody.client.set_cookie("recovery", ticket.value)
+        return somebody.recover(ADA, code, f"{NEW} {next(numbers)}")
+
+    answers = at_once(50, bring)
+
+    found = Counter(map(outcome, answers))
+    # Those who had to wait too long for the hasher were sent away before their code was looked at.
+    assert found[(200, "")] == 1
+    assert found.keys() <= {(200, ""), EXPIRED, (503, "service_busy")}
+    assert query("SELECT credential_version FROM users") == [(1,)]
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_cd3_of_fifty_guesses_at_once_five_are_judged(
+    crowded: Flask, ada: int, mailbox: Mailbox, cookies: bool
+) -> None:
+    holder = Visitor(crowded, cookies=cookies)
+    holder.ask_to_recover(ADA)
+    ticket = holder.client.get_cookie("recovery") if cookies else None
+
+    def guess() -> Any:
+        somebody = Visitor(crowded, cookies=cookies)
+        if ticket:
+            somebody.client.set_cookie("recovery", ticket.value)
+        return somebody.recover(ADA, "12345", NEW)
+
+    answers = at_once(50, guess)
+
+    found = Counter(map(outcome, answers))
+    assert found[(404, "code_wrong")] == 5
+    assert found.keys() <= {(404, "code_wrong"), EXPIRED, (503, "service_busy")}

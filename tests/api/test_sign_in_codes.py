@@ -1,0 +1,260 @@
+"""Signing in by a mailed code, with the cookie that comes with it and without."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.actors import Mailbox, Visitor, refusal
+from tests.api.conftest import Query
+from tests.api.test_races import at_once, outcome
+
+ADA, PASSWORD = "ada@example.org", "correct horse battery"
+REJECTED = (401, "credentials_rejected")
+
+
+@pytest.fixture
+def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+    """Ada is registered, without a password."""
+    return visitor.register(ADA, mailbox)
+
+
+def test_somebody_signs_in_with_the_code_from_the_letter(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
+    assert visitor.ask_to_sign_in(ADA).get_json() == {"success": True, "result": "Ok"}
+
+    tokens = visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]
+
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").get_json()["data"]["id"] == ada
+    [session] = visitor.with_token(tokens["access_token"], "GET", "/me/sessions").get_json()["data"]
+    assert session["method"] == "code"
+    assert visitor.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_it_works_without_cookies(ada: int, app: Flask, mailbox: Mailbox) -> None:
+    phone = Visitor(app, cookies=False)
+    phone.ask_to_sign_in(ADA)
+
+    wrong = phone.sign_in_by_code(ADA, "12345")
+    right = phone.sign_in_by_code(ADA, mailbox.code_sent_to(ADA))
+
+    assert (outcome(wrong), right.status_code) == (REJECTED, 200)
+
+
+def test_cd4_a_stranger_without_the_ticket_cannot_burn_the_code(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+) -> None:
+    visitor.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    stranger = Visitor(app, address="198.51.100.9", cookies=False)
+
+    for _ in range(8):
+        assert outcome(stranger.sign_in_by_code(ADA, "12345")) == REJECTED
+
+    # Not even the right code is judged for whoever has no ticket and no guess left.
+    assert outcome(stranger.sign_in_by_code(ADA, code)) == REJECTED
+    assert visitor.sign_in_by_code(ADA, code).status_code == 200
+
+
+def test_cd3_a_code_that_its_holder_burnt_is_burnt_for_all(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+) -> None:
+    visitor.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    for _ in range(5):
+        assert outcome(visitor.sign_in_by_code(ADA, "12345")) == REJECTED
+
+    for somebody in (visitor, Visitor(app, cookies=False), Visitor(app)):
+        assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
+    visitor.ask_to_sign_in(ADA)
+    assert visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
+
+
+def test_cd4_a_strangers_own_request_leaves_the_holders_code_alive(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+) -> None:
+    visitor.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    Visitor(app, address="198.51.100.9").ask_to_sign_in(ADA)
+
+    assert visitor.sign_in_by_code(ADA, code).status_code == 200
+
+
+def test_cd4_a_planted_ticket_is_left_alone(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    eve = Visitor(app, address="198.51.100.9")
+    eve.ask_to_sign_in("eve@example.org")
+    planted = eve.client.get_cookie("sign-in")
+    assert planted is not None
+    visitor.client.set_cookie("sign-in", planted.value)
+
+    visitor.ask_to_sign_in(ADA)
+
+    held = visitor.client.get_cookie("sign-in")
+    assert held is not None
+    assert held.value != planted.value
+    assert visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_cd3_of_a_hundred_guesses_at_once_five_are_judged(
+    crowded: Flask, app: Flask, visitor: Visitor, mailbox: Mailbox, query: Query, cookies: bool
+) -> None:
+    visitor.register(ADA, mailbox)
+    holder = Visitor(crowded, cookies=cookies)
+    holder.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    ticket = holder.client.get_cookie("sign-in") if cookies else None
+
+    def guess() -> Any:
+        somebody = Visitor(crowded, cookies=cookies)
+        if ticket:
+            somebody.client.set_cookie("sign-in", ticket.value)
+        return somebody.sign_in_by_code(ADA, "12345")
+
+    answers = at_once(100, guess)
+
+    # On a busy machine some find no free connection, and are sent away before they are judged.
+    assert {outcome(answer) for answer in answers} <= {REJECTED, (503, "service_busy")}
+    # The sixth guess, right as it is, is not judged any more.
+    late = Visitor(crowded, cookies=cookies)
+    if ticket:
+        late.client.set_cookie("sign-in", ticket.value)
+    assert outcome(late.sign_in_by_code(ADA, code)) == REJECTED
+    assert query("SELECT count(*) FROM sessions") == [(0,)]
+
+
+@pytest.mark.parametrize("wrong_before", [4, 5])
+def test_cd3_four_wrong_guesses_leave_a_fifth(ada: int, visitor: Visitor, mailbox: Mailbox, wrong_before: int) -> None:
+    visitor.ask_to_sign_in(ADA)
+    for _ in range(wrong_before):
+        visitor.sign_in_by_code(ADA, "12345")
+
+    right = visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA))
+
+    assert right.status_code == (200 if wrong_before == 4 else 401)
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_cd2_one_of_fifty_right_codes_wins(
+    crowded: Flask, visitor: Visitor, mailbox: Mailbox, query: Query, cookies: bool
+) -> None:
+    visitor.register(ADA, mailbox)
+    holder = Visitor(crowded, cookies=cookies)
+    holder.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    ticket = holder.client.get_cookie("sign-in") if cookies else None
+
+    def bring() -> Any:
+        somebody = Visitor(crowded, cookies=cookies)
+        if ticket:
+            somebody.client.set_cookie("sign-in", ticket.value)
+        return somebody.sign_in_by_code(ADA, code)
+
+    answers = at_once(50, bring)
+
+    assert Counter(map(outcome, answers)) == {(200, ""): 1, REJECTED: 49}
+    assert query("SELECT count(*) FROM sessions") == [(1,)]
+
+
+def test_en1_an_unknown_address_is_answered_alike(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
+    Visitor(app).sign_up("temporary@example.org")
+    sent, rejected = [], []
+    for email in (ADA, "nobody@example.org", "temporary@example.org"):
+        somebody = Visitor(app)
+        sent.append(somebody.ask_to_sign_in(email))
+        rejected.append(somebody.sign_in_by_code(email, "12345"))
+
+    for answers, status in ((sent, 200), (rejected, 401)):
+        assert {answer.status_code for answer in answers} == {status}
+        assert {answer.text for answer in answers} == {answers[0].text}
+        assert len({_shape(answer) for answer in answers}) == 1
+    assert all("sign-in=" in answer.headers["Set-Cookie"] for answer in sent)
+    assert [email for (email,) in query("SELECT recipient FROM letters WHERE kind = 'sign_in_code'")] == [ADA]
+
+
+def _shape(answer: TestResponse) -> tuple[Any, ...]:
+    """The names of the headers, and of the cookies all but what is random and the time of day."""
+    cookies = [
+        (name, len(value), *(part for part in rest if not part.startswith("Expires")))
+        for name, value, *rest in (
+            (cookie.partition("=")[0], *cookie.partition("=")[2].split("; "))
+            for cookie in answer.headers.getlist("Set-Cookie")
+        )
+    ]
+    return tuple(sorted(name for name, _ in answer.headers)), tuple(cookies)
+
+
+def test_en3_unknown_addresses_have_the_same_limits(ada: int, app: Flask) -> None:
+    answers = {}
+    for email in (ADA, "nobody@example.org"):
+        somebody = Visitor(app)
+        answers[email] = [somebody.ask_to_sign_in(email).status_code for _ in range(5)]
+
+    assert answers[ADA] == answers["nobody@example.org"] == [200, 200, 200, 429, 429]
+
+
+def test_cd2_a_code_is_dead_after_use(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    visitor.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    assert visitor.sign_in_by_code(ADA, code).status_code == 200
+
+    for somebody in (visitor, Visitor(app, cookies=False)):
+        assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_a_code_is_dead_after_a_newer_one(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
+    somebody = Visitor(app, cookies=cookies)
+    somebody.ask_to_sign_in(ADA)
+    older = mailbox.code_sent_to(ADA)
+    somebody.ask_to_sign_in(ADA)
+    newer = mailbox.code_sent_to(ADA)
+
+    assert outcome(somebody.sign_in_by_code(ADA, older)) == REJECTED or older == newer
+    assert somebody.sign_in_by_code(ADA, newer).status_code == 200
+
+
+def test_cd4_a_code_is_dead_after_the_password_changed(visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
+    visitor.register(ADA, mailbox, password=PASSWORD)
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    visitor.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    visitor.change_password(token, PASSWORD, "analytical engines hum")
+
+    for somebody in (visitor, Visitor(app, cookies=False)):
+        assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
+
+
+def test_cd4_a_code_is_for_its_address_and_purpose_only(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+) -> None:
+    Visitor(app).register("grace@example.org", mailbox)
+    visitor.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+
+    assert outcome(visitor.sign_in_by_code("grace@example.org", code)) == REJECTED
+    assert refusal(visitor.recover(ADA, code, PASSWORD))["code"] == "code_expired"
+    assert visitor.sign_in_by_code("ADA@example.org", code).status_code == 200, "however it is spelt"
+
+
+def test_e10_a_flush_of_redis_costs_another_code(
+    ada: int, visitor: Visitor, mailbox: Mailbox, forget_everything_in_redis: Callable[[], None]
+) -> None:
+    visitor.ask_to_sign_in(ADA)
+    code = mailbox.code_sent_to(ADA)
+    forget_everything_in_redis()
+
+    assert outcome(visitor.sign_in_by_code(ADA, code)) == REJECTED
+    visitor.ask_to_sign_in(ADA)
+    assert visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
+
+
+def test_lg2_what_is_refused_is_written_down(ada: int, visitor: Visitor, query: Query) -> None:
+    visitor.ask_to_sign_in(ADA)
+    visitor.sign_in_by_code(ADA, "12345")
+    visitor.sign_in_by_code("nobody@example.org", "12345")
+
+    events = query("SELECT user_id, outcome, details->>'method' FROM events WHERE kind = 'sign_in_refused' ORDER BY id")
+    assert events == [(ada, "failure", "code"), (None, "failure", "code")]

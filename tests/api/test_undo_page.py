@@ -1,0 +1,84 @@
+"""The page that the links in letters open: it tells, and does nothing until its button is pressed."""
+
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+from flask import Flask
+
+from tests.actors import Mailbox, Visitor
+
+EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
+PAGE = "/account/undo"
+
+
+def test_a_mail_scanner_that_opens_the_link_undoes_nothing(app: Flask, visitor: Visitor, mailbox: Mailbox) -> None:
+    visitor.register(EMAIL, mailbox, password=PASSWORD)
+    Visitor(app).signed_in(EMAIL, PASSWORD)  # the first one after a registration is no news to its owner
+    token = visitor.signed_in(EMAIL, PASSWORD)["access_token"]
+    [link] = re.findall(r"http\S+/account/undo#\S+", mailbox.letters_to(EMAIL)[0].text)
+
+    for method in ("GET", "HEAD"):
+        assert visitor.client.open(link, method=method).status_code == 200
+    for method in ("POST", "PUT", "DELETE"):
+        assert visitor.client.open(link, method=method).status_code == 405
+
+    assert visitor.is_signed_in(token)
+    assert visitor.sign_in(EMAIL, PASSWORD).status_code == 200
+
+
+def test_se8_the_page_is_closed_to_everything_but_itself(app: Flask) -> None:
+    first, second = (app.test_client().get(PAGE) for _ in range(2))
+
+    assert first.content_type == "text/html; charset=utf-8"
+    assert first.headers["Cache-Control"] == "no-store"
+    assert first.headers["Referrer-Policy"] == "no-referrer"
+    assert "Set-Cookie" not in first.headers
+    policy = dict(part.strip().split(" ", 1) for part in first.headers["Content-Security-Policy"].split(";"))
+    nonce = policy["script-src"].removeprefix("'nonce-").removesuffix("'")
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": f"'nonce-{nonce}'",
+        "style-src": f"'nonce-{nonce}'",
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert nonce not in second.text
+    page = BeautifulSoup(first.text, "html.parser")
+    assert [tag["nonce"] for tag in page.find_all(["script", "style"])] == [nonce, nonce]
+    assert not page.select("[style], [onclick]"), "it would not be applied"
+    loaded = [tag.get("src") or tag.get("href") for tag in page.find_all(["script", "link", "img", "a", "iframe"])]
+    assert [link for link in loaded if link] == ["data:,"], "nothing is loaded from anywhere"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "language", "title"),
+    [
+        ("ru-RU,ru;q=0.9,en;q=0.8", "ru", "Это был не я"),
+        ("en-GB", "en", "This was not me"),
+        ("fr", "en", "This was not me"),
+    ],
+)
+def test_the_page_speaks_the_language_of_the_browser(app: Flask, wanted: str, language: str, title: str) -> None:
+    answer = app.test_client().get(PAGE, headers={"Accept-Language": wanted})
+
+    page = BeautifulSoup(answer.text, "html.parser")
+    assert page.html is not None
+    assert page.html["lang"] == language == answer.headers["Content-Language"]
+    assert [heading.text for heading in page.find_all("h1")] == [title]
+    assert "Accept-Language" in answer.vary
+    assert "{" not in "".join(found.text for found in page.find_all("p")), "every name is filled in"
+
+
+def test_the_page_says_what_to_do_next_for_every_outcome(app: Flask) -> None:
+    page = BeautifulSoup(app.test_client().get(PAGE).text, "html.parser")
+
+    for outcome in ("busy", "done", "no_token", "undo_unknown", "email_taken", "trouble"):
+        said = page.find(id=outcome)
+        assert said is not None
+        assert said.text.strip(), outcome
+        assert said.has_attr("hidden")
+    assert "set a new password" in page.find(id="done").text  # type: ignore[union-attr]
