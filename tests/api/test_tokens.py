@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import jwt
 import psycopg2
 import pytest
 from flask import Flask
@@ -116,11 +117,11 @@ def counted_statements(app: Flask) -> Iterator[list[str]]:
 def test_a_service_learns_whose_access_token_it_was_shown(ada: int, tokens: dict[str, Any], shop: Shop) -> None:
     said = shop.learns(tokens["access_token"])
 
-    assert said.keys() == {"active", "token_type", "iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "roles"}
-    assert (said["active"], said["token_type"]) == (True, "Bearer")
+    # What the token says, and that it is one that may be shown.
+    told = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+    assert said == {"active": True, "token_type": "Bearer", **told}
     assert (said["sub"], said["aud"], said["iss"]) == (str(ada), "portal", "http://127.0.0.1:5000")
     assert said["roles"] == ["ROLE_PORTAL_USER"]
-    assert said["exp"] - said["iat"] == 900
     assert shop.learns(tokens["access_token"], token_type_hint="refresh_token") == said
     assert shop.learns(tokens["access_token"], token_type_hint="of a kind that nobody knows") == said
 

@@ -169,7 +169,7 @@ class Account(Person):
 
 def coming_and_going(service: Service) -> Life:
     """The life of people who have an account for a while."""
-    passwords_are_changed = service.knows("/users/me/password")
+    passwords_are_changed = service.knows("/v1/users/me/password")
 
     def somebody(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str:
         name = service.new_address(f"member-{number}")

@@ -29,16 +29,18 @@ GENEROUS = {
     f"LIMIT_{name}": "1000000/1m"
     for name in (
         "LOOK_UPS", "SIGN_UPS", "GUESSES", "CODE_REQUESTS", "CODES", "CODES_PER_NETWORK", "CODES_ALTOGETHER",
-        "SIGN_INS", "REFRESHES",
+        "SIGN_INS", "FAILED_SIGN_INS", "REFRESHES",
     )
 }  # fmt: skip
 
 KINDS = {
-    "registration_code": rb"is your code for (?!a new password at )",
     "sign_in_code": rb"is your code to sign in to ",
     "recovery_code": rb"is your code for a new password at ",
+    "email_code": rb"is your code for a new address at ",
+    "deletion_code": rb"is your code to delete ",
+    "registration_code": rb"is your code for ",
 }
-"""How the subject of each letter with a code goes on after the code."""
+"""How the subject of each letter with a code goes on after the code; the first that fits."""
 
 Fault = Literal["refused", "frozen", "killed"]
 
@@ -136,7 +138,7 @@ class Service:
         return f"{name}-{secrets.token_hex(6)}@example.org"
 
     def knows(self, path: str) -> bool:
-        """Whether there is this path, relative to the API, on the Swagger page."""
+        """Whether there is this path, relative to `/api`, on the Swagger page."""
         return path in self.get("/api/swagger.json").json["paths"]
 
     def get(self, path: str) -> Answer:

@@ -116,7 +116,7 @@ class SessionLaws:
         """L1: a session lives until somebody asks for its end, and its tokens are accepted."""
         for entry in self.ledger.entries:
             session = self.held.get(session_in(entry) or "")
-            refused = entry.answer is not None and entry.answer.status in (401, 403)
+            refused = entry.answer is not None and entry.answer.code in ("token_invalid", "refresh_rejected")
             if session and refused and entry.step != "replay" and session.asked_to_end > entry.answered_at:
                 yield f"L1: {entry.step} of {entry.email} was refused in a session that nobody ended"
         for id_, held in self.held.items():

@@ -54,7 +54,8 @@ class Story:
         data = {"access_token": given.access, "refresh_token": given.refresh} if given else {}
         answer = None
         if status is not None:
-            body = json.dumps({"success": status == 200, "data": data}).encode()
+            error = {"code": "token_invalid" if "token" in brought else "refresh_rejected"} if status == 401 else {}
+            body = json.dumps({"success": status == 200, "data": data, "error": error}).encode()
             answer = Answer(status=status, headers={"content-type": "application/json"}, body=body, seconds=0.1)
         at = float(len(self.entries))
         self.entries.append(Entry(step=step, email=ADA, answer=answer, seconds=0.1, at=at, **brought))

@@ -32,6 +32,7 @@ class TokenState:
     """`Bearer` for what may be shown to a service, `refresh_token` for what may not."""
     iss: str | None = None
     aud: str | None = None
+    client_id: str | None = None
     sub: str | None = None
     sid: str | None = None
     jti: str | None = None
@@ -72,6 +73,7 @@ class Introspection:
             token_type="Bearer",  # noqa: S106 - the word of RFC 6750
             iss=self.sessions.access.issuer,
             aud=self.sessions.access.audience,
+            client_id=self.sessions.access.audience,
             sub=str(caller.id),
             sid=str(caller.session_id),
             jti=claims.token_id,

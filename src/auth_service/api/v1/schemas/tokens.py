@@ -27,6 +27,7 @@ class TokenStateCard(Card):
     token_type: Literal["Bearer", "refresh_token"] | None = None
     iss: str | None = None
     aud: str | None = None
+    client_id: str | None = None
     sub: Annotated[str | None, Field(description="The id of the user.")] = None
     sid: Annotated[str | None, Field(description="The id of the session.")] = None
     jti: str | None = None
