@@ -233,7 +233,7 @@ def wire(settings: Settings) -> Services:
         recovery=recovery,
         account=account,
         email_changes=email_changes,
-        export=Export(),
+        export=Export(history=history),
         undos=undos,
         sessions=sessions,
         keyring=keyring,

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -171,6 +172,41 @@ def test_lg2_what_somebody_signed_in_is_denied_is_written_down(
     assert other.with_token(foreign, "GET", "/me").status_code == 200
 
 
+def test_lg2_what_happens_to_the_account_is_written_down(
+    token: str, ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
+) -> None:
+    new, later = "lovelace@example.com", "a better password"
+    change = {"current_password": PASSWORD, "new_password": later}
+    visitor.with_token(token, "PUT", "/me/password", json={**change, "current_password": "a wrong password"})
+    assert visitor.with_token(token, "PUT", "/me/password", json=change).status_code == 200
+    assert visitor.ask_to_move(token, new, password=later).status_code == 200
+    code = mailbox.code_sent_to(new)
+    wrong = "000000" if code != "000000" else "000001"
+    assert refusal(visitor.move(token, wrong))["code"] == "code_wrong"
+    assert visitor.move(token, code).status_code == 200
+    assert visitor.with_token(token, "GET", "/me/export").status_code == 200
+    assert refusal(visitor.leave(token, code="123456"))["code"] == "code_expired"
+
+    [(session,)] = query("SELECT id FROM sessions WHERE ended_at IS NULL")
+    found = query(
+        "SELECT kind, outcome, user_id, details ->> 'purpose', coalesce(session_id, %s) FROM events"
+        " WHERE kind NOT IN ('registered', 'signed_in') ORDER BY id",
+        session,
+    )
+    assert found == [
+        ("password_refused", "failure", ada, "password_change", session),
+        ("password_changed", "success", ada, None, session),
+        ("email_change_asked", "success", ada, None, session),
+        ("code_refused", "failure", ada, "email_change", session),
+        ("email_changed", "success", ada, None, session),
+        ("data_exported", "success", ada, None, session),
+        ("code_refused", "failure", ada, "deletion", session),
+    ]
+    assert visitor.leave(token, password=later).status_code == 200
+    assert query("SELECT count(*) FROM events WHERE user_id IS NOT NULL OR address IS NOT NULL") == [(0,)]
+    assert query("SELECT kind FROM events ORDER BY id DESC LIMIT 1") == [("account_deleted",)]
+
+
 def test_lg3_what_is_rolled_back_leaves_no_event(ada: int, visitor: Visitor, app: Flask, query: Query) -> None:
     query("ALTER TABLE events ADD CONSTRAINT broken CHECK (kind <> 'signed_in') NOT VALID")
     try:
@@ -188,8 +224,13 @@ def test_an_event_of_no_known_kind_is_a_mistake(app: Flask) -> None:
         history.note("signed_inn", user_id=1, origin=None)
 
 
-def test_every_kind_has_a_sentence() -> None:
-    assert all(kind.sentence.endswith(".") for kind in Kind)
+def test_every_kind_has_a_sentence_and_is_written_somewhere() -> None:
+    services = (Path(__file__).parents[2] / "src" / "auth_service").rglob("*.py")
+    written = " ".join(path.read_text("utf-8") for path in services if path.name != "event.py")
+
+    for kind in Kind:
+        assert kind.sentence.endswith(".")
+        assert f"Kind.{kind.name}" in written or kind.endswith("_undone"), kind
 
 
 # Failures are capped, apart from everything else.
