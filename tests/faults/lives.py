@@ -143,6 +143,8 @@ class Account(Person):
                 continue
             answer = self.persevere(lambda code=code: bring(code))  # type: ignore[misc]
             if answer.status == 200:
+                if self.chance.random() < 0.3:
+                    self.persevere(lambda code=code: bring(code))  # type: ignore[misc] # not accepted again: L3
                 then(answer)
                 return
             # It was spent by a request whose answer got lost, or forgotten, or is not the newest.
