@@ -146,7 +146,7 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     stores: Stores = request.getfixturevalue("stores")
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-        cursor.execute("DELETE FROM letters; DELETE FROM users; DELETE FROM events")
+        cursor.execute("DELETE FROM letters; DELETE FROM users; DELETE FROM events; DELETE FROM service_keys")
     connection.close()
     with redis.Redis.from_url(stores.redis_url) as client:
         client.flushdb()

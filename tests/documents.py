@@ -7,7 +7,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README, RUSSIAN = ROOT / "README.md", ROOT / "README.ru.md"
 CLIENTS, OPERATIONS = ROOT / "docs" / "clients.md", ROOT / "docs" / "operations.md"
-PAGES = [README, RUSSIAN, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    README,
+    RUSSIAN,
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "node_modules" not in page.parts),
+]
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")

@@ -71,7 +71,7 @@ def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: Flask
 
     said = runner.invoke(maintenance)
 
-    assert said.output == "removed 1 temporary users and 0 records of letters\n"
+    assert said.output == ("removed 1 temporary users, 0 records of letters, 0 ended sessions and 0 links to undo\n")
     assert visitor.look_up("stale@example.org").status_code == 404
     assert visitor.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
     assert visitor.look_up("person@example.org").status_code == 200

@@ -13,8 +13,8 @@ GRANT CONNECT ON DATABASE auth TO auth;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO auth;
 
--- For whatever the owner will make, so that no migration has to remember to grant. One that makes an append-only table
--- takes UPDATE and DELETE away again.
+-- For whatever the owner will make, so that no migration has to remember to grant. The one that makes the history, to
+-- which the service may only add, takes the rest away again (docs/decisions/0012).
 ALTER DEFAULT PRIVILEGES FOR ROLE auth_owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO auth;
 ALTER DEFAULT PRIVILEGES FOR ROLE auth_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO auth;
 

@@ -59,9 +59,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_sessions_user_id_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
     )
-    op.create_index(
-        "ix_sessions_live", "sessions", ["user_id", "opened_at"], postgresql_where=sa.text("ended_at IS NULL")
-    )
+    op.create_index("ix_sessions_user_id_opened_at", "sessions", ["user_id", "opened_at"])
     op.create_index("ix_sessions_ended_at", "sessions", ["ended_at"], postgresql_where=sa.text("ended_at IS NOT NULL"))
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"], postgresql_where=sa.text("ended_at IS NULL"))
 

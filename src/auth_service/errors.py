@@ -45,6 +45,8 @@ class Unauthenticated(Refusal):
 class Forbidden(Refusal):
     """This is not for you."""
 
+    keeps_work = True  # that it was denied is written down
+
 
 class Missing(Refusal):
     """There is no such thing."""
@@ -149,6 +151,10 @@ class ServiceBusy(Unavailable):
     """The service has more to do than it can; nothing was changed, please try again."""
 
 
+class KeysSealed(Unavailable):
+    """The keys that sign access tokens cannot be opened; whoever runs the service has to look."""
+
+
 class NotReady(Unavailable):
     """The service is not ready to take requests."""
 
@@ -179,9 +185,13 @@ class PasswordAlreadySet(Conflict):
 class CodeWrong(Missing):
     """The code is wrong; `attempts_left` says how many guesses remain."""
 
+    keeps_work = True
+
 
 class CodeExpired(Missing):
     """There is no live code for this; ask for a new one."""
+
+    keeps_work = True
 
 
 class TooManyCodes(TooMany):
@@ -217,6 +227,20 @@ class TooManyAttempts(TooMany):
 
 class SessionUnknown(Missing):
     """There is no such session."""
+
+    keeps_work = True
+
+
+class ServiceKeyMissing(Unauthenticated):
+    """This needs a service key."""
+
+
+class ServiceKeyInvalid(Unauthenticated):
+    """The service key is not good, or not any more."""
+
+
+class ScopeMissing(Forbidden):
+    """The service key is good, but not for this; `scope` names what it lacks."""
 
 
 class UndoUnknown(Missing):

@@ -1,6 +1,6 @@
 """Who gets what: the one place where settings become services."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from auth_service.adapters.access_tokens import AccessTokens
@@ -22,13 +22,16 @@ from auth_service.services.delivery import Delivery
 from auth_service.services.email_changes import EmailChanges
 from auth_service.services.export import Export
 from auth_service.services.history import History
+from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
+from auth_service.services.maintenance import Kept, Maintenance
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
 from auth_service.services.recovery import Recovery
 from auth_service.services.registration import Registration
+from auth_service.services.service_keys import ServiceKeys
 from auth_service.services.sessions import Sessions
 from auth_service.services.sign_in import SignIn
 from auth_service.services.undos import Undos
@@ -53,8 +56,11 @@ class Services:
     undos: Undos
     sessions: Sessions
     keyring: Keyring
+    introspection: Introspection
+    service_keys: ServiceKeys
     history: History
     outbox: Outbox
+    maintenance: Maintenance
     delivery: Delivery
     inbox: Inbox | None
     """The dev inbox; None where letters leave by SMTP."""
@@ -87,7 +93,7 @@ def wire(settings: Settings) -> Services:
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
     )
     passwords = Passwords(
-        hasher=Hasher(at_once=settings.hashes_at_once),
+        hasher=Hasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
         shortest=settings.password_min_length,
         service_name=settings.service_name,
     )
@@ -125,7 +131,9 @@ def wire(settings: Settings) -> Services:
         tickets_required=settings.production,
     )
     keyring = Keyring(sealer=Sealer(keyring_key, purpose="signing keys"), token_lifetime=settings.access_token_seconds)
-    history = History(failures_a_day=settings.history_failures_a_day)
+    history = History(
+        failures_a_day=settings.history_failures_a_day, cursors=Sealer(session_key, purpose="cursors of the history")
+    )
     notices = Notices(outbox=outbox)
     sessions = Sessions(
         keyring=keyring,
@@ -164,8 +172,20 @@ def wire(settings: Settings) -> Services:
         history=history,
         notices=notices,
         undos=undos,
-        throttle=throttle,
+        throttle=replace(throttle, altogether=settings.limit_failed_sign_ins.windows),
         devices=DeviceTokens(session_key),
+    )
+    maintenance = Maintenance(
+        users=users,
+        undos=undos,
+        outbox=outbox,
+        database_url=settings.database_url or "",
+        kept=Kept(
+            temporary_users=settings.temporary_user_lifetime_seconds,
+            letters=settings.letter_lifetime_seconds,
+            ended_sessions=settings.ended_session_lifetime_seconds,
+            history=settings.history_lifetime_seconds,
+        ),
     )
     recovery = Recovery(
         users=users,
@@ -213,12 +233,15 @@ def wire(settings: Settings) -> Services:
         recovery=recovery,
         account=account,
         email_changes=email_changes,
-        export=Export(),
+        export=Export(history=history),
         undos=undos,
         sessions=sessions,
         keyring=keyring,
+        introspection=Introspection(sessions=sessions),
+        service_keys=ServiceKeys(),
         history=history,
         outbox=outbox,
+        maintenance=maintenance,
         delivery=Delivery(outbox=outbox, sender=settings.sender, service_name=settings.service_name),
         inbox=Inbox(settings.inbox_dir) if settings.inbox_dir else None,
     )

@@ -18,7 +18,7 @@ import nacl.pwhash
 import pytest
 
 import auth_service
-from auth_service.adapters.hasher import Hasher, Verdict
+from auth_service.adapters.hasher import NICENESS, Hasher, Verdict
 from auth_service.errors import ServiceBusy
 
 PASSWORD = "correct horse battery"
@@ -251,7 +251,7 @@ def test_hashing_steps_back_behind_requests(library: Library, callers: ThreadPoo
         future.result(timeout=20)
 
     assert len(niceness) == 2
-    assert set(niceness.values()) == {min(own + 10, 19)}
+    assert set(niceness.values()) == {min(own + NICENESS, 19)}
 
 
 FORKS = """

@@ -74,10 +74,10 @@ class Live:
     log: Path
     process: subprocess.Popen[bytes]
 
-    def say(self, raw: bytes) -> Answer:
+    def say(self, raw: bytes, *, within: float = HANGS) -> Answer:
         """Send these bytes and nothing else, and read the answer. Raises OSError, also when there is none in time."""
         began = time.monotonic()
-        with socket.create_connection(("127.0.0.1", self.port), timeout=HANGS) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=within) as connection:
             with suppress(BrokenPipeError, ConnectionResetError):  # It has heard enough; the answer is there to read.
                 connection.sendall(raw)
             received = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -90,12 +90,14 @@ class Live:
             status=int(status_line.split()[1]), headers=message_from_string(headers), body=body, seconds=seconds
         )
 
-    def request(self, method: str, target: str, *headers: str, body: bytes | None = None) -> Answer:
+    def request(
+        self, method: str, target: str, *headers: str, body: bytes | None = None, within: float = HANGS
+    ) -> Answer:
         """Send a well-formed request, with a Content-Length if there is a body."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
-        return self.say("\r\n".join([*lines, "", ""]).encode() + (body or b""))
+        return self.say("\r\n".join([*lines, "", ""]).encode() + (body or b""), within=within)
 
     def send_json(self, method: str, target: str, body: bytes) -> Answer:
         """Send a body as JSON, whatever it is."""

@@ -299,6 +299,7 @@ def test_an_undo_lets_a_deletion_that_came_first_finish(
 ) -> None:
     """Whoever has locked the user goes on; the link is looked at after that, and not before."""
     ada.signed_in(ADA, PASSWORD)
+    Visitor(crowded).signed_in(ADA, PASSWORD)
     undo = mailbox.undo_sent_to(ADA, about="device")
     deleting = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"

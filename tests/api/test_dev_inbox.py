@@ -10,6 +10,7 @@ from flask import Flask
 from auth_service.adapters.inbox import Inbox
 from auth_service.wiring import Services
 from tests.actors import Visitor
+from tests.conftest import MakeApp
 
 
 @pytest.fixture
@@ -72,3 +73,16 @@ def test_an_empty_inbox_says_so(app: Flask, inbox: Inbox) -> None:
 
 def test_production_has_no_inbox(production: Flask) -> None:
     assert production.test_client().get("/dev/inbox").json["error"]["code"] == "path_unknown"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["rebound.example", "127.0.0.1.example", "10.0.0.1:5000"])
+def test_a_name_that_a_stranger_points_here_shows_no_letters(app: Flask, name: str) -> None:
+    answer = app.test_client().get("/dev/inbox?to=ada@example.org", headers={"Host": name})
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, "path_unknown")  # type: ignore[index]
+
+
+def test_it_answers_to_any_name_where_others_are_meant_to_reach_it(make_app: MakeApp) -> None:
+    app = make_app(listen_beyond_loopback=True)
+
+    assert app.test_client().get("/dev/inbox", headers={"Host": "dev.example"}).status_code == 200

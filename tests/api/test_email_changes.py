@@ -300,8 +300,9 @@ def test_undoing_the_older_change_ends_the_newer_undo(token: str, visitor: Visit
 
 
 def test_undoing_a_sign_in_leaves_the_undo_of_the_address(
-    token: str, ada: int, visitor: Visitor, mailbox: Mailbox
+    token: str, ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
 ) -> None:
+    Visitor(app).signed_in(ADA, PASSWORD)
     moved(visitor, mailbox, token, NEW)
 
     assert visitor.undo(mailbox.undo_sent_to(ADA, about="device")).status_code == 200

@@ -36,8 +36,9 @@ def test_somebody_takes_everything_along(ada: int, visitor: Visitor, mailbox: Ma
     assert data["roles"] == ["ROLE_PORTAL_USER"]
     [session] = data["sessions"]
     assert (session["method"], session["address"], session["ended_at"]) == ("password", "203.0.113.7", None)
-    assert [event["kind"] for event in data["history"]] == ["sign_in_refused", "signed_in"]
-    assert {letter["kind"] for letter in data["letters"]} == {"registration_code", "new_device", "email_code"}
+    kinds = [event["kind"] for event in data["history"]]
+    assert kinds == ["email_change_asked", "sign_in_refused", "signed_in", "registered"]
+    assert {letter["kind"] for letter in data["letters"]} == {"registration_code", "email_code"}
     assert data["letters"][0].keys() == {"kind", "recipient", "language", "state", "created_at", "ended_at"}
     assert [wish["email"] for wish in data["email_changes"]] == ["new@example.org"]
     assert data["complete"] is True

@@ -1,5 +1,6 @@
 """Health: alive by itself, ready only with everything it needs; and what Prometheus is told."""
 
+import re
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -146,6 +147,9 @@ def test_metrics_tell_of_requests_and_of_the_outbox(app: Flask) -> None:
     assert 'auth_requests_total{method="POST",route="/api/v1/users/sign_up",status="201"}' in text
     assert "auth_outbox_waiting 1.0" in text
     assert "auth_database_up 1.0" in text
+    assert "auth_redis_up 1.0" in text
+    assert "auth_redis_evicts 0.0" in text
+    assert re.search(r"^auth_redis_used_memory_bytes [1-9]", text, re.MULTILINE)
     assert "ada@example.org" not in text
 
 
@@ -153,6 +157,14 @@ def test_metrics_survive_a_database_that_is_away(nowhere: Flask) -> None:
     [up] = metrics.OutboxCollector(nowhere).collect()
 
     assert up.samples[0].value == 0
+    [up] = metrics.RedisCollector(nowhere).collect()
+    assert up.samples[0].value == 0
+
+
+def test_metrics_tell_of_a_redis_that_evicts(evicting: None, app: Flask) -> None:
+    found = {gauge.name: gauge.samples[0].value for gauge in metrics.RedisCollector(app).collect()}
+
+    assert (found["auth_redis_up"], found["auth_redis_evicts"]) == (1, 1)
 
 
 def test_the_swagger_page_can_be_closed(make_app: MakeApp, make_settings: Callable[..., Settings]) -> None:

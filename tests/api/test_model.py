@@ -262,7 +262,7 @@ class Registrations(RuleBasedStateMachine):
                 self._row("UPDATE users SET created_at = now() - interval '8 days' WHERE email_key = %s RETURNING id")
                 with self.app.app_context(), unit_of_work():
                     stale = self.services.settings.temporary_user_lifetime_seconds
-                    self.services.users.forget_temporary(older_than=stale)
+                    self.services.users.forget_temporary(at_most=1000, older_than=stale)
                 if not self.model.finished_by:
                     self.model.user_id = None
                 if who:

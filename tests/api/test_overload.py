@@ -10,7 +10,7 @@ from sqlalchemy import text
 from auth_service.adapters.hasher import Hasher
 from auth_service.errors import ServiceBusy
 from auth_service.models import db
-from tests.actors import Visitor, refusal
+from tests.actors import Mailbox, Visitor, refusal
 from tests.conftest import MakeApp
 from tests.crowds import occupied
 
@@ -32,6 +32,23 @@ def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) 
     assert answer.headers["Retry-After"] == "1"
     assert waited < 2
     assert visitor.look_up("ada@example.org").status_code == 404
+
+
+def test_tk13_whose_token_cannot_be_looked_up_is_told_to_come_back(make_app: MakeApp, mailbox: Mailbox) -> None:
+    app = make_app(database_connections=1)
+    ada = Visitor(app)
+    ada.register("ada@example.org", mailbox, password="correct horse battery")
+    token = ada.signed_in("ada@example.org", "correct horse battery")["access_token"]
+    with app.app_context():
+        taken = db.engine.connect()
+    try:
+        answers = [ada.with_token(token, "GET", "/me"), ada.with_token(token, "POST", "/sign_out")]
+    finally:
+        taken.close()
+
+    assert {(answer.status_code, refusal(answer)["code"]) for answer in answers} == {(503, "service_busy")}
+    assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+    assert ada.with_token(token, "GET", "/me").status_code == 200
 
 
 def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, visitor: Visitor) -> None:

@@ -1,7 +1,10 @@
 """Signing in, staying signed in, and ending it, as people live through it."""
 
+import base64
+import json
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -215,3 +218,31 @@ def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(ada: int, make_app: Ca
         (429, "too_many_attempts"),
     ]
     assert [outcome(answer) for answer in answers].count((401, "credentials_rejected")) == 5
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What an access token says, unchecked."""
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+def test_tk6_a_token_names_the_roles_of_its_owner_and_nobody_elses(
+    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+) -> None:
+    other = Visitor(app)
+    admin = other.register("grace@example.org", mailbox, password=PASSWORD)
+    query("INSERT INTO roles VALUES ('ROLE_ADMINISTRATOR') ON CONFLICT DO NOTHING")
+    query(f"INSERT INTO user_roles VALUES ({admin}, 'ROLE_ADMINISTRATOR')")
+
+    first = visitor.signed_in(ADA, PASSWORD)
+    theirs = [other.signed_in("grace@example.org", PASSWORD) for _ in range(2)]
+    second = visitor.signed_in(ADA, PASSWORD)
+    refreshed = visitor.refresh(second["refresh_token"]).get_json()["data"]
+
+    for tokens in (first, second, refreshed):
+        assert claims_of(tokens["access_token"])["roles"] == ["ROLE_PORTAL_USER"]
+    for tokens in theirs:
+        assert claims_of(tokens["access_token"])["roles"] == ["ROLE_ADMINISTRATOR", "ROLE_PORTAL_USER"]
+    query("DELETE FROM user_roles WHERE role = 'ROLE_ADMINISTRATOR'")
+    query("DELETE FROM roles WHERE name = 'ROLE_ADMINISTRATOR'")

@@ -1,9 +1,12 @@
 """The document at /api/swagger.json: it is valid, it says everything, and no answer lies outside it."""
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +19,12 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
+from auth_service.adapters.inbox import Inbox
 from auth_service.api.contract import Contract
 from auth_service.api.envelope import status_of
-from tests.actors import Visitor
+from auth_service.models import unit_of_work
+from auth_service.wiring import Services
+from tests.actors import Mailbox, Visitor
 from tests.conftest import MakeApp
 
 DOCUMENT = "/api/swagger.json"
@@ -31,6 +37,10 @@ CHECKS = [
     checks.negative_data_rejection,
 ]
 CODE = 7505
+PASSWORD = "correct horse battery"
+COUNTED = {
+    "limit_look_ups", "limit_sign_ups", "limit_guesses", "limit_code_requests", "limit_sign_ins", "limit_refreshes",
+}  # fmt: skip
 
 _numbers = count()
 
@@ -58,6 +68,12 @@ def test_the_document_is_swagger(document: Any) -> None:
     assert len(named) == len(set(named))
 
 
+def test_the_paths_stand_in_the_order_in_which_they_are_used(document: Any) -> None:
+    steps = ["", "/sign_up", "/{user_id}/send_code", "/{user_id}/resend_code", "/{user_id}/mail", "/{user_id}/sign_up"]
+
+    assert list(document["paths"])[:6] == [f"/v1/users{step}" for step in steps]
+
+
 def _of(path: Any) -> list[Any]:
     return [operation for method, operation in path.items() if method != "parameters"]
 
@@ -69,8 +85,17 @@ def test_every_operation_says_all_that_its_contract_says(app: Flask, document: A
         said = document["paths"][path][method]
         assert said["summary"]
         assert contract.access.sentence in said["description"]
+        keys = {name for requirement in said.get("security", []) for name in requirement}
+        assert keys <= document["securityDefinitions"].keys()
+        needed = contract.access.takes_service_key and contract.access.name != "anyone"
+        assert ("bearer" in keys, "service" in keys) == (contract.access.needs_token, needed)
+        assert contract.headers.keys() == said["responses"][str(contract.status)].get("headers", {}).keys()
         statuses = {status_of(kind) for kind in contract.all_refusals()}
         assert {int(status) for status in said["responses"]} == {contract.status, *statuses}
+        for status, response in said["responses"].items():
+            shown = response.get("examples", {}).get("application/json", {"error": None})
+            codes = {kind.code() for kind in contract.all_refusals() if status_of(kind) == int(status)}
+            assert (shown["error"]["code"] in codes) if codes else (shown["error"] is None)
         for kind in contract.all_refusals():
             assert f"- `{kind.code()}`: {kind.sentence()}" in said["responses"][str(status_of(kind))]["description"]
 
@@ -117,17 +142,69 @@ def _finish(visitor: Visitor, case: Case[Any]) -> None:
     visitor.confirm(user_id, CODE)
 
 
-PASSWORD = "correct horse battery"
-
-
-def _sign_in(visitor: Visitor, case: Case[Any]) -> None:
-    """Let a new user of the portal send the request."""
-    email = f"portal{next(_numbers)}@example.org"
-    user_id = visitor.sign_up(email)
+def somebody_signed_in(visitor: Visitor) -> tuple[str, dict[str, Any]]:
+    """The address and the tokens of a new user of the portal."""
+    email = somebody(visitor)
+    user_id: int = visitor.look_up(email).json["data"]["id"]  # type: ignore[index]
     visitor.ask_for_code(user_id, CODE)
     visitor.confirm(user_id, CODE)
     visitor.finish(user_id, password=PASSWORD)
-    case.headers["Authorization"] = f"Bearer {visitor.signed_in(email, PASSWORD)['access_token']}"
+    return email, visitor.signed_in(email, PASSWORD)
+
+
+def code_mailed_by(visitor: Visitor, path: str, email: str) -> str:
+    """The code that somebody is mailed who asks for one there."""
+    assert visitor.call("POST", path, json={"email": email}).status_code == 200
+    with tempfile.TemporaryDirectory() as folder:
+        letters = Mailbox(visitor.client.application, Inbox(Path(folder))).letters_to(email)
+    return next(letter.code for letter in letters if letter.code and letter.code != str(CODE))
+
+
+def _sign_in(visitor: Visitor, case: Case[Any]) -> None:
+    email, _ = somebody_signed_in(visitor)
+    case.body = {"email": email, "password": PASSWORD}
+
+
+def _ask_for_code(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"email": somebody(visitor)}
+
+
+def _sign_in_by_code(visitor: Visitor, case: Case[Any]) -> None:
+    email, _ = somebody_signed_in(visitor)
+    case.body = {"email": email, "code": code_mailed_by(visitor, "/sign_in/send_code", email)}
+
+
+def _recover(visitor: Visitor, case: Case[Any]) -> None:
+    email, _ = somebody_signed_in(visitor)
+    code = code_mailed_by(visitor, "/password/send_code", email)
+    case.body = {"email": email, "code": code, "new_password": "another horse battery"}
+
+
+def _refresh(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"refresh_token": somebody_signed_in(visitor)[1]["refresh_token"]}
+
+
+def _with_token(visitor: Visitor, case: Case[Any]) -> None:
+    case.headers["Authorization"] = f"Bearer {somebody_signed_in(visitor)[1]['access_token']}"
+
+
+def _one_session(visitor: Visitor, case: Case[Any]) -> None:
+    token = somebody_signed_in(visitor)[1]["access_token"]
+    case.headers["Authorization"] = f"Bearer {token}"
+    mine = visitor.with_token(token, "GET", "/me/sessions").get_json()["data"]
+    case.path_parameters = {"session_id": mine[0]["id"]}
+
+
+def _introspect(visitor: Visitor, case: Case[Any]) -> None:
+    app = visitor.client.application
+    services: Services = app.extensions["auth_service"]
+    with app.app_context(), unit_of_work():
+        key = services.service_keys.create(
+            name=f"shop-{next(_numbers)}", scopes=["tokens:introspect"], lives=timedelta(days=1)
+        )
+    case.headers["Authorization"] = f"Bearer {key.value}"
+    if isinstance(case.body, dict) and "token" in case.body:
+        case.body = {"token": somebody_signed_in(visitor)[1]["access_token"]}
 
 
 def _change_password(visitor: Visitor, case: Case[Any]) -> None:
@@ -146,21 +223,54 @@ def _leave(visitor: Visitor, case: Case[Any]) -> None:
     case.body = {"password": PASSWORD}
 
 
-OPERATIONS: dict[str, tuple[Lucky, set[int]]] = {
+def _undo(visitor: Visitor, case: Case[Any]) -> None:
+    case.body = {"token": "a link that was used"}
+
+
+REGISTRATION: dict[str, tuple[Lucky, set[int]]] = {
     "GET /v1/users": (_look_up, {200, 404, 422}),
     "POST /v1/users/sign_up": (_sign_up, {201, 422}),
     "POST /v1/users/{user_id}/send_code": (_send_code, {200, 404, 422}),
     "POST /v1/users/{user_id}/resend_code": (_send_code, {200, 404, 422}),
     "PUT /v1/users/{user_id}/mail": (_confirm, {200, 404, 422}),
     "PATCH /v1/users/{user_id}/sign_up": (_finish, {200, 404, 422}),
+}
+"""How each operation succeeds, and the statuses that the fuzzer has to meet, or it shows nothing."""
+
+SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
+    "POST /v1/users/sign_in": (_sign_in, {200, 401, 422}),
+    "POST /v1/users/sign_in/send_code": (_ask_for_code, {200, 422}),
+    "POST /v1/users/sign_in/code": (_sign_in_by_code, {200, 422}),
+    "POST /v1/users/refresh_token": (_refresh, {200, 401, 422}),
+    "POST /v1/users/password/send_code": (_ask_for_code, {200, 422}),
+    "PUT /v1/users/password": (_recover, {200, 404, 422}),
+    "POST /v1/users/undo": (_undo, {404, 422}),
+}
+
+ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
     "PUT /v1/users/me/password": (_change_password, {200, 401, 403, 422}),
     "POST /v1/users/me/email": (_want_address, {200, 401, 403, 422}),
     "PUT /v1/users/me/email": (_bring_code, {401, 404, 422}),
     "DELETE /v1/users/me": (_leave, {200, 401, 403, 422}),
+    "POST /v1/users/me/send_code": (_with_token, {200, 401}),
+    "GET /v1/users/me/export": (_with_token, {200, 401}),
 }
-"""How each operation succeeds, and the statuses that the fuzzer has to meet, or it shows nothing."""
+"""Those of somebody who is signed in, mostly also where the rest of the request is made up."""
 
-SIGNED_IN = {label for label in OPERATIONS if "/me" in label}
+UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
+    "POST /v1/users/sign_out": (_with_token, {200, 401}),
+    "GET /v1/users/me": (_with_token, {200, 401}),
+    "GET /v1/users/me/sessions": (_with_token, {200, 401}),
+    "DELETE /v1/users/me/sessions": (_with_token, {200, 401}),
+    "GET /v1/users/me/login_history": (_with_token, {200, 401, 422}),
+    "DELETE /v1/users/me/sessions/{session_id}": (_one_session, {200, 404}),
+    "POST /v1/tokens/introspect": (_introspect, {200, 401, 422}),
+    "GET /v1/sessions/verify": (_with_token, {200, 401}),
+}
+"""Those that are not counted by the network they come from."""
+
+COUNTED_BY_NETWORK = REGISTRATION | SIGN_IN | ACCOUNT
+OPERATIONS = COUNTED_BY_NETWORK | UNLIMITED
 
 
 def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[int]:
@@ -187,8 +297,8 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
         is_signed_in=st.sampled_from([True, True, True, False]),
     )
     def answers_are_documented(case: Case[Any], is_lucky: bool, is_signed_in: bool) -> None:
-        if label in SIGNED_IN and is_signed_in:
-            _sign_in(Visitor(before), case)
+        if label in ACCOUNT and is_signed_in:
+            _with_token(Visitor(before), case)
         if is_lucky:
             lucky(Visitor(before), case)
         answer = case.call()
@@ -199,19 +309,24 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
     return met
 
 
+def test_every_operation_is_fuzzed(document: Any) -> None:
+    found = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+
+    assert {label for label in found if not label.startswith("PARAMETERS")} == set(OPERATIONS)
+
+
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_no_answer_lies_outside_the_document(make_app: MakeApp, label: str) -> None:
     unlimited = make_app(rate_limits="off")
 
-    met = fuzzed(unlimited, label, before=unlimited, examples=80)
+    met = fuzzed(unlimited, label, before=unlimited, examples=80 if label in REGISTRATION | ACCOUNT else 30)
 
     assert met.keys() >= OPERATIONS[label][1]
 
 
-@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.parametrize("label", COUNTED_BY_NETWORK)
 def test_refusing_too_many_requests_is_documented(make_app: MakeApp, label: str) -> None:
-    limits = ("limit_look_ups", "limit_sign_ups", "limit_guesses", "limit_code_requests", "limit_sign_ins")
-    limited = make_app(**dict.fromkeys(limits, "3/1m"))
+    limited = make_app(**dict.fromkeys(COUNTED, "3/1m"))
 
     met = fuzzed(limited, label, before=make_app(rate_limits="off"), examples=12)
 

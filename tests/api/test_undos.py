@@ -2,6 +2,8 @@
 
 import re
 
+from flask import Flask
+
 from tests.actors import Mailbox, Visitor, refusal
 
 EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
@@ -12,9 +14,10 @@ def token_in(text: str) -> str:
     return str(token)
 
 
-def test_lg4_a_sign_in_on_a_new_device_can_be_undone_once(visitor: Visitor, mailbox: Mailbox) -> None:
+def test_lg4_a_sign_in_on_a_new_device_can_be_undone_once(visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
     visitor.register(EMAIL, mailbox, password=PASSWORD)
-    tokens = visitor.signed_in(EMAIL, PASSWORD)
+    visitor.signed_in(EMAIL, PASSWORD)
+    tokens = Visitor(app).signed_in(EMAIL, PASSWORD)
     token = token_in(mailbox.letters_to(EMAIL)[0].text)
 
     assert visitor.call("POST", "/undo", json={"token": token}).json == {"success": True, "result": "Ok"}

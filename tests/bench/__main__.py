@@ -8,6 +8,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,14 +20,18 @@ from pathlib import Path
 import psycopg2
 
 from auth_service.adapters.crypto import Sealer
-from tests.bench.load import WRK, Crowd, Load, wrk
+from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, Person, wrk
+from tests.bench.members import asking_for, introspecting, members, refreshing, signing_in
 from tests.bench.people import USERS, asking, letterbox, looking_up, registering, signing_up
 from tests.bench.report import Figures, Row, drawn, table
 from tests.bench.stage import ROOT, Server, Stage, set_up
+from tests.bench.storm import hashes_a_second, stormed
 
 FEW, MANY = 1_000, 1_000_000
 RUNS = 3
 LETTERS = 3_000
+STORM = 64
+VERIFY = "/api/v1/sessions/verify"
 
 Measure = Callable[[float], Load]
 
@@ -58,8 +63,10 @@ def measured(stage: Stage, *, seconds: float) -> Figures:
     """All figures, the servers side by side so that they share whatever the machine does."""
     say(f"filling two databases: {FEW:,} and {MANY:,} users")
     few, many = stage.database("few", users=FEW), stage.database("many", users=MANY)
-    start = cold_start(stage, few)
+    start, first_run = cold_start(stage, few), make_run(stage)
     with stage.floor(few) as floor, stage.service(few) as service, stage.service(many) as crowded:
+        say("accounts and sessions")
+        known, known_by_many = members(stage, service, few), members(stage, crowded, many)
         loads = in_turn(
             [
                 Subject(name="floor: small JSON", measure=get(floor, "/json?email=person1@example.org")),
@@ -70,9 +77,18 @@ def measured(stage: Stage, *, seconds: float) -> Figures:
                 Subject(name="sign-up", measure=sign_up(service)),
                 Subject(name="flow", measure=flow(stage, service, few)),
                 Subject(name="flow, many", measure=flow(stage, crowded, many)),
+                Subject(name="me", measure=as_members(service, asking_for(f"{USERS}/me", known))),
+                Subject(name="me, many", measure=as_members(crowded, asking_for(f"{USERS}/me", known_by_many))),
+                Subject(name="refresh", measure=as_members(service, refreshing(known))),
+                Subject(name="verify", measure=as_members(service, asking_for(VERIFY, known))),
+                Subject(name="introspection", measure=as_members(service, introspecting(stage, few, known))),
+                Subject(name="hashes", measure=hashes_a_second),
+                Subject(name="sign-in", measure=as_members(service, signing_in(known), connections=STORM)),
             ],
             seconds=seconds,
         )
+        say("who am I, while 64 clients sign in")
+        calm, storm = stormed(service, known, seconds=seconds, storm=STORM)
         memory = max(proportional_set(pid) for pid in service.workers)
     say("letters")
     rate = letters_a_second(stage, few)
@@ -84,11 +100,20 @@ def measured(stage: Stage, *, seconds: float) -> Figures:
         Row.of("look-up by e-mail", loads["look-up"], base, share=0.6),
         Row.of("sign-up", loads["sign-up"], base),
         Row.of("registration, six requests", loads["flow"], base, share=0.4, p99=0.250),
+        Row.of("who am I", loads["me"], base, share=0.6, p99=0.100),
+        Row.of("refresh", loads["refresh"], base, share=0.4),
+        Row.of("introspection", loads["introspection"], base, share=0.4),
+        Row.of("`/sessions/verify`", loads["verify"], base, share=0.4),
+        Row.ratio("sign-in (Argon2id m=19456,t=2,p=1)", loads["sign-in"], loads["hashes"].rate, at_least=0.95),
+        Row.of("who am I, while 64 clients sign in", calm, base, p99=0.150),
+        Row.single("and these sign in meanwhile", storm.rate, "a second", at_least=1),
+        Row.beside("who am I at 1,000,000 users", loads["me, many"], loads["me"], base),
         Row.beside("look-up at 1,000,000 users", loads["look-up, many"], loads["look-up"], base),
         Row.beside("registration at 1,000,000 users", loads["flow, many"], loads["flow"], base),
         Row.single("letters through one mailer", rate, "a second", at_least=200),
         Row.single("memory of a worker after load", memory, "MB", at_most=120),
-        Row.single("cold start to the first 200", start, "s", at_most=1.5),
+        Row.single("cold start to the first 200, beside running engines", start, "s", at_most=1.5),
+        Row.single("`make run` for the first time, to the first 200", first_run, "s", at_most=6),
     ]
     return Figures.now(rows, day=datetime.now(UTC).date().isoformat(), wrk=WRK is not None)
 
@@ -134,6 +159,15 @@ def sign_up(server: Server) -> Measure:
     return measure
 
 
+def as_members(server: Server, person: Callable[[], Person], *, connections: int = CONNECTIONS) -> Measure:
+    """People who have an account; always by our own client, since each has a token of their own."""
+
+    def measure(seconds: float) -> Load:
+        return Crowd(port=server.port, make_person=person, connections=connections).use(seconds=seconds)
+
+    return measure
+
+
 def flow(stage: Stage, server: Server, database_url: str) -> Measure:
     """Whole registrations; codes are read from the outbox between requests, and that time is not counted."""
 
@@ -152,6 +186,19 @@ def cold_start(stage: Stage, database_url: str) -> float:
         began = time.perf_counter()
         with stage.service(database_url):
             return time.perf_counter() - began
+
+    return statistics.median(once() for _ in range(3))
+
+
+def make_run(stage: Stage) -> float:
+    """Seconds from `make run` to its first 200, where engines have to make their data first; the median of three."""
+
+    def once() -> float:
+        with tempfile.TemporaryDirectory(dir=stage.engines.data_dir) as folder:
+            Path(folder).chmod(0o711)  # the engines run as somebody else
+            began = time.perf_counter()
+            with stage.everything(Path(folder) / "data"):
+                return time.perf_counter() - began
 
     return statistics.median(once() for _ in range(3))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONNECTIONS = 32
+SENT_AWAY = 503
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 WRK = shutil.which("wrk")
 
@@ -32,6 +33,8 @@ class Load:
     """Seconds."""
     p99: float
     failures: int
+    sent_away: int = 0
+    """Answers that told to come back later, where those are expected; they are no requests."""
     client: float | None = None
     """The share of one processor that our own client took; nothing where wrk was the client."""
 
@@ -55,6 +58,7 @@ class Request:
 
     raw: bytes
     expects: int
+    may_be_sent_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,20 @@ RunErrands = Callable[[list[int]], dict[int, str]]
 """Takes the subjects of errands; returns what came of those that are done."""
 
 
-def request(method: str, target: str, *, expects: int, body: str | None = None, headers: Iterable[str] = ()) -> Request:
+def request(
+    method: str,
+    target: str,
+    *,
+    expects: int,
+    body: str | None = None,
+    headers: Iterable[str] = (),
+    may_be_sent_away: bool = False,
+) -> Request:
     """A request of HTTP/1.1 to this machine."""
     lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", *headers]
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-    return Request("\r\n".join([*lines, "", body or ""]).encode(), expects)
+    return Request("\r\n".join([*lines, "", body or ""]).encode(), expects, may_be_sent_away)
 
 
 def wrk(*, port: int, seconds: float, arguments: Iterable[str]) -> Load:
@@ -101,6 +113,7 @@ class _Talk:
     socket: socket.socket
     person: Person
     expects: int = 0
+    may_be_sent_away: bool = False
     asked_at: float = 0.0
     received: bytes = b""
 
@@ -112,18 +125,19 @@ class Crowd:
     port: int
     make_person: Callable[[], Person]
     run_errands: RunErrands = field(default=lambda _: {})
+    connections: int = CONNECTIONS
     finished: int = 0
     """People who came to their end without a failure."""
 
     def use(self, *, seconds: float) -> Load:
         """Use the service for so long. What is unanswered at the end does not count."""
         self._latencies: list[float] = []
-        self._failures = 0
+        self._failures = self._sent_away = 0
         self._errands: dict[int, _Talk] = {}
         with ExitStack() as stack:
             poller = stack.enter_context(select.epoll())
             talks: dict[int, _Talk] = {}
-            for _ in range(CONNECTIONS):
+            for _ in range(self.connections):
                 made = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=10))
                 made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 poller.register(made, select.EPOLLIN)
@@ -146,6 +160,7 @@ class Crowd:
             p50=sorted_[len(sorted_) // 2],
             p99=sorted_[int(len(sorted_) * 0.99)],
             failures=self._failures,
+            sent_away=self._sent_away,
             client=client,
         )
 
@@ -158,8 +173,12 @@ class Crowd:
         length = LENGTH.search(head)
         if not found or length is None or len(body) < int(length[1]):
             return
-        self._latencies.append(time.perf_counter() - talk.asked_at)
         answer = Answer(int(head[9:12]), head, body)
+        if answer.status == SENT_AWAY and talk.may_be_sent_away:
+            self._sent_away += 1
+            self._go_on(talk, answer)
+            return
+        self._latencies.append(time.perf_counter() - talk.asked_at)
         if answer.status == talk.expects:
             self._go_on(talk, answer)
         else:
@@ -178,7 +197,7 @@ class Crowd:
         if isinstance(wish, Errand):
             self._errands[wish.subject] = talk
         else:
-            talk.expects, talk.received = wish.expects, b""
+            talk.expects, talk.may_be_sent_away, talk.received = wish.expects, wish.may_be_sent_away, b""
             talk.asked_at = time.perf_counter()
             talk.socket.sendall(wish.raw)
 

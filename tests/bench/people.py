@@ -61,7 +61,7 @@ def registering(tag: str) -> Callable[[], Person]:
         assert isinstance(signed_up, Answer)
         user_id = json.loads(signed_up.body)["data"]["id"]
         sent = yield request("POST", f"{USERS}/{user_id}/send_code", body='{"code": 7505}', expects=200)
-        cookie = f"Cookie: {_cookie(sent)}"
+        cookie = f"Cookie: {cookie_of(sent)}"
         yield request("POST", f"{USERS}/{user_id}/resend_code", body='{"code": 7506}', headers=[cookie], expects=200)
         code = yield Errand(user_id)
         yield request("PUT", f"{USERS}/{user_id}/mail?code={code}", headers=[cookie], expects=200)
@@ -72,7 +72,8 @@ def registering(tag: str) -> Callable[[], Person]:
     return person
 
 
-def _cookie(answer: Answer | str) -> str:
+def cookie_of(answer: Answer | str) -> str:
+    """The first cookie that came with an answer."""
     assert isinstance(answer, Answer)
     found = COOKIE.search(answer.head)
     assert found, "no ticket came with the code"

@@ -40,6 +40,20 @@ class Row:
         return cls._row(name, load, base, budget=f"within 10 % of 1,000 users (here {ratio:.2f})", holds=ratio >= 0.9)
 
     @classmethod
+    def ratio(cls, name: str, load: Load, most: float, *, at_least: float) -> Self:
+        """A load as a share of what this machine can do at most of it."""
+        ratio = load.rate / most
+        return cls(
+            name=name,
+            figure=f"{load.rate:,.0f} requests/s",
+            share=None,
+            p50=load.p50,
+            p99=load.p99,
+            budget=f"≥ {at_least:g} of the {most:,.0f} hashes that two processors make (here {ratio:.2f})",
+            holds=ratio >= at_least,
+        )
+
+    @classmethod
     def single(
         cls, name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None
     ) -> Self:

@@ -36,6 +36,8 @@ LIMITS = {
     "LIMIT_CODES_A_DAY": "1000000",
     "LIMIT_CODES_PER_NETWORK": UNREACHABLE,
     "LIMIT_CODES_ALTOGETHER": UNREACHABLE,
+    "LIMIT_SIGN_INS": f"{UNREACHABLE},1000000/2s",
+    "LIMIT_REFRESHES": UNREACHABLE,
 }
 
 FILL = """
@@ -123,6 +125,18 @@ class Stage:
     def service(self, database_url: str) -> Iterator[Server]:
         """The service, as `manage.py api` starts it in production; it answers when this returns."""
         environment = {**self.environment(database_url), "METRICS_PORT": str(free_port())}
+        with self._serving([str(ROOT / "manage.py"), "api"], environment, ready="/health/live") as server:
+            yield server
+
+    @contextmanager
+    def everything(self, data_dir: Path) -> Iterator[Server]:
+        """What `make run` starts, engines and all, over a folder of its own; it answers when this returns."""
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "APP_ENV": "local",
+            "DATA_DIR": str(data_dir),
+            "LOG_LEVEL": "WARNING",
+        }
         with self._serving([str(ROOT / "manage.py"), "api"], environment, ready="/health/live") as server:
             yield server
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 PERSISTENCE = 10.0
 """Seconds for which somebody repeats a request that was answered by 503."""
 USERS = "/api/v1/users"
-COOKIE = "__Host-registration"
+TICKET = "__Host-registration"
 PATIENCE = 15.0
 """Seconds after which a caller gives up: longer than anything that the service promises."""
 
@@ -46,13 +46,23 @@ class Unanswered(Exception):
         self.seconds = seconds
 
 
-def ask(port: int, method: str, path: str, *, body: object = None, ticket: str | None = None) -> Answer:
-    """One request to 127.0.0.1. Raises Unanswered."""
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    *,
+    body: object = None,
+    cookies: Mapping[str, str] | None = None,
+    token: str | None = None,
+) -> Answer:
+    """One request to 127.0.0.1; `token` is an access token that speaks for the caller. Raises Unanswered."""
     headers = {"Connection": "close"}
     if body is not None:
         headers["Content-Type"] = "application/json"
-    if ticket is not None:
-        headers["Cookie"] = f"{COOKIE}={ticket}"
+    if cookies:
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     began = time.monotonic()
     try:
@@ -90,9 +100,13 @@ class Entry:
     """None where nothing came back."""
     seconds: float
     brought: str | None = None
-    """The code, or the password, that the request brought."""
+    """The code, the password or the refresh token that the request brought."""
+    chosen: str | None = None
+    """The password that it asked for besides."""
+    token: str | None = None
+    """The access token that spoke for it."""
     ticket: str | None = None
-    """The ticket that the request came with."""
+    """The ticket of a registration that the request came with."""
     at: float
     """When it was sent, in monotonic seconds."""
 
@@ -100,17 +114,32 @@ class Entry:
     def good(self) -> bool:
         return self.answer is not None and self.answer.status < 300
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether nobody told what became of it: it may have been done, or not."""
+        return self.answer is None or self.answer.status >= 500
+
+    @property
+    def answered_at(self) -> float:
+        """When its answer was there, in monotonic seconds."""
+        return self.at + self.seconds
+
 
 class Caller:
-    """Somebody who registers, with an address, and the ticket that the service handed out."""
+    """Somebody who registers, with an address, and the cookies that the service handed out."""
 
     def __init__(self, port: int, email: str, *, note: Callable[[Entry], None] | None = None) -> None:
         """`note` is told of every request."""
         self.port = port
         self.email = email
         self.user_id = 0
-        self.ticket: str | None = None
+        self.cookies: dict[str, str] = {}
         self._note = note
+
+    @property
+    def ticket(self) -> str | None:
+        """What the service handed out for the registration."""
+        return self.cookies.get(TICKET)
 
     def look_up(self) -> Answer:
         answer = self._call("look_up", "GET", f"?email={quote(self.email)}")
@@ -125,23 +154,35 @@ class Caller:
         return answer
 
     def send_code(self) -> Answer:
-        return self._keep_ticket(self._call("send_code", "POST", f"/{self.user_id}/send_code"))
+        return self._call("send_code", "POST", f"/{self.user_id}/send_code")
 
     def mail(self, code: str) -> Answer:
         return self._call("mail", "PUT", f"/{self.user_id}/mail?code={code}", brought=code)
 
     def resend_code(self) -> Answer:
-        return self._keep_ticket(self._call("resend_code", "POST", f"/{self.user_id}/resend_code"))
+        return self._call("resend_code", "POST", f"/{self.user_id}/resend_code")
 
     def finish(self, password: str | None = None) -> Answer:
         body = None if password is None else {"password": password}
-        return self._call("finish", "PATCH", f"/{self.user_id}/sign_up", body=body, brought=password)
+        return self._call("finish", "PATCH", f"/{self.user_id}/sign_up", body=body, chosen=password)
 
-    def _call(self, step: str, method: str, path: str, *, body: object = None, brought: str | None = None) -> Answer:
+    def _call(
+        self,
+        step: str,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        token: str | None = None,
+        brought: str | None = None,
+        chosen: str | None = None,
+    ) -> Answer:
         at = time.monotonic()
+        ticket = self.ticket
         answer: Answer | None = None
         try:
-            answer = ask(self.port, method, USERS + path, body=body, ticket=self.ticket)
+            answer = ask(self.port, method, USERS + path, body=body, cookies=self.cookies, token=token)
+            self._keep_cookie(answer)
             return answer
         finally:
             if self._note is not None:
@@ -151,16 +192,17 @@ class Caller:
                     answer=answer,
                     seconds=time.monotonic() - at,
                     brought=brought,
-                    ticket=self.ticket,
+                    chosen=chosen,
+                    token=token,
+                    ticket=ticket,
                     at=at,
                 )
                 self._note(entry)
 
-    def _keep_ticket(self, answer: Answer) -> Answer:
+    def _keep_cookie(self, answer: Answer) -> None:
         name, _, value = answer.headers.get("set-cookie", "").partition("=")
-        if name == COOKIE:
-            self.ticket = value.partition(";")[0]
-        return answer
+        if value:
+            self.cookies[name] = value.partition(";")[0]
 
 
 def persist(request: Callable[[], Answer]) -> Answer:

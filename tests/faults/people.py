@@ -82,11 +82,18 @@ class Person:
 
     def finish(self) -> bool:
         """Finish; false when the confirmation was forgotten."""
-        password = f"{self.caller.email} {self.chance.random()}" if self.chance.random() < 0.2 else None
+        password = self.new_password() if self.chance.random() < 0.2 else None
+        return self.finish_with(password)
+
+    def finish_with(self, password: str | None) -> bool:
+        """Finish with a password or without; false when the confirmation was forgotten."""
         answer = self.persevere(lambda: self.caller.finish(password))
         if answer.status != 200 and answer.code != "mail_not_confirmed":
             raise Stuck(f"finish: {answer.status} {answer.body!r}")
         return answer.status == 200
+
+    def new_password(self) -> str:
+        return f"{self.caller.email} {self.chance.random()}"
 
     def persevere(self, request: Callable[[], Answer]) -> Answer:
         """Repeat a request until somebody answers who is not busy with a fault."""
@@ -113,26 +120,33 @@ class Fates:
     stuck: list[str] = field(default_factory=list)
 
 
-@contextmanager
-def registering(service: Service, ledger: Ledger, *, people: int, seed: int) -> Iterator[Fates]:
-    """Some people register one after the other, and finish what they began at the end.
+Life = Callable[[Service, Ledger, random.Random, int], str | None]
+"""What one virtual user after the other does, with the number of the place that they take; returns who got on."""
 
-    Every second one only asks for codes, so that there are letters also while nobody gets any.
-    """
+
+def somebody_registers(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str | None:
+    """Register; but every second one only asks for codes, so that there are letters also while nobody gets any."""
+    caller = service.caller("person", note=ledger.note)
+    person = Person(service=service, ledger=ledger, caller=caller, chance=chance)
+    if number % 2:
+        person.ask_only()
+        return None
+    person.register()
+    return caller.email
+
+
+@contextmanager
+def living(service: Service, ledger: Ledger, life: Life, *, people: int, seed: int) -> Iterator[Fates]:
+    """Some people live one after the other, and finish what they began at the end."""
     over = threading.Event()
     fates = Fates()
 
     def live(number: int) -> None:
         chance = random.Random(f"{seed} {number}")
         while not over.is_set():
-            caller = service.caller("person", note=ledger.note)
-            person = Person(service=service, ledger=ledger, caller=caller, chance=chance)
             try:
-                if number % 2:
-                    person.ask_only()
-                else:
-                    person.register()
-                    fates.finished.append(caller.email)
+                if finished := life(service, ledger, chance, number):
+                    fates.finished.append(finished)
             except Stuck as trouble:
                 fates.stuck.append(str(trouble))
 

@@ -19,6 +19,7 @@ from auth_service.adapters.engines import Engines, Server, processes
 from auth_service.settings import SECRETS
 from tests.fakes import SinkMessage, SmtpSink
 from tests.faults.client import Answer, Caller, Unanswered, ask, good
+from tests.faults.members import Member
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
 
 MOST_CONNECTIONS = 3 * 5
@@ -26,8 +27,20 @@ MOST_CONNECTIONS = 3 * 5
 
 GENEROUS = {
     f"LIMIT_{name}": "1000000/1m"
-    for name in ("LOOK_UPS", "SIGN_UPS", "GUESSES", "CODE_REQUESTS", "CODES", "CODES_PER_NETWORK", "CODES_ALTOGETHER")
+    for name in (
+        "LOOK_UPS", "SIGN_UPS", "GUESSES", "CODE_REQUESTS", "CODES", "CODES_PER_NETWORK", "CODES_ALTOGETHER",
+        "SIGN_INS", "FAILED_SIGN_INS", "REFRESHES",
+    )
+}  # fmt: skip
+
+KINDS = {
+    "sign_in_code": rb"is your code to sign in to ",
+    "recovery_code": rb"is your code for a new password at ",
+    "email_code": rb"is your code for a new address at ",
+    "deletion_code": rb"is your code to delete ",
+    "registration_code": rb"is your code for ",
 }
+"""How the subject of each letter with a code goes on after the code; the first that fits."""
 
 Fault = Literal["refused", "frozen", "killed"]
 
@@ -54,7 +67,7 @@ class Service:
     api: Program = field(init=False)
     mailer: Program = field(init=False)
     second_mailer: Program = field(init=False)
-    _codes: dict[str, list[str]] = field(default_factory=dict)
+    _codes: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _read: int = 0
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -118,7 +131,15 @@ class Service:
 
     def caller(self, name: str, **options: Any) -> Caller:
         """Somebody new; the address begins with `name`."""
-        return Caller(self.port, f"{name}-{secrets.token_hex(6)}@example.org", **options)
+        return Caller(self.port, self.new_address(name), **options)
+
+    def new_address(self, name: str) -> str:
+        """An address that nobody has; it begins with `name`."""
+        return f"{name}-{secrets.token_hex(6)}@example.org"
+
+    def knows(self, path: str) -> bool:
+        """Whether there is this path, relative to `/api`, on the Swagger page."""
+        return path in self.get("/api/swagger.json").json["paths"]
 
     def get(self, path: str) -> Answer:
         return ask(self.port, "GET", path)
@@ -162,19 +183,20 @@ class Service:
         with redis.Redis.from_url(self.engines.redis_url) as client:
             client.flushall()
 
-    def codes(self, email: str) -> list[str]:
-        """The codes of the letters that came for an address, in the order in which they came."""
+    def codes(self, email: str, kind: str = "registration_code") -> list[str]:
+        """The codes of one kind that came for an address, in the order in which they came."""
         with self._reading:
             for message in self.sink.messages[self._read :]:
                 self._read += 1
-                for recipient in message.recipients:
-                    self._codes.setdefault(recipient, []).append(code_in(message))
-            return list(self._codes.get(email, []))
+                if found := code_in(message):
+                    for recipient in message.recipients:
+                        self._codes.setdefault((recipient, found[0]), []).append(found[1])
+            return list(self._codes.get((email, kind), []))
 
-    def code_for(self, caller: Caller, *, number: int = 1, within: float = 10) -> str:
-        """The code of the newest letter, once there are `number` of them."""
-        wait_until(lambda: len(self.codes(caller.email)) >= number, within=within, what=f"{number} letters came")
-        return self.codes(caller.email)[-1]
+    def code_for(self, caller: Caller, kind: str = "registration_code", *, number: int = 1, within: float = 10) -> str:
+        """The code of the newest letter of a kind, once there are `number` of them."""
+        wait_until(lambda: len(self.codes(caller.email, kind)) >= number, within=within, what=f"{number} letters came")
+        return self.codes(caller.email, kind)[-1]
 
     def with_code(self, name: str) -> tuple[Caller, str]:
         """Somebody who has a code at hand."""
@@ -188,6 +210,15 @@ class Service:
         caller, code = self.with_code(name)
         good(lambda: caller.mail(code))
         return caller
+
+    def member(self, name: str, *, password: str, **options: Any) -> Member:
+        """Somebody new who has registered with a password."""
+        member = Member(self.port, self.new_address(name), **options)
+        good(member.sign_up)
+        good(member.send_code)
+        good(lambda: member.mail(self.code_for(member)))
+        good(lambda: member.finish(password))
+        return member
 
     @classmethod
     @contextmanager
@@ -241,8 +272,10 @@ def make_template(folder: Path) -> None:
             migration.kill()
 
 
-def code_in(message: SinkMessage) -> str:
-    """The code at the beginning of the subject."""
-    found = re.search(rb"^Subject: ([0-9]{6}) ", message.raw, re.MULTILINE)
-    assert found, "a letter without a code"
-    return found[1].decode()
+def code_in(message: SinkMessage) -> tuple[str, str] | None:
+    """The kind of a letter with a code, and the code at the beginning of its subject; None for other letters."""
+    found = re.search(rb"^Subject: ([0-9]{6}) (.*)$", message.raw, re.MULTILINE)
+    if found is None:
+        return None
+    kind = next(kind for kind, words in KINDS.items() if re.match(words, found[2]))
+    return kind, found[1].decode()

@@ -1,5 +1,6 @@
-"""The six requests, each made by somebody for whom it is the next step, and what a refusal has to look like."""
+"""Requests, each made by somebody for whom it is the next step, and what a refusal has to look like."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tests.faults.client import Answer, Caller, good
+from tests.faults.members import Member, Pair
 from tests.faults.service import Service
 
 PROMISED = 2.0
@@ -59,6 +61,62 @@ class Six:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignedIn:
+    """Somebody who is signed in twice, and has codes at hand to sign in with and to set another password with."""
+
+    member: Member
+    password: str
+    here: Pair
+    there: Pair
+    """The tokens of a session that is about to be ended."""
+    sign_in_code: str
+    recovery_code: str
+
+    @classmethod
+    def prepared(cls, service: Service) -> Self:
+        password = "correct horse battery"
+        member = service.member("signed-in", password=password)
+        here, there = (signed_in(member, password) for _ in range(2))
+        good(member.ask_to_sign_in)
+        good(member.ask_to_recover)
+        return cls(
+            member=member,
+            password=password,
+            here=here,
+            there=there,
+            sign_in_code=service.code_for(member, "sign_in_code"),
+            recovery_code=service.code_for(member, "recovery_code"),
+        )
+
+    @property
+    def without_redis(self) -> Requests:
+        """What needs nothing but PostgreSQL."""
+        return {
+            "sign_in": lambda: self.member.sign_in(self.password),
+            "me": lambda: self.member.me(self.here.access),
+            "refresh": lambda: self.member.refresh(self.here.refresh),
+            "sign_out": lambda: self.member.sign_out(self.there.access),
+        }
+
+    @property
+    def by_codes(self) -> Requests:
+        """What needs Redis, too."""
+        return {
+            "ask_to_sign_in": self.member.ask_to_sign_in,
+            "sign_in_by_code": lambda: self.member.sign_in_by_code(self.sign_in_code),
+            "ask_to_recover": self.member.ask_to_recover,
+            "recover": lambda: self.member.recover(self.recovery_code, f"{self.password} staple"),
+        }
+
+
+def signed_in(member: Member, password: str) -> Pair:
+    """The tokens that somebody is given for a password."""
+    pair = Pair.of(good(lambda: member.sign_in(password)))
+    assert pair is not None
+    return pair
+
+
 def at_once(requests: Requests) -> dict[str, Answer]:
     """The answers to requests that are made at the same moment."""
     with ThreadPoolExecutor(len(requests)) as pool:
@@ -91,6 +149,12 @@ def complaints(answers: Mapping[str, Answer], *, code: str) -> list[str]:
         if answer.seconds > PROMISED:
             found.append(f"{name}: after {answer.seconds:.2f} s")
     return found
+
+
+def p99(answers: list[Answer]) -> float:
+    """The seconds that one of a hundred answers takes longer than."""
+    ordered = sorted(answer.seconds for answer in answers)
+    return ordered[min(len(ordered) - 1, math.ceil(len(ordered) * 0.99) - 1)]
 
 
 def slowest(answers: list[tuple[str, Answer]]) -> float:

@@ -1,4 +1,4 @@
-"""Storms: kills at random points of running registrations, and the figures of what they did."""
+"""Storms: faults at random points of what people do, and the figures of what they did."""
 
 import json
 import math
@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Literal
 
 from tests.faults.ledger import Aftermath, Ledger
-from tests.faults.people import registering
+from tests.faults.people import Life, living, somebody_registers
 from tests.faults.programs import kill, wait_until
-from tests.faults.service import Service
+from tests.faults.service import Service, broken
+from tests.faults.session_laws import SessionLaws
 
-Victim = Literal["mailer", "worker", "master", "postgres", "redis"]
+Victim = Literal[
+    "mailer", "worker", "master", "postgres", "redis",
+    "postgres refused", "postgres frozen", "redis refused", "redis frozen", "redis flushed", "keys rotated",
+]  # fmt: skip
+"""Who is killed, unless it says what else is done."""
 
+PATIENCE = 120.0
+"""Seconds within which everything has to be back, on a machine that is busy with other things, too."""
+LONGEST_FAULT = 2.5
+"""Seconds for which something is refused or frozen: longer than any budget."""
 LONGEST_LULL = 1.0
 MOST_LETTERS = 40
 """What may pass between what was broken being back and the next kill: seconds, or letters, whichever comes first."""
@@ -38,6 +47,12 @@ class Figures:
     letters: int = 0
     lost: int = 0
     duplicates: int = 0
+    steps: dict[str, int] = field(default_factory=dict)
+    """How often something was acknowledged, by what it was."""
+    sessions: int = 0
+    ended: int = 0
+    """Sessions whose end was acknowledged, and whose tokens were brought back when all was over."""
+    dead_tokens: int = 0
     slowest_answer_s: float = 0.0
     recovery_s: dict[str, dict[str, float]] = field(default_factory=dict)
     """By victim, until the service is ready: after its end (worker), its start (master, mailer), or its return."""
@@ -47,10 +62,15 @@ class Figures:
         recovery = "; ".join(
             f"{victim} {found['p50']:.2f}/{found['p99']:.2f}" for victim, found in self.recovery_s.items()
         )
+        sessions = self.sessions and (
+            f"{self.sessions} sessions, {self.ended} ended with {self.dead_tokens} tokens, which all were refused; "
+            f"acknowledged {', '.join(f'{number} {step}' for step, number in self.steps.items())}; "
+        )
         return (
             f"seed {self.seed}, {self.seconds:.0f} s, killed {kills}; {self.registrations} registrations, "
             f"{self.acknowledged} of {self.requests} requests acknowledged, {self.refused_by_503} refused by 503, "
-            f"{self.unanswered} cut; {self.letters} letters, {self.lost} lost, {self.duplicates} twice; "
+            f"{self.unanswered} cut; {sessions or ''}{self.letters} letters, {self.lost} lost, "
+            f"{self.duplicates} twice; "
             f"slowest answer {self.slowest_answer_s:.2f} s; recovery p50/p99 s: {recovery}"
         )
 
@@ -62,8 +82,10 @@ class Figures:
         path.write_text(json.dumps({**known, name: asdict(self)}, indent=2) + "\n")
 
 
-def storm(service: Service, *, victims: Sequence[Victim], kills: int, people: int) -> tuple[Figures, list[str]]:
-    """Kill one of the victims at a time while people register; returns the figures, and the laws that were broken."""
+def storm(
+    service: Service, *, victims: Sequence[Victim], kills: int, people: int, life: Life = somebody_registers
+) -> tuple[Figures, list[str]]:
+    """Kill one of the victims at a time while people live; returns the figures, and the laws that were broken."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
     print(f"CHAOS_SEED={seed}")
     chance = random.Random(seed)
@@ -71,13 +93,14 @@ def storm(service: Service, *, victims: Sequence[Victim], kills: int, people: in
     recoveries: dict[str, list[float]] = {}
     service.wait_until_mailing()
     began = time.monotonic()
-    with registering(service, ledger, people=people, seed=seed) as fates:
+    with living(service, ledger, life, people=people, seed=seed) as fates:
         for victim in drawn(victims, kills, chance=chance):
             lull(service, chance=chance)
             recoveries.setdefault(victim, []).append(killed(service, victim, chance=chance))
     wait_until(lambda: nothing_waits(service), within=60, what="every letter was dealt with", every=0.2)
 
     aftermath = Aftermath.of(service, ledger)
+    laws = SessionLaws.of(service, ledger)
     figures = Figures(
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
@@ -90,10 +113,14 @@ def storm(service: Service, *, victims: Sequence[Victim], kills: int, people: in
         letters=len(aftermath.letters),
         lost=len(list(aftermath.lost())),
         duplicates=aftermath.duplicates,
+        steps=dict(Counter(entry.step for entry in ledger.entries if entry.good)),
+        sessions=len(laws.held),
+        ended=len(laws.refused),
+        dead_tokens=laws.dead_tokens,
         slowest_answer_s=round(ledger.slowest, 3),
         recovery_s={victim: percentiles(each) for victim, each in recoveries.items()},
     )
-    return figures, [*fates.stuck, *aftermath.broken_laws()]
+    return figures, [*fates.stuck, *aftermath.broken_laws(), *laws.broken_laws()]
 
 
 def lull(service: Service, *, chance: random.Random) -> None:
@@ -124,7 +151,7 @@ def killed(service: Service, victim: Victim, *, chance: random.Random) -> float:
             began = time.monotonic()
             service.api.start()
             # Workers of the old one may answer until they notice that they are orphans.
-            wait_until(service.workers, within=30, what="the API is up", every=0.01)
+            wait_until(service.workers, within=PATIENCE, what="the API is up", every=0.05)
         case "postgres":
             service.engines.postgres.kill()
             service.engines.postgres.start()
@@ -133,7 +160,32 @@ def killed(service: Service, victim: Victim, *, chance: random.Random) -> float:
             service.engines.redis.kill()
             service.engines.redis.start()
             began = time.monotonic()
-    wait_until(lambda: service.status("/health/ready") == 200, within=30, what="a good answer", every=0.01)
+        case "redis flushed":
+            service.flush_redis()
+        case "keys rotated":
+            return rotated(service)
+        case _:
+            began = away(service, victim, chance=chance)
+    wait_until(lambda: service.status("/health/ready") == 200, within=PATIENCE, what="a good answer", every=0.01)
+    return time.monotonic() - began
+
+
+def away(service: Service, victim: Victim, *, chance: random.Random) -> float:
+    """Let a server be refused or frozen for a while; returns since when it is back, in monotonic seconds."""
+    name, _, how = victim.partition(" ")
+    server = service.engines.postgres if name == "postgres" else service.engines.redis
+    with broken(server, "frozen" if how == "frozen" else "refused"):
+        time.sleep(chance.uniform(0, LONGEST_FAULT))
+    return time.monotonic()
+
+
+def rotated(service: Service) -> float:
+    """Rotate the keys of access tokens; returns how long the command took."""
+    began = time.monotonic()
+    # At once: nobody here keeps a copy of the key set.
+    rotation = service.program("rotation", "keys", "rotate", "--now")
+    rotation.start()
+    assert rotation.wait(PATIENCE) == 0, rotation.said()
     return time.monotonic() - began
 
 

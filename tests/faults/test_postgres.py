@@ -8,7 +8,7 @@ import pytest
 from tests.faults.client import good, persist
 from tests.faults.programs import wait_until
 from tests.faults.service import MOST_CONNECTIONS, Fault, Service, broken
-from tests.faults.steps import Six, again_and_again, at_once, complaints, slowest
+from tests.faults.steps import PROMISED, SignedIn, Six, again_and_again, at_once, complaints, slowest
 
 pytestmark = pytest.mark.faults
 
@@ -49,4 +49,38 @@ def test_every_request_is_refused_in_time_and_works_again_when_it_is_back(
     report(
         f"slowest refusal {slowest([*first.items(), *later]):.2f} s, {len(first) + len(later)} answers; "
         f"server back after {mended - mending:.2f} s, first good answer {recovery:.2f} s later"
+    )
+
+
+@pytest.mark.parametrize(("fault", "seconds"), [("refused", 1), ("frozen", 2.5), ("killed", 1)])
+def test_nobody_is_signed_in_or_out_meanwhile_and_keys_are_published(
+    fault: Fault, seconds: float, service: Service, report: Callable[[str], None]
+) -> None:
+    ada = SignedIn.prepared(service)
+    jwks = {f"jwks {number}": lambda: service.get("/.well-known/jwks.json") for number in range(20)}
+    at_once(jwks)  # so that every worker has read them
+    requests = {**ada.without_redis, **ada.by_codes}
+
+    with broken(service.engines.postgres, fault):
+        first = at_once({**requests, **jwks})
+        later = again_and_again({**requests, "jwks": lambda: service.get("/.well-known/jwks.json")}, seconds=seconds)
+    recovery = wait_until(
+        lambda: ada.member.me(ada.here.access).status == 200, within=5, what="a good answer", every=0.01
+    )
+
+    published = [(name, answer) for name, answer in [*first.items(), *later] if name.startswith("jwks")]
+    refused = [(name, answer) for name, answer in [*first.items(), *later] if not name.startswith("jwks")]
+    assert {answer.status for _, answer in published} == {200}
+    assert slowest(published) < PROMISED
+    assert [complaint for each in refused for complaint in complaints(dict([each]), code="database_away")] == []
+
+    # What was refused was not done: the session that was to be ended lives, and the token is exchanged now.
+    good(lambda: ada.member.me(ada.there.access))
+    good(lambda: ada.member.refresh(ada.here.refresh))
+    good(lambda: ada.member.sign_out(ada.there.access))
+    assert persist(lambda: ada.member.me(ada.there.access)).code == "token_invalid"
+    good(lambda: ada.member.sign_in(ada.password))
+    report(
+        f"{len(refused)} refusals, the slowest after {slowest(refused):.2f} s; {len(published)} times keys, the "
+        f"slowest after {slowest(published):.2f} s; first good answer {recovery:.2f} s after the server"
     )

@@ -1,8 +1,5 @@
 """Units of work over connections that cost little and may die at any moment."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import psycopg2
 import psycopg2.extensions
 import pytest
@@ -12,23 +9,7 @@ from sqlalchemy import insert, select, text
 from auth_service.errors import DatabaseAway
 from auth_service.models import Role, db, reading, unit_of_work, writing
 from tests.conftest import Stores
-
-
-@contextmanager
-def counted() -> Iterator[list[None]]:
-    """Notes each time that psycopg2 waits for the server."""
-    wait = psycopg2.extensions.get_wait_callback()
-    waits: list[None] = []
-
-    def counting(connection: psycopg2.extensions.connection) -> None:
-        waits.append(None)
-        wait(connection)
-
-    psycopg2.extensions.set_wait_callback(counting)
-    try:
-        yield waits
-    finally:
-        psycopg2.extensions.set_wait_callback(wait)
+from tests.round_trips import counted
 
 
 def end_session(stores: Stores, pid: int) -> None:

@@ -1,7 +1,9 @@
 """Access tokens: JWTs (ES256) in the profile of RFC 9068, signed and verified strictly."""
 
 import base64
+import hashlib
 import json
+import re
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
@@ -25,13 +27,22 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from auth_service import clock
+
 ALGORITHM = "ES256"
 TYPE = "at+jwt"
 LEEWAY = timedelta(seconds=30)
 LONGEST_TOKEN = 2048
 LONGEST_KID = 64
+MOST_REMEMBERED = 10_000
+"""Verified tokens that a process remembers, in some four megabytes."""
 HEADER = frozenset({"alg", "kid", "typ"})
-CLAIMS = ("iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "roles")
+CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles")
+FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]", re.ASCII)
+"""Of a token: the signature has 64 bytes, and is written in one way only."""
+USER_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+LATEST = 2**40
+"""Instants beyond this are none: in seconds since 1970."""
 
 
 class TokenRejected(Exception):
@@ -71,6 +82,7 @@ class AccessTokens:
     issuer: str
     audience: str
     lifetime: timedelta
+    _verified: "Verified" = field(default_factory=lambda: Verified(at_most=MOST_REMEMBERED), repr=False, compare=False)
 
     def sign(self, ring: KeyRing, *, user_id: int, session_id: uuid.UUID, roles: Sequence[str], now: datetime) -> str:
         """Sign a token for a session of a user, good from `now` on."""
@@ -79,6 +91,7 @@ class AccessTokens:
             "iss": self.issuer,
             "aud": self.audience,
             "sub": str(user_id),
+            "client_id": self.audience,  # RFC 9068 asks for it; nobody but the portal asks for tokens here
             "sid": str(session_id),
             "jti": secrets.token_urlsafe(12),
             "iat": issued_at,
@@ -94,19 +107,56 @@ class AccessTokens:
         key = ring.verifying.get(kid_of(token))
         if key is None:
             raise TokenRejected("unknown key")
+        if (claims := self._verified.claims(token, key)) is not None:
+            return claims
         try:
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[ALGORITHM],
-                audience=self.audience,
-                issuer=self.issuer,
-                leeway=LEEWAY,
-                options={"require": list(CLAIMS), "strict_aud": True},
+            _said_once(token.split(".")[1])
+            claims = _checked(
+                jwt.decode(
+                    token,
+                    key,
+                    algorithms=[ALGORITHM],
+                    audience=self.audience,
+                    issuer=self.issuer,
+                    leeway=LEEWAY,
+                    options={"require": list(CLAIMS), "strict_aud": True},
+                )
             )
-            return _checked(claims)
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as reason:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as reason:
             raise TokenRejected(type(reason).__name__) from None
+        self._verified.remember(token, key, claims)
+        return claims
+
+
+class Verified:
+    """Tokens that were verified a moment ago: the same bytes under the same key need no second look but at the clock.
+
+    Only good tokens get in, so strangers cannot fill it, and nothing is believed for it but the token itself: whether
+    its session lives is asked each time. A digest stands for the token, so that a memory dump holds none.
+    """
+
+    def __init__(self, *, at_most: int) -> None:
+        """When there are more, all are forgotten: that is simple, rare, and costs each of them one verification."""
+        self._at_most = at_most
+        self._known: dict[bytes, tuple[EllipticCurvePublicKey, Claims]] = {}
+
+    def claims(self, token: str, key: EllipticCurvePublicKey) -> Claims | None:
+        """What a token says, if it was verified by this key and has not expired since."""
+        known = self._known.get(_fingerprint(token))
+        if known is None or known[0] != key:
+            return None
+        claims = known[1]
+        return claims if clock.now().timestamp() < claims.expires_at + LEEWAY.total_seconds() else None
+
+    def remember(self, token: str, key: EllipticCurvePublicKey, claims: Claims) -> None:
+        """Note that a token was verified."""
+        if len(self._known) >= self._at_most:
+            self._known = {}
+        self._known[_fingerprint(token)] = (key, claims)
+
+
+def _fingerprint(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def kid_of(token: str) -> str:
@@ -115,11 +165,10 @@ def kid_of(token: str) -> str:
     Exactly: no `crit` (RFC 7515 4.1.11), no `jwk`, `jku`, `x5c`, `x5u` that could bring a key along, no `alg` but ours
     and no other type of token.
     """
-    if len(token) > LONGEST_TOKEN or token.count(".") != 2:
+    if len(token) > LONGEST_TOKEN or not FORM.fullmatch(token):
         raise TokenRejected("not a JWT of ours")
-    head = token.partition(".")[0]
     try:
-        header = json.loads(base64.b64decode(head + "=" * (-len(head) % 4), altchars=b"-_", validate=True))
+        header = _said_once(token.partition(".")[0])
     except (ValueError, RecursionError):
         raise TokenRejected("unreadable header") from None
     if not isinstance(header, dict) or header.keys() != HEADER:
@@ -130,17 +179,39 @@ def kid_of(token: str) -> str:
     return kid
 
 
+def _said_once(part: str) -> Any:
+    """What a part of a token says. Raises ValueError for no JSON, and where something is said twice.
+
+    Parsers differ in which of the two they believe, so that a token would mean one thing here and another elsewhere.
+    """
+    raw = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    return json.loads(raw, object_pairs_hook=_without_repetition)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    said = dict(pairs)
+    if len(said) != len(pairs):
+        raise ValueError("said twice")
+    return said
+
+
 def _checked(claims: Mapping[str, Any]) -> Claims:
-    roles = claims["roles"]
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise ValueError("roles")
+    """The claims, each of the type that we give it: the library takes "7", 7.5 and true for the second 7 or 1."""
+    roles, instants = claims["roles"], [claims[name] for name in ("iat", "nbf", "exp")]
+    texts = [claims[name] for name in ("sub", "client_id", "sid", "jti")]
+    if not isinstance(roles, list) or not all(isinstance(text, str) for text in [*texts, *roles]):
+        raise ValueError("no text")
+    if not all(type(instant) is int and 0 < instant < LATEST for instant in instants):
+        raise ValueError("no instant")
+    if not USER_ID.fullmatch(claims["sub"]):
+        raise ValueError("no user")
     return Claims(
         user_id=int(claims["sub"]),
         session_id=uuid.UUID(claims["sid"]),
-        token_id=str(claims["jti"]),
+        token_id=claims["jti"],
         roles=roles,
-        issued_at=int(claims["iat"]),
-        expires_at=int(claims["exp"]),
+        issued_at=claims["iat"],
+        expires_at=claims["exp"],
     )
 
 

@@ -18,17 +18,18 @@ import nacl.exceptions
 import nacl.pwhash
 
 from auth_service.adapters import foreign_hashes
+from auth_service.adapters.lanes import stepping_aside
 from auth_service.errors import ServiceBusy
 
 MEMORY_KIB, TIME, LANES = 19456, 2, 1
 SALT_BYTES, DIGEST_BYTES = 16, 32
 """The parameters of the OWASP password storage cheat sheet; about 30 ms of one processor."""
 
-PATIENCE = timedelta(seconds=4)
+PATIENCE = timedelta(seconds=3)
 """The longest that a caller waits, so that a whole request stays within five seconds."""
 COME_BACK = 2
 """Seconds after which somebody who was sent away may try again."""
-NICENESS = 10
+NICENESS = 5
 """How far the priority of hashing lies below that of answering requests; see `docs/decisions/0010-hashing.md`."""
 
 _PARAMETERS = f"$argon2id$v=19$m={MEMORY_KIB},t={TIME},p={LANES}$"
@@ -54,7 +55,13 @@ class Hasher:
     those that answer requests: a storm of sign-ins slows sign-ins down, and nothing else.
     """
 
-    def __init__(self, *, at_once: int, waiting: int = 16, patience: timedelta = PATIENCE) -> None:
+    def __init__(
+        self,
+        *,
+        at_once: int,
+        waiting: int = 16,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         """`at_once` bounds memory and processors, `waiting` and `patience` how many callers wait and how long."""
         self._at_once = at_once
         self._waiting = waiting
@@ -63,6 +70,12 @@ class Hasher:
         # no lock here, and a lock that somebody held during a fork would stay shut in the child.
         self._threads: dict[int, _Threads] = {}
         self._nobodys_salt = secrets.token_bytes(SALT_BYTES)
+
+    def make_sure_of_room(self) -> None:
+        """Raise ServiceBusy if whoever asked for a hash now would be sent away: to be found out before other work."""
+        threads = self._threads.get(os.getpid())
+        if threads is not None and threads.are_full():
+            raise ServiceBusy(retry_after=COME_BACK)
 
     def hash(self, password: str) -> str:
         """Hash a password into a PHC string. Raises ServiceBusy when too many wait already, or it took too long."""
@@ -108,6 +121,12 @@ class _Threads:
         self._executor = ThreadPoolExecutor(at_once, thread_name_prefix="hashing", initializer=_step_back)
         self._places = threading.BoundedSemaphore(at_once + waiting)
 
+    def are_full(self) -> bool:
+        if not self._places.acquire(blocking=False):
+            return True
+        self._places.release()
+        return False
+
     def do(self, work: Callable[[], T], *, within: timedelta) -> T:
         """Have the work done by one of the threads. Raises ServiceBusy."""
         if not self._places.acquire(blocking=False):
@@ -118,7 +137,8 @@ class _Threads:
         except RuntimeError:  # no thread could be started, or the process is about to end
             raise self._given_up(outcome) from None
         try:
-            return outcome.result(timeout=within.total_seconds())
+            with stepping_aside():
+                return outcome.result(timeout=within.total_seconds())
         except TimeoutError:
             raise self._given_up(outcome) from None
 

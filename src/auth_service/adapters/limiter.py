@@ -47,6 +47,11 @@ return {1, wait()}
 TAKE_BACK = Script("redis.call('LPOP', KEYS[1])")
 
 
+def script_arguments(windows: Windows) -> list[int]:
+    """What HIT is told about windows: counts and milliseconds."""
+    return [number for count, window in windows for number in (count, window // _MS)]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limit:
     """How often something may happen for one subject; limits of different names are counted apart."""
@@ -126,7 +131,7 @@ class Limiter:
     def _hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
         # Each limit is counted by a call of its own. What one refuses, the others give back a moment later: for that
         # moment they may count too many, never too few.
-        arguments = [[number for n, window in each.windows for number in (n, window // _MS)] for each in limits]
+        arguments = [script_arguments(each.windows) for each in limits]
         answers = self.store.run_each(HIT, list(zip(keys, arguments, strict=True)))
         allowed = [key for key, (allowed, _) in zip(keys, answers, strict=True) if allowed]
         if 0 < len(allowed) < len(keys):

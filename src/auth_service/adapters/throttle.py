@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from auth_service.adapters.crypto import Digests
-from auth_service.adapters.limiter import LocalLimiter
+from auth_service.adapters.limiter import HIT, TAKE_BACK, LocalLimiter, Windows, script_arguments
 from auth_service.adapters.redis_store import NOW, RedisStore, Script
 from auth_service.errors import RedisAway
 
@@ -47,6 +47,10 @@ class Attempt:
     number: int
     """Which attempt of its subject it is; zero if it has to wait and was not counted."""
     wait: timedelta
+    trusted: bool = False
+    """It was not counted among those of everybody."""
+    counted_here: bool = False
+    """Redis was away: it was counted by this process."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,31 +65,57 @@ class Throttle:
     longest_pause: timedelta
     forget: timedelta
     """After this long without an attempt everything is forgotten."""
+    altogether: Windows = ()
+    """How many attempts of everybody may fail: beyond it only those are admitted that are `trusted`."""
     local: LocalLimiter = field(default_factory=LocalLimiter, repr=False)
     switched_on: bool = True
 
-    def attempt(self, name: str, subject: str) -> Attempt:
-        """Count an attempt, or say how long the subject still has to wait.
+    def attempt(self, name: str, subject: str, *, trusted: bool = False) -> Attempt:
+        """Count an attempt, or say how long the subject still has to wait; one round trip.
 
-        While Redis is away this process admits the free attempts in each longest pause by itself.
+        `trusted` attempts are not counted among those of everybody, nor held up by them. While Redis is away this
+        process admits the free attempts in each longest pause by itself.
         """
         if not self.switched_on:
             return Attempt(number=1, wait=timedelta())
-        key = self._key(name, subject)
         try:
-            number, wait = self.store.run(
-                ATTEMPT, key, self.free, self.first_pause // _MS, self.longest_pause // _MS, self.forget // _MS
-            )
+            return self._counted(name, subject, trusted=trusted)
         except RedisAway:
-            hit = self.local.hit(key, [(self.free, self.longest_pause)])
-            return Attempt(number=int(hit.allowed), wait=timedelta() if hit.allowed else hit.wait)
-        return Attempt(number=number, wait=timedelta(milliseconds=wait))
+            hit = self.local.hit(self._key(name, subject), [(self.free, self.longest_pause)])
+            wait = timedelta() if hit.allowed else hit.wait
+            return Attempt(number=int(hit.allowed), wait=wait, trusted=trusted, counted_here=True)
 
     def forgive(self, name: str, subject: str, attempt: Attempt) -> None:
-        """Take back an attempt that was right. Somebody else's wrong ones stay counted."""
-        if self.switched_on:
-            with suppress(RedisAway):  # it is forgotten by itself
-                self.store.run(FORGIVE, self._key(name, subject), attempt.number)
+        """Take back an attempt that was right, or never judged. Somebody else's wrong ones stay counted."""
+        if not self.switched_on:
+            return
+        if attempt.counted_here:
+            self.local.take_back(self._key(name, subject))
+            return
+        with suppress(RedisAway):  # it is forgotten by itself
+            self.store.run_all(
+                [
+                    (FORGIVE, self._key(name, subject), (attempt.number,)),
+                    *([] if attempt.trusted or not self.altogether else [(TAKE_BACK, self._key(name, ""), ())]),
+                ]
+            )
+
+    def _counted(self, name: str, subject: str, *, trusted: bool) -> Attempt:
+        key, everybody = self._key(name, subject), self._key(name, "")
+        pauses = (self.free, self.first_pause // _MS, self.longest_pause // _MS, self.forget // _MS)
+        if trusted or not self.altogether:
+            number, wait = self.store.run(ATTEMPT, key, *pauses)
+            return Attempt(number=number, wait=timedelta(milliseconds=wait), trusted=trusted)
+        (number, wait), (admitted, full) = self.store.run_all(
+            [(ATTEMPT, key, pauses), (HIT, everybody, script_arguments(self.altogether))]
+        )
+        # What one of them refuses, the other one gives back: for that moment it may count too many, never too few.
+        if wait and admitted:
+            self.store.run(TAKE_BACK, everybody)
+        if not wait and not admitted:
+            self.store.run(FORGIVE, key, number)
+            return Attempt(number=0, wait=timedelta(milliseconds=full))
+        return Attempt(number=number, wait=timedelta(milliseconds=wait))
 
     def _key(self, name: str, subject: str) -> str:
-        return f"throttle:{name}:{self.digests.of(name, subject).hex()[:32]}"
+        return f"throttle:{name}:{self.digests.of(name, subject).hex()[:32] if subject else 'everybody'}"

@@ -1,12 +1,25 @@
 """Who may call an endpoint. Each endpoint says so; there is no default that an omission could open."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import current_app, g, request
 
 from auth_service.api import session_cookies
-from auth_service.errors import Refusal, TokenInvalid, TokenMissing
+from auth_service.api.origin import origin
+from auth_service.errors import (
+    CrossSite,
+    Refusal,
+    ScopeMissing,
+    ServiceKeyInvalid,
+    ServiceKeyMissing,
+    TokenInvalid,
+    TokenMissing,
+)
+from auth_service.models.event import Kind
+from auth_service.models.service_key import BRING_CODES, VERIFY
+from auth_service.services.service_keys import CallingService
 from auth_service.services.sessions import Caller
 from auth_service.wiring import Services
 
@@ -20,11 +33,19 @@ class Access:
     check: Callable[[], None]
     refuses: tuple[type[Refusal], ...] = ()
     needs_token: bool = False
+    takes_service_key: bool = False
+    """Whether a service key is, or may be, what a request is allowed by."""
 
 
 def caller() -> Caller:
     """Whoever calls; known where the endpoint's access is `signed_in`."""
     known: Caller = g.caller
+    return known
+
+
+def calling_service() -> CallingService | None:
+    """The service that calls, where the endpoint's access takes a service key and one came."""
+    known: CallingService | None = g.get("calling_service")
     return known
 
 
@@ -35,6 +56,42 @@ def _everybody() -> None:
 def _somebody() -> None:
     services: Services = current_app.extensions["auth_service"]
     g.caller = services.sessions.caller(_presented())
+    _prove_same_origin(request.method)
+
+
+def write_down_denial(refusal: Refusal) -> None:
+    """Note in the history of whoever calls, if that is known already, that something was denied."""
+    caller: Caller | None = g.get("caller")
+    if caller is None:
+        return
+    services: Services = current_app.extensions["auth_service"]
+    services.history.note_failure(
+        Kind.ACCESS_DENIED, user_id=caller.id, origin=origin(), session_id=caller.session_id, refusal=refusal.code()
+    )
+
+
+def _somebody_at_a_gateway() -> None:
+    """As `_somebody`, for a request that was sent to something else, which asks us whether to let it through."""
+    if (key := request.headers.get("X-Service-Key")) is not None:
+        _admit(key, VERIFY)
+    services: Services = current_app.extensions["auth_service"]
+    g.caller = services.sessions.caller(_presented())
+    _prove_same_origin(request.method, *_original_methods())
+
+
+def _original_methods() -> list[str]:
+    """The method of the request that a gateway asks about, by either of the names that gateways give it."""
+    named = [request.headers.get(name) for name in ("X-Original-Method", "X-Forwarded-Method")]
+    return [method.upper() for method in named if method is not None]
+
+
+def _prove_same_origin(*methods: str) -> None:
+    """Where cookies speak for the request, see that it is no page of somebody else that made the browser send them.
+
+    Only once it is known whom they speak for, so that a forged request stands in that person's history.
+    """
+    if "Authorization" not in request.headers:
+        session_cookies.prove_same_origin(*methods)
 
 
 def _presented() -> str:
@@ -44,12 +101,63 @@ def _presented() -> str:
         cookie = session_cookies.access_token()
         if cookie is None:
             raise TokenMissing
-        session_cookies.prove_same_origin()
         return cookie
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token or not token.isascii():
+    token = _bearer(header)
+    if token is None:
         raise TokenInvalid
     return token
+
+
+def _bearer(header: str) -> str | None:
+    scheme, _, token = header.partition(" ")
+    return token if scheme.lower() == "bearer" and token and token.isascii() else None
+
+
+def _presented_key() -> str | None:
+    """The service key of the request; what is no key stays, to be refused.
+
+    As a bearer token, or as the password of Basic authentication (RFC 6749, 2.3.1), which is how most libraries for
+    introspection say who they are; whatever the user name is.
+    """
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, credentials = header.partition(" ")
+    if scheme.lower() != "basic":
+        return _bearer(header) or ""
+    try:
+        return base64.b64decode(credentials, validate=True).decode("ascii").partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def _admit(key: str, scope: str) -> None:
+    services: Services = current_app.extensions["auth_service"]
+    g.calling_service = services.service_keys.admit(key, scope=scope)
+
+
+def service(scope: str) -> Access:
+    """Services with a key of this scope. A user's token opens nothing here."""
+
+    def check() -> None:
+        key = _presented_key()
+        if key is None:
+            raise ServiceKeyMissing
+        _admit(key, scope)
+
+    return Access(
+        name=f"service {scope}",
+        sentence=f"Services may call this, with a key of scope `{scope}`.",
+        check=check,
+        refuses=(ServiceKeyMissing, ServiceKeyInvalid, ScopeMissing),
+        takes_service_key=True,
+    )
+
+
+def _anyone_or_service() -> None:
+    # A credential that is not good is never taken for none.
+    if (key := _presented_key()) is not None:
+        _admit(key, BRING_CODES)
 
 
 anyone = Access(name="anyone", sentence="Anyone may call this.", check=_everybody)
@@ -58,6 +166,22 @@ signed_in = Access(
     name="signed_in",
     sentence="Whoever is signed in may call this.",
     check=_somebody,
-    refuses=(TokenMissing, TokenInvalid),
+    refuses=(TokenMissing, TokenInvalid, CrossSite),
     needs_token=True,
+)
+
+at_a_gateway = Access(
+    name="at_a_gateway",
+    sentence="Whoever is signed in may call this, in person or through a gateway that passes their request on.",
+    check=_somebody_at_a_gateway,
+    refuses=(TokenMissing, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
+    needs_token=True,
+)
+
+anyone_or_service = Access(
+    name="anyone",
+    sentence=f"Anyone may call this. A service with a key of scope `{BRING_CODES}` may also bring codes in production.",
+    check=_anyone_or_service,
+    refuses=(ServiceKeyInvalid, ScopeMissing),
+    takes_service_key=True,
 )

@@ -3,8 +3,8 @@
 Whatever stands in the contract both happens and is shown on the Swagger page; there is no second place to say it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
@@ -13,9 +13,9 @@ from flask import Response, current_app
 from pydantic import BaseModel
 
 from auth_service.api import parsing, swagger
-from auth_service.api.access import Access, signed_in
+from auth_service.api.access import Access, signed_in, write_down_denial
 from auth_service.api.cards import Card
-from auth_service.api.envelope import Cursor, answer
+from auth_service.api.envelope import Cursor, answer, plain
 from auth_service.api.limits import PerClient
 from auth_service.errors import (
     BadRequest,
@@ -23,6 +23,7 @@ from auth_service.errors import (
     BodyTooLarge,
     ContentTypeUnsupported,
     DatabaseAway,
+    Forbidden,
     Refusal,
     ServiceBusy,
     TooManyRequests,
@@ -47,11 +48,17 @@ class Contract:
     access: Access = signed_in
     """Silence is closed: an open door is a word in the diff."""
     query: type[BaseModel] | None = None
+    ignores_query: bool = False
+    """Whether a query string is no mistake: what asks here may pass on one that was meant for something else."""
     body: type[BaseModel] | None = None
+    form_too: bool = False
+    """Whether the body may also be a form, as libraries for a standard send it; the answer is then the card alone."""
     query_or_body: type[BaseModel] | None = None
     data: type[Card] | None = None
     items: type[Card] | None = None
     """What a list is made of; the view returns a `Page`."""
+    headers: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    """What the answer also says in headers, made from what the view returns."""
     done: bool = False
     status: int = 200
     limits: Sequence[PerClient] = ()
@@ -68,21 +75,47 @@ class Contract:
         return list(dict.fromkeys(every))
 
     def carry_out(self, view: View, resource: Any, arguments: dict[str, Any]) -> Response:
-        """Answer one request. Rendering happens inside the unit of work, so that an answer is never half true."""
-        self.access.check()
-        for limit in self.limits:
-            limit.count(services())
-        if not (self.query or self.query_or_body):
-            parsing.no_query()
-        if self.query:
-            arguments["query"] = parsing.query(self.query)
-        if self.body:
-            arguments["body"] = parsing.body(self.body)
-        if self.query_or_body:
-            arguments["given"] = parsing.query_or_body(self.query_or_body)
+        """Answer one request. Rendering happens inside the unit of work, so that an answer is never half true.
+
+        So does finding out who calls, which asks the same database; a unit of work that writes nothing costs nothing.
+        """
         with unit_of_work():
-            made = view(resource, **arguments)
-            return answer(status=self.status, data=self._data(made), done=self.done, page=self._page(made))
+            self._let_in()
+            for limit in self.limits:
+                limit.count(services())
+            made = view(resource, **arguments, **self._parsed())
+            return self._rendered(made)
+
+    def _let_in(self) -> None:
+        try:
+            self.access.check()
+        except Forbidden as denied:
+            write_down_denial(denied)
+            raise
+
+    def _parsed(self) -> dict[str, Any]:
+        if not (self.query or self.query_or_body or self.ignores_query):
+            parsing.no_query()
+        return {
+            name: read(form)
+            for name, read, form in (
+                ("query", parsing.query, self.query),
+                ("body", parsing.form if self._is_form() else parsing.body, self.body),
+                ("given", parsing.query_or_body, self.query_or_body),
+            )
+            if form is not None
+        }
+
+    def _is_form(self) -> bool:
+        return self.form_too and parsing.is_form()
+
+    def _rendered(self, made: Any) -> Response:
+        data = self._data(made)
+        if self._is_form() and data is not None:
+            return plain(data)
+        said = answer(status=self.status, data=data, done=self.done, page=self._page(made))
+        said.headers.extend([(name, value(made)) for name, value in self.headers.items()])
+        return said
 
     def _data(self, made: Any) -> bytes | None:
         if self.items:

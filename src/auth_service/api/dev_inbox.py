@@ -2,18 +2,31 @@
 
 import json
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
 from auth_service.adapters.inbox import Inbox, InboxLetter
 from auth_service.api.envelope import answer
+from auth_service.errors import PathUnknown
+
+NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 STYLE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
-def blueprint(inbox: Inbox) -> Blueprint:
-    """`/dev/inbox`: a page for people; JSON with `?to=E`, or for those who ask for JSON."""
+def blueprint(inbox: Inbox, *, beyond_loopback: bool) -> Blueprint:
+    """`/dev/inbox`: a page for people; JSON with `?to=E`, or for those who ask for JSON.
+
+    Under the names of this machine only, unless others are meant to reach it (`beyond_loopback`).
+    """
     made = Blueprint("dev", __name__, url_prefix="/dev")
+
+    @made.before_request
+    def known_by_this_name() -> None:
+        # A page of a stranger may have a name of its own point here (DNS rebinding), and would be of the same origin.
+        if not beyond_loopback and urlsplit(request.host_url).hostname not in NAMES:
+            raise PathUnknown
 
     @made.get("/inbox")
     def letters() -> Response:

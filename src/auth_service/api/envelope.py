@@ -30,7 +30,11 @@ STATUS: dict[type[Refusal], int] = {
 
 JSON = "application/json"
 
-CHALLENGE: dict[type[Refusal], str] = {errors.TokenInvalid: 'Bearer realm="auth", error="invalid_token"'}
+CHALLENGE: dict[type[Refusal], str] = {
+    errors.TokenInvalid: 'Bearer realm="auth", error="invalid_token"',
+    errors.ServiceKeyInvalid: 'Bearer realm="auth", error="invalid_token"',
+    errors.ScopeMissing: 'Bearer realm="auth", error="insufficient_scope"',
+}
 """What `WWW-Authenticate` says (RFC 6750, 3)."""
 
 
@@ -58,12 +62,17 @@ def answer(*, status: int, data: bytes | None, done: bool, page: Cursor | None =
     return Response(b"{" + b",".join(members) + b"}\n", status=status, content_type=JSON)
 
 
+def plain(data: bytes) -> Response:
+    """A success without an envelope, for programs that know the shape of somebody's standard and not ours."""
+    return Response(data, status=200, content_type=JSON)
+
+
 def refused(refusal: Refusal) -> Response:
     """A refusal, with `Retry-After` where coming back helps."""
     response = Response(error_body(refusal), status=status_of(type(refusal)), content_type=JSON)
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(_whole_seconds(refusal.retry_after))
-    if isinstance(refusal, errors.Unauthenticated):
+    if isinstance(refusal, (errors.Unauthenticated, errors.ScopeMissing)):
         response.headers["WWW-Authenticate"] = CHALLENGE.get(type(refusal), 'Bearer realm="auth"')
     return response
 

@@ -37,9 +37,7 @@ def client_network() -> str:
     """The network that this request is counted under: one IPv4 address, or a /64 of IPv6."""
     settings: Settings = current_app.extensions["auth_service"].settings
     address = client_address(request.remote_addr, request.headers.get("X-Forwarded-For"), settings.trusted_proxies)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    return _network(address)
 
 
 def client_address(
@@ -70,6 +68,13 @@ def _parsed(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+@lru_cache(maxsize=256)
+def _network(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def _is_trusted(address: ipaddress.IPv4Address | ipaddress.IPv6Address, trusted: tuple[Network, ...]) -> bool:

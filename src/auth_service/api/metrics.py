@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
 from flask import Flask
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, start_http_server
@@ -23,9 +24,19 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def observe(route: str, method: str, status: int, seconds: float) -> None:
-    """Count one answer. Labels come from the routing table, so their number is bounded."""
-    REQUESTS.labels(route, method if method in METHODS else "other", str(status)).inc()
-    SECONDS.labels(route).observe(seconds)
+    """Count one answer."""
+    counter, histogram = _series(route, method if method in METHODS else "other", status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@cache
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Where such an answer is counted: found once, since finding it costs as much as counting.
+
+    Routes come from the routing table, methods and statuses from short lists, so their number is bounded.
+    """
+    return REQUESTS.labels(route, method, str(status)), SECONDS.labels(route)
 
 
 class OutboxCollector:
@@ -54,6 +65,31 @@ class OutboxCollector:
         yield GaugeMetricFamily("auth_outbox_dead", "Letters that died in the last 24 hours.", value=backlog.dead)
 
 
+class RedisCollector:
+    """How Redis stands, asked whenever Prometheus asks us."""
+
+    def __init__(self, app: Flask) -> None:
+        """`app` is the application whose Redis it is."""
+        self._app = app
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges; while Redis is away, only that it is."""
+        services: Services = self._app.extensions["auth_service"]
+        try:
+            used = services.redis.memory_used()
+            policy = services.redis.eviction_policy()
+        except Refusal:
+            yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=0)
+            return
+        yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=1)
+        yield GaugeMetricFamily("auth_redis_used_memory_bytes", "What Redis holds in memory.", value=used)
+        yield GaugeMetricFamily(
+            "auth_redis_evicts",
+            "Whether Redis would throw keys away when it is full; it must not.",
+            value=int(policy not in (None, "noeviction")),
+        )
+
+
 def serve(app: Flask, *, host: str, port: int) -> None:
     """Serve `/metrics` from a thread of this process, adding up those of its workers where there are any."""
     registry = CollectorRegistry()
@@ -62,6 +98,7 @@ def serve(app: Flask, *, host: str, port: int) -> None:
     else:
         registry.register(REGISTRY)
     registry.register(OutboxCollector(app))
+    registry.register(RedisCollector(app))
     try:
         start_http_server(port, addr=host, registry=registry)
     except OSError as taken:

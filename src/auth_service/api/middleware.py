@@ -104,7 +104,9 @@ def _allow_origin(response: Response, origins: frozenset[str]) -> None:
     response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
-        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Accept-Language, Authorization, X-Request-Id"
+        response.headers["Access-Control-Allow-Headers"] = (
+            "Content-Type, Accept-Language, Authorization, X-Request-Id, X-Requested-With"
+        )
         response.headers["Access-Control-Max-Age"] = "600"
 
 

@@ -38,23 +38,43 @@ def body(form: type[Form]) -> Form:
     return _fitted(form, raw)
 
 
+def is_form() -> bool:
+    """Whether the body says that it is a form."""
+    return request.mimetype == "application/x-www-form-urlencoded"
+
+
+def form(form: type[Form]) -> Form:
+    """Read the body as a form; every parameter once. Unknown ones are ignored, as RFC 6749 (3.2) wants it.
+
+    Only where something else than a cookie speaks for the caller: anybody's page can send one.
+    """
+    pairs = _pairs(_raw_body(), said_of="form")
+    return _fitted(
+        form, json.dumps({name: value for name, value in pairs.items() if name in form.model_fields}).encode()
+    )
+
+
 def query(form: type[Form]) -> Form:
     """Read the query string; every parameter once, every parameter known. Raises ValidationFailed."""
+    return _fitted(form, json.dumps(_pairs(request.query_string, said_of="query string")).encode())
+
+
+def _pairs(raw: bytes, *, said_of: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(
-            request.query_string.decode("ascii"),
+            raw.decode("ascii"),
             keep_blank_values=True,
-            strict_parsing=bool(request.query_string),
+            strict_parsing=bool(raw),
             errors="strict",
             max_num_fields=MOST_PARAMETERS,
         )
     except ValueError:  # also UnicodeDecodeError
-        raise ValidationFailed(fields=[{"field": "", "msg": "The query string is malformed."}]) from None
+        raise ValidationFailed(fields=[{"field": "", "msg": f"The {said_of} is malformed."}]) from None
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
         raise ValidationFailed(fields=[{"field": name, "msg": "This parameter may be given once."} for name in twice])
-    return _fitted(form, json.dumps(values).encode())
+    return values
 
 
 def no_query() -> None:

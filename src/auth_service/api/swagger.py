@@ -1,16 +1,17 @@
 """Pydantic models in the dialect of Swagger 2.0, and the page that shows them."""
 
+import re
 import secrets
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import flask_restx
 from flask import Response, render_template
-from flask_restx.swagger import PATH_TYPES
+from flask_restx.swagger import PATH_TYPES, extract_path
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from auth_service.api.envelope import status_of
+from auth_service.api.envelope import JSON, status_of
 from auth_service.errors import Refusal
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ REFUSAL: dict[str, Any] = {
                 "code": {"type": "string", "description": "Stable, for programs.", "example": "code_wrong"},
                 "msg": {"type": "string", "description": "One English sentence, for people."},
                 "retry_after": {"type": "integer", "description": "Seconds after which trying again may help."},
+                "scope": {"type": "string", "description": "What a service key lacks."},
                 "attempts_left": {"type": "integer", "description": "Guesses that remain after a wrong code."},
                 "fields": {
                     "type": "array",
@@ -70,6 +72,19 @@ class DocumentedApi(flask_restx.Api):
         prefix: str = self.blueprint.url_prefix
         return prefix
 
+    @property
+    def __schema__(self) -> dict[str, Any]:
+        """The document, its paths in the order in which they are used; flask-restx sorts them by their letters."""
+        said: dict[str, Any] = super().__schema__
+        order = [
+            extract_path(url)
+            for namespace in self.namespaces
+            for _, urls, _, _ in namespace.resources
+            for url in self.ns_urls(namespace, urls)
+        ]
+        _show_refusals(said["paths"])
+        return {**said, "paths": dict(sorted(said["paths"].items(), key=lambda path: order.index(path[0])))}
+
     def render_doc(self) -> Response:
         """The Swagger page."""
         nonce = secrets.token_urlsafe(16)
@@ -87,9 +102,11 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
     refusal = namespace.schema_model("Refusal", REFUSAL)
     # The summary and further paragraphs are the view's docstring, which flask-restx adds by itself.
     view = namespace.doc(description=contract.access.sentence)(view)
-    if contract.access.needs_token:
-        view = namespace.doc(security="bearer")(view)
-    view = namespace.response(contract.status, "Done.", _answer_model(namespace, contract))(view)
+    if security := _security(contract):
+        view = namespace.doc(security=security)(view)
+    headers = {name: {"type": "string"} for name in contract.headers}
+    done = namespace.response(contract.status, "Done.", _answer_model(namespace, contract), headers=headers)
+    view = done(view)
     by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
     for kind in contract.all_refusals():
         by_status[status_of(kind)].append(kind)
@@ -106,6 +123,29 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
         parameters["payload"] = {"in": "body", "required": needed, "schema": schema}
     endpoint: View = namespace.doc(params=parameters)(view)
     return endpoint
+
+
+def _show_refusals(paths: dict[str, Any]) -> None:
+    """Give each refusal an example of its own: made from the one model, they would all be the same.
+
+    flask-restx has no word for examples, so they are read from the lists that `documented` wrote.
+    """
+    operations = (said for path in paths.values() for said in path.values() if "responses" in said)
+    for said in (said for operation in operations for said in operation["responses"].values()):
+        if first := FIRST_REFUSAL.match(said["description"]):
+            error = {"code": first[1], "msg": first[2]}
+            said["examples"] = {JSON: {"success": False, "result": None, "error": error}}
+
+
+FIRST_REFUSAL = re.compile(r"- `(\w+)`: (.*)")
+
+
+def _security(contract: "Contract") -> list[dict[str, list[str]]]:
+    access = contract.access
+    if access.needs_token:
+        return [{"bearer": []}]
+    # Where one may come without a key, too, the sentence says so: the page would show a closed lock.
+    return [{"service": []}] if access.takes_service_key and access.name != "anyone" else []
 
 
 def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any:
@@ -144,7 +184,17 @@ def _in_query(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
     }
 
 
-_WORDS_OF_A_QUERY = ("type", "format", "pattern", "maxLength", "minLength", "description")
+_WORDS_OF_A_QUERY = (
+    "type",
+    "format",
+    "pattern",
+    "maxLength",
+    "minLength",
+    "minimum",
+    "maximum",
+    "default",
+    "description",
+)
 
 
 class _Plain(GenerateJsonSchema):

@@ -2,20 +2,25 @@
 
 import json
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from auth_service.api.contract import services
 from auth_service.api.envelope import JSON
+from auth_service.services.keyring import KEPT_BY_VERIFIERS
 
 well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
 
-FRESH_SECONDS = 300
-"""Far less than a key is published before it signs, so that nobody's copy lacks the key of a good token."""
+CACHE_CONTROL = f"public, max-age={KEPT_BY_VERIFIERS.total_seconds():.0f}"
 
 
 @well_known.get("/jwks.json")
 def jwks() -> Response:
-    """The keys that access tokens are verified with (RFC 7517), in the shape that verifiers expect."""
+    """The keys that access tokens are verified with (RFC 7517), in the shape that verifiers expect.
+
+    For servers: pages of other origins than those of CORS_ORIGINS cannot read it, as they can read nothing else here.
+    """
     answer = Response(json.dumps(services().keyring.now().jwks()), content_type=JSON)
-    answer.headers["Cache-Control"] = f"public, max-age={FRESH_SECONDS}"
+    answer.headers["Cache-Control"] = CACHE_CONTROL
+    answer.add_etag()
+    answer.make_conditional(request)
     return answer

@@ -16,6 +16,7 @@ from gunicorn.workers import gthread
 from werkzeug.http import HTTP_STATUS_CODES
 
 from auth_service import clock, logs
+from auth_service.adapters.lanes import Lanes
 from auth_service.api.envelope import JSON, error_body, status_of
 from auth_service.api.middleware import fixed_headers
 from auth_service.errors import BadRequest, HeadersTooLarge, InternalError, Refusal, UrlTooLong
@@ -67,6 +68,10 @@ class PunctualReader(SocketUnreader):
 
 class Worker(gthread.ThreadWorker):
     """Answers in JSON, and logs neither the request line nor headers: they may hold codes and cookies."""
+
+    def get_thread_pool(self) -> Any:
+        """The threads that answer: so many at work, and those that wait for their hash besides."""
+        return Lanes(at_once=self.cfg.threads)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Let people in or not; a worker that ends lets in whoever is at the door already, and closes it.

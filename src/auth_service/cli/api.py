@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from auth_service.cli.settings import read_settings
-from auth_service.cli.supervisor import supervise
 
 ROOT = Path(__file__).parents[3]
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "deploy" / "gunicorn.conf.py")]
@@ -25,4 +24,6 @@ def api() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *([path] if path else [])])
     if settings.production:
         os.execv(GUNICORN[0], GUNICORN)  # noqa: S606 - arguments of our own
+    from auth_service.cli.supervisor import supervise  # noqa: PLC0415 - only where there is something to supervise
+
     sys.exit(supervise(settings, gunicorn=GUNICORN, manage=[sys.executable, str(ROOT / "manage.py")]))

@@ -11,6 +11,7 @@ import click
 from auth_service import errors
 from auth_service.api.envelope import STATUS, status_of
 from auth_service.errors import Refusal
+from auth_service.models.event import Kind
 from auth_service.settings import Settings
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -19,7 +20,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 @click.command()
 @click.option("--check", is_flag=True, help="Only say which documents are out of step, and fail if any is.")
 def docs(*, check: bool) -> None:
-    """Write the tables of settings and refusals into the documents."""
+    """Write the tables of settings, refusals and events into the documents."""
     stale = [
         path for path in DOCS.glob("*.md") if brought_up_to_date(path.read_text("utf-8")) != path.read_text("utf-8")
     ]
@@ -55,6 +56,12 @@ def refusals_table() -> str:
     return "\n".join(["| status | `error.code` | `error.msg` |", "| --- | --- | --- |", *sorted(rows)])
 
 
+def events_table() -> str:
+    """Every kind of event."""
+    rows = [f"| `{kind}` | {kind.sentence} |" for kind in Kind]
+    return "\n".join(["| `kind` | what it means |", "| --- | --- |", *rows])
+
+
 def refusals() -> Iterator[type[Refusal]]:
     """Every class that a request can be refused with; kinds are not, they only lend a status."""
     for found in vars(errors).values():
@@ -72,4 +79,8 @@ def _shown(default: Any) -> str:
     return f"`{default}`"
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings_table, "refusals": refusals_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "refusals": refusals_table,
+    "events": events_table,
+}

@@ -11,10 +11,14 @@ from flask.cli import with_appcontext
 
 from auth_service.api import metrics
 from auth_service.cli.mailing import Mailing
+from auth_service.cli.maintenance import Upkeep
 from auth_service.models import unit_of_work
 from auth_service.wiring import Services, postman
 
 log = logging.getLogger(__name__)
+
+LAST_BATCH = 2.0
+"""Seconds that the maintenance gets to end what it has begun; cut off, it loses nothing but that."""
 
 
 @click.group()
@@ -38,6 +42,7 @@ def deliver() -> None:
         signal.signal(number, asked_to_stop)
     if settings.metrics_port is not None and settings.production:
         metrics.serve(app, host=settings.metrics_host, port=settings.metrics_port)
+    upkeep = Upkeep(enter=app.app_context, maintenance=services.maintenance, stop=stop).start()
     Mailing(
         enter=app.app_context,
         delivery=services.delivery,
@@ -45,6 +50,7 @@ def deliver() -> None:
         senders=settings.mail_senders,
         stop=stop,
     ).run()
+    upkeep.join(LAST_BATCH)
 
 
 @mail.command()

@@ -3,7 +3,18 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    ForeignKey,
+    Index,
+    Text,
+    and_,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +35,8 @@ class Session(Base):
         CheckConstraint("method IN ('password', 'code')", name="method_known"),
         CheckConstraint("transport IN ('bearer', 'cookie')", name="transport_known"),
         CheckConstraint("char_length(device) <= 256", name="device_length"),
-        Index("ix_sessions_live", "user_id", "opened_at", postgresql_where=text("ended_at IS NULL")),
+        # Also of those that have ended: they go with their user, and say whether there was one before.
+        Index("ix_sessions_user_id_opened_at", "user_id", "opened_at"),
         Index("ix_sessions_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("ix_sessions_expires_at", "expires_at", postgresql_where=text("ended_at IS NULL")),
     )
@@ -49,3 +61,8 @@ class Session(Base):
     """When it ends whatever happens."""
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     end_reason: Mapped[str | None] = mapped_column(Text)
+
+    @classmethod
+    def lives(cls) -> ColumnElement[bool]:
+        """The condition under which a session counts, by the clock of the database."""
+        return and_(cls.ended_at.is_(None), cls.idle_at > func.now(), cls.expires_at > func.now())

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from auth_service.errors import AccountChanged, ReauthenticationRequired, TokenInvalid
+from auth_service.errors import AccountChanged, CodeExpired, CodeWrong, ReauthenticationRequired, TokenInvalid
+from auth_service.models.event import Kind
 from auth_service.services.codes import Codes, CodeSent, Recipient
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
@@ -44,7 +45,7 @@ class Account:
         # After the user's row: a session that is opened by the old password at this moment has waited for it and found
         # another version, or was there before and ends now.
         self.sessions.end_all(user_id=person.id, but=caller.session_id, reason="password_changed", origin=origin)
-        self.history.note("password_changed", user_id=person.id, origin=origin, session_id=caller.session_id)
+        self.history.note(Kind.PASSWORD_CHANGED, user_id=person.id, origin=origin, session_id=caller.session_id)
         self.notices.tell("password_changed", user_id=person.id, origin=origin)
 
     def send_deletion_code(self, caller: Caller, *, network: str) -> CodeSent:
@@ -65,7 +66,7 @@ class Account:
         if password is not None:
             self.proofs.by_password(person, password, purpose="deletion", origin=origin)
         elif code is not None:
-            self.codes.spend_in_session(code, subject=_subject(person, caller))
+            self._spend(code, person, caller, origin)
         else:
             raise ReauthenticationRequired
         if self.users.lock(person.id) != person.credential_version:
@@ -77,6 +78,15 @@ class Account:
         # Only now, when whatever was under way in its sessions has ended and is to be seen.
         self.history.forget_person(person.id)
         self.notices.tell_of_deletion(person, former=former)
+
+    def _spend(self, code: str, person: Person, caller: Caller, origin: Origin) -> None:
+        try:
+            self.codes.spend_in_session(code, subject=_subject(person, caller))
+        except (CodeWrong, CodeExpired):
+            self.history.note_failure(
+                Kind.CODE_REFUSED, user_id=person.id, origin=origin, session_id=caller.session_id, purpose="deletion"
+            )
+            raise
 
     def _owner(self, caller: Caller) -> Person:
         person = self.users.person(caller.id)

@@ -1,7 +1,7 @@
 """Codes: mailed to an address within limits, brought back within guesses, to prove that somebody reads it now."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from auth_service.adapters.challenges import Challenges, Judgement, Verdict, new_ticket
@@ -80,10 +80,11 @@ class Codes:
         """Mail a code, from then on the only living one of its ticket. Raises TooManyCodes, RedisAway.
 
         The same happens for nobody, so that neither the answer nor its time tells whether there is somebody. That also
-        goes for the daily cap, which only letters that were really written can reach: beyond it nothing is mailed.
+        goes for the daily cap, which only letters that were really written can reach: beyond it nothing is mailed, and
+        there is no code that could be guessed.
         """
         resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
-        code = random_code()
+        to, code = self._drawn(to)
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
         held = issued(self.challenges, ticket, subject=to.subject, code=code)
@@ -103,24 +104,31 @@ class Codes:
             judgement = self.challenges.judge(ticket=newest, subject=subject, code=code, held=newest == ticket)
         _refuse_unless_right(judgement)
 
-    def mail_in_session(self, to: Recipient, *, network: str) -> CodeSent:
+    def mail_in_session(self, to: Recipient, *, network: str, more_follows: bool = False) -> CodeSent:
         """Mail a code whose subject names the session that asks for it: the session is the ticket.
 
-        Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it.
+        Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it. `more_follows` says
+        that the unit of work goes on to write other things.
         """
         resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
-        code = random_code()
+        to, code = self._drawn(to)
         wait = self.challenges.issue(ticket=to.subject, subject=to.subject, code=code)
         if wait:
             raise TooManyCodes(retry_after=wait.total_seconds())
-        self._write(to, code)
+        self._write(to, code, more_follows=more_follows)
         return CodeSent(ticket=to.subject, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
 
     def spend_in_session(self, code: str, *, subject: str) -> None:
         """Judge a code that was mailed by `mail_in_session`, and spend it. Raises CodeWrong, CodeExpired."""
         _refuse_unless_right(self.challenges.judge(ticket=subject, subject=subject, code=code))
 
-    def _write(self, to: Recipient, code: str) -> None:
+    def _drawn(self, to: Recipient) -> tuple[Recipient, str]:
+        """Whom a code goes to, and the code; beyond the daily cap nobody is mailed it, and nobody guesses it."""
+        if self.outbox.is_full(to.address):
+            return replace(to, user_id=0), secrets.token_urlsafe()
+        return to, random_code()
+
+    def _write(self, to: Recipient, code: str, *, more_follows: bool = False) -> None:
         lives = self.challenges.code_lifetime
         self.outbox.put_code(
             kind=self.kind,
@@ -129,6 +137,7 @@ class Codes:
             language=to.language,
             values={"code": code, "minutes": lives // timedelta(minutes=1)},
             lives=lives,
+            more_follows=more_follows,
         )
 
 

@@ -6,8 +6,9 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters.limiter import Limit, Limiter, Windows
-from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
+from auth_service.errors import CodeExpired, CodeWrong, TokenInvalid, TooManyCodes
 from auth_service.models import EmailChange, Session, reading, writing
+from auth_service.models.event import Kind
 from auth_service.services.addresses import Address, masked
 from auth_service.services.codes import Codes, CodeSent, Recipient
 from auth_service.services.history import History, Origin
@@ -57,8 +58,10 @@ class EmailChanges:
                 subject=_subject(person, email, caller),
             ),
             network=network,
+            more_follows=True,
         )
         self._remember(caller, email)
+        self.history.note(Kind.EMAIL_CHANGE_ASKED, user_id=person.id, origin=origin, session_id=caller.session_id)
         return sent
 
     def confirm(self, caller: Caller, *, code: str, origin: Origin) -> None:
@@ -71,12 +74,22 @@ class EmailChanges:
         email = self._wish(caller)
         if person is None or email is None:
             raise CodeExpired
-        self.codes.spend_in_session(code, subject=_subject(person, email, caller))
+        try:
+            self.codes.spend_in_session(code, subject=_subject(person, email, caller))
+        except (CodeWrong, CodeExpired):
+            self.history.note_failure(
+                Kind.CODE_REFUSED,
+                user_id=person.id,
+                origin=origin,
+                session_id=caller.session_id,
+                purpose="email_change",
+            )
+            raise
         # If the account was changed since it was read, the code was for the account as it was.
         if not self.users.move(person, email):
             raise CodeExpired
         undo = self.undos.for_changed_email(user_id=person.id, before=person.address)
-        self.history.note("email_changed", user_id=person.id, origin=origin, session_id=caller.session_id)
+        self.history.note(Kind.EMAIL_CHANGED, user_id=person.id, origin=origin, session_id=caller.session_id)
         self.notices.tell(
             "email_changed", user_id=person.id, origin=origin, to=person.address, new_email=masked(email), **undo
         )

@@ -10,6 +10,8 @@ from sqlalchemy import BindParameter, bindparam, func, select
 from auth_service import clock
 from auth_service.errors import TokenInvalid
 from auth_service.models import EmailChange, Event, Letter, Session, User, UserRole, reading
+from auth_service.models.event import Kind
+from auth_service.services.history import History, Origin
 from auth_service.services.sessions import Caller
 
 MOST = 1000
@@ -83,8 +85,10 @@ class Exported:
 class Export:
     """Puts together what the service keeps about somebody: no secrets, and of letters no contents."""
 
-    def of(self, caller: Caller) -> Exported:
-        """Everything about the caller, and nothing about anybody else."""
+    history: History
+
+    def of(self, caller: Caller, *, origin: Origin) -> Exported:
+        """Everything about the caller, and nothing about anybody else; that it was taken along is noted."""
         owner = {"owner": caller.id}
         with reading() as connection:
             profile = connection.execute(_PROFILE, owner).one_or_none()
@@ -92,6 +96,7 @@ class Export:
                 raise TokenInvalid
             roles = connection.execute(_ROLES, owner).scalars().all()
             lists = {name: connection.execute(rows.limit(MOST + 1), owner).all() for name, rows in _LISTS.items()}
+        self.history.note(Kind.DATA_EXPORTED, user_id=caller.id, origin=origin, session_id=caller.session_id)
         return Exported(
             exported_at=clock.now(),
             profile=profile,

@@ -1,21 +1,94 @@
 """History: the record of what happened to an account, for its owner and for those who investigate."""
 
+import base64
+import ipaddress
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, literal, select, update
+from sqlalchemy import CTE, ColumnElement, Integer, bindparam, case, func, insert, literal, literal_column, select, true
 
-from auth_service.models import Event, db, writing
-from auth_service.models.event import FAILURE, SUCCESS
+from auth_service import clock
+from auth_service.adapters.crypto import SealBroken, Sealer
+from auth_service.errors import ValidationFailed
+from auth_service.models import Event, reading, writing
+from auth_service.models.event import FAILURE, SUCCESS, Kind
 from auth_service.services.pages import Page
 
 DAY = timedelta(days=1)
+NEWEST = 2**63 - 1
 
-_NOTE = insert(Event).values(
-    {name: bindparam(name) for name in ("kind", "outcome", "user_id", "session_id", "address", "device", "details")}
+# Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
+
+_columns = ("kind", "outcome", "user_id", "session_id", "address", "device", "details")
+_NOTE = insert(Event).values({name: bindparam(name) for name in _columns})
+
+# Counts no further than it has to, along an index, and names nobody as 0: whether there is such a person makes no
+# difference to the plan. The instants are values and not now(), so that the planner leaves out months.
+_failures = (
+    select(literal_column("1"))
+    .where(
+        func.coalesce(Event.user_id, literal_column("0")) == bindparam("person"),
+        Event.outcome == literal_column("'failure'"),
+        Event.at > bindparam("since"),
+        Event.at < bindparam("until"),
+    )
+    .limit(bindparam("most", type_=Integer))
+    .subquery()
 )
+_room = select(
+    (select(func.count()).select_from(_failures).scalar_subquery() < bindparam("most", type_=Integer)).label("room")
+).cte("room_for_one")
+_noted = (
+    insert(Event)
+    .from_select(
+        list(_columns),
+        select(*(bindparam(name, type_=Event.__table__.c[name].type) for name in _columns)).where(_room.c.room),
+    )
+    .cte("noted")
+)
+# Where nothing is written, committing would not wait for the disk, and the missing milliseconds would tell an account
+# that is attacked from an address that nobody has. So something is written in any case, if only into the log of the
+# database, where it takes no room for long.
+_NOTE_FAILURE = select(
+    case((~_room.c.room, func.pg_logical_emit_message(true(), literal_column("'history'"), literal_column("''"))))
+).add_cte(_noted)
+
+_PAGE = (
+    select(
+        Event.id,
+        Event.at,
+        Event.kind,
+        Event.outcome,
+        Event.details["method"].astext.label("method"),
+        Event.device,
+        func.host(Event.address).label("address"),
+        Event.session_id,
+    )
+    .where(Event.user_id == bindparam("owner"), Event.id < bindparam("before"))
+    .order_by(Event.id.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+
+_FORGET_PERSON = select(func.events_forget_person(bindparam("person", type_=Event.user_id.type)))
+
+
+def noted(kind: Kind, *, user_id: Any) -> CTE:
+    """A part of the statement that does something to the user `user_id`, which also notes it.
+
+    Its parameters are `seen_address` and `seen_device`, those of the origin.
+    """
+    values = {
+        "kind": literal(kind.value),
+        "outcome": literal(SUCCESS),
+        "user_id": user_id,
+        "address": bindparam("seen_address", type_=Event.address.type),
+        "device": bindparam("seen_device", type_=Event.device.type),
+        "details": literal_column("'{}'::jsonb"),
+    }
+    return insert(Event).from_select(list(values), select(*values.values())).cte("noted")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,53 +100,125 @@ class Origin:
     device: str
     """The device in words for its owner, at most 256 characters."""
 
+    @property
+    def network(self) -> str:
+        """The network of the address: itself, or a /64 of IPv6, whose owner has all of it."""
+        network = ipaddress.ip_network((self.address, 64 if ":" in self.address else 32), strict=False)
+        return str(network if network.version == 6 else network.network_address)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """An event as its owner sees it."""
+
+    at: datetime
+    kind: str
+    outcome: str
+    method: str | None
+    device: str
+    address: str | None
+    session_id: uuid.UUID | None
+    current: bool
+    """Whether it is about the session that asks."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class History:
     """Writes events in the transaction of what they tell of."""
 
     failures_a_day: int
+    cursors: Sealer
 
     def note(
-        self, kind: str, *, user_id: int, origin: Origin, session_id: uuid.UUID | None = None, **details: Any
+        self,
+        kind: str,
+        *,
+        user_id: int,
+        origin: Origin,
+        session_id: uuid.UUID | None = None,
+        outcome: str = SUCCESS,
+        **details: Any,
     ) -> None:
-        """Write down that something was done."""
-        about = {"kind": kind, "outcome": SUCCESS, "user_id": user_id, "session_id": session_id, "details": details}
-        writing().execute(_NOTE, about | {"address": origin.address, "device": origin.device})
+        """Write down that something happened; `kind` is one of `Kind`, else ValueError."""
+        about = _about(kind, origin, details) | {"user_id": user_id, "session_id": session_id}
+        writing().execute(_NOTE, about | {"outcome": outcome})
 
-    def note_failure(self, kind: str, *, user_id: int | None, origin: Origin, **details: Any) -> None:
+    def note_each(
+        self, kind: str, sessions: CTE, *, origin: Origin, outcome: str = SUCCESS, **details: Any
+    ) -> list[uuid.UUID]:
+        """Write down that something happened to each of some sessions, in one statement with what happened.
+
+        `sessions` is what changes them and returns their `id` and `user_id`; so are their ids returned.
+        """
+        about = _about(kind, origin, details) | {"outcome": outcome}
+        values: dict[str, ColumnElement[Any]] = {
+            name: literal(value, Event.__table__.c[name].type) for name, value in about.items()
+        }
+        values |= {"user_id": sessions.c.user_id, "session_id": sessions.c.id}
+        noted = insert(Event).from_select(list(values), select(*values.values())).returning(Event.session_id)
+        return [row.session_id for row in writing().execute(noted)]
+
+    def note_failure(
+        self, kind: str, *, user_id: int | None, origin: Origin, session_id: uuid.UUID | None = None, **details: Any
+    ) -> None:
         """Write down that something was tried in vain, unless there is too much of that today already.
 
-        Failures are capped apart: whoever fails a million times must not bury what matters, nor fill the disk.
+        Failures are capped apart, for each person and for all unknown addresses together: whoever fails a million times
+        must not bury what matters, nor fill the disk. Of several at the same moment all may see room for one more, so
+        the cap is exceeded by as many as there are requests at once, and not by more.
         """
-        today = (
-            select(func.count())
-            .where(Event.user_id.is_not_distinct_from(user_id), Event.outcome == FAILURE, Event.at > func.now() - DAY)
-            .scalar_subquery()
-        )
-        columns = {
-            "kind": literal(kind),
-            "outcome": literal(FAILURE),
-            "user_id": literal(user_id, Event.user_id.type),
-            "address": literal(origin.address, Event.address.type),
-            "device": literal(origin.device),
-            "details": literal(details, Event.details.type),
-        }
-        writing().execute(
-            insert(Event).from_select(list(columns), select(*columns.values()).where(today < self.failures_a_day))
-        )
+        now = clock.now()
+        about = _about(kind, origin, details) | {"user_id": user_id, "session_id": session_id, "outcome": FAILURE}
+        cap = {"person": user_id or 0, "since": now - DAY, "until": now + DAY, "most": self.failures_a_day}
+        writing().execute(_NOTE_FAILURE, about | cap)
+
+    def page(
+        self, *, user_id: int, session_id: uuid.UUID | None = None, cursor: str | None = None, limit: int
+    ) -> Page[Entry]:
+        """A page of somebody's history, the newest first, as the session `session_id` sees it.
+
+        `cursor` is that of the page before it, sealed for this person: nobody else's is one. Raises ValidationFailed.
+        """
+        before = NEWEST if cursor is None else self._position(cursor, user_id=user_id)
+        with reading() as connection:
+            rows = connection.execute(_PAGE, {"owner": user_id, "before": before, "most": limit + 1}).all()
+        entries = [
+            Entry(current=row.session_id is not None and row.session_id == session_id, **_without_id(row))
+            for row in rows[:limit]
+        ]
+        following = self._cursor(rows[limit - 1].id, user_id=user_id) if len(rows) > limit else None
+        return Page(items=entries, next_cursor=following)
 
     def forget_person(self, user_id: int) -> None:
-        """Leave of somebody's history only that these things happened, and that an account was deleted."""
-        nobody: dict[str, Any] = {"user_id": None, "session_id": None, "address": None, "device": "", "details": {}}
-        writing().execute(update(Event).where(Event.user_id == user_id).values(nobody))
-        writing().execute(_NOTE, {"kind": "account_deleted", "outcome": SUCCESS, **nobody})
+        """Let the events of somebody say no more whose they were, and note that an account was deleted.
 
-    def page(self, *, user_id: int, before: int | None, limit: int) -> Page[Event]:
-        """A page of somebody's history; `before` is the cursor of the page before it."""
-        wanted = select(Event).where(Event.user_id == user_id).order_by(Event.id.desc()).limit(limit + 1)
-        if before is not None:
-            wanted = wanted.where(Event.id < before)
-        events = list(db.session.execute(wanted).scalars())
-        more = len(events) > limit
-        return Page(items=events[:limit], next_cursor=str(events[limit - 1].id) if more else None)
+        For accounts that are gone: in the transaction that deletes the user, after that; while there is such a user
+        the database refuses. What stays is what happened, when, and by which method.
+        """
+        writing().execute(_FORGET_PERSON, {"person": user_id})
+        nobody: dict[str, Any] = {"user_id": None, "session_id": None, "address": None, "device": "", "details": {}}
+        writing().execute(_NOTE, {"kind": Kind.ACCOUNT_DELETED.value, "outcome": SUCCESS, **nobody})
+
+    def _cursor(self, position: int, *, user_id: int) -> str:
+        sealed = self.cursors.seal({"before": position}, place=_place(user_id))
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    def _position(self, cursor: str, *, user_id: int) -> int:
+        try:
+            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            return int(self.cursors.open(sealed, place=_place(user_id))["before"])
+        except (ValueError, SealBroken):
+            raise ValidationFailed(fields=[{"field": "cursor", "msg": "This is no cursor of yours."}]) from None
+
+
+def _about(kind: str, origin: Origin, details: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": Kind(kind).value, "address": origin.address, "device": origin.device, "details": details}
+
+
+def _without_id(row: Any) -> dict[str, Any]:
+    names: Sequence[str] = row._fields
+    return {name: value for name, value in zip(names, row, strict=True) if name != "id"}
+
+
+def _place(user_id: int) -> bytes:
+    return b"history of %d" % user_id

@@ -2,35 +2,77 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from auth_service import clock
 from auth_service.adapters import access_tokens
 from auth_service.adapters.access_tokens import KeyRing
-from auth_service.adapters.crypto import Sealer
-from auth_service.errors import DatabaseAway
+from auth_service.adapters.crypto import SealBroken, Sealer
+from auth_service.errors import DatabaseAway, KeysSealed, ServiceBusy
 from auth_service.models import SigningKey, reading, unit_of_work, writing
 from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
 
 log = logging.getLogger(__name__)
 
-FRESH = timedelta(seconds=5)
-"""How long a process may go on with the keys that it has read. A rotation is known everywhere after this."""
+FRESH = timedelta(seconds=2)
+"""How long a process goes on with the keys that it has read. A rotation is known everywhere after this."""
 
 ASK_AGAIN = timedelta(seconds=1)
 """How often, at most, an unknown key id makes us look whether there are new keys."""
 
+SIGNS_FOR = timedelta(seconds=30)
+"""How long keys that could not be read again may still sign; what they signed is good as long as that is kept."""
+
+KEPT_BY_VERIFIERS = timedelta(minutes=5)
+"""How long others are told to keep the published keys."""
+
+PUBLISHED_FIRST = 2 * KEPT_BY_VERIFIERS
+"""How long a key is published before it signs: a verifier may have had its copy from a cache."""
+
+KNOWN_HERE = FRESH + timedelta(seconds=1)
+"""How long our own processes need to know a key."""
+
+LONGEST_TOKEN_LIFETIME = timedelta(minutes=15)
+"""A key outlives also the tokens that it signed before their lifetime was set lower."""
+
 KEYS_LOCK = 7_251_903_360_117_230
+
+# Made once: this runs every two seconds in each process, and at once where a key is unknown.
+_VERIFYING = (
+    select(SigningKey.kid, SigningKey.state, SigningKey.public_pem, SigningKey.private_sealed)
+    .where(or_(SigningKey.retire_at.is_(None), SigningKey.retire_at > func.now()))
+    .order_by(SigningKey.created_at, SigningKey.kid)  # so that the published set is the same bytes everywhere
+)
+
+
+class KeyTooYoung(Exception):
+    """The next key has not been published for long enough; `wait` says for how long it still has to be."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(f"the next key has to be published for another {wait.total_seconds():.0f} s")
+        self.wait = wait
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyInfo:
+    """A key as operators see it."""
+
+    kid: str
+    state: str
+    created_at: datetime
+    retire_at: datetime | None
 
 
 @dataclass(kw_only=True)
 class _Held:
-    """What this process knows of the keys."""
+    """What this process knows of the keys. Instants are those of its own clock."""
 
     ring: KeyRing | None = None
+    asked_at: float = float("-inf")
     read_at: float = float("-inf")
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -44,71 +86,125 @@ class Keyring:
     _held: _Held = field(default_factory=_Held, repr=False)
 
     def now(self) -> KeyRing:
-        """The keys, at most FRESH old; older ones while the database is away, since tokens need none to be checked."""
+        """The keys to verify with, at most FRESH old; older ones while the database is away.
+
+        Raises DatabaseAway where there never were any, and KeysSealed.
+        """
         held = self._held
-        if held.ring is not None and clock.monotonic() - held.read_at < FRESH.total_seconds():
+        if held.ring is not None and not _since(held.asked_at, FRESH):
             return held.ring
-        return self._read_again()
+        # While one reads, the others go on with what they have.
+        return self._read_again(every=FRESH, wait=held.ring is None)
+
+    def signing(self) -> KeyRing:
+        """The keys to sign with. Raises DatabaseAway where they could not be read for so long that they may be old."""
+        ring = self.now()
+        if _since(self._held.read_at, SIGNS_FOR):
+            raise DatabaseAway(retry_after=1)
+        return ring
 
     def knowing(self, kid: str) -> KeyRing:
-        """The keys, looked for again if this one is not among them: it may have been made a moment ago."""
+        """The keys to verify with, read again if this one is not among them: it may have been made a moment ago."""
         ring = self.now()
-        if kid in ring.verifying or clock.monotonic() - self._held.read_at < ASK_AGAIN.total_seconds():
-            return ring
-        return self._read_again()
+        return ring if kid in ring.verifying else self._read_again(every=ASK_AGAIN, wait=True)
 
-    def rotate(self) -> str:
+    def rotate(self, *, published_for: timedelta = PUBLISHED_FIRST) -> str:
         """Let the next key sign, in the current unit of work; returns its id.
 
         The key that signed until now goes on verifying until its last token has expired; its private half is wiped.
+        Raises KeyTooYoung where the next key was published less than `published_for` ago, because others might not know
+        it yet, and KeysSealed.
         """
         self._take_turn()
-        lives_on = self.token_lifetime + FRESH + access_tokens.LEEWAY
+        age = (func.now() - SigningKey.created_at).label("age")
+        found = select(SigningKey.kid, SigningKey.private_sealed, age).where(SigningKey.state == NEXT)
+        coming = writing().execute(found).one_or_none()
+        if coming is not None:
+            if coming.age < published_for:
+                raise KeyTooYoung(published_for - coming.age)
+            self._opened(coming.kid, coming.private_sealed)  # it would be too late to find out when it has to sign
         writing().execute(delete(SigningKey).where(SigningKey.retire_at <= func.now()))
-        writing().execute(
-            update(SigningKey)
-            .where(SigningKey.state == CURRENT)
-            .values(state=PREVIOUS, private_sealed=None, retire_at=func.now() + lives_on)
-        )
+        self._retire_current()
         writing().execute(update(SigningKey).where(SigningKey.state == NEXT).values(state=CURRENT))
-        self._add_missing()
-        kid: str = writing().execute(select(SigningKey.kid).where(SigningKey.state == CURRENT)).scalar_one()
-        return kid
+        return self._complete()
 
-    def _read_again(self) -> KeyRing:
+    def replace(self, *, distrust: bool) -> str:
+        """Make a new current and a new next key, in the current unit of work; returns the id of the current one.
+
+        For another KEYRING_KEY, under which what was sealed before cannot be opened. `distrust` also forgets the keys
+        that there were, as after a leak: every access token is refused from then on.
+        """
+        self._take_turn()
+        if distrust:
+            writing().execute(delete(SigningKey))
+        else:
+            self._retire_current()
+            writing().execute(delete(SigningKey).where(SigningKey.state == NEXT))
+        return self._complete()
+
+    def listed(self) -> Sequence[KeyInfo]:
+        """All keys, in the order in which they sign."""
+        columns = (SigningKey.kid, SigningKey.state, SigningKey.created_at, SigningKey.retire_at)
+        with reading() as connection:
+            found = [KeyInfo(**row) for row in connection.execute(select(*columns)).mappings()]
+        return sorted(found, key=lambda key: ((PREVIOUS, CURRENT, NEXT).index(key.state), key.created_at))
+
+    def _read_again(self, *, every: timedelta, wait: bool) -> KeyRing:
+        """Read the keys, unless somebody else has just done so; `wait` for whoever is doing it."""
         held = self._held
-        with held.lock:
-            try:
-                held.ring = self._read() or self._made()
-            except DatabaseAway:
-                if held.ring is None:
-                    raise
-                log.warning("signing keys could not be read again")
-            held.read_at = clock.monotonic()
+        if not held.lock.acquire(blocking=wait) and held.ring is not None:
             return held.ring
+        try:
+            if held.ring is not None and not _since(held.asked_at, every):
+                return held.ring
+            return self._ask(held)
+        finally:
+            held.lock.release()
+
+    def _ask(self, held: _Held) -> KeyRing:
+        began = clock.monotonic()
+        try:
+            held.ring = self._read() or self._made()
+            held.read_at = began
+        except (DatabaseAway, ServiceBusy, KeysSealed) as away:
+            if held.ring is None:
+                raise
+            log.warning("the signing keys could not be read again", extra={"trouble": away.code()})
+        finally:
+            held.asked_at = clock.monotonic()
+        return held.ring
 
     def _read(self) -> KeyRing | None:
         with reading() as connection:
-            rows = connection.execute(
-                select(SigningKey.kid, SigningKey.state, SigningKey.public_pem, SigningKey.private_sealed).where(
-                    SigningKey.retire_at.is_(None) | (SigningKey.retire_at > func.now())
-                )
-            ).all()
+            rows = connection.execute(_VERIFYING).all()
+        known = self._held.ring
         for kid, state, _, sealed in rows:
             if state == CURRENT and sealed is not None:
-                opened = self.sealer.open(sealed, place=kid.encode())
                 return KeyRing(
                     signing_kid=kid,
-                    signing_key=access_tokens.private_key(opened["pem"]),
-                    verifying={row.kid: access_tokens.public_key(row.public_pem) for row in rows},
+                    signing_key=known.signing_key
+                    if known and known.signing_kid == kid
+                    else access_tokens.private_key(self._opened(kid, sealed)),
+                    verifying={
+                        row.kid: (known and known.verifying.get(row.kid)) or access_tokens.public_key(row.public_pem)
+                        for row in rows
+                    },
                 )
         return None
+
+    def _opened(self, kid: str, sealed: bytes) -> str:
+        try:
+            pem: str = self.sealer.open(sealed, place=kid.encode())["pem"]
+        except SealBroken:
+            log.error("a signing key was sealed with another KEYRING_KEY", extra={"kid": kid})  # noqa: TRY400 - expected
+            raise KeysSealed from None
+        return pem
 
     def _made(self) -> KeyRing:
         """Make the first keys; of several processes that start at once, one does."""
         with unit_of_work():
             self._take_turn()
-            self._add_missing()
+            self._complete()
         ring = self._read()
         if ring is None:
             raise DatabaseAway(retry_after=1)
@@ -117,15 +213,29 @@ class Keyring:
     def _take_turn(self) -> None:
         writing().execute(select(func.pg_advisory_xact_lock(KEYS_LOCK)))
 
-    def _add_missing(self) -> None:
-        there = set(writing().execute(select(SigningKey.state)).scalars())
-        for state in {CURRENT, NEXT} - there:
+    def _retire_current(self) -> None:
+        lives_on = max(self.token_lifetime, LONGEST_TOKEN_LIFETIME) + SIGNS_FOR + access_tokens.LEEWAY
+        writing().execute(
+            update(SigningKey)
+            .where(SigningKey.state == CURRENT)
+            .values(state=PREVIOUS, private_sealed=None, retire_at=func.now() + lives_on)
+        )
+
+    def _complete(self) -> str:
+        """Make the keys that are missing; returns the id of the current one."""
+        there = {state: kid for kid, state in writing().execute(select(SigningKey.kid, SigningKey.state))}
+        for state in (CURRENT, NEXT):
+            if state in there:
+                continue
             kid, private_pem, public_pem = access_tokens.new_key()
+            sealed = self.sealer.seal({"pem": private_pem}, place=kid.encode())
             writing().execute(
-                insert(SigningKey).values(
-                    kid=kid,
-                    state=state,
-                    public_pem=public_pem,
-                    private_sealed=self.sealer.seal({"pem": private_pem}, place=kid.encode()),
-                )
+                insert(SigningKey).values(kid=kid, state=state, public_pem=public_pem, private_sealed=sealed)
             )
+            there[state] = kid
+        return there[CURRENT]
+
+
+def _since(instant: float, duration: timedelta) -> bool:
+    """Whether that instant of this process's clock is at least so long ago."""
+    return clock.monotonic() - instant >= duration.total_seconds()

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, Interval, and_, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import IntegrityError
 
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import Letter, reading, writing
+from auth_service.models import AS_IF_WRITTEN, Letter, Prepared, read_at_once, reading, writing, written_at_once
 from auth_service.models.letter import DEAD, EXPIRED, SENT, WAITING
+from auth_service.models.prepared import Step
 from auth_service.services.addresses import Address
 
 DAY = timedelta(days=1)
@@ -30,28 +31,34 @@ _free = or_(Letter.lease_until.is_(None), Letter.lease_until <= func.now())
 # Statements that requests run are made once: making one, and the key under which its SQL is cached, costs as much as
 # running it.
 
-_LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key"), 0)))
+_LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))))
 
-_codes = (
-    select(func.count())
-    .where(
-        Letter.recipient_key == bindparam("recipient_key"),
-        Letter.kind.like("%\\_code"),
-        Letter.created_at > func.now() - DAY,
+
+def codes_of_a_day(recipient_key: Any) -> Any:
+    """How many codes were written to an address in the last 24 hours."""
+    return (
+        select(func.count())
+        .where(
+            Letter.recipient_key == recipient_key,
+            Letter.kind.like("%\\_code"),
+            Letter.created_at > func.now() - DAY,
+        )
+        .scalar_subquery()
     )
-    .scalar_subquery()
-)
-_COUNT = select(_codes)
+
+
+_COUNT = Prepared(select(codes_of_a_day(bindparam("recipient_key", type_=Text))))
 
 _given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
-_WRITE = (
+_WRITE = Prepared(
     insert(Letter)
     .from_select(
         [*_given, "not_after"],
         select(
             *(bindparam(name, type_=Letter.__table__.c[name].type) for name in _given),
             func.now() + bindparam("lives", type_=Interval),
-        ).where(_codes < bindparam("codes_a_day", type_=Integer)),
+        ).where(codes_of_a_day(bindparam("recipient_key")) < bindparam("codes_a_day", type_=Integer)),
+        include_defaults=False,  # those of the table are meant
     )
     .returning(Letter.id)
 )
@@ -68,10 +75,18 @@ def _ending(which: Any) -> Any:
     )
 
 
-_END_ONE = _ending(Letter.id == bindparam("letter"))
-_END_OF_USER = _ending(and_(Letter.user_id == bindparam("owner"), Letter.kind == bindparam("about")))
+_END_ONE = Prepared(_ending(Letter.id == bindparam("letter")))
 _END_ALL_OF_USER = _ending(Letter.user_id == bindparam("owner"))
 _END_OVERDUE = _ending(and_(Letter.not_after <= func.now(), _free))
+
+
+def withdrawal(*, user_id: Any, kind: Any) -> Any:
+    """Waiting letters of a kind end because their content is worth nothing any more: to be part of what made it so."""
+    return (
+        update(Letter)
+        .where(Letter.user_id == user_id, Letter.kind == kind, Letter.state == WAITING)
+        .values(state=EXPIRED, payload=None, ended_at=func.now(), lease_until=None, trouble=None)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,16 +125,23 @@ class Outbox:
     codes_a_day: int
 
     def put_code(
-        self, *, kind: str, to: Address, user_id: int | None, language: str, values: dict[str, Any], lives: timedelta
+        self,
+        *,
+        kind: str,
+        to: Address,
+        user_id: int | None,
+        language: str,
+        values: dict[str, Any],
+        lives: timedelta,
+        more_follows: bool = False,
     ) -> bool:
         """Write a letter with a code, in the unit of work of its cause, unless that is beyond the daily cap.
 
         Returns whether it was written. For nobody (`user_id` is None) everything is done but the writing. The cap is
         counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at once:
-        whoever writes to an address waits for the others who do.
+        whoever writes to an address waits for the others who do. `more_follows` says that the unit of work goes on to
+        write other things.
         """
-        connection = writing()
-        connection.execute(_LOCK, {"recipient_key": to.key})
         identity = uuid.uuid4()
         letter = {
             "id": identity,
@@ -133,12 +155,18 @@ class Outbox:
             "lives": lives,
             "codes_a_day": 0 if user_id is None else self.codes_a_day,
         }
+        nobodys: list[Step] = [] if user_id is not None else [(AS_IF_WRITTEN, {})]
         try:
-            return connection.execute(_WRITE, letter).one_or_none() is not None
+            # Statements of their own, so that the last sees what was written while the first waited.
+            steps = (_LOCK, {"recipient_key": to.key}), *nobodys, (_WRITE, letter)
+            return written_at_once(*steps, more_follows=more_follows) is not None
         except IntegrityError as broken:
             if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:
                 raise
-            connection.rollback()  # the user was deleted at this moment, so there is nobody to write to
+            # The user was deleted at this moment, so there is nobody to write to. What goes on needs a transaction that
+            # has not failed.
+            if more_follows:
+                writing().rollback()
             return False
 
     def put(
@@ -172,8 +200,8 @@ class Outbox:
 
     def is_full(self, to: Address) -> bool:
         """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
-        with reading() as connection:
-            return bool(connection.execute(_COUNT, {"recipient_key": to.key}).scalar_one() >= self.codes_a_day)
+        counted = read_at_once(_COUNT, recipient_key=to.key)
+        return counted is not None and counted[0] >= self.codes_a_day
 
     def refusal(self, to: Address) -> TooManyCodes:
         """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
@@ -189,10 +217,6 @@ class Outbox:
             counted_from: datetime | None = connection.execute(select(newest_first)).scalar_one()
         wait = DAY if counted_from is None else counted_from + DAY - clock.now()
         return TooManyCodes(retry_after=wait.total_seconds())
-
-    def withdraw(self, *, user_id: int, kind: str) -> None:
-        """End the waiting letters of a kind whose content is worth nothing any more."""
-        writing().execute(_END_OF_USER, {"end": EXPIRED, "reason": None, "owner": user_id, "about": kind})
 
     def withdraw_all(self, *, user_id: int) -> None:
         """End every waiting letter to somebody who is about to be deleted."""
@@ -239,11 +263,11 @@ class Outbox:
 
     def mark_sent(self, letter: LeasedLetter) -> None:
         """The server took it: wipe what it said."""
-        writing().execute(_END_ONE, {"end": SENT, "reason": None, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": SENT, "reason": None, "letter": letter.id}))
 
     def mark_dead(self, letter: LeasedLetter, *, trouble: str) -> None:
         """It will never be taken: wipe what it said, keep why."""
-        writing().execute(_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id})
+        written_at_once((_END_ONE, {"end": DEAD, "reason": trouble, "letter": letter.id}))
 
     def put_off(self, letter: LeasedLetter, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
@@ -258,13 +282,14 @@ class Outbox:
         """End the letters whose content is worth nothing any more."""
         writing().execute(_END_OVERDUE, {"end": EXPIRED, "reason": None})
 
-    def forget_ended(self, *, older_than: timedelta) -> int:
-        """Delete the records of letters that ended long ago; returns how many.
+    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some records of letters that ended long ago; returns how many.
 
         Never those of the last day, which the daily cap is counted from.
         """
-        old = Letter.ended_at < func.now() - max(older_than, DAY)
-        return _count_of(writing().execute(delete(Letter).where(Letter.state != WAITING, old)))
+        old = select(Letter.id).where(Letter.state != WAITING, Letter.ended_at < func.now() - max(older_than, DAY))
+        some = old.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return _count_of(writing().execute(delete(Letter).where(Letter.id == some.c.id)))
 
     def backlog(self) -> Backlog:
         """How many letters wait, and how long the oldest that is due has waited."""

@@ -54,6 +54,10 @@ class Passwords:
             said = REASONS[reason].format(shortest=self.shortest, longest=LONGEST)
             raise ValidationFailed(fields=[{"field": field, "reason": reason, "msg": said}])
 
+    def make_sure_of_room(self) -> None:
+        """Raise ServiceBusy if a password could not be hashed now: before anything is counted, asked or written."""
+        self.hasher.make_sure_of_room()
+
     def verdict(self, password: str, phc: str | None) -> Verdict:
         """Whether the password made this hash, and whether the hash is outdated; see `Hasher.verify`.
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from auth_service.adapters.throttle import Throttle
 from auth_service.errors import PasswordNotSet, PasswordWrong, ReauthenticationRequired, TooManyAttempts
+from auth_service.models.event import Kind
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Caller, Sessions
@@ -34,7 +35,7 @@ class Proofs:
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
         if not self.passwords.match(password, person.password_hash):
-            self.history.note_failure("password_refused", user_id=person.id, origin=origin, purpose=purpose)
+            self.history.note_failure(Kind.PASSWORD_REFUSED, user_id=person.id, origin=origin, purpose=purpose)
             raise PasswordWrong
         self.throttle.forgive("password_proofs", subject, attempt)
 

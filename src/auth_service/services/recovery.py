@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from auth_service.errors import CodeExpired
+from auth_service.errors import CodeExpired, CodeWrong
+from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Codes, CodeSent
 from auth_service.services.history import History, Origin
@@ -36,11 +37,16 @@ class Recovery:
         # Hashed first, for everybody: a service that is busy, or a password that is refused, must not cost the code.
         phc = self.passwords.hashed(new_password, email=email.stored, field="new_password")
         person = self.users.by_email(email)
-        self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)
+        try:
+            self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)
+        except (CodeWrong, CodeExpired):
+            # Also of nobody: it must not show in the time that it takes.
+            self.history.note_failure(Kind.RECOVERY_REFUSED, user_id=person.id if person else None, origin=origin)
+            raise
         # For nobody there was no letter, so the code was guessed. And if the account was changed since it was read, the
         # code was for the account as it was.
         if person is None or not self.users.set_password(person, phc):
             raise CodeExpired
         self.sessions.end_all(user_id=person.id, reason="password_recovered", origin=origin)
-        self.history.note("password_recovered", user_id=person.id, origin=origin)
+        self.history.note(Kind.PASSWORD_RECOVERED, user_id=person.id, origin=origin)
         self.notices.tell("password_recovered", user_id=person.id, origin=origin)

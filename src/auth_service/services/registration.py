@@ -20,6 +20,7 @@ from auth_service.errors import (
 from auth_service.models import User, writing
 from auth_service.services.addresses import Address
 from auth_service.services.codes import CodeLimiter, CodeSent, issued, random_code
+from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.users import Person, Profile, Users
@@ -54,20 +55,33 @@ class Registration:
         return made
 
     def send_code(
-        self, *, user_id: int, brought: str | None, ticket: str | None, language: str | None, network: str
+        self,
+        *,
+        user_id: int,
+        brought: str | None,
+        trusted: bool = False,
+        ticket: str | None,
+        language: str | None,
+        network: str,
     ) -> CodeSent:
         """Mail a code, which is from then on the only living one of its ticket.
 
+        `brought` is a code of the caller's making, which counts in production only where the caller is `trusted`;
         `ticket` is what the caller holds, if anything; `network` where the caller comes from. Raises UserUnknown,
         MailAlreadyVerified, TooManyCodes, RedisAway.
         """
-        person = self._temporary(user_id)
-        subject = _subject(person)
-        if self.outbox.is_full(person.address):
+        known = self.users.person_and_codes(user_id)
+        if known is None:
+            raise UserUnknown
+        person, codes_of_a_day = known
+        if person.verified_mail:
+            raise MailAlreadyVerified
+        if codes_of_a_day >= self.outbox.codes_a_day:
             raise self.outbox.refusal(person.address)
+        subject = _subject(person)
         resend_after = self.limiter.count(LETTER, key=person.email_key, network=network)
 
-        code = brought if brought and self.callers_bring_codes else random_code()
+        code = brought if brought and (trusted or self.callers_bring_codes) else random_code()
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
         held = issued(self.challenges, self._held(ticket, subject), subject=subject, code=code)
@@ -104,7 +118,7 @@ class Registration:
         if judgement.verdict is Verdict.EXPIRED:
             raise CodeExpired
 
-    def finish(self, *, user_id: int, ticket: str | None, password: str | None) -> Profile:
+    def finish(self, *, user_id: int, ticket: str | None, password: str | None, origin: Origin) -> Profile:
         """Make the temporary user whose address was confirmed a user of the portal.
 
         Asking again with the same ticket gives the same user. Raises UserUnknown, MailNotConfirmed,
@@ -123,10 +137,10 @@ class Registration:
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
             phc = self.passwords.hashed(password, email=person.email) if password is not None else None
-            if made := self.users.promote(user_id, digest=digest, phc=phc):
-                self.outbox.withdraw(user_id=user_id, kind=LETTER)
+            made = self.users.promote(user_id, digest=digest, phc=phc, letters_about=LETTER, origin=origin)
+            if made is not None:
                 return made
-            writing().rollback()  # Nothing was written: the same request was quicker elsewhere. See what it made.
+            # Nothing was written: the same request was quicker elsewhere. See what it made.
             person = self.users.person(user_id)
         return self._finished_before(person, digest=digest, password=password)
 
@@ -139,14 +153,6 @@ class Registration:
         if password is not None and not self.passwords.match(password, person.password_hash):
             raise PasswordAlreadySet
         return self.users.profile(person.id)
-
-    def _temporary(self, user_id: int) -> Person:
-        person = self.users.person(user_id)
-        if person is None:
-            raise UserUnknown
-        if person.verified_mail:
-            raise MailAlreadyVerified
-        return person
 
     def _held(self, ticket: str | None, subject: str) -> str | None:
         """The ticket that decides: the one presented, and only where profiles allow it the newest of the user."""

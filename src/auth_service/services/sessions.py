@@ -6,27 +6,41 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Interval, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Interval, bindparam, func, insert, select, update
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, SessionUnknown, TokenInvalid
-from auth_service.models import Session, User, UserRole, reading, writing
+from auth_service.models import (
+    Prepared,
+    Session,
+    User,
+    UserRole,
+    read_at_once,
+    reading,
+    unit_of_work,
+    writing,
+    written_at_once,
+)
+from auth_service.models.event import FAILURE, Kind
+from auth_service.services.endings import end
 from auth_service.services.history import History, Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.pages import Page
-from auth_service.services.users import Person, hold
+from auth_service.services.users import Person, hold, newcomer
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
-_live = and_(Session.ended_at.is_(None), Session.idle_at > func.now(), Session.expires_at > func.now())
+_live = Session.lives()
 
 
 def _roles(owner: Any) -> Any:
     return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
 
+
+_owner = bindparam("owner", type_=User.id.type)
 
 _OPEN = (
     insert(Session)
@@ -42,15 +56,17 @@ _OPEN = (
             func.now() + bindparam("idle", type_=Interval),
             func.now() + bindparam("absolute", type_=Interval),
         )
-        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
+        .where(User.id == _owner, User.credential_version == bindparam("version"))
         # Whoever changes the password at this moment waits for us and ends this session too, or we wait and find
         # another version: nobody stays signed in by a password that was changed.
         .with_for_update(read=True),
     )
-    .returning(_roles(Session.user_id))
+    # By the parameter: SQLAlchemy does not correlate a subquery of an INSERT's RETURNING with the table that is written
+    # to, but would let it look at everybody's sessions.
+    .returning(_roles(_owner), newcomer(_owner).label("newcomer"))
 )
 
-_REFRESH = (
+_REFRESH = Prepared(
     update(Session)
     .where(Session.id == bindparam("session"), Session.counter == bindparam("used"), _live)
     .values(
@@ -63,20 +79,21 @@ _REFRESH = (
     .returning(Session.user_id, _roles(Session.user_id))
 )
 
-_SERVED_BEFORE = select(
-    Session.user_id,
-    Session.counter,
-    (Session.refreshed_at > func.now() - bindparam("grace", type_=Interval)).label("recent"),
-    _roles(Session.user_id),
-).where(Session.id == bindparam("session"), _live)
+_SERVED_BEFORE = Prepared(
+    select(
+        Session.user_id,
+        _roles(Session.user_id),
+        Session.counter,
+        Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
+    ).where(Session.id == bindparam("session"), _live)
+)
 
-_CALLER = (
+_CALLER = Prepared(
     select(
         User.id,
         User.email,
         User.verified_mail,
         _roles(User.id),
-        Session.id.label("session_id"),
         Session.authenticated_at,
         Session.transport,
     )
@@ -107,6 +124,8 @@ class Tokens:
     access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: timedelta
+    newcomer: bool = False
+    """Whether this is the first session ever of somebody who confirmed the address within the last day."""
 
     def hidden(self) -> Self:
         """The same without the tokens, for an answer whose cookies hold them."""
@@ -159,15 +178,16 @@ class Sessions:
 
         Raises CredentialsRejected if the account was changed since the proof.
         """
-        ring = self.keyring.now()  # before the unit of work has a connection, of which this may need one itself
+        ring = self.keyring.signing()  # before the unit of work has a connection, of which this may need one itself
         session_id = uuid.uuid4()
         given = {"session": session_id, "owner": person.id, "version": person.credential_version, "method": method}
         given |= {"transport": transport, "device": origin.device, "address": origin.address}
         opened = writing().execute(_OPEN, given | {"idle": self.idle, "absolute": self.absolute}).one_or_none()
         if opened is None:
             raise CredentialsRejected
-        self.history.note("signed_in", user_id=person.id, origin=origin, session_id=session_id, method=method)
-        return self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
+        self.history.note(Kind.SIGNED_IN, user_id=person.id, origin=origin, session_id=session_id, method=method)
+        tokens = self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
+        return replace(tokens, newcomer=opened.newcomer)
 
     def refresh(self, *, token: str, origin: Origin) -> Tokens:
         """Exchange a refresh token for the next pair. Raises RefreshRejected.
@@ -178,27 +198,39 @@ class Sessions:
         claim = self.refreshes.read(token)
         if claim is None:
             raise RefreshRejected
-        ring = self.keyring.now()
+        ring = self.keyring.signing()
         seen = {"seen_device": origin.device, "seen_address": origin.address, "idle": self.idle}
-        moved = writing().execute(_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen})
-        owner = moved.one_or_none() or self._served_before(claim, origin)
-        return self._tokens(
-            ring, user_id=owner.user_id, session_id=claim.session_id, counter=claim.counter + 1, roles=owner.roles
-        )
+        moved = written_at_once((_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen}))
+        owner, roles = moved or self._served_before(claim, origin)
+        return self._tokens(ring, user_id=owner, session_id=claim.session_id, counter=claim.counter + 1, roles=roles)
 
-    def _served_before(self, claim: RefreshClaim, origin: Origin) -> Any:
+    def _served_before(self, claim: RefreshClaim, origin: Origin) -> tuple[int, Sequence[str] | None]:
         """The owner and roles, if this token was exchanged a moment ago. Raises RefreshRejected, and ends a theft."""
-        found = writing().execute(_SERVED_BEFORE, {"session": claim.session_id, "grace": self.grace}).one_or_none()
-        if found is None or claim.counter >= found.counter:
+        found = read_at_once(_SERVED_BEFORE, session=claim.session_id, grace=self.grace)
+        if found is None:
             raise RefreshRejected
-        if claim.counter == found.counter - 1 and found.recent:
-            return found
-        # The letter refers to the user, whom a deletion locks before the sessions: so its row comes first here, too.
-        # Only if nothing happened meanwhile: of many who bring a stolen token at once, one ends the session.
-        if hold(found.user_id) and self._end(Session.id == claim.session_id, reason="refresh_reused"):
-            self.history.note("refresh_reused", user_id=found.user_id, origin=origin, session_id=claim.session_id)
-            self.notices.tell("refresh_reused", user_id=found.user_id, origin=origin, about=f"{claim.session_id}")
+        owner, roles, counter, recent = found
+        if claim.counter >= counter:
+            raise RefreshRejected
+        if claim.counter == counter - 1 and recent:
+            return owner, roles
+        self._end_theft(claim.session_id, owner=owner, origin=origin)
         raise RefreshRejected
+
+    def _end_theft(self, session_id: uuid.UUID, *, owner: int, origin: Origin) -> None:
+        # A unit of work of its own: the exchange that found nothing to move was one, too. The letter names the user,
+        # whom a deletion locks before the sessions: so its row comes first here, too. Of many who bring a stolen token
+        # at once, one ends the session.
+        with unit_of_work():
+            if hold(owner) and end(
+                Session.id == session_id,
+                history=self.history,
+                reason="refresh_reused",
+                origin=origin,
+                kind=Kind.REFRESH_REUSED,
+                outcome=FAILURE,
+            ):
+                self.notices.tell("refresh_reused", user_id=owner, origin=origin, about=f"{session_id}")
 
     def caller(self, token: str) -> Caller:
         """Whom an access token speaks for, if its session lives. Raises TokenInvalid.
@@ -210,18 +242,18 @@ class Sessions:
             claims = self.access.verify(token, self.keyring.knowing(kid_of(token)))
         except TokenRejected:
             raise TokenInvalid from None
-        with reading() as connection:
-            row = connection.execute(_CALLER, {"session": claims.session_id, "owner": claims.user_id}).one_or_none()
+        row = read_at_once(_CALLER, session=claims.session_id, owner=claims.user_id)
         if row is None:
             raise TokenInvalid
+        user_id, email, verified_mail, roles, authenticated_at, transport = row
         return Caller(
-            id=row.id,
-            email=row.email,
-            verified_mail=row.verified_mail,
-            roles=sorted(row.roles or ()),
-            session_id=row.session_id,
-            authenticated_at=row.authenticated_at,
-            transport=row.transport,
+            id=user_id,
+            email=email,
+            verified_mail=verified_mail,
+            roles=sorted(roles or ()),
+            session_id=claims.session_id,
+            authenticated_at=authenticated_at,
+            transport=transport,
             claims=claims,
         )
 
@@ -241,14 +273,21 @@ class Sessions:
 
     def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
         """End one session of the caller. Raises SessionUnknown, also for somebody else's."""
-        if not self._end(Session.id == session_id, Session.user_id == caller.id, reason="ended_by_owner"):
+        which = Session.id == session_id, Session.user_id == caller.id
+        if not end(*which, reason="ended_by_owner", origin=origin, history=self.history):
+            self.history.note_failure(
+                Kind.ACCESS_DENIED,
+                user_id=caller.id,
+                origin=origin,
+                session_id=caller.session_id,
+                refusal=SessionUnknown.code(),
+            )
             raise SessionUnknown
-        self.history.note("session_ended", user_id=caller.id, origin=origin, session_id=session_id)
 
     def sign_out(self, caller: Caller, *, origin: Origin) -> None:
         """End the session that the caller speaks from; doing it twice does no harm."""
-        if self._end(Session.id == caller.session_id, Session.user_id == caller.id, reason="signed_out"):
-            self.history.note("signed_out", user_id=caller.id, origin=origin, session_id=caller.session_id)
+        which = Session.id == caller.session_id, Session.user_id == caller.id
+        end(*which, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT, history=self.history)
 
     def end_others(self, caller: Caller, *, origin: Origin) -> None:
         """End all sessions of the caller but the one that speaks."""
@@ -257,25 +296,7 @@ class Sessions:
     def end_all(self, *, user_id: int, reason: str, origin: Origin, but: uuid.UUID | None = None) -> None:
         """End the sessions of a user, each of them noted; `but` one, if it is given."""
         which = [Session.user_id == user_id, *([Session.id != but] if but else [])]
-        for ended in self._end(*which, reason=reason):
-            self.history.note("session_ended", user_id=user_id, origin=origin, session_id=ended, reason=reason)
-
-    def forget_ended(self, *, older_than: timedelta) -> int:
-        """Delete the rows of sessions that ended or ran out long ago; returns how many."""
-        long_ago = func.now() - older_than
-        gone = delete(Session).where(
-            or_(Session.ended_at < long_ago, Session.expires_at < long_ago, Session.idle_at < long_ago)
-        )
-        return len(writing().execute(gone.returning(Session.id)).all())
-
-    def _end(self, *which: ColumnElement[bool], reason: str) -> list[uuid.UUID]:
-        ended = (
-            update(Session)
-            .where(*which, Session.ended_at.is_(None))
-            .values(ended_at=func.now(), end_reason=reason)
-            .returning(Session.id)
-        )
-        return list(writing().execute(ended).scalars())
+        end(*which, reason=reason, origin=origin, history=self.history)
 
     def _tokens(
         self, ring: KeyRing, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None

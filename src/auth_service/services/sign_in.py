@@ -5,10 +5,12 @@ from typing import NoReturn
 
 from sqlalchemy import update
 
+from auth_service import clock
 from auth_service.adapters.devices import DeviceTokens
 from auth_service.adapters.throttle import Attempt, Throttle
-from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, TooManyAttempts
-from auth_service.models import User, writing
+from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy, TooManyAttempts
+from auth_service.models import AS_IF_WRITTEN, User, writing, written_at_once
+from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Codes, CodeSent
 from auth_service.services.history import History, Origin
@@ -57,13 +59,18 @@ class SignIn:
         Raises TooManyAttempts before any work is done, CredentialsRejected for an unknown address, a wrong password,
         an account without one and a temporary user alike, and ServiceBusy.
         """
+        self.passwords.make_sure_of_room()
         person = self.users.by_email(email)
         known = self._is_known(person, browser)
         # Attempts from a device that its owner signed in on before are counted by themselves: whoever attacks the
-        # address cannot make its owner wait there.
+        # address, or all addresses, cannot make its owner wait there.
         subject = f"device {browser.device_token}" if known else f"address {email.key}"
-        attempt = self._admitted(subject)
-        verdict = self.passwords.verdict(password, person.password_hash if person else None)
+        attempt = self._admitted(subject, trusted=known)
+        try:
+            verdict = self.passwords.verdict(password, person.password_hash if person else None)
+        except ServiceBusy:
+            self.throttle.forgive("sign_in", subject, attempt)  # nobody has learnt anything
+            raise
         if person is None or not verdict.matches:
             self._refuse(person, browser.origin, method="password")
         self.throttle.forgive("sign_in", subject, attempt)
@@ -94,8 +101,8 @@ class SignIn:
             browser.device_token, user_id=person.id, version=person.credential_version
         )
 
-    def _admitted(self, subject: str) -> Attempt:
-        attempt = self.throttle.attempt("sign_in", subject)
+    def _admitted(self, subject: str, *, trusted: bool) -> Attempt:
+        attempt = self.throttle.attempt("sign_in", subject, trusted=trusted)
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
         return attempt
@@ -103,21 +110,32 @@ class SignIn:
     def _refuse(self, person: Person | None, origin: Origin, *, method: str) -> NoReturn:
         """Write the attempt down, whether or not there is such a person: it must not show in the time that it takes."""
         self.history.note_failure(
-            "sign_in_refused", user_id=person.id if person else None, origin=origin, method=method
+            Kind.SIGN_IN_REFUSED, user_id=person.id if person else None, origin=origin, method=method
         )
+        written_at_once((AS_IF_WRITTEN, {}))  # also where so many failed today that no more are written down
         raise CredentialsRejected
 
     def _open(self, person: Person, browser: Browser, *, method: str, known: bool) -> SignedIn:
         tokens = self.sessions.open(person, method=method, transport=browser.transport, origin=browser.origin)
-        if not known:
-            undo = self.undos.for_new_device(user_id=person.id)
-            self.notices.tell("new_device", user_id=person.id, origin=browser.origin, **undo)
+        # Whoever has registered a moment ago knows of the first session; every other unknown device is worth a letter.
+        if not known and not tokens.newcomer:
+            self._tell_of_new_device(person, browser.origin)
         return SignedIn(
             tokens=tokens,
             device_token=browser.device_token
             if known and browser.device_token
             else self.devices.make(user_id=person.id, version=person.credential_version),
         )
+
+    def _tell_of_new_device(self, person: Person, origin: Origin) -> None:
+        """Tell the owner, with a link that takes everything back.
+
+        Once a day for what looks like one device in one network: whoever keeps no cookies, as programs do, is unknown
+        every time. Not once for different passwords: the link in the letter before may have been used.
+        """
+        undo = self.undos.for_new_device(user_id=person.id)
+        about = f"{clock.now():%Y-%m-%d} {person.credential_version} {origin.network} {origin.device}"
+        self.notices.tell("new_device", user_id=person.id, origin=origin, about=about, **undo)
 
     def _rehash(self, person: Person, password: str) -> None:
         """Bring an outdated hash up to date, unless the password was changed meanwhile."""

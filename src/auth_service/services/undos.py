@@ -69,10 +69,11 @@ class Undos:
         )
         return [Address(stored=row.email, key=row.email_key) for row in writing().execute(living)]
 
-    def forget_expired(self) -> int:
-        """Delete links that are worth nothing any more; returns how many."""
-        expired = delete(Undo).where(Undo.expires_at <= func.now()).returning(Undo.kind)
-        return len(writing().execute(expired).all())
+    def forget_expired(self, *, at_most: int) -> int:
+        """Delete some links that are worth nothing any more; returns how many."""
+        expired = select(Undo.digest).where(Undo.expires_at <= func.now())
+        some = expired.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(Undo).where(Undo.digest == some.c.digest).returning(Undo.kind)).all())
 
     def _link(self, kind: str, **about: Any) -> dict[str, Any]:
         token = secrets.token_urlsafe(TOKEN_BYTES)

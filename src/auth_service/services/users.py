@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Text, bindparam, case, delete, exists, false, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.exc import IntegrityError
 
@@ -14,15 +14,23 @@ from auth_service.models import (
     REGISTRATION_ROLES,
     TEMPORARY_USER,
     EmailChange,
+    Prepared,
+    Session,
     User,
     UserRole,
-    reading,
+    read_at_once,
     writing,
+    written_at_once,
 )
+from auth_service.models.event import Kind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Recipient
+from auth_service.services.history import Origin, noted
 from auth_service.services.letters import LANGUAGES
+from auth_service.services.outbox import codes_of_a_day, withdrawal
+
+DAY = timedelta(days=1)
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -33,8 +41,8 @@ _registration_roles = (
     .scalar_subquery()
 )
 _profile = select(User.id, User.email, User.verified_mail, _registration_roles)
-_profile_by_key = _profile.where(User.email_key == bindparam("key"))
-_profile_by_id = _profile.where(User.id == bindparam("user_id"))
+_PROFILE_BY_KEY = Prepared(_profile.where(User.email_key == bindparam("key")))
+_PROFILE_BY_ID = Prepared(_profile.where(User.id == bindparam("user_id")))
 
 _person = select(
     User.id,
@@ -46,15 +54,19 @@ _person = select(
     User.password_hash,
     User.credential_version,
 )
-_person_by_id = _person.where(User.id == bindparam("user_id"))
-_person_by_key = _person.where(User.email_key == bindparam("key"))
+_PERSON_BY_ID = Prepared(_person.where(User.id == bindparam("user_id")))
+_PERSON_BY_KEY = Prepared(_person.where(User.email_key == bindparam("key")))
+_PERSON_AND_CODES = Prepared(_person.add_columns(codes_of_a_day(User.email_key)).where(User.id == bindparam("user_id")))
 
 
 def _create() -> Any:
     """A user with a first role, unless the address is taken; of many at once, the others wait to see what one does."""
     made = (
         insert(User)
-        .values({name: bindparam(name) for name in ("id", "email", "email_key", "language")})
+        .values(
+            {name: bindparam(name) for name in ("id", "email", "email_key", "language")}
+            | {"verified_mail": False, "credential_version": 0}
+        )
         .on_conflict_do_nothing(index_elements=[User.email_key])
         .returning(User.id)
         .cte("made")
@@ -79,10 +91,12 @@ def _promote() -> Any:
     )
     dropped = delete(UserRole).where(UserRole.user_id == won.c.id, UserRole.role == TEMPORARY_USER).cte("dropped")
     granted = insert(UserRole).from_select(["user_id", "role"], select(won.c.id, literal(PORTAL_USER))).cte("granted")
-    return select(won.c.id, won.c.email).add_cte(dropped, granted)
+    withdrawn = withdrawal(user_id=won.c.id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
+    registered = noted(Kind.REGISTERED, user_id=won.c.id)
+    return select(won.c.email).add_cte(dropped, granted, withdrawn, registered)
 
 
-_CREATE, _PROMOTE = _create(), _promote()
+_CREATE, _PROMOTE = Prepared(_create()), Prepared(_promote())
 
 _SET_PASSWORD = (
     update(User)
@@ -112,6 +126,19 @@ _HOLD = select(User.id).where(User.id == bindparam("user_id")).with_for_update(r
 _LOCK = select(User.credential_version).where(User.id == bindparam("user_id")).with_for_update()
 
 
+def newcomer(user_id: Any) -> Any:
+    """A part of a statement: whether somebody confirmed the address within the last day and has not had a session."""
+    return case(
+        # In this order, so that only those who have just registered cost a look at all their sessions; of which the
+        # snapshot of a statement does not have the one that it opens itself.
+        (
+            select(User.verified_at).where(User.id == user_id).scalar_subquery() > func.now() - DAY,
+            ~exists(select(Session.id).where(Session.user_id == user_id)),
+        ),
+        else_=false(),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A user as strangers may see one: of the roles only those that the registration gives."""
@@ -131,7 +158,7 @@ class Person:
     email_key: str
     verified_mail: bool
     language: str
-    registration_digest: bytes | None = field(repr=False)
+    registration_digest: memoryview | None = field(repr=False)
     password_hash: str | None = field(repr=False)
     credential_version: int
 
@@ -164,16 +191,14 @@ class Users:
 
     def look_up(self, *, email: Address) -> Profile:
         """The user with this address, in one SELECT. Raises UserUnknown."""
-        with reading() as connection:
-            row = connection.execute(_profile_by_key, {"key": email.key}).one_or_none()
+        row = read_at_once(_PROFILE_BY_KEY, key=email.key)
         if row is None:
             raise UserUnknown
         return Profile(*row)
 
     def profile(self, user_id: int) -> Profile:
         """The user with this id. Raises UserUnknown."""
-        with reading() as connection:
-            row = connection.execute(_profile_by_id, {"user_id": user_id}).one_or_none()
+        row = read_at_once(_PROFILE_BY_ID, user_id=user_id)
         if row is None:
             raise UserUnknown
         return Profile(*row)
@@ -182,31 +207,41 @@ class Users:
         """What the service itself knows of a user, as committed; None for an id that nobody has."""
         if not 0 < user_id <= HIGHEST_ID:
             return None
-        with reading() as connection:
-            row = connection.execute(_person_by_id, {"user_id": user_id}).one_or_none()
+        row = read_at_once(_PERSON_BY_ID, user_id=user_id)
         return None if row is None else Person(*row)
+
+    def person_and_codes(self, user_id: int) -> tuple[Person, int] | None:
+        """The same, and how many codes the address had in the last 24 hours; `Outbox.put_code` counts exactly."""
+        if not 0 < user_id <= HIGHEST_ID:
+            return None
+        row = read_at_once(_PERSON_AND_CODES, user_id=user_id)
+        return None if row is None else (Person(*row[:-1]), row[-1])
 
     def by_email(self, email: Address) -> Person | None:
         """What the service itself knows of the user with an address, as committed."""
-        with reading() as connection:
-            row = connection.execute(_person_by_key, {"key": email.key}).one_or_none()
+        row = read_at_once(_PERSON_BY_KEY, key=email.key)
         return None if row is None else Person(*row)
 
     def create(self, *, email: Address, language: str) -> Profile | None:
         """Make a temporary user; None when the address is taken, which the unique constraint decides."""
         identity = random_id()
         columns = {"id": identity, "email": email.stored, "email_key": email.key, "language": language}
-        if writing().execute(_CREATE, columns).one_or_none() is None:
+        if written_at_once((_CREATE, columns)) is None:
             return None
         return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
-    def promote(self, user_id: int, *, digest: bytes, phc: str | None) -> Profile | None:
-        """Make a temporary user one of the portal; None when there is no such user, or not any more.
+    def promote(
+        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: str, origin: Origin
+    ) -> Profile | None:
+        """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
 
-        `digest` is of the ticket that finished the registration, `phc` the hash of the password, if one was chosen.
+        `digest` is of the ticket that finished the registration, `phc` the hash of the password, if one was chosen;
+        waiting letters of the kind `letters_about` are worth nothing from then on, and end.
         """
-        row = writing().execute(_PROMOTE, {"user_id": user_id, "digest": digest, "phc": phc}).one_or_none()
-        return None if row is None else Profile(row.id, row.email, verified_mail=True, roles=[PORTAL_USER])
+        columns = {"user_id": user_id, "digest": digest, "phc": phc, "letters_about": letters_about}
+        columns |= {"seen_address": origin.address, "seen_device": origin.device}
+        row = written_at_once((_PROMOTE, columns))
+        return None if row is None else Profile(user_id, row[0], verified_mail=True, roles=[PORTAL_USER])
 
     def set_password(self, person: Person, phc: str | None) -> bool:
         """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
@@ -269,7 +304,9 @@ class Users:
         """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
         writing().execute(delete(User).where(User.email_key == email.key, User.verified_mail.is_(False)))
 
-    def forget_temporary(self, *, older_than: timedelta) -> int:
-        """Delete the users who never confirmed their address; returns how many."""
-        stale = delete(User).where(User.verified_mail.is_(False), User.created_at < func.now() - older_than)
-        return len(writing().execute(stale.returning(User.id)).all())
+    def forget_temporary(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete some of the users who never confirmed their address; returns how many."""
+        # Not `IS false`, of which PostgreSQL does not see that it is what the index of temporary users is about.
+        stale = select(User.id).where(~User.verified_mail, User.created_at < func.now() - older_than)
+        some = stale.limit(at_most).with_for_update(skip_locked=True).cte("some")
+        return len(writing().execute(delete(User).where(User.id == some.c.id).returning(User.id)).all())

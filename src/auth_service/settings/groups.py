@@ -26,8 +26,20 @@ class Lifetimes(BaseSettings):
     letter_lifetime_seconds: Seconds = Field(
         timedelta(days=30), description="After this `manage.py maintenance` removes the records of ended letters."
     )
+    ended_session_lifetime_seconds: Seconds = Field(
+        timedelta(days=30),
+        description="After this `manage.py maintenance` removes the records of sessions that have ended.",
+    )
+    history_lifetime_seconds: Seconds = Field(
+        timedelta(days=365),
+        ge=timedelta(days=30),
+        description="After this `manage.py maintenance` drops months of the history; at least 30 days.",
+    )
     password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
-    hashes_at_once: int = Field(2, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
+    hashes_at_once: int = Field(1, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
+    hashes_waiting: int = Field(
+        48, ge=1, le=500, description="Requests of one process that may wait for their hash; more are told 503."
+    )
 
     token_audience: str = Field("portal", min_length=1, max_length=200, description="The `aud` of access tokens.")
     access_token_seconds: Seconds = Field(timedelta(minutes=15), description="How long an access token is good.")
@@ -49,7 +61,9 @@ class Lifetimes(BaseSettings):
         description="How long after a sign-in by code an account without a password may change its address.",
     )
     history_failures_a_day: Count = Field(
-        100, description="Failed attempts at an account that are written down in a day."
+        100,
+        description="Failed attempts that are written down in a day: so many for each account, and as many for all "
+        "addresses that nobody has.",
     )
 
 
@@ -65,6 +79,10 @@ class Limits(BaseSettings):
     limit_code_requests: Limit = Field(Rate("120/1m,600/1h"), description="Requests for codes, for a client network.")
     limit_sign_ins: Limit = Field(Rate("60/1m,1000/1h"), description="Sign-ins, for a client network.")
     limit_refreshes: Limit = Field(Rate("300/1m"), description="Refreshed tokens, for a client network.")
+    limit_failed_sign_ins: Limit = Field(
+        Rate("3000/10m,10000/1h"),
+        description="Failed sign-ins of everybody; beyond them only devices that their owner has used before sign in.",
+    )
     limit_exports: Limit = Field(Rate("5/1m,30/1h"), description="Exports of one's data, for a client network.")
     limit_email_changes: Limit = Field(Rate("5/1h,20/1d"), description="Changes of address that a user may begin.")
     sign_in_free_attempts: int = Field(

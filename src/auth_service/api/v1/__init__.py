@@ -4,14 +4,16 @@ from flask import Blueprint
 
 from auth_service.api.swagger import DocumentedApi
 from auth_service.api.v1.account import account
+from auth_service.api.v1.history import history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.registration import registration
 from auth_service.api.v1.sessions import sessions
+from auth_service.api.v1.tokens import tokens
 from auth_service.api.v1.undos import undos
 from auth_service.settings import Settings
 
 DESCRIPTION = """
-Registers people by a mailed code and says who they are.
+Registers people by a mailed code, signs them in and says who they are.
 
 Every answer is JSON. A success says `"success": true` with `data` or `"result": "Ok"`; a refusal says
 `"success": false` with an `error` whose `code` is stable and whose `msg` is a sentence. Each endpoint lists the
@@ -21,6 +23,10 @@ The registration in six requests: look the address up, sign up, send a code, bri
 another one if need be, finish. `send_code` and `resend_code` set the registration ticket, a cookie that the browser
 keeps by itself; where the service runs in production the last two steps count only for its holder, and codes in
 `send_code` are ignored: the service mails one of its own.
+
+To try what needs somebody signed in: sign in, copy `access_token` from the answer, and give it to Authorize. It is good
+for 15 minutes. Other services call with a service key, which `manage.py service-keys` makes; they verify access tokens
+themselves with the keys at `/.well-known/jwks.json`.
 """
 
 
@@ -38,11 +44,18 @@ def blueprint(settings: Settings) -> Blueprint:
                 "type": "apiKey",
                 "in": "header",
                 "name": "Authorization",
-                "description": "`Bearer ` and the access token that a sign-in gave.",
-            }
+                "description": "The access token that a sign-in gave, after `Bearer `.",
+            },
+            "service": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "A service key, `svc_…`, after `Bearer `.",
+            },
         },
     )
     api.init_app(made, add_specs=settings.swagger_page)
-    for namespace in (registration, sessions, passwords, account, undos):
+    for namespace in (registration, sessions, passwords, account, history, undos):
         api.add_namespace(namespace, path="/v1/users")
+    api.add_namespace(tokens, path="/v1")
     return made

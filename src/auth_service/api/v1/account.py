@@ -106,4 +106,4 @@ class MyData(Resource):
     @account.contract(data=ExportCard, limits=[PerClient(setting="limit_exports")])
     def get(self) -> Exported:
         """Give me everything that is kept about me, at most the newest thousand of each kind."""
-        return services().export.of(caller())
+        return services().export.of(caller(), origin=origin())

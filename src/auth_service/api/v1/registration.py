@@ -2,10 +2,11 @@
 
 from flask_restx import Resource
 
-from auth_service.api.access import anyone
+from auth_service.api.access import anyone, anyone_or_service, calling_service
 from auth_service.api.contract import Namespace, services
 from auth_service.api.language import preferred_language, wanted_language
 from auth_service.api.limits import PerClient, client_network
+from auth_service.api.origin import origin
 from auth_service.api.tickets import REGISTRATION
 from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import (
@@ -35,7 +36,7 @@ from auth_service.services.users import Profile
 registration = Namespace("registration", description="From an address to a user of the portal.")
 
 SENDING = {
-    "access": anyone,
+    "access": anyone_or_service,
     "body": CodeForm,
     "data": CodeSentCard,
     "done": True,
@@ -88,6 +89,7 @@ class SendCode(Resource):
             services().registration.send_code(
                 user_id=user_id,
                 brought=body.code,
+                trusted=calling_service() is not None,
                 ticket=REGISTRATION.presented(),
                 language=wanted_language(),
                 network=client_network(),
@@ -133,4 +135,5 @@ class Finish(Resource):
             user_id=user_id,
             ticket=REGISTRATION.presented(),
             password=revealed(body.password),
+            origin=origin(),
         )

@@ -1,0 +1,66 @@
+"""`manage.py service-keys`: the keys with which other services call."""
+
+from datetime import timedelta
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from auth_service.models import unit_of_work
+from auth_service.models.service_key import SCOPES
+from auth_service.services.service_keys import KeyRefused, ServiceKeys
+from auth_service.wiring import Services
+
+
+@click.group("service-keys")
+def service_keys() -> None:
+    """Keys with which other services call."""
+
+
+@service_keys.command()
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="What it may ask.")
+@click.option("--days", default=90, show_default=True, help="How long it lives.")
+@with_appcontext
+def create(*, name: str, scopes: tuple[str, ...], days: int) -> None:
+    """Make a key for the service NAME and print it: the only time that it can be read.
+
+    Two keys of one name may be live at once: make the new one, give it to the service, revoke the old one.
+    """
+    try:
+        with unit_of_work():
+            made = _keys().create(name=name, scopes=scopes, lives=timedelta(days=days))
+    except KeyRefused as refused:
+        raise click.ClickException(str(refused)) from None
+    click.echo(f"{made.id} lives until {made.expires_at:%Y-%m-%d %H:%M:%S} UTC", err=True)
+    print(made.value)
+
+
+@service_keys.command("list")
+@with_appcontext
+def list_keys() -> None:
+    """List all keys, without their secrets."""
+    for key in _keys().all():
+        if key.live:
+            state = f"until {key.expires_at:%Y-%m-%d}"
+        else:
+            state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else f"expired {key.expires_at:%Y-%m-%d}"
+        used = f"used {key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never used"
+        print(f"{key.id}  {key.name}  {','.join(key.scopes)}  {state}  {used}")
+
+
+@service_keys.command()
+@click.argument("key_id")
+@with_appcontext
+def revoke(*, key_id: str) -> None:
+    """End the key with the id KEY_ID, at once."""
+    with unit_of_work():
+        done = _keys().revoke(key_id)
+    if not done:
+        raise click.ClickException("there is no live key with this id")
+    print(f"{key_id} is revoked")
+
+
+def _keys() -> ServiceKeys:
+    services: Services = current_app.extensions["auth_service"]
+    return services.service_keys

@@ -1,0 +1,42 @@
+"""Keys of other services: what they may ask, and until when."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, Text, func
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_service.models.base import Base
+
+INTROSPECT, VERIFY, BRING_CODES = "tokens:introspect", "sessions:verify", "registration:code"
+SCOPES = (INTROSPECT, VERIFY, BRING_CODES)
+
+
+class ServiceKey(Base):
+    """A key of one service. Of the secret there is only a digest: it has 256 random bits, so nobody finds it again.
+
+    The id is the part of the key that may be shown, in lists and to those who found a key somewhere.
+    """
+
+    __tablename__ = "service_keys"
+    __table_args__ = (
+        CheckConstraint("id ~ '^[0-9a-f]{12}$'", name="id_form"),
+        CheckConstraint("name ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="name_form"),
+        CheckConstraint("octet_length(digest) = 32", name="digest_length"),
+        CheckConstraint("cardinality(scopes) > 0", name="scopes_given"),
+        CheckConstraint(
+            "scopes <@ ARRAY['tokens:introspect', 'sessions:verify', 'registration:code']", name="scopes_known"
+        ),
+        CheckConstraint("expires_at > created_at", name="lives"),
+        Index("ix_service_keys_name", "name"),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """To the minute."""
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -1,0 +1,158 @@
+"""The same work for everybody who is refused, counted; how long it takes is measured by `make chaos`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import nacl.pwhash
+import psycopg2
+import pytest
+import redis.connection
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from auth_service.services import codes
+from tests import round_trips
+from tests.actors import Mailbox, Visitor, refusal
+from tests.conftest import Stores
+
+PASSWORD = "correct horse battery"
+KNOWN, TEMPORARY, WITHOUT, UNKNOWN = (f"{who}@example.org" for who in ("known", "temporary", "without", "unknown"))
+EVERYBODY = (KNOWN, TEMPORARY, WITHOUT, UNKNOWN)
+
+Request = Callable[[Visitor, str], TestResponse]
+
+
+@dataclass
+class Work:
+    """What an answer cost."""
+
+    hashes: list[dict[str, Any]] = field(default_factory=list)
+    """What each asked of the library: the same costs take the same time."""
+    redis: int = 0
+    """Round trips."""
+    postgres: int = 0
+    """Round trips."""
+    written: int = 0
+    """Transactions that were written to disk."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meter:
+    """Counts work."""
+
+    app: Flask
+    work: list[Work]
+    database_url: str
+
+    def of(self, request: Request, email: str) -> tuple[Work, TestResponse]:
+        """What a request about somebody costs, from a browser and a network of its own."""
+        visitor = Visitor(self.app, address="198.51.100.9")
+        self.work.append(work := Work())
+        before = self._transactions()
+        with round_trips.counted() as waits:
+            answer = request(visitor, email)
+        work.postgres = len(waits)
+        work.written = self._transactions() - before
+        return work, answer
+
+    def _transactions(self) -> int:
+        connection = psycopg2.connect(self.database_url.replace("+psycopg2", ""))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+            [(counter,)] = cursor.fetchall()
+        connection.close()
+        return int(counter)
+
+
+@pytest.fixture
+def meter(visitor: Visitor, app: Flask, mailbox: Mailbox, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Meter:
+    """A meter, and people of every kind."""
+    visitor.register(KNOWN, mailbox, password=PASSWORD)
+    Visitor(app).register(WITHOUT, mailbox)
+    Visitor(app).sign_up(TEMPORARY)
+    work = [Work()]
+    kdf: Callable[..., bytes] = nacl.pwhash.argon2id.kdf
+    send: Callable[..., None] = redis.connection.AbstractConnection.send_packed_command
+
+    def counted_kdf(size: int, password: bytes, salt: bytes, **costs: Any) -> bytes:
+        work[-1].hashes.append({"size": size, "salt": len(salt), **costs})
+        return kdf(size, password, salt, **costs)
+
+    def counted_send(connection: Any, command: Any, check_health: bool = True) -> None:
+        work[-1].redis += 1
+        send(connection, command, check_health)
+
+    monkeypatch.setattr(nacl.pwhash.argon2id, "kdf", counted_kdf)
+    monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", counted_send)
+    return Meter(app=app, work=work, database_url=stores.database_url)
+
+
+def sign_in(visitor: Visitor, email: str) -> TestResponse:
+    return visitor.sign_in(email, "a wrong password")
+
+
+def send_sign_in_code(visitor: Visitor, email: str) -> TestResponse:
+    return visitor.call("POST", "/sign_in/send_code", json={"email": email})
+
+
+def guess_sign_in_code(visitor: Visitor, email: str) -> TestResponse:
+    return visitor.call("POST", "/sign_in/code", json={"email": email, "code": "0000"})
+
+
+def send_recovery_code(visitor: Visitor, email: str) -> TestResponse:
+    return visitor.call("POST", "/password/send_code", json={"email": email})
+
+
+def guess_recovery_code(visitor: Visitor, email: str) -> TestResponse:
+    return visitor.call("PUT", "/password", json={"email": email, "code": "0000", "new_password": "another long one"})
+
+
+REQUESTS: list[Request] = [
+    sign_in,
+    guess_sign_in_code,
+    guess_recovery_code,
+    send_sign_in_code,
+    guess_sign_in_code,
+    send_recovery_code,
+    guess_recovery_code,
+]
+"""Guesses before and after somebody, who need not be the owner, has asked for a code."""
+
+
+def test_en2_pw8_everybody_who_is_refused_costs_the_same(meter: Meter) -> None:
+    for request in REQUESTS:
+        meter.of(request, "warm@example.org")  # statements are prepared, scripts are known
+    for request in REQUESTS:
+        costs = {email: meter.of(request, email)[0] for email in EVERYBODY}
+        assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
+        assert costs[UNKNOWN].postgres > 0
+    assert len(meter.of(sign_in, UNKNOWN)[0].hashes) == 1
+
+
+def test_en2_beyond_what_is_mailed_and_written_down_in_a_day_too(
+    meter: Meter, stores: Stores, make_app: Callable[..., Flask]
+) -> None:
+    app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", history_failures_a_day=1)
+    worn = Meter(app=app, work=meter.work, database_url=stores.database_url)
+    for _ in range(11):
+        for email in EVERYBODY:
+            worn.of(send_sign_in_code, email)
+    for request in REQUESTS:
+        worn.of(request, "warm@example.org")
+        costs = {email: worn.of(request, email)[0] for email in EVERYBODY}
+        assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
+
+
+def test_cd3_beyond_the_daily_cap_there_is_nothing_to_guess(
+    meter: Meter, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", limit_codes_a_day=1)
+    stranger = Visitor(app, address="198.51.100.9")
+    monkeypatch.setattr(codes, "random_code", lambda: "750505")  # the best guess that there is
+
+    for _ in range(2):
+        assert send_sign_in_code(stranger, KNOWN).status_code == 200
+    guess = stranger.call("POST", "/sign_in/code", json={"email": KNOWN, "code": "750505"})
+
+    assert (guess.status_code, refusal(guess)["code"]) == (401, "credentials_rejected")

@@ -1,0 +1,149 @@
+"""Throttling of sign-ins: per address, for everybody together, and by each process alone while Redis is away."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from auth_service.adapters.limiter import LocalLimiter
+from auth_service.adapters.throttle import Throttle
+from auth_service.wiring import Services
+from tests.actors import Mailbox, Visitor, refusal
+from tests.api.test_races import at_once, outcome
+from tests.conftest import MakeApp
+
+ADA = "ada@example.org"
+PASSWORD = "correct horse battery"
+WRONG = "a wrong password"
+
+
+@pytest.fixture
+def owner(visitor: Visitor, mailbox: Mailbox) -> Visitor:
+    """Somebody with an account, at a device that the account knows."""
+    visitor.register(ADA, mailbox, password=PASSWORD)
+    visitor.signed_in(ADA, PASSWORD)
+    return visitor
+
+
+@pytest.fixture
+def besieged(make_app: MakeApp) -> Flask:
+    """The same application, where ten failed sign-ins of everybody are the most in an hour."""
+    return make_app(limit_failed_sign_ins="10/1h", limit_sign_ins="1000/1m", web_threads=60, database_connections=25)
+
+
+def moved(owner: Visitor, app: Flask) -> Visitor:
+    """The same browser, with its cookies, at another application."""
+    there = Visitor(app, address="192.0.2.44")
+    for name in ("__Host-device", "device"):
+        cookie = owner.client.get_cookie(name)
+        if cookie is not None:
+            there.client.set_cookie(name, cookie.value, secure=True)
+    return there
+
+
+def test_pw12_many_failures_at_many_addresses_stop_strangers_but_no_owner(owner: Visitor, besieged: Flask) -> None:
+    stranger = Visitor(besieged, address="198.51.100.9")
+    codes = [refusal(stranger.sign_in(f"guess{n}@example.org", WRONG))["code"] for n in range(14)]
+    assert codes == ["credentials_rejected"] * 10 + ["too_many_attempts"] * 4
+
+    held_up = stranger.sign_in(ADA, PASSWORD)
+
+    assert (held_up.status_code, refusal(held_up)["code"]) == (429, "too_many_attempts")
+    assert int(held_up.headers["Retry-After"]) > 3000
+    assert moved(owner, besieged).sign_in(ADA, PASSWORD).status_code == 200
+
+
+def test_rl2_everybodys_limit_is_exact_when_all_come_at_once(owner: Visitor, besieged: Flask) -> None:
+    numbers = iter(range(1000))
+
+    answers = at_once(40, lambda: Visitor(besieged).sign_in(f"guess{next(numbers)}@example.org", WRONG))
+
+    assert (
+        sorted(outcome(answer) for answer in answers)
+        == [(401, "credentials_rejected")] * 10 + [(429, "too_many_attempts")] * 30
+    )
+
+
+def test_pw12_who_signs_in_takes_nothing_from_everybody(owner: Visitor, besieged: Flask) -> None:
+    for _ in range(15):
+        assert Visitor(besieged).sign_in(ADA, PASSWORD).status_code == 200
+    stranger = Visitor(besieged, address="198.51.100.9")
+
+    codes = [refusal(stranger.sign_in(f"guess{n}@example.org", WRONG))["code"] for n in range(11)]
+
+    assert codes == ["credentials_rejected"] * 10 + ["too_many_attempts"]
+
+
+def test_pw12_own_success_gives_nothing_back(owner: Visitor, app: Flask) -> None:
+    """As allauth 65.8.1: whoever signs in to an account of their own between guesses guesses no more."""
+    stranger = Visitor(app, address="198.51.100.9")
+    Visitor(app)
+    codes = []
+    for _ in range(7):
+        codes.append(refusal(stranger.sign_in("grace@example.org", WRONG))["code"])
+        assert owner.sign_in(ADA, PASSWORD).status_code == 200
+
+    assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
+
+
+def test_what_one_limit_refuses_is_not_counted_by_the_other(services: Services) -> None:
+    throttle = Throttle(
+        store=services.redis,
+        digests=services.sign_in.throttle.digests,
+        free=2,
+        first_pause=timedelta(seconds=60),
+        longest_pause=timedelta(days=1),
+        forget=timedelta(days=2),
+        altogether=[(3, timedelta(hours=1))],
+    )
+
+    paused = [throttle.attempt("test", "one").number for _ in range(6)]
+    others = [throttle.attempt("test", f"other {n}").number for n in range(3)]
+
+    assert paused == [1, 2, 0, 0, 0, 0]
+    assert others == [1, 0, 0], "two and one are three"
+    throttle.forgive("test", "one", throttle.attempt("test", "nobody", trusted=True))
+    assert throttle.attempt("test", "known", trusted=True).number == 1
+
+
+@pytest.fixture
+def without_redis(make_app: MakeApp) -> Flask:
+    """The application while nobody answers at Redis's address."""
+    app = make_app(redis_url="redis://127.0.0.1:1/0", limit_sign_ins="59/1m")
+    services: Services = app.extensions["auth_service"]
+    for limiter in (services.sign_in.throttle.local, services.limiter.local):
+        limiter._seen.clear()  # it is shared with other tests
+    return app
+
+
+def test_e08_rl3_without_redis_people_sign_in_and_stay_signed_in(owner: Visitor, without_redis: Flask) -> None:
+    visitor = Visitor(without_redis)
+    for _ in range(8):
+        tokens = visitor.signed_in(ADA, PASSWORD)
+
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    refreshed = visitor.refresh(tokens["refresh_token"])
+    assert refreshed.status_code == 200
+    assert without_redis.test_client().get("/.well-known/jwks.json").status_code == 200
+    token = refreshed.get_json()["data"]["access_token"]
+    assert visitor.with_token(token, "POST", "/sign_out").status_code == 200
+    assert visitor.with_token(token, "GET", "/me").status_code == 401
+
+
+def test_rl3_without_redis_guessing_is_still_bounded(owner: Visitor, without_redis: Flask) -> None:
+    stranger = Visitor(without_redis, address="198.51.100.9")
+
+    codes = [refusal(stranger.sign_in(ADA, WRONG))["code"] for _ in range(8)]
+
+    assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 3
+    assert moved(owner, without_redis).sign_in(ADA, PASSWORD).status_code == 200
+
+
+def test_a_local_limit_gives_back_what_was_right() -> None:
+    local = LocalLimiter()
+    hit: Callable[[], bool] = lambda: local.hit("key", [(2, timedelta(hours=1))]).allowed  # noqa: E731
+
+    assert [hit(), hit(), hit()] == [True, True, False]
+    local.take_back("key")
+    assert [hit(), hit()] == [True, False]

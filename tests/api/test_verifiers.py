@@ -1,0 +1,366 @@
+"""The verifiers of `docs/verifiers`, each run as it stands there against a running service."""
+
+import base64
+import hmac
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flask import Flask
+
+from auth_service.adapters import access_tokens
+from auth_service.adapters.access_tokens import KeyRing
+from auth_service.models import unit_of_work
+from auth_service.services.keyring import FRESH
+from auth_service.wiring import Services
+from tests.actors import Mailbox, Visitor
+from tests.api.conftest import ROOT, Live
+
+VERIFIERS = ROOT / "docs" / "verifiers"
+NODE = VERIFIERS / "node"
+ISSUER = "http://127.0.0.1:5000"
+PATIENCE = 30
+ADA = "ada@example.org"
+PASSWORD = "correct horse battery"
+
+Ask = Callable[..., Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(command: list[str], port: int, *, folder: Path, **environment: str) -> Iterator[None]:
+    """A server of somebody else, from when it listens to its end."""
+    process = subprocess.Popen(
+        command, cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        give_up_at = time.monotonic() + PATIENCE
+        while not listens(port):
+            assert process.poll() is None, process.stdout.read().decode()  # type: ignore[union-attr]
+            assert time.monotonic() < give_up_at, "it does not listen"
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+
+def ask(port: int, method: str = "GET", path: str = "/whoami", **headers: str) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and body of one answer."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    said = json.loads(body) if answer.headers.get_content_type() == "application/json" else None
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, said
+
+
+# Tokens.
+
+
+@pytest.fixture
+def ring(app: Flask, live: Live) -> KeyRing:
+    """The keys of the service that runs."""
+    services: Services = app.extensions["auth_service"]
+    with app.app_context():
+        return services.keyring.now()
+
+
+def signed(ring: KeyRing, *, head: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
+    """A token that is good but for what is given; a claim that is None is left out."""
+    now = int(time.time())
+    good = {
+        "iss": ISSUER,
+        "aud": "portal",
+        "sub": "4711",
+        "sid": str(uuid.uuid4()),
+        "jti": "x",
+        "iat": now,
+        "nbf": now,
+        "exp": now + 900,
+        "roles": ["ROLE_PORTAL_USER"],
+    }
+    body = {name: value for name, value in {**good, **claims}.items() if value is not None}
+    heads = {"alg": "ES256", "typ": "at+jwt", "kid": ring.signing_kid, **(head or {})}
+    said = f"{part({name: value for name, value in heads.items() if value is not None})}.{part(body)}"
+    # By hand, because the library makes no odd headers.
+    signature = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).sign(
+        said.encode(), key or ring.signing_key
+    )
+    return f"{said}.{encoded(signature)}"
+
+
+def encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def part(said: dict[str, Any]) -> str:
+    return encoded(json.dumps(said).encode())
+
+
+def forgeries(ring: KeyRing) -> dict[str, str]:
+    """Tokens that are not good, each for a reason of its own."""
+    good = signed(ring)
+    head, body, signature = good.split(".")
+    now = int(time.time())
+    stranger = access_tokens.private_key(access_tokens.new_key()[1])
+    public = ring.verifying[ring.signing_kid].public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    hmac_input = f"{part({'alg': 'HS256', 'typ': 'at+jwt', 'kid': ring.signing_kid})}.{body}"
+    changed = part({"sub": "1", "iss": ISSUER, "aud": "portal", "exp": now + 900})
+    return {
+        "expired": signed(ring, iat=now - 1000, nbf=now - 1000, exp=now - 31),
+        "not good yet": signed(ring, nbf=now + 60),
+        "without an end": signed(ring, exp=None),
+        "for somebody else": signed(ring, aud="another"),
+        "for nobody": signed(ring, aud=None),
+        "for us by a longer name": signed(ring, aud="portal.example.org"),
+        "by somebody else": signed(ring, iss="https://evil.example"),
+        "by us with a slash": signed(ring, iss=f"{ISSUER}/"),
+        "about nobody": signed(ring, sub=None),
+        "of no session": signed(ring, sid=None),
+        "of another type": signed(ring, head={"typ": "JWT"}),
+        "of no type": signed(ring, head={"typ": None}),
+        "a logout token": signed(ring, head={"typ": "logout+jwt"}),
+        "of an unknown key": signed(ring, head={"kid": "unknown"}),
+        "of no key": signed(ring, head={"kid": None}),
+        "of a key by a path": signed(ring, head={"kid": "../../dev/null"}),
+        "of a strangers key": signed(ring, key=stranger),
+        "with a strangers key in it": signed(ring, key=stranger, head={"jwk": jwk(stranger)}),
+        "with a strangers address in it": signed(ring, key=stranger, head={"jku": "https://evil.example/jwks"}),
+        "HMAC with the public key": f"{hmac_input}.{encoded(hmac.digest(public, hmac_input.encode(), 'sha256'))}",
+        "without a signature": f"{head}.{body}.",
+        "with half a signature": good[:-40],
+        "with a changed body": f"{head}.{changed}.{signature}",
+        "critical": signed(ring, head={"crit": ["exp2"], "exp2": 1}),
+        "a list of keys": signed(ring, head={"kid": [ring.signing_kid]}),
+        "no token": "x",
+        "nothing": "",
+    } | {
+        f"alg {name}": f"{part({'alg': name, 'typ': 'at+jwt', 'kid': ring.signing_kid})}.{body}.{tail}"
+        for name in ("none", "None", "NONE", "nOnE", "")
+        for tail in ("", signature)
+    }
+
+
+def jwk(key: EllipticCurvePrivateKey) -> dict[str, str]:
+    return access_tokens._jwk("x", key.public_key())
+
+
+# Services that verify by themselves.
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Node example with its one package, as `npm ci` installs it."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not node or not npm:
+        pytest.skip("node or npm is not installed (.ci/run installs them)")
+    folder: Path = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "package-lock.json", "verify.mjs"):
+        shutil.copy(NODE / name, folder)
+    said = subprocess.run(
+        [npm, "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, check=False, timeout=100
+    )
+    if re.search(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH", said.stderr):
+        pytest.skip("npm reaches no registry from here")
+    assert said.returncode == 0, said.stderr
+    return folder
+
+
+def command(kind: str, port: int, request: pytest.FixtureRequest) -> tuple[list[str], Path]:
+    if kind == "node":
+        return ["node", "verify.mjs"], request.getfixturevalue("node_modules")
+    if kind == "flask":
+        return [sys.executable, "-m", "flask", "--app", "flask_app", "run", "--port", f"{port}"], VERIFIERS
+    return [sys.executable, "-m", "uvicorn", "fastapi_app:app", "--port", f"{port}"], VERIFIERS
+
+
+@contextmanager
+def verifier(kind: str, request: pytest.FixtureRequest, *, jwks_port: int) -> Iterator[int]:
+    """One of the examples, which fetches its keys from that port; gives its own."""
+    port = free_port()
+    run, folder = command(kind, port, request)
+    keys = f"http://127.0.0.1:{jwks_port}/.well-known/jwks.json"
+    named = {
+        "ISSUER": ISSUER,
+        "AUDIENCE": "portal",
+        "JWKS_URL": keys,
+        "PORT": f"{port}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    with running(run, port, folder=folder, **named):
+        yield port
+
+
+every_kind = pytest.mark.parametrize("kind", ["flask", "fastapi", "node"])
+
+
+@every_kind
+def test_tk1_tk2_tk3_tk4_verifiers_let_in_good_tokens_only(
+    kind: str, live: Live, ring: KeyRing, app: Flask, request: pytest.FixtureRequest, subtests: pytest.Subtests
+) -> None:
+    me = {"user": "4711", "roles": ["ROLE_PORTAL_USER"]}
+    with verifier(kind, request, jwks_port=live.port) as port:
+        assert ask(port, Authorization=f"Bearer {signed(ring)}")[::2] == (200, me)
+        now = int(time.time())
+        assert ask(port, Authorization=f"Bearer {signed(ring, exp=now - 20)}")[0] == 200, "clocks differ a little"
+        for name, token in forgeries(ring).items():
+            with subtests.test(name):
+                status, headers, _ = ask(port, Authorization=f"Bearer {token}")
+                assert (status, headers.get("www-authenticate")) == (401, "Bearer"), name
+        for odd in ({}, {"Authorization": ""}, {"Authorization": f"Basic {signed(ring)}"}, {"X-Token": signed(ring)}):
+            assert ask(port, **odd)[0] == 401
+        assert ask(port, path=f"/whoami?access_token={signed(ring)}")[0] == 401
+
+        # A rotation asks nothing of them: the key that signs from now on was published before.
+        services: Services = app.extensions["auth_service"]
+        with app.app_context():
+            with unit_of_work():
+                kid = services.keyring.rotate(published_for=FRESH)
+            time.sleep(FRESH.total_seconds())
+            rotated = services.keyring.now()
+        assert rotated.signing_kid == kid != ring.signing_kid
+        for keys in (ring, rotated):
+            assert ask(port, Authorization=f"Bearer {signed(keys)}")[::2] == (200, me)
+
+
+@every_kind
+def test_without_keys_verifiers_do_not_blame_the_token(
+    kind: str, ring: KeyRing, request: pytest.FixtureRequest
+) -> None:
+    with verifier(kind, request, jwks_port=free_port()) as port:
+        assert ask(port, Authorization=f"Bearer {signed(ring)}")[0] == 503
+        assert ask(port)[0] == 401
+
+
+# nginx.
+
+
+class Shop(BaseHTTPRequestHandler):
+    """A service that believes what nginx tells it."""
+
+    def do_GET(self) -> None:
+        said = {
+            "user": self.headers.get_all("X-User-Id", []),
+            "roles": self.headers.get_all("X-User-Roles", []),
+            "secrets": [name for name in ("Authorization", "Cookie") if name in self.headers],
+        }
+        body = json.dumps(said).encode()
+        self.send_response(500 if self.path == "/broken" else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def gateway(folder: Path, *, auth_port: int) -> Iterator[int]:
+    """nginx under the example's configuration, with a shop behind it; gives its port."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if not nginx:
+        pytest.skip("nginx is not installed (.ci/run installs it)")
+    shop = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
+    threading.Thread(target=shop.serve_forever, daemon=True).start()
+    port = free_port()
+    text = (VERIFIERS / "nginx.conf").read_text("utf-8")
+    own_folders = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in
+                          ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))  # fmt: skip
+    for theirs, ours in (
+        ("http {\n", f"http {{ access_log off; {own_folders}\n"),
+        ("server 127.0.0.1:5000;", f"server 127.0.0.1:{auth_port};"),
+        ("server 127.0.0.1:9000;", f"server 127.0.0.1:{shop.server_port};"),
+        ("listen 8080;", f"listen 127.0.0.1:{port};"),
+    ):
+        assert text.count(theirs) == 1
+        text = text.replace(theirs, ours)
+    (folder / "nginx.conf").write_text(text)
+    orders = f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/log;"
+    try:
+        with running([nginx, "-p", str(folder), "-c", "nginx.conf", "-g", orders], port, folder=folder):
+            yield port
+    finally:
+        shop.shutdown()
+        shop.server_close()
+
+
+def test_tk12_nginx_lets_through_whoever_is_signed_in_now(
+    live: Live, visitor: Visitor, mailbox: Mailbox, tmp_path: Path, ring: KeyRing
+) -> None:
+    ada = visitor.register(ADA, mailbox, password=PASSWORD)
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    hers = {"user": [str(ada)], "roles": ["ROLE_PORTAL_USER"], "secrets": []}
+    with gateway(tmp_path, auth_port=live.port) as port:
+        assert ask(port, path="/orders?page=2", **bearer)[::2] == (200, hers)
+        spoofed = {"X-User-Id": "1", "X-User-Roles": "ROLE_ADMIN", "X-Original-Method": "GET", "Cookie": "a=b"}
+        assert ask(port, **bearer, **spoofed)[::2] == (200, hers)
+        assert ask(port, "POST", **bearer)[::2] == (200, hers)
+        assert ask(port, path="/broken", **bearer)[::2] == (500, hers), "the shop's own mistakes stay its own"
+        for name, forged in forgeries(ring).items():
+            assert ask(port, Authorization=f"Bearer {forged}")[0] == 401, name
+        status, headers, _ = ask(port, **spoofed)
+        assert (status, headers["www-authenticate"]) == (401, 'Bearer realm="auth"')
+        assert ask(port, path="/.verified", **bearer)[0] == 404
+
+        assert visitor.with_token(token, "POST", "/sign_out").status_code == 200
+        assert ask(port, **bearer)[0] == 401
+
+
+def test_se5_nginx_lets_a_cookie_speak_for_unsafe_requests_of_our_own_pages_only(
+    live: Live, visitor: Visitor, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    ada = visitor.register(ADA, mailbox, password=PASSWORD)
+    page = {"Origin": ISSUER, "X-Requested-With": "fetch"}
+    answer = visitor.call(
+        "POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, headers=page
+    )
+    cookies = "; ".join(said.partition(";")[0] for said in answer.headers.getlist("Set-Cookie"))
+    with gateway(tmp_path, auth_port=live.port) as port:
+        status, _, said = ask(port, Cookie=cookies)
+        assert (status, said["user"], said["secrets"]) == (200, [str(ada)], [])
+        assert ask(port, "POST", Cookie=cookies)[0] == 403
+        assert ask(port, "POST", Cookie=cookies, X_Original_Method="GET")[0] == 403
+        assert ask(port, "POST", Cookie=cookies, **{**page, "Origin": "https://evil.example"})[0] == 403
+        assert ask(port, "POST", Cookie=cookies, **page)[0] == 200
+
+
+def test_nginx_says_503_while_it_cannot_ask(ring: KeyRing, tmp_path: Path) -> None:
+    with gateway(tmp_path, auth_port=free_port()) as port:
+        status, headers, _ = ask(port, Authorization=f"Bearer {signed(ring)}")
+
+    assert (status, headers["retry-after"]) == (503, "1")

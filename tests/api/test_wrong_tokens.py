@@ -1,0 +1,400 @@
+"""Wrong tokens: whatever somebody brings in place of an access token, the answer is 401 and says how to do it right."""
+
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flask import Flask
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from auth_service import clock
+from auth_service.models import db
+from auth_service.wiring import Services
+from tests.actors import Mailbox, Visitor, refusal
+from tests.forgery import Forger, decoded, encoded
+
+ADA = "ada@example.org"
+PASSWORD = "correct horse battery"
+
+LEFT_OUT = ...
+
+
+@pytest.fixture
+def tokens(visitor: Visitor, mailbox: Mailbox) -> dict[str, Any]:
+    """What somebody who has just signed in holds."""
+    visitor.register(ADA, mailbox, password=PASSWORD)
+    return visitor.signed_in(ADA, PASSWORD)
+
+
+@pytest.fixture
+def forger(app: Flask, services: Services, tokens: dict[str, Any]) -> Forger:
+    """A forger who has got hold of our own key: what is refused is refused for what the token says."""
+    header, claims, _ = tokens["access_token"].split(".")
+    with app.app_context():
+        ring = services.keyring.now()
+    return Forger(header=decoded(header), claims=decoded(claims), key=ring.signing_key)
+
+
+def check_refused(visitor: Visitor, *forged: str) -> None:
+    """Whether each of them is a 401 of the contract."""
+    for token in forged:
+        check_invalid(visitor.with_token(token, "GET", "/me"), token)
+
+
+def check_invalid(answer: TestResponse, token: str) -> None:
+    assert (answer.status_code, refusal(answer)["code"]) == (401, "token_invalid"), token[:300]
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="auth", error="invalid_token"'
+
+
+def test_the_forger_can_make_good_tokens(visitor: Visitor, forger: Forger) -> None:
+    assert visitor.with_token(forger.token(), "GET", "/me").status_code == 200
+
+
+def test_tk1_no_other_algorithm_is_believed(visitor: Visitor, forger: Forger) -> None:
+    odd = ["none", "None", "NONE", "nOnE", "", None, "ES256 ", "es256", "ES384", "EdDSA", "RS256", 0, ["ES256"]]
+    for algorithm in odd:
+        check_refused(
+            visitor,
+            forger.unsigned(alg=algorithm),
+            forger.token({"alg": algorithm}),
+            forger.token({"alg": algorithm}).rpartition(".")[0] + ".",
+        )
+
+
+def test_tk1_the_public_key_is_no_secret_to_sign_with(
+    visitor: Visitor, app: Flask, services: Services, forger: Forger
+) -> None:
+    with app.app_context():
+        ring = services.keyring.now()
+    public = ring.verifying[ring.signing_kid]
+    jwk = app.test_client().get("/.well-known/jwks.json", base_url="https://localhost")
+    secrets = [
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),
+        jwk.data,
+        jwk.get_json()["keys"][0]["x"].encode(),
+        b"",
+    ]
+
+    for secret in secrets:
+        check_refused(visitor, *(forger.by_hmac(secret, algorithm=name) for name in ("HS256", "HS384", "HS512")))
+
+
+def test_tk2_a_token_brings_no_key_along(visitor: Visitor, services: Services, forger: Forger) -> None:
+    own = generate_private_key(SECP256R1())
+    numbers = own.public_key().public_numbers()
+    jwk = {"kty": "EC", "crv": "P-256", "x": encoded(numbers.x.to_bytes(32)), "y": encoded(numbers.y.to_bytes(32))}
+    theirs = Forger(header=forger.header, claims=forger.claims, key=own)
+    url = "https://attacker.example/keys"
+
+    for header in ({"jwk": jwk}, {"jku": url}, {"x5u": url}, {"x5c": ["MIIB"]}, {"x5t": "a"}, {"jwk": jwk, "kid": ...}):
+        check_refused(visitor, theirs.token(header), forger.token(header))
+    check_refused(visitor, theirs.token())
+
+
+ODD_KEY_IDS: list[Any] = [
+    "",
+    "unknown",
+    "../../../../dev/null",
+    "/dev/null",
+    "' OR 1=1 --",
+    "a" * 65,
+    "k" * 1500,
+    "\x00",
+    "\ud800",
+    None,
+    0,
+    1.5,
+    True,
+    ["kid"],
+    {"kid": "kid"},
+    LEFT_OUT,
+]
+
+
+def test_tk2_odd_key_ids_are_unknown(visitor: Visitor, forger: Forger) -> None:
+    check_refused(visitor, *(forger.token({"kid": kid}) for kid in ODD_KEY_IDS))
+
+
+ADDED_TO_HEADER: list[dict[str, Any]] = [
+    {"crit": ["exp"], "exp": 1},
+    {"crit": ["b64"], "b64": False},
+    {"crit": ["b64"], "b64": True},
+    {"b64": False},
+    {"crit": []},
+    {"crit": None},
+    {"zip": "DEF"},
+    {"cty": "JWT"},
+    {"enc": "A256GCM"},
+]
+
+
+def test_tk3_what_the_header_adds_is_refused(visitor: Visitor, forger: Forger) -> None:
+    check_refused(visitor, *(forger.token(header) for header in ADDED_TO_HEADER))
+
+
+def test_tk4_only_access_tokens_are_access_tokens(visitor: Visitor, forger: Forger) -> None:
+    odd: list[Any] = [LEFT_OUT, "JWT", "jwt", "AT+JWT", "application/at+jwt", "at+jwt ", "", None, ["at+jwt"]]
+
+    check_refused(visitor, *(forger.token({"typ": typ}) for typ in odd))
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud"])
+def test_tk4_issuer_and_audience_are_compared_as_a_whole(visitor: Visitor, forger: Forger, claim: str) -> None:
+    right = forger.claims[claim]
+    odd: list[Any] = [
+        right + "/",
+        right + " ",
+        right[:-1],
+        right + ".attacker.example",
+        right.upper(),
+        "",
+        None,
+        1,
+        LEFT_OUT,
+    ]
+
+    check_refused(visitor, *(forger.token(**{claim: wrong}) for wrong in odd))
+    check_refused(visitor, forger.token(**{claim: [right]}), forger.token(**{claim: [right, "other"]}))
+    check_refused(visitor, forger.token(**{claim: {right: True}}))
+
+
+def test_tk4_a_token_of_one_kind_is_useless_as_another(
+    visitor: Visitor, tokens: dict[str, Any], services: Services
+) -> None:
+    device = visitor.client.get_cookie("__Host-device") or visitor.client.get_cookie("device")
+    assert device is not None
+
+    check_refused(visitor, tokens["refresh_token"], device.value)
+    for other in (device.value, tokens["access_token"][:100]):
+        answer = visitor.refresh(other)
+        assert (answer.status_code, refusal(answer)["code"]) == (401, "refresh_rejected")
+    for other in (tokens["access_token"], tokens["refresh_token"], device.value):
+        undone = visitor.client.post("/api/v1/account/undo", json={"token": other}, base_url="https://localhost")
+        assert undone.status_code in (404, 422)
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+
+
+def test_tk5_clocks_may_differ_by_half_a_minute(visitor: Visitor, forger: Forger) -> None:
+    for claim, near, far in (("exp", -28, -31), ("nbf", 29, 32), ("iat", 29, 32)):
+        now = int(time.time())
+        assert visitor.with_token(forger.token(**{claim: now + near}), "GET", "/me").status_code == 200, claim
+        check_refused(visitor, forger.token(**{claim: now + far}))
+
+
+ODD_TIMES: list[Any] = [
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    10**400,
+    -(10**400),
+    1e308,
+    9999999999.5,
+    "9999999999",
+    True,
+    None,
+    [],
+    {},
+    LEFT_OUT,
+]
+
+
+def test_tk5_times_are_whole_numbers(visitor: Visitor, forger: Forger) -> None:
+    for claim in ("exp", "nbf", "iat"):
+        check_refused(visitor, *(forger.token(**{claim: odd}) for odd in ODD_TIMES))
+
+
+def test_tk5_a_token_lives_fifteen_minutes_at_most(forger: Forger) -> None:
+    assert forger.claims["exp"] - forger.claims["iat"] == 900
+    assert forger.claims["nbf"] == forger.claims["iat"]
+
+
+def test_tk6_tokens_say_little_and_are_small(app: Flask, services: Services, forger: Forger) -> None:
+    assert forger.claims.keys() == {"iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles"}
+    assert forger.header == {"alg": "ES256", "typ": "at+jwt", "kid": forger.header["kid"]}
+    assert isinstance(forger.claims["sub"], str)
+    roles = [f"ROLE_NUMBER_{number:02}" for number in range(20)]
+    with app.app_context():
+        ring = services.keyring.now()
+
+    token = services.sessions.access.sign(
+        ring, user_id=2**53 - 1, session_id=uuid.uuid4(), roles=roles, now=clock.now()
+    )
+
+    assert len(token) <= 1024
+
+
+ODD_CLAIMS: list[tuple[str, Any]] = [
+    ("sub", "nobody"),
+    ("sub", 5),
+    ("sub", "-1"),
+    ("sub", "0"),
+    ("sub", "9" * 400),
+    ("sub", "١٢٣"),
+    ("sub", "1 "),
+    ("sub", "1_0"),
+    ("sub", "1e3"),
+    ("sub", None),
+    ("sub", LEFT_OUT),
+    ("sid", "x"),
+    ("sid", 7),
+    ("sid", None),
+    ("sid", []),
+    ("sid", str(uuid.UUID(int=0))),
+    ("sid", LEFT_OUT),
+    ("jti", LEFT_OUT),
+    ("jti", 7),
+    ("roles", "ROLE_ADMIN"),
+    ("roles", [1]),
+    ("roles", {"ROLE_ADMIN": True}),
+    ("roles", None),
+    ("roles", LEFT_OUT),
+]
+
+
+def test_tk13_odd_claims_are_no_crash(visitor: Visitor, forger: Forger) -> None:
+    check_refused(visitor, *(forger.token(**{claim: odd}) for claim, odd in ODD_CLAIMS))
+
+
+def test_tk12_somebody_elses_session_does_not_speak_for_me(
+    visitor: Visitor, forger: Forger, app: Flask, mailbox: Mailbox
+) -> None:
+    other = Visitor(app).register("grace@example.org", mailbox, password=PASSWORD)
+
+    check_refused(visitor, forger.token(sub=str(other)))
+
+
+def test_tk12_the_token_of_an_ended_session_is_refused_at_once(
+    visitor: Visitor, forger: Forger, tokens: dict[str, Any]
+) -> None:
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    visitor.with_token(tokens["access_token"], "DELETE", "/me/sessions")
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    visitor.with_token(tokens["access_token"], "POST", "/sign_out")
+
+    check_refused(visitor, tokens["access_token"], forger.token(), forger.token(jti="another"))
+
+
+def test_tk12_roles_are_those_of_the_database(visitor: Visitor, forger: Forger) -> None:
+    me = visitor.with_token(forger.token(roles=["ROLE_ADMIN"]), "GET", "/me").get_json()
+
+    assert me["data"]["roles"] == ["ROLE_PORTAL_USER"]
+
+
+def test_tk13_every_flipped_bit_is_noticed(visitor: Visitor, tokens: dict[str, Any]) -> None:
+    token = tokens["access_token"]
+    # The last character of each part has bits that say nothing, and those that say nothing have to be zero.
+    for place in range(len(token)):
+        flipped = chr(ord(token[place]) ^ 1)
+        check_invalid(
+            visitor.call(
+                "GET", "/me", headers={"Authorization": f"Bearer {token[:place]}{flipped}{token[place + 1 :]}"}
+            ),
+            f"{place} {flipped!r}",
+        )
+    assert visitor.with_token(token, "GET", "/me").status_code == 200
+
+
+def test_tk13_what_is_said_twice_is_refused(visitor: Visitor, forger: Forger) -> None:
+    twice = json.dumps(forger.claims)[:-1] + ', "sub": "1"}'
+    header = json.dumps(forger.header)[:-1] + ', "alg": "none"}'
+    header_too = '{"alg": "none", ' + json.dumps(forger.header)[1:]
+
+    check_refused(
+        visitor,
+        forger.signed(forger.header, twice),
+        forger.signed(header, forger.claims),
+        forger.signed(header_too, forger.claims),
+    )
+
+
+def test_tk13_odd_contents_are_refused(visitor: Visitor, forger: Forger, tokens: dict[str, Any]) -> None:
+    token = tokens["access_token"]
+    head, body, signature = token.split(".")
+
+    check_refused(
+        visitor,
+        forger.signed(forger.header, [forger.claims]),
+        forger.signed(forger.header, "null"),
+        forger.signed(forger.header, "7"),
+        forger.signed(forger.header, ""),
+        forger.signed(forger.header, "{"),
+        forger.signed(forger.header, "[" * 1000),
+        forger.signed(forger.header, token),  # nested
+        forger.signed(forger.header, {"token": token}),
+        forger.signed([forger.header], forger.claims),
+        forger.signed("[" * 400, forger.claims),
+        f"{head}.{body}",
+        f"{head}.{body}.",
+        f"{head}..{signature}",
+        f".{body}.{signature}",
+        f"{head}.{body}.{signature}.",
+        f"{head}.{body}.{signature}.{signature}",
+        f"{head}=.{body}.{signature}",
+        f"{head}.{body}.{signature}==",
+        f"{head}.{body}.{signature}A",
+        f"{head}.{body}.{signature[:-2]}",
+        f"{head}.{body}.{encoded(bytes(64))}",
+        f"{head}.{body}.{encoded(b'0' * 72)}",
+        "..",
+        "...." * 500,
+        token + "." * 8000,
+        "a" * 8000,
+        token * 8,
+    )
+
+
+def test_tk13_odd_headers_are_refused(visitor: Visitor, tokens: dict[str, Any]) -> None:
+    token = tokens["access_token"]
+    for header in (
+        f"bearer {token} ",
+        f"Bearer  {token}",
+        f"Bearer\t{token}",
+        f"Bearer {token}, Bearer {token}",
+        f"Bearer {token},",
+        f'Bearer "{token}"',
+        f"Bearer token={token}",
+        f"Token {token}",
+        f"Basic {token}",
+        f"BearerX {token}",
+        token,
+        "Bearer",
+        "Bearer ",
+        "",
+        " ",
+        "Bearer é",
+        "Bearer \x7f",
+    ):
+        check_invalid(visitor.call("GET", "/me", headers={"Authorization": header}), header)
+    assert visitor.call("GET", "/me", headers={"Authorization": f"bEARER {token}"}).status_code == 200
+
+
+def test_tk14_tokens_in_the_query_are_refused(app: Flask, tokens: dict[str, Any]) -> None:
+    stranger = Visitor(app)
+    for name in ("access_token", "token", "authorization", "bearer"):
+        answer = stranger.call("GET", "/me", query_string={name: tokens["access_token"]})
+        assert (answer.status_code, refusal(answer)["code"]) == (401, "token_missing")
+    refreshed = stranger.call(
+        "POST", "/refresh_token", query_string={"refresh_token": tokens["refresh_token"]}, json={}
+    )
+    assert refreshed.status_code == 422
+    signed_in = stranger.call("POST", "/sign_in", query_string={"email": ADA, "password": PASSWORD}, json={})
+    assert signed_in.status_code == 422
+
+
+def test_tk7_a_key_that_has_left_takes_its_tokens_along(
+    visitor: Visitor, app: Flask, services: Services, tokens: dict[str, Any]
+) -> None:
+    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text("DELETE FROM signing_keys WHERE state = 'current'"))
+        connection.execute(text("UPDATE signing_keys SET state = 'current' WHERE state = 'next'"))
+    services.keyring._held.read_at = float("-inf")  # five seconds later
+
+    check_refused(visitor, tokens["access_token"])

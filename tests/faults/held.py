@@ -1,0 +1,101 @@
+"""What a ledger says of sessions: which tokens each of them gave, and when somebody was told of its end."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tests.faults.client import Answer, Entry, persist
+from tests.faults.ledger import Ledger
+from tests.faults.members import Member, Pair, place_of, session_in, session_of
+from tests.faults.service import Service
+
+NEVER = float("inf")
+FOR_OTHERS = ("change_password", "end_others")
+ENDING = ("sign_out", "replay", "recover", *FOR_OTHERS)
+
+
+@dataclass(kw_only=True)
+class Held:
+    """What the ledger knows of one session."""
+
+    email: str
+    opened: Entry
+    pairs: list[Pair] = field(default_factory=list)
+    asked_to_end: float = NEVER
+    """When somebody first asked for its end."""
+    ended: float = NEVER
+    """When somebody was first told that it has ended."""
+
+
+def sessions_of(ledger: Ledger) -> dict[str, Held]:
+    """What the ledger knows of each session that somebody was given."""
+    held: dict[str, Held] = {}
+    by_email: dict[str, list[str]] = defaultdict(list)
+    for entry in sorted(ledger.entries, key=lambda entry: entry.answered_at):
+        pair = Pair.of(entry.answer)
+        if pair is None:
+            continue
+        id_ = session_of(pair.access)
+        if id_ not in held:
+            held[id_] = Held(email=entry.email, opened=entry)
+            by_email[entry.email].append(id_)
+        held[id_].pairs.append(pair)
+    for entry in ledger.entries:
+        if entry.step not in ENDING:
+            continue
+        own = session_in(entry)
+        mine = [own] if entry.step in ("sign_out", "replay") else [id_ for id_ in by_email[entry.email] if id_ != own]
+        for session in (held[id_] for id_ in mine if id_ in held):
+            if session.opened.at < entry.answered_at:
+                session.asked_to_end = min(session.asked_to_end, entry.at)
+                if _ended(entry, session):
+                    session.ended = min(session.ended, entry.answered_at)
+    return held
+
+
+def _ended(entry: Entry, session: Held) -> bool:
+    """Whether the answer says that the session has ended. It says so of those that were there when it was asked for."""
+    if entry.step == "replay":
+        return entry.answer is not None and entry.answer.status == 401
+    if not entry.good:
+        return False
+    if session.opened.answered_at < entry.at:
+        return True
+    # Opened meanwhile, by a password that was replaced meanwhile: it must not outlive the change.
+    return entry.chosen is not None and session.opened.step == "sign_in" and session.opened.brought != entry.chosen
+
+
+def accepted(service: Service, held: dict[str, Held]) -> dict[str, tuple[bool, bool]]:
+    """Of each session that nobody asked to end: whether its newest access and refresh tokens are accepted."""
+
+    def bring(session: Held) -> tuple[bool, bool]:
+        member = Member(service.port, session.email)
+        newest = max(session.pairs, key=lambda pair: place_of(pair.refresh)[1])
+        return (
+            _status(lambda: member.me(newest.access)) == 200,
+            _status(lambda: member.refresh(newest.refresh)) == 200,
+        )
+
+    return _of_each({id_: session for id_, session in held.items() if session.asked_to_end == NEVER}, bring)
+
+
+def refused(service: Service, held: dict[str, Held]) -> dict[str, tuple[bool, bool]]:
+    """Of each session whose end was acknowledged: whether all of its access and refresh tokens are refused."""
+
+    def bring(session: Held) -> tuple[bool, bool]:
+        member = Member(service.port, session.email)
+        access = [_status(lambda pair=pair: member.me(pair.access)) for pair in session.pairs]  # type: ignore[misc]
+        refresh = [_status(lambda pair=pair: member.refresh(pair.refresh)) for pair in session.pairs]  # type: ignore[misc]
+        return {*access} == {401}, {*refresh} == {401}
+
+    return _of_each({id_: session for id_, session in held.items() if session.ended < NEVER}, bring)
+
+
+def _of_each(which: dict[str, Held], bring: Callable[[Held], tuple[bool, bool]]) -> dict[str, tuple[bool, bool]]:
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(which, pool.map(bring, which.values()), strict=True))
+
+
+def _status(request: Callable[[], Answer]) -> int:
+    return persist(request).status

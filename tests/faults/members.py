@@ -1,0 +1,120 @@
+"""People who have an account: they sign in on one device, and keep the tokens that they are given."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tests.faults.client import Answer, Caller, Entry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """What a session gave its holder at one time."""
+
+    access: str
+    refresh: str
+
+    @classmethod
+    def of(cls, answer: Answer | None) -> Self | None:
+        """The tokens in an answer, if it is one that has some."""
+        if answer is None or answer.status != 200:
+            return None
+        data = answer.json.get("data") or {}
+        return cls(access=data["access_token"], refresh=data["refresh_token"]) if "access_token" in data else None
+
+
+def session_of(access_token: str) -> str:
+    """The session that an access token is of, as it says itself."""
+    session: str = _claims(access_token)["sid"]
+    return session
+
+
+def roles_in(access_token: str) -> list[str]:
+    """The roles of its owner, as an access token says."""
+    roles: list[str] = _claims(access_token)["roles"]
+    return roles
+
+
+def place_of(refresh_token: str) -> tuple[str, int]:
+    """The session and the counter that a refresh token is of."""
+    raw = _decoded(refresh_token)
+    digits = raw[:16].hex()
+    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    return "-".join(parts), int.from_bytes(raw[16:24])
+
+
+def session_in(entry: Entry) -> str | None:
+    """The session that a request was made from."""
+    if entry.token is not None:
+        return session_of(entry.token)
+    if entry.step in REFRESHING and entry.brought is not None:
+        return place_of(entry.brought)[0]
+    return None
+
+
+REFRESHING = ("refresh", "replay")
+
+
+class Member(Caller):
+    """Somebody who signs in and out again."""
+
+    def sign_in(self, password: str) -> Answer:
+        return self._call(
+            "sign_in", "POST", "/sign_in", body={"email": self.email, "password": password}, brought=password
+        )
+
+    def ask_to_sign_in(self) -> Answer:
+        return self._call("ask_to_sign_in", "POST", "/sign_in/send_code", body={"email": self.email})
+
+    def sign_in_by_code(self, code: str) -> Answer:
+        return self._call(
+            "sign_in_by_code", "POST", "/sign_in/code", body={"email": self.email, "code": code}, brought=code
+        )
+
+    def me(self, access_token: str) -> Answer:
+        return self._call("me", "GET", "/me", token=access_token)
+
+    def refresh(self, refresh_token: str, *, step: str = "refresh") -> Answer:
+        """Exchange a token; a `step` called replay brings one that cannot be good any more."""
+        return self._call(step, "POST", "/refresh_token", body={"refresh_token": refresh_token}, brought=refresh_token)
+
+    def sign_out(self, access_token: str) -> Answer:
+        return self._call("sign_out", "POST", "/sign_out", token=access_token)
+
+    def end_others(self, access_token: str) -> Answer:
+        return self._call("end_others", "DELETE", "/me/sessions", token=access_token)
+
+    def ask_to_recover(self) -> Answer:
+        return self._call("ask_to_recover", "POST", "/password/send_code", body={"email": self.email})
+
+    def recover(self, code: str, new_password: str) -> Answer:
+        body = {"email": self.email, "code": code, "new_password": new_password}
+        return self._call("recover", "PUT", "/password", body=body, brought=code, chosen=new_password)
+
+    def change_password(self, access_token: str, current: str, new_password: str) -> Answer:
+        body = {"current_password": current, "new_password": new_password}
+        return self._call(
+            "change_password",
+            "PUT",
+            "/me/password",
+            body=body,
+            token=access_token,
+            brought=current,
+            chosen=new_password,
+        )
+
+
+def kid_in(access_token: str) -> str:
+    """The key that an access token is signed with."""
+    kid: str = json.loads(_decoded(access_token.partition(".")[0]))["kid"]
+    return kid
+
+
+def _claims(access_token: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_decoded(access_token.split(".", maxsplit=2)[1]))
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,78 @@
+"""Whether the time of an answer tells that there is somebody: the long form; `tests/api/test_equal_work.py` counts."""
+
+import json
+import math
+import time
+from statistics import median
+
+import pytest
+
+from tests.actors import USERS, Mailbox, Visitor
+from tests.api.conftest import Live, live  # noqa: F401 - a fixture
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
+
+SAMPLES = 500
+KNOWN, UNKNOWN = "known@example.org", "nobody@example.org"
+PASSWORD = "correct horse battery"
+
+REQUESTS = {
+    "sign_in": ("POST", "/sign_in", {"password": "a wrong password"}),
+    "sign_in/send_code": ("POST", "/sign_in/send_code", {}),
+    "sign_in/code": ("POST", "/sign_in/code", {"code": "0000"}),
+    "password/send_code": ("POST", "/password/send_code", {}),
+    "password": ("PUT", "/password", {"code": "0000", "new_password": "another long one"}),
+}
+
+
+def kolmogorov_smirnov(one: list[float], other: list[float]) -> float:
+    """How likely two samples of this size differ at least as much by chance (the two-sided asymptotic p)."""
+    both = sorted([(value, 1 / len(one)) for value in one] + [(value, -1 / len(other)) for value in other])
+    gap = height = 0.0
+    for number, (value, step) in enumerate(both):
+        height += step
+        if number + 1 == len(both) or both[number + 1][0] != value:
+            gap = max(gap, abs(height))
+    n = math.sqrt(len(one) * len(other) / (len(one) + len(other)))
+    x = (n + 0.12 + 0.11 / n) * gap
+    tail: float = 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * x * x) for k in range(1, 101))
+    return min(1.0, max(0.0, tail))
+
+
+def test_the_measure_knows_equal_from_unequal() -> None:
+    assert kolmogorov_smirnov([float(n % 97) for n in range(500)], [float(n % 97) for n in range(500)]) > 0.99
+    assert kolmogorov_smirnov([float(n) for n in range(500)], [float(n + 100) for n in range(500)]) < 0.001
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_en2_the_time_of_an_answer_tells_nothing(
+    name: str,
+    live: Live,  # noqa: F811
+    visitor: Visitor,
+    mailbox: Mailbox,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    visitor.register(KNOWN, mailbox, password=PASSWORD)
+    method, path, body = REQUESTS[name]
+
+    def seconds(email: str) -> float:
+        raw = json.dumps({"email": email, **body}).encode()
+        began = time.perf_counter()
+        answer = live.request(method, f"{USERS}{path}", "Content-Type: application/json", body=raw, within=60)
+        assert answer.status in (200, 401, 404), answer.body
+        return time.perf_counter() - began
+
+    for email in (KNOWN, UNKNOWN) * 10:
+        seconds(email)
+    samples: dict[str, list[float]] = {KNOWN: [], UNKNOWN: []}
+    for number in range(SAMPLES):
+        # In turn, and each first as often as the other: what the machine does besides hits both alike.
+        for email in (KNOWN, UNKNOWN) if number % 2 else (UNKNOWN, KNOWN):
+            samples[email].append(seconds(email))
+
+    of_known, of_unknown = median(samples[KNOWN]), median(samples[UNKNOWN])
+    p = kolmogorov_smirnov(samples[KNOWN], samples[UNKNOWN])
+    with capsys.disabled():
+        print(f"\n{name}: {of_known * 1000:.2f} ms known, {of_unknown * 1000:.2f} ms unknown, p = {p:.3f}")
+    assert abs(of_known - of_unknown) < max(0.05 * of_known, 0.002)
+    assert p > 0.01

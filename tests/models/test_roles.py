@@ -1,0 +1,206 @@
+"""What the role of the service may do to the database, with the roles that production has."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import pytest
+from flask import Flask
+from flask_migrate import upgrade
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
+
+from auth_service.adapters import engines
+from auth_service.app import create_app
+from auth_service.models import unit_of_work
+from auth_service.models.schema import head, standing
+from auth_service.settings import Settings
+from auth_service.wiring import Services
+from tests.actors import Visitor
+from tests.conftest import forget
+
+ROLES = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
+OWNER, SERVICE = "owner-0123456789", "service-0123456789"
+
+Run = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server whose database `auth` has the roles of production; `{role}` stands in its address."""
+    with engines.running(data_dir=tmp_path_factory.mktemp("roles") / "data", durable=False) as started:
+        postgres = started.postgres
+        superuser = psycopg2.connect(
+            f"postgresql://postgres:{postgres.superuser_password}@127.0.0.1:{postgres.port}/postgres"
+        )
+        superuser.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+        script = ROLES.read_text(encoding="utf-8").replace(":'owner_password'", f"'{OWNER}'")
+        script = re.sub(r"^\\getenv.*$", "", script, flags=re.MULTILINE).replace(":'app_password'", f"'{SERVICE}'")
+        for statement in ("DROP DATABASE auth", "DROP ROLE auth", "CREATE DATABASE auth"):
+            superuser.cursor().execute(statement)
+        superuser.close()
+        in_auth = psycopg2.connect(
+            f"postgresql://postgres:{postgres.superuser_password}@127.0.0.1:{postgres.port}/auth"
+        )
+        with in_auth, in_auth.cursor() as cursor:
+            cursor.execute(script)
+        in_auth.close()
+        yield f"postgresql://{{role}}@127.0.0.1:{postgres.port}/auth"
+
+
+@pytest.fixture(scope="module")
+def deployed(server: str, make_settings: Callable[..., Settings]) -> Iterator[Flask]:
+    """The service, migrated by the owner and running as its own role."""
+    app = create_app(
+        make_settings(
+            database_url=server.format(role=f"auth:{SERVICE}"),
+            migration_database_url=server.format(role=f"auth_owner:{OWNER}"),
+            rate_limits="off",
+        )
+    )
+    with app.app_context():
+        upgrade()
+    yield app
+    forget(app)
+
+
+def runs_as(address: str) -> Run:
+    """Runs a statement of its own transaction as somebody."""
+
+    def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(address)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values or None)
+                return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+    return run
+
+
+@pytest.fixture
+def as_service(server: str, deployed: Flask) -> Run:
+    """Runs a statement with everything that the service itself could do."""
+    return runs_as(server.format(role=f"auth:{SERVICE}"))
+
+
+@pytest.fixture
+def as_owner(server: str, deployed: Flask) -> Run:
+    """Runs a statement as the owner of the tables."""
+    return runs_as(server.format(role=f"auth_owner:{OWNER}"))
+
+
+@pytest.fixture
+def ada(deployed: Flask, as_owner: Run) -> Iterator[int]:
+    """A user with a history."""
+    visitor = Visitor(deployed)
+    user_id = visitor.sign_up("ada@example.org")
+    visitor.ask_for_code(user_id, 7505)
+    visitor.confirm(user_id, 7505)
+    assert visitor.finish(user_id, password="correct horse battery").status_code == 200
+    tokens = visitor.signed_in("ada@example.org", "correct horse battery")
+    assert visitor.sign_in("ada@example.org", "a wrong password").status_code == 401
+    assert visitor.with_token(tokens["access_token"], "GET", "/me/login_history").status_code == 200
+    yield user_id
+    as_owner("DELETE FROM users")
+    as_owner("DELETE FROM events")
+
+
+def test_lg3_the_service_adds_to_the_history_and_changes_nothing(ada: int, as_service: Run) -> None:
+    [(partition,)] = as_service("SELECT tableoid::regclass::text FROM events LIMIT 1")
+    assert re.fullmatch(r"events_\d{4}_\d{2}", partition)
+    for table in ("events", "events_default", partition):
+        for statement in ("UPDATE {} SET kind = 'signed_in'", "DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                as_service(statement.format(table))
+    for statement in (
+        f"INSERT INTO {partition} OVERRIDING SYSTEM VALUE VALUES (1, now(), 1, 'x', 'success', NULL, NULL, '', '{{}}')",
+        "INSERT INTO events (at, kind, outcome, device, details) VALUES ('2020-01-01', 'x', 'success', '', '{}')",
+        "SELECT setval('events_id_seq', 1)",
+        "ALTER TABLE events DETACH PARTITION events_default",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            as_service(statement)
+
+    assert as_service("SELECT kind FROM events ORDER BY id") == [("registered",), ("signed_in",), ("sign_in_refused",)]
+
+
+def test_cf4_the_service_changes_no_tables(ada: int, as_service: Run) -> None:
+    for statement in (
+        "CREATE TABLE mine (id int)",
+        "CREATE TEMPORARY TABLE mine (id int)",
+        "ALTER TABLE users ADD COLUMN mine int",
+        "DROP TABLE letters",
+        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE OR REPLACE FUNCTION events_make_month() RETURNS text LANGUAGE sql AS 'SELECT NULL'",
+        "CREATE SCHEMA mine",
+        "SET ROLE auth_owner",
+    ):
+        with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.InvalidParameterValue)):
+            as_service(statement)
+
+
+def test_lg3_nobody_else_may_call_the_functions_that_run_as_the_owner(server: str, as_owner: Run) -> None:
+    found = as_owner(
+        "SELECT proname, prosecdef, proconfig[1], has_function_privilege('auth', oid, 'EXECUTE'),"
+        " coalesce((SELECT bool_or(grantee = 0) FROM aclexplode(proacl)), true)"
+        " FROM pg_proc WHERE proname LIKE 'events%' ORDER BY 1"
+    )
+
+    assert found == [
+        (name, True, "search_path=public, pg_temp", True, False)
+        for name in ("events_drop_month", "events_forget_person", "events_make_month")
+    ]
+
+
+def test_lg3_what_is_young_cannot_be_dropped_by_the_service(ada: int, as_service: Run) -> None:
+    assert as_service("SELECT events_drop_month('0 days')") == [(None,)]
+    assert as_service("SELECT events_drop_month('-100 years')") == [(None,)]
+    assert as_service("SELECT count(*) FROM events") == [(3,)]
+
+
+def test_az8_the_history_of_somebody_is_kept_until_the_account_is_gone(
+    ada: int, deployed: Flask, as_service: Run
+) -> None:
+    with pytest.raises(psycopg2.errors.RaiseException):
+        as_service("SELECT events_forget_person(%s)", ada)
+
+    services: Services = deployed.extensions["auth_service"]
+    with deployed.app_context(), unit_of_work():
+        as_service("DELETE FROM users WHERE id = %s", ada)
+        services.history.forget_person(ada)
+
+    columns = "kind, outcome, user_id, session_id, address, device, details"
+    assert as_service(f"SELECT {columns} FROM events ORDER BY id") == [
+        ("registered", "success", None, None, None, "", {}),
+        ("signed_in", "success", None, None, None, "", {"method": "password"}),
+        ("sign_in_refused", "failure", None, None, None, "", {"method": "password"}),
+        ("account_deleted", "success", None, None, None, "", {}),
+    ]
+
+
+def test_cf4_maintenance_needs_nothing_but_the_role_of_the_service(
+    ada: int, deployed: Flask, as_owner: Run, as_service: Run
+) -> None:
+    as_owner("CREATE TABLE events_2019_03 PARTITION OF events FOR VALUES FROM ('2019-03-01') TO ('2019-04-01')")
+    [(last,)] = as_owner("SELECT max(relname) FROM pg_class WHERE relname ~ '^events_[0-9]{4}_[0-9]{2}$'")
+    as_owner(f"DROP TABLE {last}")
+    services: Services = deployed.extensions["auth_service"]
+
+    with deployed.app_context():
+        done = services.maintenance.run()
+
+    assert done is not None
+    assert (done.months_made, done.months_dropped) == ([last], ["events_2019_03"])
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        as_service(f"SELECT * FROM {last}")
+
+
+def test_the_service_knows_the_revision_of_what_the_owner_made(deployed: Flask) -> None:
+    from auth_service.models import reading
+
+    with deployed.app_context(), reading() as connection:
+        assert standing(connection).name == "CURRENT", head()

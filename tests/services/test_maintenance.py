@@ -1,0 +1,389 @@
+"""Maintenance: what it removes and makes, beside people who go on writing, and killed in the middle."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from auth_service.cli.maintenance import SUCCEEDED_AT, Upkeep
+from auth_service.cli.maintenance import maintenance as command
+from auth_service.models import unit_of_work
+from auth_service.services import maintenance as module
+from auth_service.services.history import Origin
+from auth_service.services.maintenance import Done
+from auth_service.wiring import Services
+from tests.actors import Visitor
+from tests.conftest import MakeApp, Stores
+from tests.statements import plan_of, statements
+
+MANAGE = Path(__file__).parents[2] / "manage.py"
+MONTHS = "SELECT relname FROM pg_class WHERE relname ~ '^events_[0-9]{4}_[0-9]{2}$' ORDER BY 1"
+HERE = Origin(address="203.0.113.7", device="a test")
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def query(stores: Stores) -> Query:
+    """Runs a statement beside the application."""
+
+    def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        connection = connected(stores)
+        with connection:
+            cursor = connection.cursor()
+            cursor.execute(statement, values or None)
+            rows = list(cursor.fetchall()) if cursor.description else []
+        connection.close()
+        return rows
+
+    return run
+
+
+def connected(stores: Stores) -> Any:
+    """A connection beside the application's."""
+    return psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
+
+
+def this_month(ahead: int = 0) -> str:
+    """The partition of a month."""
+    now = datetime.now(UTC)
+    months = now.year * 12 + now.month - 1 + ahead
+    return f"events_{months // 12:04}_{months % 12 + 1:02}"
+
+
+@pytest.fixture
+def without_months(app: Flask, query: Query) -> Iterator[None]:
+    """A database whose maintenance nobody has run for long; it is as before in the end."""
+    for (name,) in query(MONTHS):
+        query(f"DROP TABLE {name}")
+    yield
+    query("DELETE FROM events")
+    while query("SELECT events_make_month()") != [(None,)]:
+        pass
+
+
+def run(app: Flask) -> Done:
+    """Run it, and not beside somebody else."""
+    services: Services = app.extensions["auth_service"]
+    with app.app_context():
+        done = services.maintenance.run()
+    assert done is not None
+    return done
+
+
+def note(app: Flask, user_id: int = 1) -> None:
+    """Write an event down."""
+    services: Services = app.extensions["auth_service"]
+    with app.app_context(), unit_of_work():
+        services.history.note("signed_in", user_id=user_id, origin=HERE)
+
+
+# Months.
+
+
+def test_months_are_made_ahead_and_what_was_written_before_is_moved_there(
+    without_months: None, app: Flask, query: Query
+) -> None:
+    note(app)
+    query(
+        "INSERT INTO events (at, kind, outcome, device, details)"
+        " VALUES ('2025-02-28 23:59:59.999999Z', 'x', 'success', '', '{}'),"
+        "  ('2025-03-01 00:00:00Z', 'x', 'success', '', '{}')"
+    )
+    before = query("SELECT id, at, user_id, kind, address FROM events ORDER BY id")
+    assert query("SELECT count(*) FROM events_default") == [(3,)]
+
+    done = run(app)
+
+    assert done.months_made == ["events_2025_02", "events_2025_03", *(this_month(ahead) for ahead in range(4))]
+    assert query("SELECT id, at, user_id, kind, address FROM events ORDER BY id") == before[:1], "the old are dropped"
+    assert done.months_dropped == ["events_2025_02", "events_2025_03"]
+    assert query("SELECT tableoid::regclass::text FROM events") == [(this_month(),)]
+    assert query("SELECT count(*) FROM events_default") == [(0,)]
+    again = run(app)
+    assert (again.months_made, again.months_dropped) == ([], [])
+
+
+def test_months_have_what_the_table_has(app: Flask, query: Query) -> None:
+    run(app)
+    for table in ("events", this_month(), this_month(3)):
+        assert query("SELECT count(*) FROM pg_indexes WHERE tablename = %s", table) == [(3,)]
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        query("INSERT INTO events (kind, outcome, device, details) VALUES ('x', 'odd', '', '{}')")
+    constraints = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c' ORDER BY 1"
+    assert query(constraints, this_month()) == query(constraints, "events")
+
+
+def test_old_months_go_and_young_ones_stay(make_app: MakeApp, app: Flask, query: Query) -> None:
+    run(app)
+    now = datetime.now(UTC)
+    kept: list[str] = []
+    for back in (1, 11, 14, 30):
+        months = now.year * 12 + now.month - 1 - back
+        first, following = (f"{m // 12:04}-{m % 12 + 1:02}-01" for m in (months, months + 1))
+        query(
+            f"CREATE TABLE {this_month(-back)} PARTITION OF events"
+            f" FOR VALUES FROM ('{first} 00:00Z') TO ('{following} 00:00Z')"
+        )
+        kept += [this_month(-back)] if back < 12 else []
+
+    assert run(app).months_dropped == [this_month(-30), this_month(-14)]
+    assert set(kept) <= {name for (name,) in query(MONTHS)}
+    # As short as a setting may be; the database itself would not go below it.
+    assert run(make_app(history_lifetime_seconds=30 * 86400)).months_dropped == [this_month(-11)]
+    query(f"DROP TABLE {this_month(-1)}")
+
+
+def test_people_go_on_writing_and_reading_while_months_are_made(without_months: None, app: Flask, query: Query) -> None:
+    query(
+        "INSERT INTO events (user_id, kind, outcome, device, details)"
+        " SELECT 2, 'signed_in', 'success', '', '{}' FROM generate_series(1, 50000)"
+    )
+    services: Services = app.extensions["auth_service"]
+    stop = threading.Event()
+    longest = 0.0
+
+    def write(_: int) -> int:
+        nonlocal longest
+        written = 0
+        while not stop.is_set():
+            began = time.monotonic()
+            note(app)
+            with app.app_context():
+                assert services.history.page(user_id=1, limit=1).items
+            longest = max(longest, time.monotonic() - began)
+            written += 1
+        return written
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, number) for number in range(2)]
+        try:
+            time.sleep(0.2)
+            done = run(app)
+            time.sleep(0.2)
+        finally:
+            stop.set()
+        written = sum(writer.result() for writer in writers)
+
+    assert done.months_made == [this_month(ahead) for ahead in range(4)]
+    assert query("SELECT user_id, count(*) FROM events GROUP BY 1 ORDER BY 1") == [(1, written), (2, 50000)]
+    assert query("SELECT count(*) FROM events_default") == [(0,)]
+    assert longest < 1.2, "no statement ran out of its budget"
+
+
+def test_a_month_waits_for_no_lock_for_long_and_comes_back(
+    without_months: None, app: Flask, stores: Stores, query: Query
+) -> None:
+    blocker = connected(stores)
+    blocker.cursor().execute("LOCK TABLE events_default IN ACCESS SHARE MODE")
+    release = threading.Timer(1.5, blocker.rollback)
+    release.start()
+    slowest = 0.0
+    making = threading.Thread(target=run, args=[app])
+    making.start()
+    while making.is_alive():
+        began = time.monotonic()
+        note(app)
+        slowest = max(slowest, time.monotonic() - began)
+
+    making.join()
+    release.join()
+    blocker.close()
+    assert query(MONTHS) == [(this_month(ahead),) for ahead in range(4)]
+    assert slowest < 1.0, "those who write waited for half a second at most"
+
+
+def test_killed_in_the_middle_it_has_harmed_nothing(
+    without_months: None, app: Flask, stores: Stores, query: Query, tmp_path: Path
+) -> None:
+    query(
+        "INSERT INTO events (user_id, kind, outcome, device, details)"
+        " SELECT number, 'signed_in', 'success', '', '{}' FROM generate_series(1, 20000) AS number"
+    )
+    # Somebody reads the default partition, so that making a month stops right before it is attached.
+    blocker = connected(stores)
+    blocker.cursor().execute("LOCK TABLE events_default IN ACCESS SHARE MODE")
+    environment = {
+        **os.environ,
+        "APP_ENV": "test",
+        "DATABASE_URL": stores.database_url,
+        "REDIS_URL": stores.redis_url,
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+    process = subprocess.Popen([sys.executable, str(MANAGE), "maintenance"], env=environment, cwd=tmp_path)
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events_default'::regclass"
+    give_up_at = time.monotonic() + 20
+    while query(waits) != [(1,)]:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    blocker.rollback()
+    blocker.close()
+    give_up_at = time.monotonic() + 10  # until the server has noticed
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    while query(held) != [(0,)]:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+    assert query("SELECT count(*), count(DISTINCT user_id) FROM events") == [(20000, 20000)]
+    assert run(app).months_made == [this_month(ahead) for ahead in range(4)]
+    assert query("SELECT count(*), count(DISTINCT user_id) FROM events") == [(20000, 20000)]
+
+
+# Everything else.
+
+
+def stale(app: Flask, query: Query, *, people: int) -> None:
+    """Leave behind what is to be removed: users, letters, sessions and links, so many of each."""
+    query(
+        "INSERT INTO users (id, email, email_key, verified_mail, verified_at, language, created_at)"
+        " SELECT number, number || '@x.org', number || '@x.org', number %% 2 = 0,"
+        "  CASE number %% 2 WHEN 0 THEN now() END, 'en', now() - interval '60 days'"
+        " FROM generate_series(1, %s) AS number",
+        2 * people,
+    )
+    query(
+        "INSERT INTO letters (id, dedup_key, kind, user_id, recipient, recipient_key, language, state, not_after,"
+        "  created_at, ended_at)"
+        " SELECT gen_random_uuid(), id::text, 'registration_code', id, email, email_key, 'en', 'sent', now(),"
+        "  created_at, created_at FROM users WHERE verified_mail"
+    )
+    query(
+        "INSERT INTO sessions (id, user_id, counter, method, transport, device, address, idle_at, expires_at, ended_at,"
+        "  end_reason)"
+        " SELECT gen_random_uuid(), id, 0, 'code', 'bearer', '', '203.0.113.7', created_at, created_at,"
+        "  CASE id %% 4 WHEN 0 THEN created_at END, CASE id %% 4 WHEN 0 THEN 'signed_out' END"
+        " FROM users WHERE verified_mail".replace("%%", "%")
+    )
+    query(
+        "INSERT INTO undos (digest, kind, user_id, expires_at)"
+        " SELECT decode(md5(id::text), 'hex'), 'new_device', id, created_at FROM users WHERE verified_mail"
+    )
+
+
+def test_everything_that_was_kept_long_enough_goes_in_batches(
+    app: Flask, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 7)
+    stale(app, query, people=30)
+    Visitor(app).sign_up("fresh@example.org")
+
+    done = run(app)
+
+    assert (done.temporary_users, done.letters, done.ended_sessions, done.undos) == (30, 30, 30, 30)
+    for table, left in (("users", 31), ("letters", 0), ("sessions", 0), ("undos", 0)):
+        assert query(f"SELECT count(*) FROM {table}") == [(left,)], table
+
+
+def test_what_is_young_stays_whatever_the_settings_say(make_app: MakeApp, app: Flask, query: Query) -> None:
+    hasty = make_app(letter_lifetime_seconds=0, ended_session_lifetime_seconds=0)
+    stale(app, query, people=3)
+    query("UPDATE letters SET ended_at = now() - interval '23 hours'")
+    query("UPDATE sessions SET ended_at = now() - interval '23 hours', end_reason = 'signed_out'")
+    query("UPDATE undos SET expires_at = now() + interval '1 second'")
+
+    done = run(hasty)
+
+    assert (done.letters, done.ended_sessions, done.undos) == (0, 0, 0)
+
+
+def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
+    stale(app, query, people=5)
+    with statements(app) as noted:
+        run(app)
+    deletions = [one for one in noted if "DELETE" in one[0]]
+    assert len(deletions) == 4
+
+    used = set()
+    for statement, values in deletions:
+        plan = plan_of(app, statement, values, settings="SET LOCAL enable_seqscan = off")
+        assert not [name for kind, name in plan if kind == "Seq Scan"], plan
+        used |= {name for kind, name in plan if "Index" in kind}
+
+    assert used >= {
+        "ix_users_temporary",
+        "ix_letters_ended_at",
+        "ix_sessions_ended_at",
+        "ix_sessions_expires_at",
+        "ix_undos_expires_at",
+    }
+
+
+def test_what_goes_with_a_user_is_found_by_an_index(query: Query, app: Flask) -> None:
+    for table in ("sessions", "undos", "email_changes", "letters", "user_roles"):
+        plan = query(f"SET enable_seqscan = off; EXPLAIN SELECT FROM {table} WHERE user_id = 1")
+        assert "Index" in str(plan), table
+
+
+def test_only_one_is_at_work_at_a_time(app: Flask, stores: Stores, query: Query) -> None:
+    stale(app, query, people=2)
+    other = connected(stores)
+    other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (module.ONE_AT_WORK,))
+
+    runner: FlaskCliRunner = app.test_cli_runner()
+    assert runner.invoke(command).output == "somebody else is at it\n"
+    assert query("SELECT count(*) FROM undos") == [(2,)]
+    other.rollback()
+    other.close()
+    assert runner.invoke(command).output == (
+        "removed 2 temporary users, 2 records of letters, 2 ended sessions and 2 links to undo\n"
+    )
+
+
+def test_at_once_they_do_no_harm(app: Flask, query: Query) -> None:
+    stale(app, query, people=500)
+    services: Services = app.extensions["auth_service"]
+
+    def one(_: int) -> int:
+        with app.app_context():
+            done = services.maintenance.run()
+        return done.undos if done else 0
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(one, range(3))) == 500
+
+
+def test_the_mailer_does_it_by_itself_and_says_when(app: Flask, services: Services, query: Query) -> None:
+    stale(app, query, people=2)
+    began = time.time()
+    stop = threading.Event()
+    upkeep = Upkeep(
+        enter=app.app_context, maintenance=services.maintenance, stop=stop, first_within=timedelta()
+    ).start()
+    try:
+        give_up_at = time.monotonic() + 10
+        while SUCCEEDED_AT._value.get() < began:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)
+    finally:
+        stop.set()
+        upkeep.join(5)
+
+    assert not upkeep.is_alive()
+    assert query("SELECT count(*) FROM undos") == [(0,)]
+
+
+def test_the_mailer_outlives_a_database_that_is_away(make_app: MakeApp) -> None:
+    nowhere = make_app(database_url="postgresql://auth@127.0.0.1:9/auth")
+    before = SUCCEEDED_AT._value.get()
+
+    Upkeep(
+        enter=nowhere.app_context,
+        maintenance=nowhere.extensions["auth_service"].maintenance,
+        stop=threading.Event(),
+    )._run_once()
+
+    assert SUCCEEDED_AT._value.get() == before

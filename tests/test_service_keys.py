@@ -1,0 +1,42 @@
+"""`manage.py service-keys`, as an operator runs it."""
+
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from auth_service.cli.service_keys import service_keys
+from tests.api.test_tokens import Shop
+
+
+def test_an_operator_makes_lists_and_revokes_a_key(app: Flask) -> None:
+    runner: FlaskCliRunner = app.test_cli_runner()
+
+    made = runner.invoke(service_keys, ["create", "shop", "--scope", "tokens:introspect", "--days", "30"])
+
+    key = made.stdout.strip()
+    key_id = key.split("_")[1]
+    assert made.stderr.startswith(f"{key_id} lives until ")
+    assert Shop(app, key).ask("x").status_code == 200
+    listed = runner.invoke(service_keys, ["list"]).output
+    assert listed.startswith(f"{key_id}  shop  tokens:introspect  until ")
+    assert "used 20" in listed
+    assert key not in listed
+
+    assert runner.invoke(service_keys, ["revoke", key_id]).output == f"{key_id} is revoked\n"
+
+    assert Shop(app, key).ask("x").status_code == 401
+    assert "  revoked 20" in runner.invoke(service_keys, ["list"]).output
+    again = runner.invoke(service_keys, ["revoke", key_id])
+    assert (again.exit_code, again.output) == (1, "Error: there is no live key with this id\n")
+
+
+def test_an_operator_is_told_why_a_key_is_not_made(app: Flask) -> None:
+    runner = app.test_cli_runner()
+    create = ["create", "shop", "--scope", "sessions:verify"]
+    assert [runner.invoke(service_keys, create).exit_code for _ in range(2)] == [0, 0]
+
+    third = runner.invoke(service_keys, create)
+
+    assert (third.exit_code, third.output) == (1, "Error: two keys of shop are live; revoke one first\n")
+    assert "never used" in runner.invoke(service_keys, ["list"]).output
+    for odd in (["create", "shop"], ["create", "shop", "--scope", "everything"], [*create, "--days", "0"]):
+        assert runner.invoke(service_keys, odd).exit_code != 0
