@@ -114,19 +114,45 @@ def make_settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> C
 @pytest.fixture(scope="session")
 def make_app(make_settings: Callable[..., Settings]) -> Iterator[MakeApp]:
     """Makes applications over the migrated database of this run; equal settings share one."""
-    made: dict[tuple[tuple[str, Any], ...], Flask] = {}
-
-    def make(**given: Any) -> Flask:
-        key = tuple(sorted(given.items()))
-        if key not in made:
-            made[key] = create_app(make_settings(**given))
-        return made[key]
-
+    make = Applications(make_settings)
     with make().app_context():
         upgrade()
     yield make
-    for app in made.values():
-        forget(app)
+    make.let_go(beyond=0)
+
+
+class Applications:
+    """Applications, each made once for its settings."""
+
+    def __init__(self, make_settings: Callable[..., Settings]) -> None:
+        """`make_settings` completes what is given."""
+        self._make_settings = make_settings
+        self._made: dict[tuple[tuple[str, Any], ...], Flask] = {}
+
+    def __call__(self, **given: Any) -> Flask:
+        """The application whose settings are these."""
+        key = tuple(sorted(given.items()))
+        if key not in self._made:
+            self._made[key] = create_app(self._make_settings(**given))
+        return self._made[key]
+
+    def let_go(self, *, beyond: int) -> None:
+        """Close the connections that lie idle, if all applications together keep more than so many.
+
+        PostgreSQL has a hundred for everybody, and a suite makes many applications, some with room for a crowd.
+        """
+        if sum(_idle_connections(app) for app in self._made.values()) > beyond:
+            for app in self._made.values():
+                forget(app)
+
+
+def _idle_connections(app: Flask) -> int:
+    from auth_service.models import db
+
+    with app.app_context():
+        pool: Any = db.engine.pool
+        idle: int = pool.checkedin()
+        return idle
 
 
 def forget(app: Flask) -> None:
@@ -144,6 +170,7 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "make_app" not in request.fixturenames:
         return
+    request.getfixturevalue("make_app").let_go(beyond=50)
     stores: Stores = request.getfixturevalue("stores")
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM letters; DELETE FROM users; DELETE FROM events; DELETE FROM service_keys")
