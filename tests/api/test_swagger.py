@@ -15,6 +15,7 @@ from flask import Flask
 from flask_restx.schemas import validate
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
@@ -184,20 +185,13 @@ def _refresh(visitor: Visitor, case: Case[Any]) -> None:
     case.body = {"refresh_token": somebody_signed_in(visitor)[1]["refresh_token"]}
 
 
-def _say_in_header(case: Case[Any], credentials: str) -> None:
-    # Assigned and not changed in place: only so does schemathesis notice that this part is good now.
-    headers = case.headers.copy()
-    headers["Authorization"] = credentials
-    case.headers = headers
-
-
 def _with_token(visitor: Visitor, case: Case[Any]) -> None:
-    _say_in_header(case, f"Bearer {somebody_signed_in(visitor)[1]['access_token']}")
+    case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {somebody_signed_in(visitor)[1]['access_token']}"})
 
 
 def _one_session(visitor: Visitor, case: Case[Any]) -> None:
     token = somebody_signed_in(visitor)[1]["access_token"]
-    _say_in_header(case, f"Bearer {token}")
+    case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {token}"})
     mine = visitor.with_token(token, "GET", "/me/sessions").get_json()["data"]
     case.path_parameters = {"session_id": mine[0]["id"]}
 
@@ -209,7 +203,7 @@ def _introspect(visitor: Visitor, case: Case[Any]) -> None:
         key = services.service_keys.create(
             name=f"shop-{next(_numbers)}", scopes=["tokens:introspect"], lives=timedelta(days=1)
         )
-    _say_in_header(case, f"Bearer {key.value}")
+    case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {key.value}"})
     if isinstance(case.body, dict) and "token" in case.body:
         case.body = {"token": somebody_signed_in(visitor)[1]["access_token"]}
 
