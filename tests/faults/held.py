@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.client import Answer, Entry, persist
 from tests.faults.ledger import Ledger
-from tests.faults.members import Member, Pair, place_of, session_in, session_of
+from tests.faults.members import Member, Pair, has_expired, place_of, session_in, session_of
 from tests.faults.service import Service
 
 NEVER = float("inf")
@@ -67,15 +67,19 @@ def _ended(entry: Entry, session: Held) -> bool:
 
 
 def accepted(service: Service, held: dict[str, Held]) -> dict[str, tuple[bool, bool]]:
-    """Of each session that nobody asked to end: whether its newest access and refresh tokens are accepted."""
+    """Of each session that nobody asked to end: whether its newest access and refresh tokens are accepted.
+
+    Of an access token that has expired meanwhile, the one is asked for that it is refreshed to.
+    """
 
     def bring(session: Held) -> tuple[bool, bool]:
         member = Member(service.port, session.email)
         newest = max(session.pairs, key=lambda pair: place_of(pair.refresh)[1])
-        return (
-            _status(lambda: member.me(newest.access)) == 200,
-            _status(lambda: member.refresh(newest.refresh)) == 200,
-        )
+        is_known = has_expired(newest.access) or _status(lambda: member.me(newest.access)) == 200
+        refreshed = Pair.of(persist(lambda: member.refresh(newest.refresh)))
+        if refreshed is None:
+            return is_known, False
+        return is_known and _status(lambda: member.me(refreshed.access)) == 200, True
 
     return _of_each({id_: session for id_, session in held.items() if session.asked_to_end == NEVER}, bring)
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -103,6 +104,12 @@ class Member(Caller):
             brought=current,
             chosen=new_password,
         )
+
+
+def has_expired(access_token: str) -> bool:
+    """Whether an access token is refused for its age, or may be at any moment."""
+    expires_at: int = _claims(access_token)["exp"]
+    return expires_at < time.time()
 
 
 def kid_in(access_token: str) -> str:

@@ -8,7 +8,7 @@ from tests.faults import held as bring_back
 from tests.faults.client import Entry
 from tests.faults.held import FOR_OTHERS, Held
 from tests.faults.ledger import PORTAL, Ledger
-from tests.faults.members import Pair, place_of, roles_in, session_in
+from tests.faults.members import Pair, has_expired, place_of, roles_in, session_in
 from tests.faults.service import Service
 
 NEW_PASSWORD = {"recover": "password_recovered", "change_password": "password_changed"}
@@ -95,8 +95,9 @@ class SessionLaws:
 
     @property
     def dead_tokens(self) -> int:
-        """How many tokens there were to be refused."""
-        return sum(2 * len(self.held[session].pairs) for session in self.refused)
+        """How many tokens there were to be refused for no other reason than the end of their session."""
+        pairs = [pair for session in self.refused for pair in self.held[session].pairs]
+        return len(pairs) + sum(not has_expired(pair.access) for pair in pairs)
 
     def broken_laws(self) -> list[str]:
         """Every way in which what there is contradicts what people were told."""
