@@ -173,7 +173,7 @@ def test_tk11_no_session_comes_back_when_everything_is_flushed_and_restarted(ser
 
     service.flush_redis()
     check()
-    service.api.kill()
+    service.kill_api()
     for server in (service.engines.redis, service.engines.postgres):
         server.kill()
         server.start()
