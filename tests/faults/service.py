@@ -80,11 +80,6 @@ class Service:
         """One of the commands of `manage.py`, with the settings of this service."""
         return Program(command=[*MANAGE, *words], environment=self.environment, log=self.folder / f"{name}.log")
 
-    def kill_api(self) -> None:
-        """Kill the master, and wait until its workers, who notice a moment later, have ended too."""
-        self.api.kill()
-        wait_until(lambda: self.status("/health/live") == 0, within=30, what="nobody answers any more")
-
     def start_api(self, **changes: str) -> None:
         """Start the API and return when it is ready."""
         self.api.start(**changes)

@@ -37,8 +37,10 @@ def test_every_request_is_refused_in_time_and_works_again_when_it_is_back(
         if name != "live":
             assert complaints({name: answer}, code="not_ready" if name == "ready" else "database_away") == []
 
-    assert persist(six.stranger.look_up).code == "user_unknown"
-    good(six.stranger.sign_up)
+    # What it was sent just before it froze it may carry out when it thaws, although nobody waits for that any more.
+    done_later = fault == "frozen" and persist(six.stranger.look_up).status == 200
+    assert persist(six.stranger.sign_up).code == ("email_taken" if done_later else None)
+    good(six.stranger.look_up)
     good(six.temporary.send_code)
     assert persist(lambda: six.guessing.mail(six.wrong_code)).json["error"]["attempts_left"] == 4
     good(lambda: six.guessing.mail(six.code))
@@ -52,7 +54,7 @@ def test_every_request_is_refused_in_time_and_works_again_when_it_is_back(
     )
 
 
-@pytest.mark.parametrize(("fault", "seconds"), [("refused", 1), ("frozen", 2.5), ("killed", 1)])
+@pytest.mark.parametrize(("fault", "seconds"), [("refused", 0.5), ("frozen", 2)])  # killed: see test_session_kills
 def test_nobody_is_signed_in_or_out_meanwhile_and_keys_are_published(
     fault: Fault, seconds: float, service: Service, report: Callable[[str], None]
 ) -> None:

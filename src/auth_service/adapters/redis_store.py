@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -131,6 +132,17 @@ class RedisStore:
                 raise answer
         return answers
 
+    def _hang_up(self) -> None:
+        """Close the connections that are idle, so that whoever probes has to be greeted first.
+
+        A server that hangs carries out later what it was sent meanwhile: a guess would count that was refused.
+        """
+        with suppress(Empty):  # others take them, too
+            for _ in self._connections:
+                connection = self._idle.get_nowait()
+                connection.disconnect()  # type: ignore[no-untyped-call]
+                self._idle.put(connection)
+
     def _command(self, *words: Word) -> Any:
         [answer] = self._asked([words])
         if isinstance(answer, ResponseError):
@@ -160,6 +172,7 @@ class RedisStore:
             answer = ask()
         except (RedisConnectionError, RedisTimeout) as away:
             self._breaker.failed()
+            self._hang_up()
             log.warning("redis does not answer", extra={"trouble": type(away).__name__})
             raise RedisAway(retry_after=1) from away
         except RedisError as refused:
