@@ -38,6 +38,9 @@ def test_se4_a_browser_signs_in_refreshes_and_leaves_by_cookies(ada: int, visito
         {"X-Requested-With": "portal", "Origin": "http://127.0.0.1:5000.evil.example"},
         {"X-Requested-With": "portal", "Sec-Fetch-Site": "cross-site"},
         {"X-Requested-With": "portal", "Sec-Fetch-Site": "same-site"},
+        {"X-Requested-With": "portal", "Sec-Fetch-Site": "none"},
+        {"X-Requested-With": "portal"},
+        {"X-Requested-With": "", "Origin": "http://127.0.0.1:5000"},
     ],
 )
 def test_se5_what_cookies_speak_for_comes_from_our_own_pages(

@@ -224,3 +224,16 @@ def test_the_document_says_that_a_deletion_has_a_body(app: Flask) -> None:
     [body] = [parameter for parameter in operations["delete"]["parameters"] if parameter["in"] == "body"]
     assert body["schema"] == {"$ref": "#/definitions/DeletionForm"}
     assert "get" in operations
+
+
+def test_whoever_is_signed_in_is_told_that_no_letter_will_come(token: str, visitor: Visitor, query: Query) -> None:
+    visitor.ask_to_leave(token)
+    query(
+        "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, not_after, state, ended_at)"
+        " SELECT gen_random_uuid(), n, 'sign_in_code', recipient, recipient_key, 'en', now(), 'sent', now()"
+        " FROM letters, generate_series(1, 10) n WHERE kind = 'deletion_code'"
+    )
+
+    answer = visitor.ask_to_leave(token)
+
+    assert (answer.status_code, refusal(answer)["code"]) == (429, "too_many_codes")

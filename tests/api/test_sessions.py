@@ -2,6 +2,7 @@
 
 import base64
 import json
+import string
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -246,3 +247,12 @@ def test_tk6_a_token_names_the_roles_of_its_owner_and_nobody_elses(
         assert claims_of(tokens["access_token"])["roles"] == ["ROLE_ADMINISTRATOR", "ROLE_PORTAL_USER"]
     query("DELETE FROM user_roles WHERE role = 'ROLE_ADMINISTRATOR'")
     query("DELETE FROM roles WHERE name = 'ROLE_ADMINISTRATOR'")
+
+
+def test_a_refresh_token_is_written_in_one_way(ada: int, visitor: Visitor) -> None:
+    token = visitor.signed_in(ADA, PASSWORD)["refresh_token"]
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+
+    for other in (f"{token}=", f"{token}==", *(token[:-1] + last for last in alphabet if last != token[-1])):
+        assert visitor.refresh(other).status_code == 401
+    assert visitor.refresh(token).status_code == 200

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.actors import USERS
+from tests.actors import USERS, Visitor, refusal
 from tests.api.conftest import Live, check_refusal
 
 SIGN_UP = f"{USERS}/sign_up"
@@ -245,3 +245,20 @@ def test_oddities_that_are_taken(live: Live) -> None:
     check_refusal(live.request("GET", f"//{lookup[1:]}"), 404, "user_unknown")
     check_refusal(live.request("GET", f"http://evil.example{lookup}"), 404, "user_unknown")
     check_refusal(live.say(f"GET {lookup} HTTP/1.0\r\n\r\n".encode()), 404, "user_unknown")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/sign_in", {"email": "ada@example.org", "password": "a\0bcdefgh"}),
+        ("POST", "/refresh_token", {"refresh_token": "a\0b"}),
+        ("POST", "/undo", {"token": "a\0b"}),
+        ("PUT", "/password", {"email": "ada@example.org", "code": "750501", "new_password": "correct\0horse"}),
+        ("POST", "/sign_in", {"email": "ada@example.org", "password": "correct horse", "a\0b": 1}),
+    ],
+)
+def test_in5_nul_fits_nowhere(visitor: Visitor, method: str, path: str, body: dict[str, str]) -> None:
+    answer = visitor.call(method, path, json=body)
+
+    assert (answer.status_code, refusal(answer)["code"]) == (422, "validation_failed")
+    assert [field["msg"] for field in refusal(answer)["fields"]] == ["NUL characters are not taken."]

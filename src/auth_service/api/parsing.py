@@ -116,6 +116,14 @@ def _refuse_odd_json(raw: bytes) -> None:
         raise BodyNotJson
 
 
+def _refuse_nul(values: dict[str, Any]) -> None:
+    """Refuse NUL characters in whatever is sent: PostgreSQL cannot keep them, and no secret of ours has any."""
+    named = [name for name, value in values.items() if "\0" in name or (isinstance(value, str) and "\0" in value)]
+    if named:
+        fields = [{"field": name[:LONGEST_NAME], "msg": "NUL characters are not taken."} for name in named]
+        raise ValidationFailed(fields=fields[:MOST_MISFITS])
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -124,6 +132,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _fitted(form: type[Form], raw: bytes) -> Form:
+    if b"\\u0000" in raw:
+        _refuse_nul(json.loads(raw))
     try:
         return form.model_validate_json(raw)
     except ValidationError as misfit:

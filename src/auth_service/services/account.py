@@ -49,8 +49,13 @@ class Account:
         self.notices.tell("password_changed", user_id=person.id, origin=origin)
 
     def send_deletion_code(self, caller: Caller, *, network: str) -> CodeSent:
-        """Mail a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway."""
+        """Mail a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway.
+
+        Beyond the daily cap too: whoever is signed in is known to be there, and would wait for a letter in vain.
+        """
         person = self._owner(caller)
+        if self.outbox.is_full(person.address):
+            raise self.outbox.refusal(person.address)
         to = Recipient(
             user_id=person.id, address=person.address, language=person.language, subject=_subject(person, caller)
         )

@@ -1,23 +1,36 @@
 """Passwords: which may be chosen, and keeping them as hashes."""
 
+import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from auth_service.adapters.hasher import Hasher, Verdict
 from auth_service.errors import ValidationFailed
 
 LONGEST = 128
+SHORTEST_WORD = 4
+"""Characters of a part of the address that a password may not consist of."""
 
 COMMON = frozenset(FREQUENCY_LISTS["passwords"])
 """Thirty thousand passwords that attackers try first, in lower case (zxcvbn's list)."""
+
+FEWEST_GUESSES = 50_000
+"""By zxcvbn's estimate. Its list leaves out what its other rules find: repeats, rows of the keyboard, years, a list's
+words with the usual ornaments."""
+
+LOOKED_AT = 24
+"""The characters at either end that are estimated: all 128 at once could take seconds of a processor."""
 
 REASONS = {
     "too_short": "A password has at least {shortest} characters.",
     "too_long": "A password has at most {longest} characters.",
     "control_characters": "A password has no control characters.",
     "common": "This is one of the most common passwords.",
+    "guessable": "This is one of the first passwords that somebody would guess.",
     "context": "A password is not the address or the name of the service.",
     "unchanged": "This is the password that the account has already.",
 }
@@ -74,19 +87,40 @@ class Passwords:
         return self.hasher.hash(normalised(password))
 
     def _reason_against(self, chosen: str, email: str) -> str | None:
-        folded = chosen.casefold()
-        own_words = {email.casefold(), email.casefold().rpartition("@")[0], self.service_name.casefold()}
         if len(chosen) < self.shortest:
             return "too_short"
         if len(chosen) > LONGEST:
             return "too_long"
         if any(unicodedata.category(character) == "Cc" for character in chosen):
             return "control_characters"
-        if folded in COMMON:
+        return self._why_easy(chosen, email)
+
+    def _why_easy(self, chosen: str, email: str) -> str | None:
+        """Why somebody would guess it soon, if so."""
+        if chosen.casefold() in COMMON:
             return "common"
-        if folded in own_words or folded.strip("0123456789") in own_words:
+        own_words = list(self._own_words(email))
+        if _only_letters(chosen) in {word * times for word in own_words for times in (1, 2, 3)}:
             return "context"
-        return None
+        if not _is_guessable(chosen, own_words):
+            return None
+        return "guessable" if _is_guessable(chosen, []) else "context"
+
+    def _own_words(self, email: str) -> Iterator[str]:
+        """What strangers know of the person and of us, in lower case."""
+        for name in (email.casefold(), self.service_name.casefold()):
+            for word in (name, *name.split("@"), *re.split(r"[\W_]+", name)):
+                yield from {word, _only_letters(word)} if len(word) >= SHORTEST_WORD else ()
+
+
+def _is_guessable(chosen: str, own_words: list[str]) -> bool:
+    ends = {chosen[:LOOKED_AT], chosen[-LOOKED_AT:]}
+    return all(zxcvbn(end, user_inputs=own_words)["guesses"] < FEWEST_GUESSES for end in ends)
+
+
+def _only_letters(text: str) -> str:
+    """The letters, in lower case: `Ada2026!` is `ada`."""
+    return "".join(filter(str.isalpha, text.casefold()))
 
 
 def normalised(password: str) -> str:
