@@ -395,6 +395,6 @@ def test_tk7_a_key_that_has_left_takes_its_tokens_along(
     with app.app_context(), db.engine.begin() as connection:
         connection.execute(text("DELETE FROM signing_keys WHERE state = 'current'"))
         connection.execute(text("UPDATE signing_keys SET state = 'current' WHERE state = 'next'"))
-    services.keyring._held.read_at = float("-inf")  # five seconds later
+    services.keyring._held.asked_at = float("-inf")  # five seconds later
 
     check_refused(visitor, tokens["access_token"])

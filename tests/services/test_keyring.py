@@ -247,9 +247,11 @@ def test_tk7_an_unknown_key_id_is_looked_for_once_a_second_and_only_here(
     app, _ = two
     published(app)
     heads = [{"alg": "ES256", "typ": "at+jwt", "kid": f"k{number}"} for number in range(20)]
-    strange = [f"{base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip('=')}.e30.AA" for head in heads]
+    strange = [
+        f"{base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip('=')}.e30.{'A' * 86}" for head in heads
+    ]
 
-    with reads(app) as statements, later(monkeypatch, timedelta(seconds=1.1)):
+    with later(monkeypatch, timedelta(seconds=1.1)), reads(app) as statements:
         answers = [Visitor(app).with_token(token, "GET", "/me") for token in strange]
         assert {refusal(answer)["code"] for answer in answers} == {"token_invalid"}
 
