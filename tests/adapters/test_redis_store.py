@@ -1,5 +1,9 @@
 """Redis as it can be: restarted, full, or not telling what it is asked."""
 
+import re
+import socketserver
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -55,6 +59,50 @@ def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, s
 
     assert away.value.code() == "redis_away"
     assert store.get("kept") == b"value"
+
+
+class Hanging(socketserver.ThreadingTCPServer):
+    """A server that says OK to every command, until it hangs; then it only takes down what it is sent."""
+
+    daemon_threads = True
+    hangs = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Talk)
+        self.heard = b""
+
+
+class Talk(socketserver.BaseRequestHandler):
+    """One connection."""
+
+    server: Hanging
+
+    def handle(self) -> None:
+        while said := self.request.recv(4096):
+            if self.server.hangs:
+                self.server.heard += said
+            else:
+                self.request.sendall(b"+OK\r\n" * len(re.findall(rb"\*\d+\r\n", said)))
+
+
+def test_a_server_that_hangs_is_only_greeted_by_whoever_probes() -> None:
+    with Hanging() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = RedisStore(url=f"redis://127.0.0.1:{server.server_address[1]}/0", connections=4)
+        for _ in range(4):
+            store.ping()  # on every connection
+
+        server.hangs = True
+        for _ in range(2):
+            with pytest.raises(RedisAway):
+                store.ping()
+            time.sleep(1.05)  # until somebody may try again
+        store.close()
+        server.shutdown()
+
+    # What it was sent it would carry out when it goes on: a guess would count that was refused.
+    assert server.heard.count(b"PING") == 1
+    assert b"CLIENT" in server.heard
 
 
 def test_a_server_that_does_not_tell_its_policy_is_taken_as_it_is(client: redis.Redis, stores: Stores) -> None:
