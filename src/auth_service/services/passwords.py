@@ -12,6 +12,9 @@ from auth_service.adapters.hasher import Hasher, Verdict
 from auth_service.errors import ValidationFailed
 
 LONGEST = 128
+MOST_ORNAMENTS = 6
+"""Digits, spaces and punctuation around a word that leave it a word: a year and two signs, for instance."""
+
 SHORTEST_WORD = 4
 """Characters of a part of the address that a password may not consist of."""
 
@@ -100,7 +103,11 @@ class Passwords:
         if chosen.casefold() in COMMON:
             return "common"
         own_words = list(self._own_words(email))
-        if _only_letters(chosen) in {word * times for word in own_words for times in (1, 2, 3)}:
+        letters = _only_letters(chosen)
+        dressed = len(chosen) - len(letters) <= MOST_ORNAMENTS and letters in {
+            word * times for word in own_words for times in (1, 2, 3)
+        }
+        if dressed or chosen.casefold() in own_words:
             return "context"
         if not _is_guessable(chosen, own_words):
             return None
