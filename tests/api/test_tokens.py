@@ -176,12 +176,13 @@ def test_what_is_no_token_is_inactive(tokens: dict[str, Any], shop: Shop) -> Non
     head, body, signature = access.split(".")
     none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').rstrip(b"=").decode()
     for odd in (
-        "", " ", "x", "x.y.z", "..", "é", "\0", "=" * 76, "A" * 12000, "." * 1000, "null",
+        "", " ", "x", "x.y.z", "..", "é", "=" * 76, "A" * 12000, "." * 1000, "null",
         f"{none}.{body}.", f"{head}.{body}.", f"{head}.{body}.{signature}x", f"{access} ", f"Bearer {access}",
         refresh[:-2], refresh + "AA", f"svc_{'0' * 12}_{'A' * 43}",
     ):  # fmt: skip
         assert shop.learns(odd) == INACTIVE, odd
         assert shop.learns(odd, token_type_hint="refresh_token") == INACTIVE, odd
+    assert [shop.ask("\0").status_code, shop.ask_by_form("\0").status_code] == [422, 422]
 
 
 def test_forms_are_read_as_rfc_6749_wants_it(tokens: dict[str, Any], shop: Shop) -> None:
