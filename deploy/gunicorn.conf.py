@@ -27,9 +27,8 @@ limit_request_fields = 50
 limit_request_field_size = 8190
 forwarded_allow_ips = ""  # the application finds the client itself, through TRUSTED_PROXIES only
 control_socket_disable = True
-reuse_port = (
-    True  # each worker listens by itself: from one door the quicker one may take everybody, and half the rate is lost
-)
+# Each worker listens by itself: at one door the quicker one may take everybody, and half the rate is lost.
+reuse_port = True
 loglevel = "warning"
 logger_class = "auth_service.serving.Logger"
 

@@ -3,7 +3,7 @@
 import base64
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from auth_service.services.service_keys import KeyRefused, NewServiceKey
 from auth_service.wiring import Services
 from tests import round_trips
 from tests.actors import Mailbox, Visitor, refusal
+from tests.api.conftest import Query
 from tests.api.test_races import at_once
 from tests.conftest import Stores
 
@@ -28,8 +29,6 @@ PASSWORD = "correct horse battery"
 INTROSPECT = "/api/v1/tokens/introspect"
 VERIFY = "/api/v1/sessions/verify"
 INACTIVE = {"active": False}
-
-Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 def made_key(app: Flask, *scopes: str, name: str = "shop", lives: timedelta = timedelta(days=1)) -> NewServiceKey:
@@ -80,21 +79,6 @@ def tokens(ada: int, visitor: Visitor) -> dict[str, Any]:
 def shop(app: Flask) -> Shop:
     """A service that may ask about tokens."""
     return Shop(app, made_key(app, "tokens:introspect").value)
-
-
-@pytest.fixture
-def query(stores: Stores) -> Query:
-    """Runs a statement beside the application."""
-
-    def run(statement: str) -> list[tuple[Any, ...]]:
-        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            rows = list(cursor.fetchall()) if cursor.description else []
-        connection.close()
-        return rows
-
-    return run
 
 
 @contextmanager
