@@ -24,6 +24,7 @@ from auth_service.services.export import Export
 from auth_service.services.history import History
 from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
+from auth_service.services.leases import Leases
 from auth_service.services.maintenance import Kept, Maintenance
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
@@ -86,10 +87,9 @@ def wire(settings: Settings) -> Services:
     if settings.smtp_url is not None:
         _check_smtp_url(settings.smtp_url.get_secret_value())
     users = Users()
+    letters = Sealer(outbox_key, purpose="letters")
     outbox = Outbox(
-        sealer=Sealer(outbox_key, purpose="letters"),
-        lease=settings.outbox_lease_seconds,
-        longest_sending=settings.mail_timeout_seconds,
+        sealer=letters,
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
     )
     passwords = Passwords(
@@ -242,7 +242,15 @@ def wire(settings: Settings) -> Services:
         history=history,
         outbox=outbox,
         maintenance=maintenance,
-        delivery=Delivery(outbox=outbox, sender=settings.sender, service_name=settings.service_name),
+        delivery=Delivery(
+            leases=Leases(
+                sealer=letters,
+                lease=settings.outbox_lease_seconds,
+                longest_sending=settings.mail_timeout_seconds,
+            ),
+            sender=settings.sender,
+            service_name=settings.service_name,
+        ),
         inbox=Inbox(settings.inbox_dir) if settings.inbox_dir else None,
     )
 

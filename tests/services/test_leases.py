@@ -12,34 +12,34 @@ from sqlalchemy import select
 
 from auth_service.adapters.inbox import Inbox
 from auth_service.models import Letter, db, unit_of_work
-from auth_service.services.outbox import LeasedLetter, Outbox
+from auth_service.services.leases import LeasedLetter, Leases
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
 from tests.actors import Visitor
 
 
-def lease(outbox: Outbox) -> list[LeasedLetter]:
+def lease(leases: Leases) -> list[LeasedLetter]:
     with unit_of_work():
-        return outbox.lease_due(at_most=10)
+        return leases.take(at_most=10)
 
 
 def test_who_is_late_does_not_end_the_lease_of_somebody_else(app: Flask, services: Services, visitor: Visitor) -> None:
     visitor.ask_for_code(visitor.sign_up("ada@example.org"))
     with app.app_context():
-        [late] = lease(replace(services.outbox, lease=timedelta(0)))
-        [holder] = lease(services.outbox)
+        [late] = lease(replace(services.delivery.leases, lease=timedelta(0)))
+        [holder] = lease(services.delivery.leases)
 
         with unit_of_work():
-            services.outbox.release([late])
-            services.outbox.put_off(late, trouble="the server took too long")
+            services.delivery.leases.release([late])
+            services.delivery.leases.put_off(late, trouble="the server took too long")
         with unit_of_work():
             assert db.session.scalar(select(Letter.lease_until)) is not None
             assert db.session.scalar(select(Letter.trouble)) is None
-        assert lease(services.outbox) == []
+        assert lease(services.delivery.leases) == []
 
         with unit_of_work():
-            services.outbox.release([holder])
-        assert [letter.id for letter in lease(services.outbox)] == [late.id]
+            services.delivery.leases.release([holder])
+        assert [letter.id for letter in lease(services.delivery.leases)] == [late.id]
 
 
 def test_a_letter_that_waited_too_long_for_a_hand_is_given_back(
@@ -48,12 +48,12 @@ def test_a_letter_that_waited_too_long_for_a_hand_is_given_back(
     inbox = Inbox(tmp_path)
     visitor.ask_for_code(visitor.sign_up("ada@example.org"))
     with app.app_context():
-        [letter] = lease(services.outbox)
+        [letter] = lease(services.delivery.leases)
 
         assert services.delivery.deliver(replace(letter, begin_by=time.monotonic() - 0.01), postman=inbox) == "late"
 
         assert inbox.letters() == []
-        [again] = lease(services.outbox)
+        [again] = lease(services.delivery.leases)
         assert again.attempts == letter.attempts == 1
         assert services.delivery.deliver(again, postman=inbox) == "sent"
 
@@ -67,7 +67,7 @@ def test_sending_begins_early_enough_to_end_within_the_lease_and_the_life_of_the
     with app.app_context():
         with unit_of_work():
             db.session.scalars(select(Letter)).one().not_after -= timedelta(seconds=600 - lives)
-        [letter] = lease(services.outbox)
+        [letter] = lease(services.delivery.leases)
 
     assert begins_within - 2 < letter.begin_by - time.monotonic() <= begins_within
 

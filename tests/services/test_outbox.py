@@ -13,8 +13,8 @@ from flask import Flask
 from auth_service.adapters.inbox import Inbox
 from auth_service.adapters.postman import MailDeferred, MailRefused
 from auth_service.models import unit_of_work
-from auth_service.services import outbox as outbox_module
 from auth_service.services.addresses import parse
+from auth_service.services.leases import LONGEST_PAUSE
 from auth_service.wiring import Services
 from tests.actors import Visitor
 from tests.conftest import MakeApp, Stores
@@ -126,7 +126,7 @@ def test_a_deferred_letter_comes_back_after_a_growing_pause(
         query("UPDATE letters SET next_attempt_at = now()")
 
     assert 0 < pauses[0] <= 2
-    assert 25 < pauses[-1] <= outbox_module.LONGEST_PAUSE.total_seconds()
+    assert 25 < pauses[-1] <= LONGEST_PAUSE.total_seconds()
 
 
 def test_a_refused_letter_is_dead_and_wiped(write: Callable[..., bool], services: Services, query: Query) -> None:

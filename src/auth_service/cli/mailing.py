@@ -15,7 +15,7 @@ from auth_service import clock
 from auth_service.adapters.postman import Postman
 from auth_service.errors import Unavailable
 from auth_service.services.delivery import Delivery
-from auth_service.services.outbox import LeasedLetter
+from auth_service.services.leases import LeasedLetter
 
 log = logging.getLogger(__name__)
 

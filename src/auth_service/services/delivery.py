@@ -9,7 +9,7 @@ from auth_service.adapters.crypto import SealBroken
 from auth_service.adapters.postman import MailDeferred, MailRefused, Postman
 from auth_service.models import unit_of_work
 from auth_service.services import letters
-from auth_service.services.outbox import LeasedLetter, Outbox
+from auth_service.services.leases import LeasedLetter, Leases
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ class Delivery:
     server's yes and the note of it, a letter goes out again under the same Message-ID; killed anywhere else, once.
     """
 
-    outbox: Outbox
+    leases: Leases
     sender: str
     service_name: str
 
     def lease(self, *, at_most: int) -> list[LeasedLetter]:
         """Take letters that are due."""
         with unit_of_work():
-            return self.outbox.lease_due(at_most=at_most)
+            return self.leases.take(at_most=at_most)
 
     def deliver(self, letter: LeasedLetter, *, postman: Postman) -> str:
         """Send one letter and note the outcome; returns it in a word: sent, deferred, dead or late.
@@ -51,28 +51,28 @@ class Delivery:
         except MailDeferred as deferred:
             log.info("letter put off", extra={"letter": str(letter.id), "trouble": str(deferred)})
             with unit_of_work():
-                self.outbox.put_off(letter, trouble=str(deferred))
+                self.leases.put_off(letter, trouble=str(deferred))
             return "deferred"
         except MailRefused as refused:
             return self._dead(letter, trouble=str(refused))
         with unit_of_work():
-            self.outbox.mark_sent(letter)
+            self.leases.mark_sent(letter)
         return "sent"
 
     def expire_due(self) -> None:
         """End the letters that are worth nothing any more."""
         with unit_of_work():
-            self.outbox.expire_due()
+            self.leases.expire_due()
 
     def release(self, not_tried: list[LeasedLetter]) -> None:
         """Give back what was leased and not tried."""
         with unit_of_work():
-            self.outbox.release(not_tried)
+            self.leases.release(not_tried)
 
     def _dead(self, letter: LeasedLetter, *, trouble: str) -> str:
         log.error("letter is dead", extra={"letter": str(letter.id), "trouble": trouble})
         with unit_of_work():
-            self.outbox.mark_dead(letter, trouble=trouble)
+            self.leases.mark_dead(letter, trouble=trouble)
         return "dead"
 
     def _message(self, letter: LeasedLetter) -> EmailMessage:
@@ -83,5 +83,5 @@ class Delivery:
             sender=self.sender,
             message_id=f"<{letter.id}@{self.sender.rpartition('@')[2]}>",
             date=letter.created_at,
-            values={"service": self.service_name, **self.outbox.opened(letter)},
+            values={"service": self.service_name, **self.leases.opened(letter)},
         )
