@@ -150,6 +150,7 @@ def wire(settings: Settings) -> Services:
     undos = Undos(
         users=users,
         sessions=sessions,
+        notices=notices,
         history=history,
         digests=Digests(session_key, purpose="undos"),
         page=f"{settings.public_url.rstrip('/')}/account/undo",
@@ -170,7 +171,6 @@ def wire(settings: Settings) -> Services:
         codes=codes("sign_in_code"),
         sessions=sessions,
         history=history,
-        notices=notices,
         undos=undos,
         throttle=replace(throttle, altogether=settings.limit_failed_sign_ins.windows),
         devices=DeviceTokens(session_key),

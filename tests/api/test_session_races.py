@@ -24,6 +24,7 @@ Answer = Any
 """Of the test client."""
 Recovering = Callable[[str], Callable[[], Answer]]
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+MONTHS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass"
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 
@@ -92,11 +93,13 @@ def together(*acts: Callable[[], Answer]) -> list[Answer]:
 def one_after_the_other(query: Query, *acts: Callable[[], Answer]) -> list[Answer]:
     """The answers to things of which each begins when the one before it has done everything but commit.
 
-    Writing into the history is the last thing that each of them does, and it has to wait for that.
+    Writing into the history is the last thing that each of them does, and it has to wait for that: not for the history
+    as a whole, which a statement asks for before it does anything, but for the month that it writes into.
     """
+    months = ", ".join(name for (name,) in query(MONTHS))
     with ThreadPoolExecutor(len(acts)) as pool:
         begun = []
-        query("BEGIN; LOCK TABLE events IN SHARE MODE")
+        query(f"BEGIN; LOCK TABLE {months} IN SHARE MODE")
         try:
             for act in acts:
                 begun.append(pool.submit(act))

@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Integer, bindparam, case, func, insert, literal, literal_column, select, true
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Integer,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    true,
+)
 
 from auth_service import clock
 from auth_service.adapters.crypto import SealBroken, Sealer
@@ -75,18 +89,21 @@ _PAGE = (
 _FORGET_PERSON = select(func.events_forget_person(bindparam("person", type_=Event.user_id.type)))
 
 
-def noted(kind: Kind, *, user_id: Any) -> CTE:
-    """A part of the statement that does something to the user `user_id`, which also notes it.
+def noted(kind: Kind, *, about: FromClause, session_id: Any = None, **details: Any) -> CTE:
+    """A part of the statement that does something to the user `about.c.user_id`, which also notes it.
 
-    Its parameters are `seen_address` and `seen_device`, those of the origin.
+    Nothing is noted where `about`, what was done, has no row. Its parameters are `seen_address` and `seen_device`,
+    those of the origin.
     """
+    said = [word for name, value in details.items() for word in (literal(name), value)]
     values = {
         "kind": literal(kind.value),
         "outcome": literal(SUCCESS),
-        "user_id": user_id,
+        "user_id": about.c.user_id,
+        "session_id": null() if session_id is None else session_id,
         "address": bindparam("seen_address", type_=Event.address.type),
         "device": bindparam("seen_device", type_=Event.device.type),
-        "details": literal_column("'{}'::jsonb"),
+        "details": func.jsonb_build_object(*said),
     }
     return insert(Event).from_select(list(values), select(*values.values())).cte("noted")
 

@@ -35,33 +35,36 @@ class Notices:
         email, email_key, language = (
             writing().execute(select(User.email, User.email_key, User.language).where(User.id == user_id)).one()
         )
-        self.outbox.put(
+        to = to or Address(stored=email, key=email_key)
+        letter = self.letter(kind, user_id=user_id, to=to, language=language, origin=origin, about=about, **values)
+        self.outbox.put(letter)
+
+    def letter(
+        self, kind: str, *, user_id: int, to: Address, language: str, origin: Origin, about: str = "", **values: Any
+    ) -> dict[str, Any]:
+        """A notice as the outbox takes it, for a statement that does more than to write it."""
+        return self.outbox.letter(
             kind=kind,
             dedup_key=f"{kind}:{user_id}:{about or uuid.uuid4()}",
-            to=to or Address(stored=email, key=email_key),
+            to=to,
             user_id=user_id,
             language=language,
-            values={
-                "device": origin.device,
-                "address": origin.address,
-                "at": _now(),
-                **values,
-            },
+            values={"device": origin.device, "address": origin.address, "at": _now(), **values},
             lives=LIVES,
         )
 
     def tell_of_deletion(self, person: Person, *, former: Sequence[Address]) -> None:
         """Tell somebody whose account is gone by now, at its address and at those that it had until lately."""
         for to in {address.key: address for address in (*former, person.address)}.values():
-            self.outbox.put(
+            letter = self.outbox.letter(
                 kind="account_deleted",
-                dedup_key=f"account_deleted:{uuid.uuid4()}",
                 to=to,
                 user_id=None,
                 language=person.language,
                 values={"at": _now()},
                 lives=LIVES,
             )
+            self.outbox.put(letter)
 
 
 def _now() -> str:

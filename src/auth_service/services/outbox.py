@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, Interval, Text, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import CTE, Integer, Interval, Text, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import IntegrityError
 
@@ -14,7 +14,7 @@ from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
 from auth_service.models import AS_IF_WRITTEN, Letter, Prepared, read_at_once, reading, writing, written_at_once
 from auth_service.models.letter import DEAD, EXPIRED, WAITING
-from auth_service.models.prepared import Step
+from auth_service.models.prepared import Step, Values
 from auth_service.services.addresses import Address
 
 DAY = timedelta(days=1)
@@ -43,19 +43,38 @@ def codes_of_a_day(recipient_key: Any) -> Any:
 
 _COUNT = Prepared(select(codes_of_a_day(bindparam("recipient_key", type_=Text))))
 
-_given = ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
+_given = {
+    name: bindparam(name, type_=Letter.__table__.c[name].type)
+    for name in ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
+}
+_letter = _given | {"not_after": func.now() + bindparam("lives", type_=Interval)}
 _WRITE = Prepared(
     insert(Letter)
     .from_select(
-        [*_given, "not_after"],
-        select(
-            *(bindparam(name, type_=Letter.__table__.c[name].type) for name in _given),
-            func.now() + bindparam("lives", type_=Interval),
-        ).where(codes_of_a_day(bindparam("recipient_key")) < bindparam("codes_a_day", type_=Integer)),
+        list(_letter),
+        select(*_letter.values()).where(
+            codes_of_a_day(bindparam("recipient_key")) < bindparam("codes_a_day", type_=Integer)
+        ),
         include_defaults=False,  # those of the table are meant
     )
     .returning(Letter.id)
 )
+_WRITE_ONCE = insert_or_skip(Letter).values(_letter).on_conflict_do_nothing(index_elements=[Letter.dedup_key])
+
+
+def written_once(to: CTE) -> CTE:
+    """A part of a statement: a letter to the user whose `id` is in `to`, unless there was one with this cause.
+
+    Its parameters are those of `Outbox.letter`; it returns the `user_id`.
+    """
+    letter = _letter | {"user_id": to.c.id}
+    return (
+        insert_or_skip(Letter)
+        .from_select(list(letter), select(*letter.values()), include_defaults=False)
+        .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
+        .returning(Letter.user_id)
+        .cte("letter")
+    )
 
 
 def ending(which: Any) -> Any:
@@ -115,19 +134,8 @@ class Outbox:
         whoever writes to an address waits for the others who do. `more_follows` says that the unit of work goes on to
         write other things.
         """
-        identity = uuid.uuid4()
-        letter = {
-            "id": identity,
-            "dedup_key": f"{kind}:{identity}",
-            "kind": kind,
-            "user_id": user_id,
-            "recipient": to.stored,
-            "recipient_key": to.key,
-            "language": language,
-            "payload": self.sealer.seal(values, place=identity.bytes),
-            "lives": lives,
-            "codes_a_day": 0 if user_id is None else self.codes_a_day,
-        }
+        letter = self.letter(kind=kind, to=to, user_id=user_id, language=language, values=values, lives=lives)
+        letter["codes_a_day"] = 0 if user_id is None else self.codes_a_day
         nobodys: list[Step] = [] if user_id is not None else [(AS_IF_WRITTEN, {})]
         try:
             # Statements of their own, so that the last sees what was written while the first waited.
@@ -142,34 +150,34 @@ class Outbox:
                 writing().rollback()
             return False
 
-    def put(
+    def put(self, letter: Values) -> None:
+        """Write a letter without a code, in the unit of work of its cause; the same cause twice is one letter."""
+        writing().execute(_WRITE_ONCE, letter)
+
+    def letter(
         self,
         *,
         kind: str,
-        dedup_key: str,
         to: Address,
         user_id: int | None,
         language: str,
         values: dict[str, Any],
         lives: timedelta,
-    ) -> None:
-        """Write a letter without a code, in the unit of work of its cause; the same cause twice is one letter."""
+        dedup_key: str | None = None,
+    ) -> dict[str, Any]:
+        """A letter as it is written, its content sealed. Without a `dedup_key` its cause is like no other."""
         identity = uuid.uuid4()
-        writing().execute(
-            insert_or_skip(Letter)
-            .values(
-                id=identity,
-                dedup_key=dedup_key,
-                kind=kind,
-                user_id=user_id,
-                recipient=to.stored,
-                recipient_key=to.key,
-                language=language,
-                payload=self.sealer.seal(values, place=identity.bytes),
-                not_after=func.now() + lives,
-            )
-            .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
-        )
+        return {
+            "id": identity,
+            "dedup_key": dedup_key or f"{kind}:{identity}",
+            "kind": kind,
+            "user_id": user_id,
+            "recipient": to.stored,
+            "recipient_key": to.key,
+            "language": language,
+            "payload": self.sealer.seal(values, place=identity.bytes),
+            "lives": lives,
+        }
 
     def is_full(self, to: Address) -> bool:
         """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Interval, bindparam, func, insert, select, update
+from sqlalchemy import Interval, bindparam, func, insert, literal, select, update
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
@@ -20,16 +20,16 @@ from auth_service.models import (
     read_at_once,
     reading,
     unit_of_work,
-    writing,
     written_at_once,
 )
 from auth_service.models.event import FAILURE, Kind
+from auth_service.models.prepared import Step
 from auth_service.services.endings import end
-from auth_service.services.history import History, Origin
+from auth_service.services.history import History, Origin, noted
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.pages import Page
-from auth_service.services.users import Person, hold, newcomer
+from auth_service.services.users import Person, hold
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -40,31 +40,33 @@ def _roles(owner: Any) -> Any:
     return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
 
 
-_owner = bindparam("owner", type_=User.id.type)
-
-_OPEN = (
-    insert(Session)
-    .from_select(
-        ["id", "user_id", "method", "transport", "device", "address", "idle_at", "expires_at"],
-        select(
-            bindparam("session", type_=Session.id.type),
-            User.id,
-            *(
-                bindparam(name, type_=Session.__table__.c[name].type)
-                for name in ("method", "transport", "device", "address")
-            ),
-            func.now() + bindparam("idle", type_=Interval),
-            func.now() + bindparam("absolute", type_=Interval),
-        )
-        .where(User.id == _owner, User.credential_version == bindparam("version"))
+def _open() -> Any:
+    """A session of somebody whose account is as it was when they proved who they are, noted in the history."""
+    given = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in ("id", "method", "transport")}
+    seen = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
+    lives = {
+        "idle_at": func.now() + bindparam("idle", type_=Interval),
+        "expires_at": func.now() + bindparam("absolute", type_=Interval),
+    }
+    values = {"user_id": User.id, "counter": literal(0), **given, **seen, **lives}
+    owner = (
+        select(*values.values())
+        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
         # Whoever changes the password at this moment waits for us and ends this session too, or we wait and find
         # another version: nobody stays signed in by a password that was changed.
-        .with_for_update(read=True),
+        .with_for_update(read=True)
     )
-    # By the parameter: SQLAlchemy does not correlate a subquery of an INSERT's RETURNING with the table that is written
-    # to, but would let it look at everybody's sessions.
-    .returning(_roles(_owner), newcomer(_owner).label("newcomer"))
-)
+    opened = (
+        insert(Session)
+        .from_select(list(values), owner, include_defaults=False)
+        .returning(Session.id, Session.user_id, Session.method)
+        .cte("opened")
+    )
+    signed_in = noted(Kind.SIGNED_IN, about=opened, session_id=opened.c.id, method=opened.c.method)
+    return select(_roles(opened.c.user_id)).select_from(opened).add_cte(signed_in)
+
+
+_OPEN = Prepared(_open())
 
 _REFRESH = Prepared(
     update(Session)
@@ -124,8 +126,6 @@ class Tokens:
     access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: timedelta
-    newcomer: bool = False
-    """Whether this is the first session ever of somebody who confirmed the address within the last day."""
 
     def hidden(self) -> Self:
         """The same without the tokens, for an answer whose cookies hold them."""
@@ -173,21 +173,22 @@ class Sessions:
     grace: timedelta
     """How long a token that was used already gives the same successor, as long as that one is unused."""
 
-    def open(self, person: Person, *, method: str, transport: str, origin: Origin) -> Tokens:
+    def open(
+        self, person: Person, *, method: str, transport: str, origin: Origin, besides: Sequence[Step] = ()
+    ) -> Tokens:
         """Open a session for somebody who has just proved who they are; a new id every time.
 
-        Raises CredentialsRejected if the account was changed since the proof.
+        `besides` is done before it, in the same transaction. Raises CredentialsRejected if the account was changed
+        since the proof.
         """
         ring = self.keyring.signing()  # before the unit of work has a connection, of which this may need one itself
         session_id = uuid.uuid4()
-        given = {"session": session_id, "owner": person.id, "version": person.credential_version, "method": method}
-        given |= {"transport": transport, "device": origin.device, "address": origin.address}
-        opened = writing().execute(_OPEN, given | {"idle": self.idle, "absolute": self.absolute}).one_or_none()
+        given = {"id": session_id, "owner": person.id, "version": person.credential_version, "method": method}
+        given |= {"transport": transport, "seen_device": origin.device, "seen_address": origin.address}
+        opened = written_at_once(*besides, (_OPEN, given | {"idle": self.idle, "absolute": self.absolute}))
         if opened is None:
             raise CredentialsRejected
-        self.history.note(Kind.SIGNED_IN, user_id=person.id, origin=origin, session_id=session_id, method=method)
-        tokens = self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
-        return replace(tokens, newcomer=opened.newcomer)
+        return self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened[0])
 
     def refresh(self, *, token: str, origin: Origin) -> Tokens:
         """Exchange a refresh token for the next pair. Raises RefreshRejected.

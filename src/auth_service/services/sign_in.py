@@ -5,7 +5,6 @@ from typing import NoReturn
 
 from sqlalchemy import update
 
-from auth_service import clock
 from auth_service.adapters.devices import DeviceTokens
 from auth_service.adapters.throttle import Attempt, Throttle
 from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy, TooManyAttempts
@@ -14,7 +13,6 @@ from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Codes, CodeSent
 from auth_service.services.history import History, Origin
-from auth_service.services.notices import Notices
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Sessions, Tokens
 from auth_service.services.undos import Undos
@@ -48,7 +46,6 @@ class SignIn:
     codes: Codes
     sessions: Sessions
     history: History
-    notices: Notices
     undos: Undos
     throttle: Throttle
     devices: DeviceTokens
@@ -116,26 +113,16 @@ class SignIn:
         raise CredentialsRejected
 
     def _open(self, person: Person, browser: Browser, *, method: str, known: bool) -> SignedIn:
-        tokens = self.sessions.open(person, method=method, transport=browser.transport, origin=browser.origin)
-        # Whoever has registered a moment ago knows of the first session; every other unknown device is worth a letter.
-        if not known and not tokens.newcomer:
-            self._tell_of_new_device(person, browser.origin)
+        tell = [] if known else [self.undos.telling_of_new_device(person, origin=browser.origin)]
+        tokens = self.sessions.open(
+            person, method=method, transport=browser.transport, origin=browser.origin, besides=tell
+        )
         return SignedIn(
             tokens=tokens,
             device_token=browser.device_token
             if known and browser.device_token
             else self.devices.make(user_id=person.id, version=person.credential_version),
         )
-
-    def _tell_of_new_device(self, person: Person, origin: Origin) -> None:
-        """Tell the owner, with a link that takes everything back.
-
-        Once a day for what looks like one device in one network: whoever keeps no cookies, as programs do, is unknown
-        every time. Not once for different passwords: the link in the letter before may have been used.
-        """
-        undo = self.undos.for_new_device(user_id=person.id)
-        about = f"{clock.now():%Y-%m-%d} {person.credential_version} {origin.network} {origin.device}"
-        self.notices.tell("new_device", user_id=person.id, origin=origin, about=about, **undo)
 
     def _rehash(self, person: Person, password: str) -> None:
         """Bring an outdated hash up to date, unless the password was changed meanwhile."""

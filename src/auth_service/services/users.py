@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, case, delete, exists, false, func, literal, or_, select, update
+from sqlalchemy import Text, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.exc import IntegrityError
 
@@ -15,7 +15,6 @@ from auth_service.models import (
     TEMPORARY_USER,
     EmailChange,
     Prepared,
-    Session,
     User,
     UserRole,
     read_at_once,
@@ -29,8 +28,6 @@ from auth_service.services.codes import Recipient
 from auth_service.services.history import Origin, noted
 from auth_service.services.letters import LANGUAGES
 from auth_service.services.outbox import codes_of_a_day, withdrawal
-
-DAY = timedelta(days=1)
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -86,13 +83,14 @@ def _promote() -> Any:
             registration_digest=bindparam("digest"),
             password_hash=bindparam("phc"),
         )
-        .returning(User.id, User.email)
+        .returning(User.id.label("user_id"), User.email)
         .cte("won")
     )
-    dropped = delete(UserRole).where(UserRole.user_id == won.c.id, UserRole.role == TEMPORARY_USER).cte("dropped")
-    granted = insert(UserRole).from_select(["user_id", "role"], select(won.c.id, literal(PORTAL_USER))).cte("granted")
-    withdrawn = withdrawal(user_id=won.c.id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
-    registered = noted(Kind.REGISTERED, user_id=won.c.id)
+    dropped = delete(UserRole).where(UserRole.user_id == won.c.user_id, UserRole.role == TEMPORARY_USER).cte("dropped")
+    role = select(won.c.user_id, literal(PORTAL_USER))
+    granted = insert(UserRole).from_select(["user_id", "role"], role).cte("granted")
+    withdrawn = withdrawal(user_id=won.c.user_id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
+    registered = noted(Kind.REGISTERED, about=won)
     return select(won.c.email).add_cte(dropped, granted, withdrawn, registered)
 
 
@@ -124,19 +122,6 @@ _FORGET_WISHES = delete(EmailChange).where(EmailChange.user_id == bindparam("own
 
 _HOLD = select(User.id).where(User.id == bindparam("user_id")).with_for_update(read=True, key_share=True)
 _LOCK = select(User.credential_version).where(User.id == bindparam("user_id")).with_for_update()
-
-
-def newcomer(user_id: Any) -> Any:
-    """A part of a statement: whether somebody confirmed the address within the last day and has not had a session."""
-    return case(
-        # In this order, so that only those who have just registered cost a look at all their sessions; of which the
-        # snapshot of a statement does not have the one that it opens itself.
-        (
-            select(User.verified_at).where(User.id == user_id).scalar_subquery() > func.now() - DAY,
-            ~exists(select(Session.id).where(Session.user_id == user_id)),
-        ),
-        else_=false(),
-    )
 
 
 @dataclass(frozen=True, slots=True)
