@@ -13,6 +13,9 @@ from auth_service.errors import BadRequest, BodyNotJson, BodyTooLarge, ContentTy
 
 Form = TypeVar("Form", bound=BaseModel)
 
+INTEGER = "0|[1-9][0-9]*"
+"""An integer in a path or a query: one spelling for each, so that nothing has a second name for a cache or a log."""
+
 MOST_PARAMETERS = 20
 
 LARGEST_BODY = 16 * 1024
