@@ -82,6 +82,7 @@ def test_the_page_says_what_to_do_next_for_every_outcome(app: Flask) -> None:
         assert said.text.strip(), outcome
         assert said.has_attr("hidden")
     assert "set a new password" in page.find(id="done").text  # type: ignore[union-attr]
+    assert "nothing was changed" not in page.find(id="trouble").text, "a lost answer says nothing of that"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

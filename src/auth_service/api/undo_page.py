@@ -34,7 +34,8 @@ WORDS = {
         "Nothing was changed. If you made that account, sign in there, delete it, open the link from the letter again "
         "and press the button again. If you did not, somebody else reads your letters: change the password of your "
         "mailbox, and tell those who run {service}.",
-        "trouble": "That did not work; nothing was changed. Please try again in a minute.",
+        "trouble": "We cannot say whether that worked. Please try again in a minute; if the link was used already by "
+        "then, it did work.",
         "no_script": "This page needs JavaScript, because the link is read in your browser only. Please allow it, or "
         "open the link in another browser.",
     },
@@ -57,7 +58,8 @@ WORDS = {
         "Ничего не изменилось. Если вы сами создали ту учётную запись, войдите в неё и удалите, откройте ссылку из "
         "письма ещё раз и нажмите кнопку ещё раз. Если не вы, ваши письма читает кто-то другой: смените пароль от "
         "почты и сообщите об этом тем, кто отвечает за {service}.",
-        "trouble": "Не получилось, ничего не изменилось. Попробуйте ещё раз через минуту.",
+        "trouble": "Неизвестно, получилось ли. Попробуйте ещё раз через минуту; если окажется, что ссылка уже "
+        "использована, значит, получилось.",
         "no_script": "Для этой страницы нужен JavaScript: ссылку читает только ваш браузер. Разрешите его или откройте "
         "ссылку в другом браузере.",
     },
