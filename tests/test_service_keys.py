@@ -1,5 +1,6 @@
 """`manage.py service-keys`, as an operator runs it."""
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
@@ -38,5 +39,13 @@ def test_an_operator_is_told_why_a_key_is_not_made(app: Flask) -> None:
 
     assert (third.exit_code, third.output) == (1, "Error: two keys of shop are live; revoke one first\n")
     assert "never used" in runner.invoke(service_keys, ["list"]).output
-    for odd in (["create", "shop"], ["create", "shop", "--scope", "everything"], [*create, "--days", "0"]):
+    for odd in (["create", "shop"], ["create", "shop", "--scope", "everything"]):
         assert runner.invoke(service_keys, odd).exit_code != 0
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "367", "9" * 30])
+def test_an_operator_is_told_how_long_a_key_may_live(app: Flask, days: str) -> None:
+    made = app.test_cli_runner().invoke(service_keys, ["create", "shop", "--scope", "sessions:verify", "--days", days])
+
+    assert made.exit_code == 2
+    assert made.output.endswith(f"Error: Invalid value for '--days': {days} is not in the range 1<=x<=366.\n")

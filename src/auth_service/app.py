@@ -12,7 +12,7 @@ from auth_service.adapters import postgres
 from auth_service.adapters.breaker import Breaker
 from auth_service.api import dev_inbox, middleware, v1
 from auth_service.api.health import health
-from auth_service.api.parsing import LARGEST_BODY
+from auth_service.api.parsing import INTEGER, LARGEST_BODY
 from auth_service.api.undo_page import undo_page
 from auth_service.api.well_known import well_known
 from auth_service.models import db
@@ -22,9 +22,9 @@ from auth_service.wiring import database_connections, wire
 
 
 class UserIdConverter(BaseConverter):
-    """A user id in a path: ASCII digits. One that nobody can have is 0, so that it is unknown and not an error."""
+    """A user id in a path. One that nobody can have is 0, so that it is unknown and not an error."""
 
-    regex = "[0-9]+"
+    regex = INTEGER
     part_isolating = True
     longest = 16
 

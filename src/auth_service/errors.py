@@ -127,6 +127,10 @@ class ContentTypeUnsupported(WrongType):
     """The body must be sent as application/json."""
 
 
+class ContentEncodingUnsupported(WrongType):
+    """The body must be sent as it is, without a Content-Encoding."""
+
+
 class ValidationFailed(Unfit):
     """The request does not fit; `fields` says where and why."""
 

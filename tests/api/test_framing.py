@@ -52,6 +52,26 @@ def test_types_that_are_json(live: Live, kind: str) -> None:
     assert live.request("POST", SIGN_UP, f"Content-Type: {kind}", body=email("a@example.org")).status == 201
 
 
+@pytest.mark.parametrize(
+    "coding",
+    ["gzip", "br", "GZIP", "deflate, identity", "identity, gzip", "*", "identity;q=1",
+     "identity\r\nContent-Encoding: br"],
+)  # fmt: skip
+def test_in2_bodies_in_a_coding_are_not_read_as_if_they_had_none(live: Live, coding: str) -> None:
+    json = ("Content-Type: application/json", f"Content-Encoding: {coding}")
+    answer = live.request("POST", SIGN_UP, *json, body=email("a@example.org"))
+
+    check_refusal(answer, 415, "content_encoding_unsupported")
+    assert answer.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
+def test_bodies_that_say_that_they_have_no_coding(live: Live, coding: str) -> None:
+    json = ("Content-Type: application/json", f"Content-Encoding: {coding}")
+
+    assert live.request("POST", SIGN_UP, *json, body=email("a@example.org")).status == 201
+
+
 def chunked(*chunks: bytes, sizes: str = "{:x}", end: bytes = b"0\r\n\r\n") -> bytes:
     """A sign-up in chunks; `sizes` is how their sizes are written."""
     head = f"POST {SIGN_UP} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"

@@ -361,7 +361,11 @@ def test_in8_a_page_that_is_just_full_is_the_last(token: str, visitor: Visitor) 
     assert page["next_cursor"] is None
 
 
-@pytest.mark.parametrize("limit", ["0", "51", "-1", "+1", "1.0", "1e1", " 1", "", "٣", "true", "9" * 30, "0x1"])
+@pytest.mark.parametrize(
+    "limit",
+    ["0", "51", "-1", "+1", "1.0", "1e1", " 1", "1 ", "", "٣", "５", "true", "9" * 30, "9" * 3000, "0x1", "05", "00",
+     "1_0", "-0", "1\n"],
+)  # fmt: skip
 def test_in8_what_is_no_size_of_a_page(token: str, visitor: Visitor, limit: str) -> None:
     answer = read(visitor, token, limit=limit)
 

@@ -182,6 +182,10 @@ def test_forms_are_read_as_rfc_6749_wants_it(tokens: dict[str, Any], shop: Shop)
     for kind in ("text/plain", "multipart/form-data", "application/xml"):
         assert refusal(ask(good, kind))["code"] == "content_type_unsupported"
     assert refusal(ask("token=" + "x" * 17_000))["code"] == "body_too_large"
+    coded = shop.client.post(
+        INTROSPECT, data={"token": tokens["access_token"]}, headers={**shop.headers, "Content-Encoding": "gzip"}
+    )
+    assert (coded.status_code, refusal(coded)["code"]) == (415, "content_encoding_unsupported")
     unknown = shop.client.post(INTROSPECT, json={"token": "x", "client_id": "shop"}, headers=shop.headers)
     assert refusal(unknown)["code"] == "validation_failed"
 

@@ -160,7 +160,6 @@ IDS = {
     "2**63": str(2**63),
     "2**64": str(2**64),
     "a thousand digits": "9" * 1000,
-    "leading zeros": "0" * 30 + "1",
     "an encoded digit": "%31",
 }
 
@@ -174,6 +173,9 @@ def test_in6_ids_that_nobody_has(live: Live, subtests: pytest.Subtests) -> None:
 
 
 NO_IDS = {
+    "a leading zero": "01",
+    "leading zeros": "0" * 30 + "1",
+    "two zeros": "00",
     "negative": "-1",
     "a sign": "+1",
     "a float": "1.0",
@@ -200,6 +202,15 @@ def test_in6_what_is_no_id(live: Live, subtests: pytest.Subtests) -> None:
     for name, case in NO_IDS.items():
         with subtests.test(name):
             check_refusal(live.request("PUT", f"{USERS}/{case}/mail?code=7505"), 404, "path_unknown")
+
+
+def test_in6_an_id_has_one_spelling(visitor: Visitor) -> None:
+    somebody = visitor.sign_up("ada@example.org")
+
+    assert visitor.call("POST", f"/{somebody}/send_code").status_code == 200
+    other = visitor.call("POST", f"/0{somebody}/send_code")
+
+    assert (other.status_code, refusal(other)["code"]) == (404, "path_unknown")
 
 
 PATHS = [

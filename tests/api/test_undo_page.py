@@ -82,3 +82,20 @@ def test_the_page_says_what_to_do_next_for_every_outcome(app: Flask) -> None:
         assert said.text.strip(), outcome
         assert said.has_attr("hidden")
     assert "set a new password" in page.find(id="done").text  # type: ignore[union-attr]
+    assert "nothing was changed" not in page.find(id="trouble").text, "a lost answer says nothing of that"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("language", "steps"),
+    [
+        ("en", ["Nothing was changed", "sign in there, delete it", "press the button again", "tell those who run"]),
+        ("ru", ["Ничего не изменилось", "войдите в неё и удалите", "нажмите кнопку ещё раз", "сообщите об этом тем"]),
+    ],
+)
+def test_the_page_says_what_helps_when_the_address_has_another_account(
+    app: Flask, language: str, steps: list[str]
+) -> None:
+    page = BeautifulSoup(app.test_client().get(PAGE, headers={"Accept-Language": language}).text, "html.parser")
+
+    said = page.find(id="email_taken").text  # type: ignore[union-attr]
+    assert [step for step in steps if step not in said] == []

@@ -21,6 +21,7 @@ from auth_service.errors import (
     BadRequest,
     BodyNotJson,
     BodyTooLarge,
+    ContentEncodingUnsupported,
     ContentTypeUnsupported,
     DatabaseAway,
     Forbidden,
@@ -68,7 +69,7 @@ class Contract:
         """Every refusal that this endpoint can give, its own and those that follow from what it takes."""
         every: list[type[Refusal]] = [*self.refuses, *self.access.refuses, DatabaseAway, ServiceBusy]
         if self.body or self.query_or_body:
-            every += [BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported]
+            every += [BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported, ContentEncodingUnsupported]
         every.append(ValidationFailed)
         if self.limits:
             every.append(TooManyRequests)

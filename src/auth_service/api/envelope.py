@@ -74,6 +74,8 @@ def refused(refusal: Refusal) -> Response:
         response.headers["Retry-After"] = str(_whole_seconds(refusal.retry_after))
     if isinstance(refusal, (errors.Unauthenticated, errors.ScopeMissing)):
         response.headers["WWW-Authenticate"] = CHALLENGE.get(type(refusal), 'Bearer realm="auth"')
+    if isinstance(refusal, errors.ContentEncodingUnsupported):
+        response.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16
     return response
 
 

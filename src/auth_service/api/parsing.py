@@ -9,9 +9,19 @@ from flask import request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 
-from auth_service.errors import BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported, ValidationFailed
+from auth_service.errors import (
+    BadRequest,
+    BodyNotJson,
+    BodyTooLarge,
+    ContentEncodingUnsupported,
+    ContentTypeUnsupported,
+    ValidationFailed,
+)
 
 Form = TypeVar("Form", bound=BaseModel)
+
+INTEGER = "0|[1-9][0-9]*"
+"""An integer in a path or a query: one spelling for each, so that nothing has a second name for a cache or a log."""
 
 MOST_PARAMETERS = 20
 
@@ -27,7 +37,7 @@ LONGEST_NAME = 64
 def body(form: type[Form]) -> Form:
     """Read the body as one JSON object that fits `form`; an absent body is an empty object.
 
-    Raises BadRequest, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ValidationFailed.
+    Raises BadRequest, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ContentEncodingUnsupported, ValidationFailed.
     """
     raw = _raw_body()
     if not raw and request.mimetype not in TYPES_OF_FORMS:
@@ -101,7 +111,13 @@ def _raw_body() -> bytes:
     # byte higher than ours (see `create_app`), so that what was cut is seen to be too large.
     if len(raw) > LARGEST_BODY:
         raise BodyTooLarge
+    if raw and not _codings() <= {"", "identity"}:
+        raise ContentEncodingUnsupported
     return raw
+
+
+def _codings() -> set[str]:
+    return {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
 
 
 def _refuse_odd_json(raw: bytes) -> None:

@@ -31,8 +31,11 @@ WORDS = {
         "undo_unknown": "This link was used already, or has run out. If something is wrong with your account, ask for "
         "a code to set a new password.",
         "email_taken": "The address of this letter belongs to another account by now, so yours cannot get it back. "
-        "Please tell those who run {service}.",
-        "trouble": "That did not work; nothing was changed. Please try again in a minute.",
+        "Nothing was changed. If you made that account, sign in there, delete it, open the link from the letter again "
+        "and press the button again. If you did not, somebody else reads your letters: change the password of your "
+        "mailbox, and tell those who run {service}.",
+        "trouble": "We cannot say whether that worked. Please try again in a minute; if the link was used already by "
+        "then, it did work.",
         "no_script": "This page needs JavaScript, because the link is read in your browser only. Please allow it, or "
         "open the link in another browser.",
     },
@@ -52,8 +55,11 @@ WORDS = {
         "undo_unknown": "Ссылка уже использована или устарела. Если с учётной записью что-то не так, запросите код, "
         "чтобы задать новый пароль.",
         "email_taken": "Адрес, на который пришло письмо, теперь принадлежит другой учётной записи, вернуть его нельзя. "
-        "Сообщите об этом тем, кто отвечает за {service}.",
-        "trouble": "Не получилось, ничего не изменилось. Попробуйте ещё раз через минуту.",
+        "Ничего не изменилось. Если вы сами создали ту учётную запись, войдите в неё и удалите, откройте ссылку из "
+        "письма ещё раз и нажмите кнопку ещё раз. Если не вы, ваши письма читает кто-то другой: смените пароль от "
+        "почты и сообщите об этом тем, кто отвечает за {service}.",
+        "trouble": "Неизвестно, получилось ли. Попробуйте ещё раз через минуту; если окажется, что ссылка уже "
+        "использована, значит, получилось.",
         "no_script": "Для этой страницы нужен JavaScript: ссылку читает только ваш браузер. Разрешите его или откройте "
         "ссылку в другом браузере.",
     },

@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 
 from auth_service.models import unit_of_work
 from auth_service.models.service_key import SCOPES
-from auth_service.services.service_keys import KeyRefused, ServiceKeys
+from auth_service.services.service_keys import LONGEST_LIFE, KeyRefused, ServiceKeys
 from auth_service.wiring import Services
 
 
@@ -20,7 +20,9 @@ def service_keys() -> None:
 @service_keys.command()
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="What it may ask.")
-@click.option("--days", default=90, show_default=True, help="How long it lives.")
+@click.option(
+    "--days", type=click.IntRange(1, LONGEST_LIFE.days), default=90, show_default=True, help="How long it lives."
+)
 @with_appcontext
 def create(*, name: str, scopes: tuple[str, ...], days: int) -> None:
     """Make a key for the service NAME and print it: the only time that it can be read.

@@ -117,7 +117,7 @@ class ServiceKeys:
         if not scopes or not set(scopes) <= set(SCOPES):
             raise KeyRefused(f"scopes are {', '.join(SCOPES)}")
         if not timedelta(0) < lives <= LONGEST_LIFE:
-            raise KeyRefused(f"a key lives for at most {LONGEST_LIFE.days} days")
+            raise KeyRefused(f"a key lives for more than no time, and at most {LONGEST_LIFE.days} days")
         writing().execute(select(func.pg_advisory_xact_lock(CREATION_LOCK)))
         live = select(func.count()).where(ServiceKey.name == name, _live)
         if writing().execute(live).scalar_one() >= LIVE_AT_ONCE:

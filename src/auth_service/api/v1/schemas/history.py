@@ -8,16 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from auth_service.api.cards import Card
+from auth_service.api.parsing import INTEGER
 from auth_service.api.v1.schemas.fields import Form
 from auth_service.models.event import Kind
 
 MOST = 50
 USUAL = 20
+LONGEST = 3
 
 
 def _count(value: Any) -> Any:
-    """A number as a query string has it: ASCII digits, and nothing else that Python would take for a number."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,3}", value, re.ASCII):
+    """A number as a query string has it, in its one spelling, and nothing else that Python would take for a number."""
+    if isinstance(value, str) and len(value) <= LONGEST and re.fullmatch(INTEGER, value):
         return int(value)
     return value
 
