@@ -28,6 +28,8 @@ from auth_service.services.leases import Leases
 from auth_service.services.maintenance import Kept, Maintenance
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
+from auth_service.services.own_sessions import OwnSessions
+from auth_service.services.pages import Cursors
 from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
 from auth_service.services.recovery import Recovery
@@ -56,6 +58,7 @@ class Services:
     export: Export
     undos: Undos
     sessions: Sessions
+    own_sessions: OwnSessions
     keyring: Keyring
     introspection: Introspection
     service_keys: ServiceKeys
@@ -131,9 +134,8 @@ def wire(settings: Settings) -> Services:
         tickets_required=settings.production,
     )
     keyring = Keyring(sealer=Sealer(keyring_key, purpose="signing keys"), token_lifetime=settings.access_token_seconds)
-    history = History(
-        failures_a_day=settings.history_failures_a_day, cursors=Sealer(session_key, purpose="cursors of the history")
-    )
+    cursors = Cursors(sealer=Sealer(session_key, purpose="cursors"))
+    history = History(failures_a_day=settings.history_failures_a_day, cursors=cursors)
     notices = Notices(outbox=outbox)
     sessions = Sessions(
         keyring=keyring,
@@ -236,6 +238,7 @@ def wire(settings: Settings) -> Services:
         export=Export(history=history),
         undos=undos,
         sessions=sessions,
+        own_sessions=OwnSessions(history=history, cursors=cursors),
         keyring=keyring,
         introspection=Introspection(sessions=sessions),
         service_keys=ServiceKeys(),

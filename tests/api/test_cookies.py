@@ -28,6 +28,17 @@ def test_se4_a_browser_signs_in_refreshes_and_leaves_by_cookies(ada: int, visito
     assert visitor.call("GET", "/me").status_code == 401
 
 
+def test_signing_out_everywhere_takes_the_cookies_back(ada: int, visitor: Visitor) -> None:
+    visitor.call("POST", "/sign_in", json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"}, headers=OURS)
+
+    answer = visitor.call("POST", "/sign_out/everywhere", headers=OURS)
+
+    assert answer.status_code == 200
+    gone = [cookie for cookie in answer.headers.getlist("Set-Cookie") if "Max-Age=0" in cookie]
+    assert len(gone) == 2
+    assert visitor.call("GET", "/me").get_json()["error"]["code"] == "token_missing"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

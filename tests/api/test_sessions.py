@@ -167,6 +167,62 @@ def test_se2_the_owner_sees_sessions_and_ends_them(ada: int, visitor: Visitor, a
     assert visitor.with_token(token, "GET", "/me").status_code == 200
 
 
+def test_se2_the_owner_signs_out_everywhere(ada: int, visitor: Visitor) -> None:
+    phone, laptop = (visitor.signed_in(ADA, PASSWORD) for _ in range(2))
+
+    assert visitor.with_token(laptop["access_token"], "POST", "/sign_out/everywhere").status_code == 200
+
+    for pair in (phone, laptop):
+        assert visitor.with_token(pair["access_token"], "GET", "/me").status_code == 401
+        assert visitor.refresh(pair["refresh_token"]).status_code == 401
+    assert visitor.sign_in(ADA, PASSWORD).status_code == 200
+
+
+def test_in8_sessions_come_in_pages(ada: int, visitor: Visitor) -> None:
+    _, token, *_ = (visitor.signed_in(ADA, PASSWORD)["access_token"] for _ in range(5))
+    everything = visitor.with_token(token, "GET", "/me/sessions").get_json()["data"]
+
+    found: list[dict[str, object]] = []
+    cursor = ""
+    while cursor is not None:
+        page = visitor.with_token(token, "GET", f"/me/sessions?limit=2{cursor and f'&cursor={cursor}'}").get_json()
+        assert 0 < len(page["data"]) <= 2
+        found += page["data"]
+        cursor = page["next_cursor"]
+
+    assert found == everything
+    assert [session["current"] for session in found] == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize("page", ["limit=0", "limit=51", "limit=x", "cursor=x", "cursor=", "cursor=AAAA"])
+def test_in8_what_is_no_page_of_sessions(ada: int, visitor: Visitor, page: str) -> None:
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+
+    answer = visitor.with_token(token, "GET", f"/me/sessions?{page}")
+
+    assert (answer.status_code, refusal(answer)["fields"][0]["field"]) == (422, page.partition("=")[0])
+
+
+def test_in8_a_cursor_of_one_list_is_none_of_another(ada: int, visitor: Visitor) -> None:
+    token, _ = (visitor.signed_in(ADA, PASSWORD)["access_token"] for _ in range(2))
+    cursor = visitor.with_token(token, "GET", "/me/sessions?limit=1").get_json()["next_cursor"]
+
+    assert visitor.with_token(token, "GET", f"/me/login_history?cursor={cursor}").status_code == 422
+
+
+def test_a_session_that_has_ended_is_unknown_and_asking_for_it_is_no_offence(
+    ada: int, visitor: Visitor, query: Query
+) -> None:
+    old, token = (visitor.signed_in(ADA, PASSWORD) for _ in range(2))
+    [_, first] = visitor.with_token(token["access_token"], "GET", "/me/sessions").get_json()["data"]
+    assert visitor.with_token(old["access_token"], "POST", "/sign_out").status_code == 200
+
+    answer = visitor.with_token(token["access_token"], "DELETE", f"/me/sessions/{first['id']}")
+
+    assert (answer.status_code, refusal(answer)["code"]) == (404, "session_unknown")
+    assert query("SELECT count(*) FROM events WHERE kind = 'access_denied'") == [(0,)]
+
+
 def test_az2_somebody_elses_session_is_unknown(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
     hers = visitor.signed_in(ADA, PASSWORD)
     session = visitor.with_token(hers["access_token"], "GET", "/me/sessions").get_json()["data"][0]["id"]

@@ -260,8 +260,9 @@ ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
 
 UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/sign_out": (_with_token, {200, 401}),
+    "POST /v1/users/sign_out/everywhere": (_with_token, {200, 401}),
     "GET /v1/users/me": (_with_token, {200, 401}),
-    "GET /v1/users/me/sessions": (_with_token, {200, 401}),
+    "GET /v1/users/me/sessions": (_with_token, {200, 401, 422}),
     "DELETE /v1/users/me/sessions": (_with_token, {200, 401}),
     "GET /v1/users/me/login_history": (_with_token, {200, 401, 422}),
     "DELETE /v1/users/me/sessions/{session_id}": (_one_session, {200, 404}),

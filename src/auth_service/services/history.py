@@ -1,6 +1,5 @@
 """History: the record of what happened to an account, for its owner and for those who investigate."""
 
-import base64
 import ipaddress
 import uuid
 from collections.abc import Sequence
@@ -25,11 +24,9 @@ from sqlalchemy import (
 )
 
 from auth_service import clock
-from auth_service.adapters.crypto import SealBroken, Sealer
-from auth_service.errors import ValidationFailed
 from auth_service.models import Event, reading, writing
 from auth_service.models.event import FAILURE, SUCCESS, Kind
-from auth_service.services.pages import Page
+from auth_service.services.pages import Cursors, Page
 
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
@@ -144,7 +141,7 @@ class History:
     """Writes events in the transaction of what they tell of."""
 
     failures_a_day: int
-    cursors: Sealer
+    cursors: Cursors
 
     def note(
         self,
@@ -194,17 +191,17 @@ class History:
     ) -> Page[Entry]:
         """A page of somebody's history, the newest first, as the session `session_id` sees it.
 
-        `cursor` is that of the page before it, sealed for this person: nobody else's is one. Raises ValidationFailed.
+        Raises ValidationFailed for a cursor of anybody else.
         """
-        before = NEWEST if cursor is None else self._position(cursor, user_id=user_id)
+        before = NEWEST if cursor is None else self.cursors.position(cursor, of="history", user_id=user_id)
         with reading() as connection:
             rows = connection.execute(_PAGE, {"owner": user_id, "before": before, "most": limit + 1}).all()
+        page = self.cursors.page(rows, limit=limit, of="history", user_id=user_id, position=lambda row: row.id)
         entries = [
             Entry(current=row.session_id is not None and row.session_id == session_id, **_without_id(row))
-            for row in rows[:limit]
+            for row in page.items
         ]
-        following = self._cursor(rows[limit - 1].id, user_id=user_id) if len(rows) > limit else None
-        return Page(items=entries, next_cursor=following)
+        return Page(items=entries, next_cursor=page.next_cursor)
 
     def forget_person(self, user_id: int) -> None:
         """Let the events of somebody say no more whose they were, and note that an account was deleted.
@@ -216,17 +213,6 @@ class History:
         nobody: dict[str, Any] = {"user_id": None, "session_id": None, "address": None, "device": "", "details": {}}
         writing().execute(_NOTE, {"kind": Kind.ACCOUNT_DELETED.value, "outcome": SUCCESS, **nobody})
 
-    def _cursor(self, position: int, *, user_id: int) -> str:
-        sealed = self.cursors.seal({"before": position}, place=_place(user_id))
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
-
-    def _position(self, cursor: str, *, user_id: int) -> int:
-        try:
-            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            return int(self.cursors.open(sealed, place=_place(user_id))["before"])
-        except (ValueError, SealBroken):
-            raise ValidationFailed(fields=[{"field": "cursor", "msg": "This is no cursor of yours."}]) from None
-
 
 def _about(kind: str, origin: Origin, details: dict[str, Any]) -> dict[str, Any]:
     return {"kind": Kind(kind).value, "address": origin.address, "device": origin.device, "details": details}
@@ -235,7 +221,3 @@ def _about(kind: str, origin: Origin, details: dict[str, Any]) -> dict[str, Any]
 def _without_id(row: Any) -> dict[str, Any]:
     names: Sequence[str] = row._fields
     return {name: value for name, value in zip(names, row, strict=True) if name != "id"}
-
-
-def _place(user_id: int) -> bytes:
-    return b"history of %d" % user_id

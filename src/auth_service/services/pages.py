@@ -1,8 +1,12 @@
 """Pages: a part of a long list, and where the next part begins."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from auth_service.adapters.crypto import SealBroken, Sealer
+from auth_service.errors import ValidationFailed
 
 T = TypeVar("T")
 
@@ -13,3 +17,30 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next_cursor: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cursors:
+    """Positions in lists, sealed: they tell nothing, and open only the list of the person whom they were made for."""
+
+    sealer: Sealer
+
+    def position(self, cursor: str, *, of: str, user_id: int) -> Any:
+        """Where the page begins that a cursor of somebody's list `of` asks for. Raises ValidationFailed."""
+        try:
+            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            return self.sealer.open(sealed, place=_place(of, user_id))["after"]
+        except (ValueError, SealBroken):
+            raise ValidationFailed(fields=[{"field": "cursor", "msg": "This is no cursor of yours."}]) from None
+
+    def page(self, items: Sequence[T], *, limit: int, of: str, user_id: int, position: Callable[[T], Any]) -> Page[T]:
+        """The first `limit` of the items, of which there is one more if another page follows."""
+        if len(items) <= limit:
+            return Page(items=items)
+        sealed = self.sealer.seal({"after": position(items[limit - 1])}, place=_place(of, user_id))
+        cursor = base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return Page(items=items[:limit], next_cursor=cursor)
+
+
+def _place(of: str, user_id: int) -> bytes:
+    return f"{of} of {user_id}".encode()

@@ -11,7 +11,7 @@ from sqlalchemy import Interval, bindparam, func, insert, literal, select, updat
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
-from auth_service.errors import CredentialsRejected, RefreshRejected, SessionUnknown, TokenInvalid
+from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInvalid
 from auth_service.models import (
     Prepared,
     Session,
@@ -28,7 +28,6 @@ from auth_service.services.endings import end
 from auth_service.services.history import History, Origin, noted
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
-from auth_service.services.pages import Page
 from auth_service.services.users import Person, hold
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
@@ -103,20 +102,6 @@ _CALLER = Prepared(
     .where(_live, Session.id == bindparam("session"), User.id == bindparam("owner"))
 )
 
-_LIST = (
-    select(
-        Session.id,
-        Session.device,
-        func.host(Session.address).label("address"),
-        Session.method,
-        Session.opened_at,
-        Session.refreshed_at.label("last_used_at"),
-        (Session.id == bindparam("current")).label("current"),
-    )
-    .where(Session.user_id == bindparam("owner"), _live)
-    .order_by(Session.opened_at.desc(), Session.id)
-)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
@@ -144,19 +129,6 @@ class Caller:
     authenticated_at: datetime
     transport: str
     claims: Claims
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OpenSession:
-    """A living session as its owner sees it; `last_used_at` is when its tokens were last refreshed."""
-
-    id: uuid.UUID
-    device: str
-    address: str
-    method: str
-    opened_at: datetime
-    last_used_at: datetime
-    current: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,33 +238,10 @@ class Sessions:
         with reading() as connection:
             return connection.execute(fresh).one_or_none() is not None
 
-    def of(self, caller: Caller) -> Page[OpenSession]:
-        """The living sessions of the caller, the newest first."""
-        with reading() as connection:
-            rows = connection.execute(_LIST, {"owner": caller.id, "current": caller.session_id}).mappings().all()
-        return Page(items=[OpenSession(**row) for row in rows])
-
-    def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
-        """End one session of the caller. Raises SessionUnknown, also for somebody else's."""
-        which = Session.id == session_id, Session.user_id == caller.id
-        if not end(*which, reason="ended_by_owner", origin=origin, history=self.history):
-            self.history.note_failure(
-                Kind.ACCESS_DENIED,
-                user_id=caller.id,
-                origin=origin,
-                session_id=caller.session_id,
-                refusal=SessionUnknown.code(),
-            )
-            raise SessionUnknown
-
     def sign_out(self, caller: Caller, *, origin: Origin) -> None:
         """End the session that the caller speaks from; doing it twice does no harm."""
         which = Session.id == caller.session_id, Session.user_id == caller.id
         end(*which, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT, history=self.history)
-
-    def end_others(self, caller: Caller, *, origin: Origin) -> None:
-        """End all sessions of the caller but the one that speaks."""
-        self.end_all(user_id=caller.id, but=caller.session_id, reason="ended_by_owner", origin=origin)
 
     def end_all(self, *, user_id: int, reason: str, origin: Origin, but: uuid.UUID | None = None) -> None:
         """End the sessions of a user, each of them noted; `but` one, if it is given."""

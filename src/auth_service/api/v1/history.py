@@ -4,7 +4,8 @@ from flask_restx import Resource
 
 from auth_service.api.access import caller
 from auth_service.api.contract import Namespace, services
-from auth_service.api.v1.schemas.history import EventCard, HistoryQuery
+from auth_service.api.v1.schemas.history import EventCard
+from auth_service.api.v1.schemas.pages import PageQuery
 from auth_service.services.history import Entry
 from auth_service.services.pages import Page
 
@@ -15,8 +16,8 @@ history = Namespace("history", description="What happened to an account.")
 class LoginHistory(Resource):
     """The history of the caller."""
 
-    @history.contract(query=HistoryQuery, items=EventCard)
-    def get(self, query: HistoryQuery) -> Page[Entry]:
+    @history.contract(query=PageQuery, items=EventCard)
+    def get(self, query: PageQuery) -> Page[Entry]:
         """List what happened to my account, the newest first, and what was tried in vain.
 
         `next_cursor` asks for the page that follows, and is null on the last one.

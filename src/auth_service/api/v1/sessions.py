@@ -10,6 +10,7 @@ from auth_service.api.contract import Namespace, services
 from auth_service.api.limits import PerClient, client_network
 from auth_service.api.origin import origin
 from auth_service.api.tickets import SIGN_IN
+from auth_service.api.v1.schemas.pages import PageQuery
 from auth_service.api.v1.schemas.sessions import (
     AddressForm,
     CodeSignInForm,
@@ -27,15 +28,16 @@ from auth_service.errors import (
     TooManyAttempts,
     TooManyCodes,
 )
+from auth_service.services.own_sessions import OpenSession
 from auth_service.services.pages import Page
-from auth_service.services.sessions import OpenSession, Tokens
+from auth_service.services.sessions import Tokens
 
 sessions = Namespace("sessions", description="Signing in, staying signed in, and ending it.")
 
 
 @sessions.route("/sign_in")
 class SignIn(Resource):
-    """The door."""
+    """Sign-in by password."""
 
     @sessions.contract(
         access=anyone,
@@ -74,7 +76,7 @@ class SendSignInCode(Resource):
 
 @sessions.route("/sign_in/code")
 class CodeSignIn(Resource):
-    """The door for those who read their mail."""
+    """Sign-in by mailed code."""
 
     @sessions.contract(
         access=anyone,
@@ -117,7 +119,7 @@ class RefreshToken(Resource):
 
 @sessions.route("/sign_out")
 class SignOut(Resource):
-    """The way out."""
+    """Sign-out."""
 
     @sessions.contract(done=True)
     def post(self) -> None:
@@ -126,19 +128,33 @@ class SignOut(Resource):
         session_cookies.take_back()
 
 
+@sessions.route("/sign_out/everywhere")
+class SignOutEverywhere(Resource):
+    """Sign-out on all devices."""
+
+    @sessions.contract(done=True)
+    def post(self) -> None:
+        """End all my sessions, this one too."""
+        services().own_sessions.end_all(caller(), origin=origin())
+        session_cookies.take_back()
+
+
 @sessions.route("/me/sessions")
 class MySessions(Resource):
     """All sessions of the caller."""
 
-    @sessions.contract(items=SessionCard)
-    def get(self) -> Page[OpenSession]:
-        """List my living sessions, the newest first."""
-        return services().sessions.of(caller())
+    @sessions.contract(query=PageQuery, items=SessionCard)
+    def get(self, query: PageQuery) -> Page[OpenSession]:
+        """List my living sessions, the newest first.
+
+        `next_cursor` asks for the page that follows, and is null on the last one.
+        """
+        return services().own_sessions.page(caller(), cursor=query.cursor, limit=query.limit)
 
     @sessions.contract(done=True)
     def delete(self) -> None:
         """End all my sessions but this one."""
-        services().sessions.end_others(caller(), origin=origin())
+        services().own_sessions.end_others(caller(), origin=origin())
 
 
 @sessions.route("/me/sessions/<uuid:session_id>")
@@ -148,4 +164,4 @@ class MySession(Resource):
     @sessions.contract(done=True, refuses=[SessionUnknown])
     def delete(self, session_id: uuid.UUID) -> None:
         """End one of my sessions."""
-        services().sessions.end(session_id, caller=caller(), origin=origin())
+        services().own_sessions.end(session_id, caller=caller(), origin=origin())

@@ -1,0 +1,103 @@
+"""Own sessions: somebody sees where they are signed in, and ends what should not be."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, func, select, tuple_
+
+from auth_service.errors import SessionUnknown
+from auth_service.models import Session, reading, writing
+from auth_service.models.event import Kind
+from auth_service.services.endings import end
+from auth_service.services.history import History, Origin
+from auth_service.services.pages import Cursors, Page
+from auth_service.services.sessions import Caller
+
+_position = tuple_(Session.opened_at, Session.id)
+
+_NEWEST = (
+    select(
+        Session.id,
+        Session.device,
+        func.host(Session.address).label("address"),
+        Session.method,
+        Session.opened_at,
+        Session.refreshed_at.label("last_used_at"),
+        (Session.id == bindparam("current")).label("current"),
+    )
+    .where(Session.user_id == bindparam("owner"), Session.lives())
+    .order_by(Session.opened_at.desc(), Session.id.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+_OLDER = _NEWEST.where(
+    _position
+    < tuple_(bindparam("opened_at", type_=Session.opened_at.type), bindparam("session", type_=Session.id.type))
+)
+_OWNED = select(Session.id).where(Session.id == bindparam("session"), Session.user_id == bindparam("owner"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenSession:
+    """A living session as its owner sees it; `last_used_at` is when its tokens were last refreshed."""
+
+    id: uuid.UUID
+    device: str
+    address: str
+    method: str
+    opened_at: datetime
+    last_used_at: datetime
+    current: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnSessions:
+    """The sessions of whoever calls."""
+
+    history: History
+    cursors: Cursors
+
+    def page(self, caller: Caller, *, cursor: str | None, limit: int) -> Page[OpenSession]:
+        """A page of the living sessions of the caller, the newest first. Raises ValidationFailed."""
+        given: dict[str, Any] = {"owner": caller.id, "current": caller.session_id, "most": limit + 1}
+        if cursor is not None:
+            opened_at, session_id = self.cursors.position(cursor, of="sessions", user_id=caller.id)
+            given |= {"opened_at": datetime.fromisoformat(opened_at), "session": uuid.UUID(session_id)}
+        with reading() as connection:
+            rows = connection.execute(_NEWEST if cursor is None else _OLDER, given).mappings().all()
+        return self.cursors.page(
+            [OpenSession(**row) for row in rows],
+            limit=limit,
+            of="sessions",
+            user_id=caller.id,
+            position=lambda last: (last.opened_at.isoformat(), str(last.id)),
+        )
+
+    def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
+        """End one session of the caller. Raises SessionUnknown, also for one that has ended and for somebody else's."""
+        mine = Session.id == session_id, Session.user_id == caller.id
+        if end(*mine, reason="ended_by_owner", origin=origin, history=self.history):
+            return
+        if not self._was_mine(session_id, caller):
+            self.history.note_failure(
+                Kind.ACCESS_DENIED,
+                user_id=caller.id,
+                origin=origin,
+                session_id=caller.session_id,
+                refusal=SessionUnknown.code(),
+            )
+        raise SessionUnknown
+
+    def end_others(self, caller: Caller, *, origin: Origin) -> None:
+        """End all sessions of the caller but the one that speaks."""
+        others = Session.user_id == caller.id, Session.id != caller.session_id
+        end(*others, reason="ended_by_owner", origin=origin, history=self.history)
+
+    def end_all(self, caller: Caller, *, origin: Origin) -> None:
+        """End all sessions of the caller, the one that speaks too."""
+        end(Session.user_id == caller.id, reason="ended_by_owner", origin=origin, history=self.history)
+
+    def _was_mine(self, session_id: uuid.UUID, caller: Caller) -> bool:
+        found = writing().execute(_OWNED, {"session": session_id, "owner": caller.id})
+        return found.one_or_none() is not None
