@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2.extensions
 from flask import Flask
 from sqlalchemy import event
 
@@ -12,24 +13,38 @@ from auth_service.models import db
 
 @contextmanager
 def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
-    """Notes what is executed, with its values."""
+    """Notes what is sent, with its values; those of a prepared statement are in its text."""
     noted: list[tuple[str, Any]] = []
 
-    def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
-        noted.append((statement, values))
+    class Noting(psycopg2.extensions.cursor):
+        def execute(self, query: Any, values: Any = None) -> None:
+            noted.append((query.decode() if isinstance(query, bytes) else str(query), values))
+            super().execute(query, values)
+
+    def note(connection: Any, *_: Any) -> None:
+        connection.cursor_factory = Noting
+
+    def forget(connection: Any, *_: Any) -> None:
+        connection.cursor_factory = None
 
     with app.app_context():
         engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "checkout", note)
+    event.listen(engine, "checkin", forget)
     try:
         yield noted
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "checkout", note)
+        event.remove(engine, "checkin", forget)
 
 
 def plan_of(app: Flask, statement: str, values: Any, *, settings: str = "") -> list[tuple[str, str]]:
-    """The nodes of the plan of a statement, each with the index or table that it uses."""
+    """The nodes of the plan of a statement, each with the index or table that it uses.
+
+    That of a prepared one is planned for any values, as PostgreSQL does it in the long run.
+    """
     with app.app_context(), db.engine.connect() as connection:
+        connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
         if settings:
             connection.exec_driver_sql(settings)
         [tree] = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", values).scalar_one()

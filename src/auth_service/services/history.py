@@ -1,6 +1,7 @@
 """History: the record of what happened to an account, for its owner and for those who investigate."""
 
 import ipaddress
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
+    Text,
     bindparam,
     case,
+    cast,
     func,
     insert,
     literal,
@@ -22,9 +25,10 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from auth_service import clock
-from auth_service.models import Event, reading, writing
+from auth_service.models import Event, Prepared, reading, writing, written_at_once
 from auth_service.models.event import FAILURE, SUCCESS, Kind
 from auth_service.services.pages import Cursors, Page
 
@@ -52,20 +56,23 @@ _failures = (
 _room = select(
     (select(func.count()).select_from(_failures).scalar_subquery() < bindparam("most", type_=Integer)).label("room")
 ).cte("room_for_one")
-_noted = (
+_about_failure = {
+    **{name: bindparam(name, type_=Event.__table__.c[name].type) for name in _columns if name != "details"},
+    "details": cast(bindparam("details", type_=Text), JSONB),
+}
+_failure = (
     insert(Event)
-    .from_select(
-        list(_columns),
-        select(*(bindparam(name, type_=Event.__table__.c[name].type) for name in _columns)).where(_room.c.room),
-    )
-    .cte("noted")
+    .from_select(list(_about_failure), select(*_about_failure.values()).where(_room.c.room), include_defaults=False)
+    .cte("failure")
 )
 # Where nothing is written, committing would not wait for the disk, and the missing milliseconds would tell an account
 # that is attacked from an address that nobody has. So something is written in any case, if only into the log of the
 # database, where it takes no room for long.
-_NOTE_FAILURE = select(
-    case((~_room.c.room, func.pg_logical_emit_message(true(), literal_column("'history'"), literal_column("''"))))
-).add_cte(_noted)
+_NOTE_FAILURE = Prepared(
+    select(
+        case((~_room.c.room, func.pg_logical_emit_message(true(), literal_column("'history'"), literal_column("''"))))
+    ).add_cte(_failure)
+)
 
 _PAGE = (
     select(
@@ -177,14 +184,15 @@ class History:
     ) -> None:
         """Write down that something was tried in vain, unless there is too much of that today already.
 
+        In one round trip, so it has to be the last that a unit of work writes.
         Failures are capped apart, for each person and for all unknown addresses together: whoever fails a million times
         must not bury what matters, nor fill the disk. Of several at the same moment all may see room for one more, so
         the cap is exceeded by as many as there are requests at once, and not by more.
         """
         now = clock.now()
-        about = _about(kind, origin, details) | {"user_id": user_id, "session_id": session_id, "outcome": FAILURE}
+        about = _about(kind, origin, json.dumps(details)) | {"user_id": user_id, "session_id": session_id}
         cap = {"person": user_id or 0, "since": now - DAY, "until": now + DAY, "most": self.failures_a_day}
-        writing().execute(_NOTE_FAILURE, about | cap)
+        written_at_once((_NOTE_FAILURE, about | cap | {"outcome": FAILURE}))
 
     def page(
         self, *, user_id: int, session_id: uuid.UUID | None = None, cursor: str | None = None, limit: int
@@ -214,7 +222,7 @@ class History:
         writing().execute(_NOTE, {"kind": Kind.ACCOUNT_DELETED.value, "outcome": SUCCESS, **nobody})
 
 
-def _about(kind: str, origin: Origin, details: dict[str, Any]) -> dict[str, Any]:
+def _about(kind: str, origin: Origin, details: dict[str, Any] | str) -> dict[str, Any]:
     return {"kind": Kind(kind).value, "address": origin.address, "device": origin.device, "details": details}
 
 

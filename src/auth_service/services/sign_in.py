@@ -8,7 +8,7 @@ from sqlalchemy import update
 from auth_service.adapters.devices import DeviceTokens
 from auth_service.adapters.throttle import Attempt, Throttle
 from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy, TooManyAttempts
-from auth_service.models import AS_IF_WRITTEN, User, writing, written_at_once
+from auth_service.models import User, writing
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Codes, CodeSent
@@ -109,7 +109,6 @@ class SignIn:
         self.history.note_failure(
             Kind.SIGN_IN_REFUSED, user_id=person.id if person else None, origin=origin, method=method
         )
-        written_at_once((AS_IF_WRITTEN, {}))  # also where so many failed today that no more are written down
         raise CredentialsRejected
 
     def _open(self, person: Person, browser: Browser, *, method: str, known: bool) -> SignedIn:
