@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, insert, select, text
 from auth_service.errors import DatabaseAway
 from auth_service.models import Prepared, Role, read_at_once, reading, unit_of_work, writing, written_at_once
 from tests.conftest import Stores
-from tests.models.test_work import end_session, own_pid, roles
+from tests.models.test_work import end_session, own_pid
 from tests.round_trips import counted
 
 NAME = "ROLE_OF_A_TEST"
@@ -18,6 +18,11 @@ WHO = Prepared(select(text("pg_backend_pid()")))
 FIND = Prepared(select(Role.name).where(Role.name == bindparam("name")))
 ADD = Prepared(insert(Role).values(name=bindparam("name")).returning(Role.name))
 DROP = Prepared(delete(Role).where(Role.name == bindparam("name")))
+
+
+def roles() -> set[str]:
+    with reading() as connection:
+        return set(connection.execute(select(Role.name)).scalars())
 
 
 def test_a_statement_is_one_round_trip_once_it_is_prepared(app: Flask) -> None:

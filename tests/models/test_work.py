@@ -4,10 +4,10 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select, text
+from sqlalchemy import text
 
 from auth_service.errors import DatabaseAway
-from auth_service.models import Role, db, reading, unit_of_work, writing
+from auth_service.models import db, reading, unit_of_work
 from tests.conftest import Stores
 from tests.round_trips import counted
 
@@ -68,40 +68,3 @@ def test_a_server_that_dies_before_its_answer_is_away(app: Flask, stores: Stores
             ask_twice()
 
         assert own_pid() != before
-
-
-def roles() -> set[str]:
-    with reading() as connection:
-        return set(connection.execute(select(Role.name)).scalars())
-
-
-@pytest.mark.parametrize("session_first", [True, False])
-def test_a_session_and_the_connection_of_a_unit_of_work_are_one_transaction(app: Flask, *, session_first: bool) -> None:
-    def write() -> None:
-        if session_first:
-            db.session.add(Role(name="ROLE_OF_A_SESSION"))
-            db.session.flush()
-        writing().execute(insert(Role).values(name="ROLE_OF_A_STATEMENT"))
-        if not session_first:
-            db.session.add(Role(name="ROLE_OF_A_SESSION"))
-
-    def write_and_fail() -> None:
-        with unit_of_work():
-            write()
-            db.session.flush()
-            raise RuntimeError
-
-    with app.app_context():
-        before = roles()
-        with pytest.raises(RuntimeError):
-            write_and_fail()
-        assert roles() == before
-
-        with unit_of_work():
-            write()
-        assert roles() - before == {"ROLE_OF_A_SESSION", "ROLE_OF_A_STATEMENT"}
-
-        with unit_of_work():
-            for name in ("ROLE_OF_A_SESSION", "ROLE_OF_A_STATEMENT"):
-                db.session.delete(db.session.get_one(Role, name))
-        assert roles() == before

@@ -2,9 +2,10 @@
 
 import pytest
 from flask import Flask
+from sqlalchemy import delete, insert
 
 from auth_service.errors import Conflict
-from auth_service.models import Role, db, unit_of_work
+from auth_service.models import Role, unit_of_work, writing
 from auth_service.settings import Settings
 from auth_service.wiring import wire
 
@@ -23,18 +24,16 @@ class Keeps(Conflict):
 def test_a_refusal_keeps_work_only_where_it_says_so(app: Flask, refusal: type[Conflict], stays: bool) -> None:
     def refuse() -> None:
         with unit_of_work():
-            db.session.add(Role(name="ROLE_OF_A_TEST"))
+            writing().execute(insert(Role).values(name="ROLE_OF_A_TEST"))
             raise refusal
 
     with app.app_context():
         with pytest.raises(refusal):
             refuse()
         with unit_of_work():
-            found = db.session.get(Role, "ROLE_OF_A_TEST")
-            if found is not None:
-                db.session.delete(found)
+            gone = writing().execute(delete(Role).where(Role.name == "ROLE_OF_A_TEST").returning(Role.name)).all()
 
-    assert (found is not None) is stays
+    assert bool(gone) is stays
 
 
 def test_settings_have_to_be_complete() -> None:

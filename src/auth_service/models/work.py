@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Connection, func, literal, select
@@ -11,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from auth_service.errors import DatabaseAway, Refusal, ServiceBusy
 from auth_service.models import prepared
-from auth_service.models.base import db, work_here
+from auth_service.models.base import db
 from auth_service.models.prepared import Prepared, Row, Step
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ class _Work:
         self._over = False
 
     def at_once(self, steps: Sequence[Step]) -> list[Row]:
-        if self._connection is not None or db.session.registry.has():
-            return prepared.run_within(self.connection(), steps)
+        if self._connection is not None:
+            return prepared.run_within(self._connection, steps)
         self._must_go_on()
         self._over = True
         return prepared.run(db.engine, steps)
@@ -49,17 +50,16 @@ class _Work:
             raise RuntimeError("this unit of work has been committed")
 
     def commit(self) -> None:
-        if db.session.registry.has():
-            db.session.commit()  # writes what is pending; where it did not begin the transaction, that goes on
         if self._connection is not None:
             self._connection.commit()
 
     def close(self) -> None:
         # Closing returns the connection and rolls back what was not committed.
-        if db.session.registry.has():
-            db.session.remove()
         if self._connection is not None:
             self._connection.close()
+
+
+_here: ContextVar[_Work] = ContextVar("unit_of_work")
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def unit_of_work() -> Iterator[None]:
     everything was: every operation is written so that repeating it converges.
     """
     work = _Work()
-    before = work_here.set(work)
+    before = _here.set(work)
     with _translated():
         try:
             yield
@@ -83,15 +83,15 @@ def unit_of_work() -> Iterator[None]:
             work.commit()
         finally:
             work.close()
-            work_here.reset(before)
+            _here.reset(before)
 
 
 def writing() -> Connection:
     """The connection of this unit of work, in a transaction that begins with the first statement.
 
-    For statements that need nothing of the ORM: they cost half of what they do in a session. `db.session` joins in.
+    Statements of Core; through a session of the ORM they would cost twice as much.
     """
-    return work_here.get().connection()
+    return _here.get().connection()
 
 
 def written_at_once(*steps: Step, more_follows: bool = False) -> Row | None:
@@ -103,7 +103,7 @@ def written_at_once(*steps: Step, more_follows: bool = False) -> Row | None:
     """
     if more_follows:
         writing()
-    rows = work_here.get().at_once(steps)
+    rows = _here.get().at_once(steps)
     return rows[0] if rows else None
 
 
