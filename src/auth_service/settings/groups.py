@@ -85,8 +85,12 @@ class Limits(BaseSettings):
     )
     limit_exports: Limit = Field(Rate("5/1m,30/1h"), description="Exports of one's data, for a client network.")
     limit_email_changes: Limit = Field(Rate("5/1h,20/1d"), description="Changes of address that a user may begin.")
+    # With the pauses, which soon are a day long, no more than a hundred in the first weeks: NIST SP 800-63B-4, 3.2.2.
     sign_in_free_attempts: int = Field(
-        5, ge=1, le=20, description="Attempts at an address before pauses begin to grow."
+        5,
+        ge=1,
+        le=64,
+        description="Attempts at an address before pauses begin to grow, those at the same moment included.",
     )
     limit_codes: Limit = Field(Rate("3/1m,5/1h"), description="Codes for an address.")
     limit_codes_a_day: Count = Field(10, description="Codes for an address in 24 hours, counted in PostgreSQL.")
