@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_service.adapters import access_tokens
-from auth_service.adapters.access_tokens import AccessTokens, KeyRing, TokenRejected, Verified
+from auth_service.adapters.access_tokens import AccessTokens, KeySet, TokenRejected, Verified
 from tests.forgery import Forger, decoded
 
 KID, PRIVATE, PUBLIC = access_tokens.new_key()
-RING = KeyRing(
+RING = KeySet(
     signing_kid=KID, signing_key=access_tokens.private_key(PRIVATE), verifying={KID: access_tokens.public_key(PUBLIC)}
 )
 ISSUER, AUDIENCE = "https://portal.example.org", "portal"
@@ -102,7 +102,7 @@ def test_tk7_a_remembered_token_leaves_with_its_key() -> None:
         {KID: access_tokens.public_key(other_public)},
     ):
         with pytest.raises(TokenRejected):
-            verifier.verify(GOOD, KeyRing(signing_kid=other_kid, signing_key=key, verifying=verifying))
+            verifier.verify(GOOD, KeySet(signing_kid=other_kid, signing_key=key, verifying=verifying))
     assert verifier.verify(GOOD, RING).session_id == SESSION
 
 

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
 
 from auth_service.adapters import access_tokens
-from auth_service.adapters.access_tokens import KeyRing
+from auth_service.adapters.access_tokens import KeySet
 from auth_service.models import unit_of_work
 from auth_service.services.keyring import FRESH
 from auth_service.wiring import Services
@@ -88,14 +88,14 @@ def ask(port: int, method: str = "GET", path: str = "/whoami", **headers: str) -
 
 
 @pytest.fixture
-def ring(app: Flask, live: Live) -> KeyRing:
+def key_set(app: Flask, live: Live) -> KeySet:
     """The keys of the service that runs."""
     services: Services = app.extensions["auth_service"]
     with app.app_context():
         return services.keyring.now()
 
 
-def signed(ring: KeyRing, *, head: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
+def signed(key_set: KeySet, *, head: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
     """A token that is good but for what is given; a claim that is None is left out."""
     now = int(time.time())
     good = {
@@ -110,11 +110,11 @@ def signed(ring: KeyRing, *, head: dict[str, Any] | None = None, key: Any = None
         "roles": ["ROLE_PORTAL_USER"],
     }
     body = {name: value for name, value in {**good, **claims}.items() if value is not None}
-    heads = {"alg": "ES256", "typ": "at+jwt", "kid": ring.signing_kid, **(head or {})}
+    heads = {"alg": "ES256", "typ": "at+jwt", "kid": key_set.signing_kid, **(head or {})}
     said = f"{part({name: value for name, value in heads.items() if value is not None})}.{part(body)}"
     # By hand, because the library makes no odd headers.
     signature = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).sign(
-        said.encode(), key or ring.signing_key
+        said.encode(), key or key_set.signing_key
     )
     return f"{said}.{encoded(signature)}"
 
@@ -127,45 +127,45 @@ def part(said: dict[str, Any]) -> str:
     return encoded(json.dumps(said).encode())
 
 
-def forgeries(ring: KeyRing) -> dict[str, str]:
+def forgeries(key_set: KeySet) -> dict[str, str]:
     """Tokens that are not good, each for a reason of its own."""
-    good = signed(ring)
+    good = signed(key_set)
     head, body, signature = good.split(".")
     now = int(time.time())
     stranger = access_tokens.private_key(access_tokens.new_key()[1])
-    public = ring.verifying[ring.signing_kid].public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    hmac_input = f"{part({'alg': 'HS256', 'typ': 'at+jwt', 'kid': ring.signing_kid})}.{body}"
+    public = key_set.verifying[key_set.signing_kid].public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    hmac_input = f"{part({'alg': 'HS256', 'typ': 'at+jwt', 'kid': key_set.signing_kid})}.{body}"
     changed = part({"sub": "1", "iss": ISSUER, "aud": "portal", "exp": now + 900})
     return {
-        "expired": signed(ring, iat=now - 1000, nbf=now - 1000, exp=now - 31),
-        "not good yet": signed(ring, nbf=now + 60),
-        "without an end": signed(ring, exp=None),
-        "for somebody else": signed(ring, aud="another"),
-        "for nobody": signed(ring, aud=None),
-        "for us by a longer name": signed(ring, aud="portal.example.org"),
-        "by somebody else": signed(ring, iss="https://evil.example"),
-        "by us with a slash": signed(ring, iss=f"{ISSUER}/"),
-        "about nobody": signed(ring, sub=None),
-        "of no session": signed(ring, sid=None),
-        "of another type": signed(ring, head={"typ": "JWT"}),
-        "of no type": signed(ring, head={"typ": None}),
-        "a logout token": signed(ring, head={"typ": "logout+jwt"}),
-        "of an unknown key": signed(ring, head={"kid": "unknown"}),
-        "of no key": signed(ring, head={"kid": None}),
-        "of a key by a path": signed(ring, head={"kid": "../../dev/null"}),
-        "of a strangers key": signed(ring, key=stranger),
-        "with a strangers key in it": signed(ring, key=stranger, head={"jwk": jwk(stranger)}),
-        "with a strangers address in it": signed(ring, key=stranger, head={"jku": "https://evil.example/jwks"}),
+        "expired": signed(key_set, iat=now - 1000, nbf=now - 1000, exp=now - 31),
+        "not good yet": signed(key_set, nbf=now + 60),
+        "without an end": signed(key_set, exp=None),
+        "for somebody else": signed(key_set, aud="another"),
+        "for nobody": signed(key_set, aud=None),
+        "for us by a longer name": signed(key_set, aud="portal.example.org"),
+        "by somebody else": signed(key_set, iss="https://evil.example"),
+        "by us with a slash": signed(key_set, iss=f"{ISSUER}/"),
+        "about nobody": signed(key_set, sub=None),
+        "of no session": signed(key_set, sid=None),
+        "of another type": signed(key_set, head={"typ": "JWT"}),
+        "of no type": signed(key_set, head={"typ": None}),
+        "a logout token": signed(key_set, head={"typ": "logout+jwt"}),
+        "of an unknown key": signed(key_set, head={"kid": "unknown"}),
+        "of no key": signed(key_set, head={"kid": None}),
+        "of a key by a path": signed(key_set, head={"kid": "../../dev/null"}),
+        "of a strangers key": signed(key_set, key=stranger),
+        "with a strangers key in it": signed(key_set, key=stranger, head={"jwk": jwk(stranger)}),
+        "with a strangers address in it": signed(key_set, key=stranger, head={"jku": "https://evil.example/jwks"}),
         "HMAC with the public key": f"{hmac_input}.{encoded(hmac.digest(public, hmac_input.encode(), 'sha256'))}",
         "without a signature": f"{head}.{body}.",
         "with half a signature": good[:-40],
         "with a changed body": f"{head}.{changed}.{signature}",
-        "critical": signed(ring, head={"crit": ["exp2"], "exp2": 1}),
-        "a list of keys": signed(ring, head={"kid": [ring.signing_kid]}),
+        "critical": signed(key_set, head={"crit": ["exp2"], "exp2": 1}),
+        "a list of keys": signed(key_set, head={"kid": [key_set.signing_kid]}),
         "no token": "x",
         "nothing": "",
     } | {
-        f"alg {name}": f"{part({'alg': name, 'typ': 'at+jwt', 'kid': ring.signing_kid})}.{body}.{tail}"
+        f"alg {name}": f"{part({'alg': name, 'typ': 'at+jwt', 'kid': key_set.signing_kid})}.{body}.{tail}"
         for name in ("none", "None", "NONE", "nOnE", "")
         for tail in ("", signature)
     }
@@ -226,20 +226,25 @@ every_kind = pytest.mark.parametrize("kind", ["flask", "fastapi", "node"])
 
 @every_kind
 def test_tk1_tk2_tk3_tk4_verifiers_let_in_good_tokens_only(
-    kind: str, live: Live, ring: KeyRing, app: Flask, request: pytest.FixtureRequest, subtests: pytest.Subtests
+    kind: str, live: Live, key_set: KeySet, app: Flask, request: pytest.FixtureRequest, subtests: pytest.Subtests
 ) -> None:
     me = {"user": "4711", "roles": ["ROLE_PORTAL_USER"]}
     with verifier(kind, request, jwks_port=live.port) as port:
-        assert ask(port, Authorization=f"Bearer {signed(ring)}")[::2] == (200, me)
+        assert ask(port, Authorization=f"Bearer {signed(key_set)}")[::2] == (200, me)
         now = int(time.time())
-        assert ask(port, Authorization=f"Bearer {signed(ring, exp=now - 20)}")[0] == 200, "clocks differ a little"
-        for name, token in forgeries(ring).items():
+        assert ask(port, Authorization=f"Bearer {signed(key_set, exp=now - 20)}")[0] == 200, "clocks differ a little"
+        for name, token in forgeries(key_set).items():
             with subtests.test(name):
                 status, headers, _ = ask(port, Authorization=f"Bearer {token}")
                 assert (status, headers.get("www-authenticate")) == (401, "Bearer"), name
-        for odd in ({}, {"Authorization": ""}, {"Authorization": f"Basic {signed(ring)}"}, {"X-Token": signed(ring)}):
+        for odd in (
+            {},
+            {"Authorization": ""},
+            {"Authorization": f"Basic {signed(key_set)}"},
+            {"X-Token": signed(key_set)},
+        ):
             assert ask(port, **odd)[0] == 401
-        assert ask(port, path=f"/whoami?access_token={signed(ring)}")[0] == 401
+        assert ask(port, path=f"/whoami?access_token={signed(key_set)}")[0] == 401
 
         # A rotation asks nothing of them: the key that signs from now on was published before.
         services: Services = app.extensions["auth_service"]
@@ -248,17 +253,17 @@ def test_tk1_tk2_tk3_tk4_verifiers_let_in_good_tokens_only(
                 kid = services.keyring.rotate(published_for=FRESH)
             time.sleep(FRESH.total_seconds())
             rotated = services.keyring.now()
-        assert rotated.signing_kid == kid != ring.signing_kid
-        for keys in (ring, rotated):
+        assert rotated.signing_kid == kid != key_set.signing_kid
+        for keys in (key_set, rotated):
             assert ask(port, Authorization=f"Bearer {signed(keys)}")[::2] == (200, me)
 
 
 @every_kind
 def test_without_keys_verifiers_do_not_blame_the_token(
-    kind: str, ring: KeyRing, request: pytest.FixtureRequest
+    kind: str, key_set: KeySet, request: pytest.FixtureRequest
 ) -> None:
     with verifier(kind, request, jwks_port=free_port()) as port:
-        assert ask(port, Authorization=f"Bearer {signed(ring)}")[0] == 503
+        assert ask(port, Authorization=f"Bearer {signed(key_set)}")[0] == 503
         assert ask(port)[0] == 401
 
 
@@ -319,7 +324,7 @@ def gateway(folder: Path, *, auth_port: int) -> Iterator[int]:
 
 
 def test_tk12_nginx_lets_through_whoever_is_signed_in_now(
-    live: Live, visitor: Visitor, mailbox: Mailbox, tmp_path: Path, ring: KeyRing
+    live: Live, visitor: Visitor, mailbox: Mailbox, tmp_path: Path, key_set: KeySet
 ) -> None:
     ada = visitor.register(ADA, mailbox, password=PASSWORD)
     token = visitor.signed_in(ADA, PASSWORD)["access_token"]
@@ -331,7 +336,7 @@ def test_tk12_nginx_lets_through_whoever_is_signed_in_now(
         assert ask(port, **bearer, **spoofed)[::2] == (200, hers)
         assert ask(port, "POST", **bearer)[::2] == (200, hers)
         assert ask(port, path="/broken", **bearer)[::2] == (500, hers), "the shop's own mistakes stay its own"
-        for name, forged in forgeries(ring).items():
+        for name, forged in forgeries(key_set).items():
             assert ask(port, Authorization=f"Bearer {forged}")[0] == 401, name
         status, headers, _ = ask(port, **spoofed)
         assert (status, headers["www-authenticate"]) == (401, 'Bearer realm="auth"')
@@ -359,8 +364,8 @@ def test_se5_nginx_lets_a_cookie_speak_for_unsafe_requests_of_our_own_pages_only
         assert ask(port, "POST", Cookie=cookies, **page)[0] == 200
 
 
-def test_nginx_says_503_while_it_cannot_ask(ring: KeyRing, tmp_path: Path) -> None:
+def test_nginx_says_503_while_it_cannot_ask(key_set: KeySet, tmp_path: Path) -> None:
     with gateway(tmp_path, auth_port=free_port()) as port:
-        status, headers, _ = ask(port, Authorization=f"Bearer {signed(ring)}")
+        status, headers, _ = ask(port, Authorization=f"Bearer {signed(key_set)}")
 
     assert (status, headers["retry-after"]) == (503, "1")

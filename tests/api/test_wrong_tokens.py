@@ -36,8 +36,8 @@ def forger(app: Flask, services: Services, tokens: dict[str, Any]) -> Forger:
     """A forger who has got hold of our own key: what is refused is refused for what the token says."""
     header, claims, _ = tokens["access_token"].split(".")
     with app.app_context():
-        ring = services.keyring.now()
-    return Forger(header=decoded(header), claims=decoded(claims), key=ring.signing_key)
+        key_set = services.keyring.now()
+    return Forger(header=decoded(header), claims=decoded(claims), key=key_set.signing_key)
 
 
 def check_refused(visitor: Visitor, *forged: str) -> None:
@@ -70,8 +70,8 @@ def test_tk1_the_public_key_is_no_secret_to_sign_with(
     visitor: Visitor, app: Flask, services: Services, forger: Forger
 ) -> None:
     with app.app_context():
-        ring = services.keyring.now()
-    public = ring.verifying[ring.signing_kid]
+        key_set = services.keyring.now()
+    public = key_set.verifying[key_set.signing_kid]
     jwk = app.test_client().get("/.well-known/jwks.json", base_url="https://localhost")
     secrets = [
         public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
@@ -221,10 +221,10 @@ def test_tk6_tokens_say_little_and_are_small(app: Flask, services: Services, for
     assert isinstance(forger.claims["sub"], str)
     roles = [f"ROLE_NUMBER_{number:02}" for number in range(20)]
     with app.app_context():
-        ring = services.keyring.now()
+        key_set = services.keyring.now()
 
     token = services.sessions.access.sign(
-        ring, user_id=2**53 - 1, session_id=uuid.uuid4(), roles=roles, now=clock.now()
+        key_set, user_id=2**53 - 1, session_id=uuid.uuid4(), roles=roles, now=clock.now()
     )
 
     assert len(token) <= 1024

@@ -281,13 +281,13 @@ def test_tk7_without_postgres_tokens_are_checked_with_the_keys_that_are_held(
 ) -> None:
     away = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
     with two[0].app_context():
-        ring = keyring(two[0]).now()
+        key_set = keyring(two[0]).now()
 
     # The same process, whose database has gone.
     with later(monkeypatch, FRESH), away.app_context():
-        assert keyring(two[0]).now() is ring
-        assert keyring(two[0]).signing() is ring
-        assert keyring(two[0]).knowing("unknown") is ring
+        assert keyring(two[0]).now() is key_set
+        assert keyring(two[0]).signing() is key_set
+        assert keyring(two[0]).knowing("unknown") is key_set
     with later(monkeypatch, timedelta(seconds=31)), away.app_context(), pytest.raises(DatabaseAway):
         keyring(two[0]).signing()  # by now they may have been rotated
 

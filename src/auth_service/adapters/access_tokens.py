@@ -62,7 +62,7 @@ class Claims:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KeyRing:
+class KeySet:
     """The keys at one moment, parsed once: parsing at every signature would cost a thousand times the signature."""
 
     signing_kid: str
@@ -84,7 +84,7 @@ class AccessTokens:
     lifetime: timedelta
     _verified: "Verified" = field(default_factory=lambda: Verified(at_most=MOST_REMEMBERED), repr=False, compare=False)
 
-    def sign(self, ring: KeyRing, *, user_id: int, session_id: uuid.UUID, roles: Sequence[str], now: datetime) -> str:
+    def sign(self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, roles: Sequence[str], now: datetime) -> str:
         """Sign a token for a session of a user, good from `now` on."""
         issued_at = int(now.timestamp())
         claims = {
@@ -99,12 +99,12 @@ class AccessTokens:
             "exp": issued_at + self.lifetime // timedelta(seconds=1),
             "roles": list(roles),
         }
-        headers = {"typ": TYPE, "kid": ring.signing_kid}
-        return jwt.encode(claims, ring.signing_key, algorithm=ALGORITHM, headers=headers)
+        headers = {"typ": TYPE, "kid": keys.signing_kid}
+        return jwt.encode(claims, keys.signing_key, algorithm=ALGORITHM, headers=headers)
 
-    def verify(self, token: str, ring: KeyRing) -> Claims:
+    def verify(self, token: str, keys: KeySet) -> Claims:
         """Check everything that a token by itself can be checked for. Raises TokenRejected."""
-        key = ring.verifying.get(kid_of(token))
+        key = keys.verifying.get(kid_of(token))
         if key is None:
             raise TokenRejected("unknown key")
         if (claims := self._verified.claims(token, key)) is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 
 from auth_service import clock
 from auth_service.adapters import access_tokens
-from auth_service.adapters.access_tokens import KeyRing
+from auth_service.adapters.access_tokens import KeySet
 from auth_service.adapters.crypto import SealBroken, Sealer
 from auth_service.errors import DatabaseAway, KeysSealed, ServiceBusy
 from auth_service.models import SigningKey, reading, unit_of_work, writing
@@ -71,7 +71,7 @@ class KeyInfo:
 class _Held:
     """What this process knows of the keys. Instants are those of its own clock."""
 
-    ring: KeyRing | None = None
+    keys: KeySet | None = None
     asked_at: float = float("-inf")
     read_at: float = float("-inf")
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -85,28 +85,28 @@ class Keyring:
     token_lifetime: timedelta
     _held: _Held = field(default_factory=_Held, repr=False)
 
-    def now(self) -> KeyRing:
+    def now(self) -> KeySet:
         """The keys to verify with, at most FRESH old; older ones while the database is away.
 
         Raises DatabaseAway where there never were any, and KeysSealed.
         """
         held = self._held
-        if held.ring is not None and not _since(held.asked_at, FRESH):
-            return held.ring
+        if held.keys is not None and not _since(held.asked_at, FRESH):
+            return held.keys
         # While one reads, the others go on with what they have.
-        return self._read_again(every=FRESH, wait=held.ring is None)
+        return self._read_again(every=FRESH, wait=held.keys is None)
 
-    def signing(self) -> KeyRing:
+    def signing(self) -> KeySet:
         """The keys to sign with. Raises DatabaseAway where they could not be read for so long that they may be old."""
-        ring = self.now()
+        keys = self.now()
         if _since(self._held.read_at, SIGNS_FOR):
             raise DatabaseAway(retry_after=1)
-        return ring
+        return keys
 
-    def knowing(self, kid: str) -> KeyRing:
+    def knowing(self, kid: str) -> KeySet:
         """The keys to verify with, read again if this one is not among them: it may have been made a moment ago."""
-        ring = self.now()
-        return ring if kid in ring.verifying else self._read_again(every=ASK_AGAIN, wait=True)
+        keys = self.now()
+        return keys if kid in keys.verifying else self._read_again(every=ASK_AGAIN, wait=True)
 
     def rotate(self, *, published_for: timedelta = PUBLISHED_FIRST) -> str:
         """Let the next key sign, in the current unit of work; returns its id.
@@ -149,38 +149,38 @@ class Keyring:
             found = [KeyInfo(**row) for row in connection.execute(select(*columns)).mappings()]
         return sorted(found, key=lambda key: ((PREVIOUS, CURRENT, NEXT).index(key.state), key.created_at))
 
-    def _read_again(self, *, every: timedelta, wait: bool) -> KeyRing:
+    def _read_again(self, *, every: timedelta, wait: bool) -> KeySet:
         """Read the keys, unless somebody else has just done so; `wait` for whoever is doing it."""
         held = self._held
-        if not held.lock.acquire(blocking=wait) and held.ring is not None:
-            return held.ring
+        if not held.lock.acquire(blocking=wait) and held.keys is not None:
+            return held.keys
         try:
-            if held.ring is not None and not _since(held.asked_at, every):
-                return held.ring
+            if held.keys is not None and not _since(held.asked_at, every):
+                return held.keys
             return self._ask(held)
         finally:
             held.lock.release()
 
-    def _ask(self, held: _Held) -> KeyRing:
+    def _ask(self, held: _Held) -> KeySet:
         began = clock.monotonic()
         try:
-            held.ring = self._read() or self._made()
+            held.keys = self._read() or self._made()
             held.read_at = began
         except (DatabaseAway, ServiceBusy, KeysSealed) as away:
-            if held.ring is None:
+            if held.keys is None:
                 raise
             log.warning("the signing keys could not be read again", extra={"trouble": away.code()})
         finally:
             held.asked_at = clock.monotonic()
-        return held.ring
+        return held.keys
 
-    def _read(self) -> KeyRing | None:
+    def _read(self) -> KeySet | None:
         with reading() as connection:
             rows = connection.execute(_VERIFYING).all()
-        known = self._held.ring
+        known = self._held.keys
         for kid, state, _, sealed in rows:
             if state == CURRENT and sealed is not None:
-                return KeyRing(
+                return KeySet(
                     signing_kid=kid,
                     signing_key=known.signing_key
                     if known and known.signing_kid == kid
@@ -200,15 +200,15 @@ class Keyring:
             raise KeysSealed from None
         return pem
 
-    def _made(self) -> KeyRing:
+    def _made(self) -> KeySet:
         """Make the first keys; of several processes that start at once, one does."""
         with unit_of_work():
             self._take_turn()
             self._complete()
-        ring = self._read()
-        if ring is None:
+        keys = self._read()
+        if keys is None:
             raise DatabaseAway(retry_after=1)
-        return ring
+        return keys
 
     def _take_turn(self) -> None:
         writing().execute(select(func.pg_advisory_xact_lock(KEYS_LOCK)))

@@ -9,7 +9,7 @@ from typing import Any, Self
 from sqlalchemy import Interval, bindparam, func, insert, literal, select, update
 
 from auth_service import clock
-from auth_service.adapters.access_tokens import AccessTokens, Claims, KeyRing, TokenRejected, kid_of
+from auth_service.adapters.access_tokens import AccessTokens, Claims, KeySet, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInvalid
 from auth_service.models import (
@@ -153,14 +153,14 @@ class Sessions:
         `besides` is done before it, in the same transaction. Raises CredentialsRejected if the account was changed
         since the proof.
         """
-        ring = self.keyring.signing()  # before the unit of work has a connection, of which this may need one itself
+        keys = self.keyring.signing()  # before the unit of work has a connection, of which this may need one itself
         session_id = uuid.uuid4()
         given = {"id": session_id, "owner": person.id, "version": person.credential_version, "method": method}
         given |= {"transport": transport, "seen_device": origin.device, "seen_address": origin.address}
         opened = written_at_once(*besides, (_OPEN, given | {"idle": self.idle, "absolute": self.absolute}))
         if opened is None:
             raise CredentialsRejected
-        return self._tokens(ring, user_id=person.id, session_id=session_id, counter=0, roles=opened[0])
+        return self._tokens(keys, user_id=person.id, session_id=session_id, counter=0, roles=opened[0])
 
     def refresh(self, *, token: str, origin: Origin) -> Tokens:
         """Exchange a refresh token for the next pair. Raises RefreshRejected.
@@ -171,11 +171,11 @@ class Sessions:
         claim = self.refreshes.read(token)
         if claim is None:
             raise RefreshRejected
-        ring = self.keyring.signing()
+        keys = self.keyring.signing()
         seen = {"seen_device": origin.device, "seen_address": origin.address, "idle": self.idle}
         moved = written_at_once((_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen}))
         owner, roles = moved or self._served_before(claim, origin)
-        return self._tokens(ring, user_id=owner, session_id=claim.session_id, counter=claim.counter + 1, roles=roles)
+        return self._tokens(keys, user_id=owner, session_id=claim.session_id, counter=claim.counter + 1, roles=roles)
 
     def _served_before(self, claim: RefreshClaim, origin: Origin) -> tuple[int, Sequence[str] | None]:
         """The owner and roles, if this token was exchanged a moment ago. Raises RefreshRejected, and ends a theft."""
@@ -249,12 +249,12 @@ class Sessions:
         end(*which, reason=reason, origin=origin, history=self.history)
 
     def _tokens(
-        self, ring: KeyRing, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None
+        self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None
     ) -> Tokens:
         return Tokens(
             session_id=session_id,
             access_token=self.access.sign(
-                ring,
+                keys,
                 user_id=user_id,
                 session_id=session_id,
                 roles=sorted(roles or ()),
