@@ -132,7 +132,7 @@ class ContentEncodingUnsupported(WrongType):
 
 
 class ValidationFailed(Unfit):
-    """The request does not fit; `fields` says where and why."""
+    """The request is invalid; `fields` says where and why."""
 
 
 class TooManyRequests(TooMany):
@@ -206,7 +206,7 @@ class TooManyCodes(TooMany):
 
 
 class CredentialsRejected(Unauthenticated):
-    """The address and the password or code do not fit together."""
+    """The address and the password or code do not match."""
 
     keeps_work = True
 
@@ -216,11 +216,11 @@ class TokenMissing(Unauthenticated):
 
 
 class TokenInvalid(Unauthenticated):
-    """The access token is not good, or its session has ended."""
+    """The access token is invalid or has expired, or its session has ended."""
 
 
 class RefreshRejected(Unauthenticated):
-    """The refresh token is not good any more; sign in again."""
+    """The refresh token is no longer valid; sign in again."""
 
     keeps_work = True
 
@@ -240,15 +240,15 @@ class ServiceKeyMissing(Unauthenticated):
 
 
 class ServiceKeyInvalid(Unauthenticated):
-    """The service key is not good, or not any more."""
+    """The service key is invalid, expired or revoked."""
 
 
 class ScopeMissing(Forbidden):
-    """The service key is good, but not for this; `scope` names what it lacks."""
+    """The service key lacks the scope that `scope` names."""
 
 
 class UndoUnknown(Missing):
-    """This link was used, or has run out."""
+    """This link has been used, or has expired."""
 
 
 class CrossSite(Forbidden):

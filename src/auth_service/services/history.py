@@ -35,7 +35,7 @@ from auth_service.services.pages import Cursors, Page
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
 
-# Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
+# Statements are built at import: building one costs about as much as running it.
 
 _columns = ("kind", "outcome", "user_id", "session_id", "address", "device", "details")
 _NOTE = insert(Event).values({name: bindparam(name) for name in _columns})

@@ -22,8 +22,7 @@ DAY = timedelta(days=1)
 NO_SUCH_USER = "23503"
 """PostgreSQL's code for a foreign key that leads nowhere."""
 
-# Statements that requests run are made once: making one, and the key under which its SQL is cached, costs as much as
-# running it.
+# Statements that requests run are built at import: building one costs about as much as running it.
 
 _LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))))
 

@@ -27,7 +27,7 @@ CREATION_LOCK = 7_251_903_360_117_231
 
 _MINUTE = timedelta(minutes=1)
 
-# Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
+# Statements are built at import: building one costs about as much as running it.
 
 _live = and_(ServiceKey.revoked_at.is_(None), ServiceKey.expires_at > func.now())
 _used_long_ago = or_(ServiceKey.last_used_at.is_(None), ServiceKey.last_used_at < func.now() - _MINUTE)

@@ -30,7 +30,7 @@ from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
 from auth_service.services.users import Person, hold
 
-# Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
+# Statements are built at import: building one costs about as much as running it.
 
 _live = Session.lives()
 

@@ -29,7 +29,7 @@ from auth_service.services.history import Origin, noted
 from auth_service.services.letters import LANGUAGES
 from auth_service.services.outbox import codes_of_a_day, withdrawal
 
-# Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
+# Statements are built at import: building one costs about as much as running it.
 
 # Not `IN`, whose list SQLAlchemy writes into the statement anew for each execution.
 _registration_roles = (

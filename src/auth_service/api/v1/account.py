@@ -54,7 +54,7 @@ class Me(Resource):
 
 @account.route("/me/send_code")
 class SendDeletionCode(Resource):
-    """Codes to leave with."""
+    """Codes for deleting the account."""
 
     @account.contract(
         data=CodeSentCard,
@@ -101,7 +101,7 @@ class MyEmail(Resource):
 
 @account.route("/me/export")
 class MyData(Resource):
-    """What is kept about the caller."""
+    """Export of the caller's data."""
 
     @account.contract(data=ExportCard, limits=[PerClient(setting="limit_exports")])
     def get(self) -> Exported:

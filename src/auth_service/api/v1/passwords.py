@@ -43,7 +43,7 @@ class SendRecoveryCode(Resource):
 
 @passwords.route("/password")
 class Password(Resource):
-    """A forgotten password."""
+    """Recovery of a forgotten password."""
 
     @passwords.contract(
         access=anyone,

@@ -63,7 +63,7 @@ class LookUp(Resource):
 
 @registration.route("/sign_up")
 class SignUp(Resource):
-    """Temporary users."""
+    """Creation of temporary users."""
 
     @registration.contract(
         access=anyone,
@@ -80,7 +80,7 @@ class SignUp(Resource):
 
 @registration.route("/<user_id:user_id>/send_code")
 class SendCode(Resource):
-    """Codes on their way."""
+    """Sending of codes."""
 
     @registration.contract(**SENDING)
     def post(self, user_id: int, body: CodeForm) -> CodeSent:
@@ -104,7 +104,7 @@ class ResendCode(SendCode):
 
 @registration.route("/<user_id:user_id>/mail")
 class Mail(Resource):
-    """The proof of an address."""
+    """Confirmation of an address."""
 
     @registration.contract(
         access=anyone,
@@ -120,7 +120,7 @@ class Mail(Resource):
 
 @registration.route("/<user_id:user_id>/sign_up")
 class Finish(Resource):
-    """Users of the portal."""
+    """The end of a registration."""
 
     @registration.contract(
         access=anyone,

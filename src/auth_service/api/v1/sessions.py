@@ -97,7 +97,7 @@ class CodeSignIn(Resource):
 
 @sessions.route("/refresh_token")
 class RefreshToken(Resource):
-    """New tokens for old."""
+    """Exchange of refresh tokens."""
 
     @sessions.contract(
         access=anyone,

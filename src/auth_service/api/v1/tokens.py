@@ -14,7 +14,7 @@ tokens = Namespace("tokens", description="For other services: whose token, and w
 
 @tokens.route("/tokens/introspect")
 class Introspect(Resource):
-    """Tokens that somebody showed to a service."""
+    """Introspection of tokens (RFC 7662)."""
 
     @tokens.contract(access=service(INTROSPECT), body=IntrospectForm, form_too=True, data=TokenStateCard)
     def post(self, body: IntrospectForm) -> TokenState:
@@ -28,7 +28,7 @@ class Introspect(Resource):
 
 @tokens.route("/sessions/verify")
 class Verify(Resource):
-    """Requests that a gateway asks about."""
+    """Checks for a gateway (nginx `auth_request`)."""
 
     @tokens.contract(
         access=at_a_gateway,

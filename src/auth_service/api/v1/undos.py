@@ -14,7 +14,7 @@ undos = Namespace("undos", description="This was not me.")
 
 @undos.route("/undo")
 class Undo(Resource):
-    """What a letter told of."""
+    """Undo links."""
 
     @undos.contract(
         access=anyone,
