@@ -17,17 +17,9 @@ from auth_service.adapters.hasher import Verdict
 from auth_service.services.passwords import Passwords
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
+from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import at_once, outcome
-
-ADA = "ada@example.org"
-PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    """A user of the portal with a password."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
+from tests.conftest import Query
 
 
 def test_somebody_signs_in_and_is_known(ada: int, visitor: Visitor) -> None:
