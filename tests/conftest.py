@@ -31,6 +31,7 @@ SESSION_KEY = "tests-only-session-0123456789-abcdefghijklmnopqrstuvwxyz"
 KEYRING_KEY = "tests-only-keyring-0123456789-abcdefghijklmnopqrstuvwxyz"
 
 MakeApp = Callable[..., Flask]
+Query = Callable[..., list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +178,25 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
     connection.close()
     with redis.Redis.from_url(stores.redis_url) as client:
         client.flushdb()
+
+
+def asking(url: str) -> Query:
+    """What runs a statement, with values if it takes some, beside the application, and commits."""
+
+    def query(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg2.connect(url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            rows = list(cursor.fetchall()) if cursor.description else []
+        connection.close()
+        return rows
+
+    return query
+
+
+@pytest.fixture
+def query(stores: Stores) -> Query:
+    """Runs a statement beside the application."""
+    return asking(stores.database_url)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_string
@@ -15,16 +15,16 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from auth_service.settings import Settings
-from tests.actors import USERS
+from tests.actors import USERS, Mailbox, Visitor
 from tests.conftest import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, MakeApp, Stores
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30
 WITNESS = "witness@example.org"
+ADA, PASSWORD = "ada@example.org", "correct horse battery"
 HANGS = 5.0
 """Whoever waits this long for an answer, in seconds, calls it a hang."""
 
@@ -169,19 +169,13 @@ def nothing_is_lost(live: Live) -> Iterator[None]:
     assert live.is_ready()
 
 
-Query = Callable[[str], list[tuple[Any, ...]]]
+@pytest.fixture
+def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+    """Ada is a user of the portal, with a password."""
+    return visitor.register(ADA, mailbox, password=PASSWORD)
 
 
 @pytest.fixture
-def query(stores: Stores) -> Query:
-    """Runs a statement beside the application."""
-
-    def run(statement: str) -> list[tuple[Any, ...]]:
-        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            rows = list(cursor.fetchall()) if cursor.description else []
-        connection.close()
-        return rows
-
-    return run
+def token(ada: int, visitor: Visitor) -> str:
+    """Ada is signed in; this is her access token."""
+    return str(visitor.signed_in(ADA, PASSWORD)["access_token"])

@@ -14,9 +14,8 @@ from flask import Flask
 
 from auth_service.adapters.inbox import Inbox
 from tests.actors import Mailbox, Visitor
-from tests.api.conftest import Query
 from tests.api.test_races import at_once, outcome, together
-from tests.conftest import Stores
+from tests.conftest import Query, Stores
 
 ADA, GRACE, NEW = "ada@example.org", "grace@example.org", "new@example.org"
 PASSWORD = "correct horse battery"

@@ -2,25 +2,13 @@
 
 from typing import Any
 
-import pytest
 from flask import Flask
 
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
+from tests.api.conftest import ADA, PASSWORD
+from tests.conftest import Query
 
-ADA, NEW, PASSWORD = "ada@example.org", "lovelace@example.com", "correct horse battery"
-
-
-@pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    """Ada is registered."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
-
-
-@pytest.fixture
-def token(ada: int, visitor: Visitor) -> str:
-    """Ada is signed in."""
-    return str(visitor.signed_in(ADA, PASSWORD)["access_token"])
+NEW = "lovelace@example.com"
 
 
 def test_somebody_leaves_with_the_password(token: str, visitor: Visitor) -> None:

@@ -6,23 +6,11 @@ import pytest
 from flask import Flask
 
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
+from tests.api.conftest import ADA, PASSWORD
+from tests.conftest import Query
 
-ADA, NEW, GRACE = "ada@example.org", "lovelace@example.com", "grace@example.org"
-PASSWORD = "correct horse battery"
+NEW, GRACE = "lovelace@example.com", "grace@example.org"
 MOVED = "The address of your account"
-
-
-@pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    """Ada is registered."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
-
-
-@pytest.fixture
-def token(ada: int, visitor: Visitor) -> str:
-    """Ada is signed in."""
-    return str(visitor.signed_in(ADA, PASSWORD)["access_token"])
 
 
 def moved(visitor: Visitor, mailbox: Mailbox, token: str, email: str) -> None:

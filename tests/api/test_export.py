@@ -2,20 +2,13 @@
 
 import json
 
-import pytest
 from flask import Flask
 
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
-from tests.conftest import MakeApp
+from tests.api.conftest import ADA, PASSWORD
+from tests.conftest import MakeApp, Query
 
-ADA, GRACE, PASSWORD = "ada@example.org", "grace@example.org", "correct horse battery"
-
-
-@pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    """Ada is registered."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
+GRACE = "grace@example.org"
 
 
 def test_somebody_takes_everything_along(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:

@@ -2,56 +2,25 @@
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_service.models.event import Kind
 from tests.actors import Mailbox, Visitor, refusal
-from tests.conftest import MakeApp, Stores
+from tests.api.conftest import ADA, PASSWORD
+from tests.conftest import MakeApp, Query
 from tests.statements import plan_of, statements
 
-ADA, GRACE = "ada@example.org", "grace@example.org"
-PASSWORD = "correct horse battery"
+GRACE = "grace@example.org"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 )
 OURS = {"X-Requested-With": "portal", "Origin": "http://127.0.0.1:5000"}
-
-Query = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def query(stores: Stores) -> Query:
-    """Runs a statement beside the application."""
-
-    def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement, values or None)
-            rows = list(cursor.fetchall()) if cursor.description else []
-        connection.close()
-        return rows
-
-    return run
-
-
-@pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    """A user of the portal with a password."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
-
-
-@pytest.fixture
-def token(ada: int, visitor: Visitor) -> str:
-    """Ada's access token."""
-    return str(visitor.signed_in(ADA, PASSWORD)["access_token"])
 
 
 def read(visitor: Visitor, token: str, **wanted: Any) -> TestResponse:

@@ -18,13 +18,14 @@ from werkzeug.test import TestResponse
 from auth_service.models.prepared import Row, Step
 from auth_service.models.work import _Work
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
+from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import outcome
+from tests.conftest import Query
 from tests.documents import CLIENTS, section
 from tests.test_house import contracts
 
-ADA, NEW = "ada@example.org", "lovelace@example.org"
-PASSWORD, OTHER = "correct horse battery", "analytical engines hum"
+NEW = "lovelace@example.org"
+OTHER = "analytical engines hum"
 FINE = (200, "")
 
 
@@ -59,16 +60,9 @@ def repeated(request: Callable[[], TestResponse]) -> tuple[int, str]:
 
 
 @pytest.fixture
-def tokens(visitor: Visitor, mailbox: Mailbox) -> dict[str, Any]:
-    """Of a user of the portal with a password, who has just signed in."""
-    visitor.register(ADA, mailbox, password=PASSWORD)
+def tokens(ada: int, visitor: Visitor) -> dict[str, Any]:
+    """Ada is signed in; both her tokens."""
     return visitor.signed_in(ADA, PASSWORD)
-
-
-@pytest.fixture
-def token(tokens: dict[str, Any]) -> str:
-    """The access token."""
-    return str(tokens["access_token"])
 
 
 def test_a_registration(visitor: Visitor, mailbox: Mailbox) -> None:

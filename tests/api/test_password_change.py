@@ -8,7 +8,7 @@ from flask import Flask
 
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
+from tests.conftest import Query
 from tests.crowds import occupied
 
 ADA, OLD, NEW = "ada@example.org", "correct horse battery", "analytical engines hum"

@@ -227,3 +227,26 @@ def test_those_who_end_each_other_do_not_wait_for_each_other(crowded: Flask, que
     assert query(deadlocks) == before
     ended = query("SELECT session_id FROM events WHERE kind = 'session_ended'")
     assert len(ended) == len(set(ended)) >= 11
+
+
+def test_sessions_are_ended_in_the_order_of_their_ids(crowded: Flask, query: Query) -> None:
+    token = Visitor(crowded).signed_in(ADA, OLD)["access_token"]
+    low, high = "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-bfff-ffffffffffff"
+    for session in (high, low):  # so in the table the higher one comes first
+        assert Visitor(crowded).sign_in(ADA, OLD).status_code == 200
+        query(f"UPDATE sessions SET id = '{session}' WHERE opened_at = (SELECT max(opened_at) FROM sessions)")
+
+    with ThreadPoolExecutor(1) as pool:
+        query(f"BEGIN; UPDATE sessions SET refreshed_at = now() WHERE id = '{low}'")
+        try:
+            ending = pool.submit(Visitor(crowded).with_token, token, "DELETE", "/me/sessions")
+            until = time.monotonic() + 0.9  # less than anybody waits for a lock
+            while query(WAITING) < [(1,)] and time.monotonic() < until:
+                time.sleep(0.005)
+            free = query(f"SELECT id::text FROM sessions WHERE id = '{high}' FOR UPDATE SKIP LOCKED")
+        finally:
+            query("COMMIT")
+
+    assert free == [(high,)], "nobody who waits for one session holds another with a higher id"
+    assert outcome(ending.result()) == (200, "")
+    assert query("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(1,)]

@@ -4,24 +4,22 @@ import base64
 import json
 import string
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from auth_service.adapters.hasher import Verdict
+from auth_service.services.passwords import Passwords
+from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
+from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import at_once, outcome
-
-ADA = "ada@example.org"
-PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    """A user of the portal with a password."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
+from tests.conftest import Query
 
 
 def test_somebody_signs_in_and_is_known(ada: int, visitor: Visitor) -> None:
@@ -265,16 +263,32 @@ def test_en3_unknown_addresses_are_paused_alike(visitor: Visitor) -> None:
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
 
 
-def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(ada: int, make_app: Callable[..., Flask]) -> None:
+def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(
+    ada: int, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = make_app(web_threads=60, database_connections=25, hashes_at_once=4, limit_sign_ins="1000/1m")
+    # However long a hundred take on this machine, no pause ends meanwhile.
+    services: Services = app.extensions["auth_service"]
+    throttle = replace(services.sign_in.throttle, first_pause=timedelta(hours=1))
+    patient = replace(services, sign_in=replace(services.sign_in, throttle=throttle))
+    monkeypatch.setitem(app.extensions, "auth_service", patient)
+    judged: list[str] = []
+    verdict = Passwords.verdict
+
+    def judging(passwords: Passwords, guess: str, phc: str | None) -> Verdict:
+        judged.append(guess)
+        return verdict(passwords, guess, phc)
+
+    monkeypatch.setattr(Passwords, "verdict", judging)
 
     answers = at_once(100, lambda: Visitor(app).sign_in(ADA, "a wrong password"))
 
-    assert sorted({outcome(answer) for answer in answers}) == [
-        (401, "credentials_rejected"),
-        (429, "too_many_attempts"),
-    ]
-    assert [outcome(answer) for answer in answers].count((401, "credentials_rejected")) == 5
+    assert len(judged) == 5
+    told = Counter(outcome(answer) for answer in answers)
+    rejected, busy = told.pop((401, "credentials_rejected")), told.pop((503, "service_busy"), 0)
+    # On a slow machine somebody may find no free connection, also when the verdict is to be written down.
+    assert 5 - busy <= rejected <= 5
+    assert told.keys() == {(429, "too_many_attempts")}
 
 
 def claims_of(token: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
 from tests.api.test_races import at_once, outcome
+from tests.conftest import Query
 
 ADA, PASSWORD = "ada@example.org", "correct horse battery"
 REJECTED = (401, "credentials_rejected")
@@ -97,31 +97,34 @@ def test_cd4_a_planted_ticket_is_left_alone(ada: int, visitor: Visitor, app: Fla
     assert visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
 
+def mailed(app: Flask, mailbox: Mailbox, *, cookies: bool) -> tuple[str, Callable[[str], TestResponse]]:
+    """A code that Ada was mailed, and how somebody brings one: its holder, or everybody who has no cookies."""
+    holder = Visitor(app, cookies=cookies)
+    holder.ask_to_sign_in(ADA)
+    ticket = holder.client.get_cookie("sign-in") if cookies else None
+
+    def bring(code: str) -> TestResponse:
+        somebody = Visitor(app, cookies=cookies)  # each with a client of its own: they come at the same moment
+        if ticket:
+            somebody.client.set_cookie("sign-in", ticket.value)
+        return somebody.sign_in_by_code(ADA, code)
+
+    return mailbox.code_sent_to(ADA), bring
+
+
 @pytest.mark.parametrize("cookies", [True, False])
 def test_cd3_of_a_hundred_guesses_at_once_five_are_judged(
     crowded: Flask, app: Flask, visitor: Visitor, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
     visitor.register(ADA, mailbox)
-    holder = Visitor(crowded, cookies=cookies)
-    holder.ask_to_sign_in(ADA)
-    code = mailbox.code_sent_to(ADA)
-    ticket = holder.client.get_cookie("sign-in") if cookies else None
+    code, bring = mailed(crowded, mailbox, cookies=cookies)
 
-    def guess() -> Any:
-        somebody = Visitor(crowded, cookies=cookies)
-        if ticket:
-            somebody.client.set_cookie("sign-in", ticket.value)
-        return somebody.sign_in_by_code(ADA, "12345")
-
-    answers = at_once(100, guess)
+    answers = at_once(100, lambda: bring("12345"))
 
     # On a busy machine some find no free connection, and are sent away before they are judged.
     assert {outcome(answer) for answer in answers} <= {REJECTED, (503, "service_busy")}
     # The sixth guess, right as it is, is not judged any more.
-    late = Visitor(crowded, cookies=cookies)
-    if ticket:
-        late.client.set_cookie("sign-in", ticket.value)
-    assert outcome(late.sign_in_by_code(ADA, code)) == REJECTED
+    assert outcome(bring(code)) == REJECTED
     assert query("SELECT count(*) FROM sessions") == [(0,)]
 
 
@@ -141,18 +144,9 @@ def test_cd2_one_of_fifty_right_codes_wins(
     crowded: Flask, visitor: Visitor, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
     visitor.register(ADA, mailbox)
-    holder = Visitor(crowded, cookies=cookies)
-    holder.ask_to_sign_in(ADA)
-    code = mailbox.code_sent_to(ADA)
-    ticket = holder.client.get_cookie("sign-in") if cookies else None
+    code, bring = mailed(crowded, mailbox, cookies=cookies)
 
-    def bring() -> Any:
-        somebody = Visitor(crowded, cookies=cookies)
-        if ticket:
-            somebody.client.set_cookie("sign-in", ticket.value)
-        return somebody.sign_in_by_code(ADA, code)
-
-    answers = at_once(50, bring)
+    answers = at_once(50, lambda: bring(code))
 
     assert Counter(map(outcome, answers)) == {(200, ""): 1, REJECTED: 49}
     assert query("SELECT count(*) FROM sessions") == [(1,)]

@@ -20,12 +20,10 @@ from auth_service.services.service_keys import KeyRefused, NewServiceKey
 from auth_service.wiring import Services
 from tests import round_trips
 from tests.actors import Mailbox, Visitor, refusal
-from tests.api.conftest import Query
+from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import at_once
-from tests.conftest import Stores
+from tests.conftest import Query, Stores
 
-ADA = "ada@example.org"
-PASSWORD = "correct horse battery"
 INTROSPECT = "/api/v1/tokens/introspect"
 VERIFY = "/api/v1/sessions/verify"
 INACTIVE = {"active": False}
@@ -61,12 +59,6 @@ class Shop:
         assert plain.content_type == "application/json"
         assert plain.headers["Cache-Control"] == "no-store"
         return plain.get_json()
-
-
-@pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    """A user of the portal with a password."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import jwt
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
@@ -29,13 +28,11 @@ from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.test_races import at_once
-from tests.conftest import KEYRING_KEY, SESSION_KEY, MakeApp, Stores, _database
+from tests.conftest import KEYRING_KEY, SESSION_KEY, MakeApp, Query, Stores, _database, asking
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
 JWKS = "/.well-known/jwks.json"
-
-Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
@@ -63,16 +60,7 @@ def two(url: str, make_settings: Callable[..., Settings]) -> Iterator[list[Flask
 @pytest.fixture
 def query(url: str) -> Query:
     """Runs a statement beside the applications."""
-
-    def run(statement: str) -> list[tuple[Any, ...]]:
-        with psycopg2.connect(url.replace("+psycopg2", "")) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            rows = list(cursor.fetchall()) if cursor.description else []
-        connection.close()
-        return rows
-
-    return run
+    return asking(url)
 
 
 def keyring(app: Flask) -> Keyring:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,30 +25,12 @@ from auth_service.services.history import Origin
 from auth_service.services.maintenance import Done
 from auth_service.wiring import Services
 from tests.actors import Visitor
-from tests.conftest import MakeApp, Stores
+from tests.conftest import MakeApp, Query, Stores
 from tests.statements import plan_of, statements
 
 MANAGE = Path(__file__).parents[2] / "manage.py"
 MONTHS = "SELECT relname FROM pg_class WHERE relname ~ '^events_[0-9]{4}_[0-9]{2}$' ORDER BY 1"
 HERE = Origin(address="203.0.113.7", device="a test")
-
-Query = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def query(stores: Stores) -> Query:
-    """Runs a statement beside the application."""
-
-    def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        connection = connected(stores)
-        with connection:
-            cursor = connection.cursor()
-            cursor.execute(statement, values or None)
-            rows = list(cursor.fetchall()) if cursor.description else []
-        connection.close()
-        return rows
-
-    return run
 
 
 def connected(stores: Stores) -> Any:

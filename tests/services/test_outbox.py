@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 from flask import Flask
 
@@ -17,26 +15,9 @@ from auth_service.services.addresses import parse
 from auth_service.services.leases import LONGEST_PAUSE
 from auth_service.wiring import Services
 from tests.actors import Visitor
-from tests.conftest import MakeApp, Stores
+from tests.conftest import MakeApp, Query
 
 ADA = parse("ada@example.org")
-
-Query = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def query(stores: Stores, app: Flask) -> Iterator[Query]:
-    """Runs a statement beside the application."""
-    connection = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
-    connection.autocommit = True
-
-    def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    yield run
-    connection.close()
 
 
 @pytest.fixture

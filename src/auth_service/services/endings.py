@@ -24,9 +24,19 @@ def end(
 
     Of many who end the same session at once, one does.
     """
+    # An UPDATE alone takes its rows as they come, in an order that refreshes change: two that end all sessions of one
+    # user could each wait for a row of the other. Locked in one order they cannot, and it is still one round trip. The
+    # lock is the one that the UPDATE takes, which leaves those alone who only refer to a session.
+    living = (
+        select(Session.id)
+        .where(*which, Session.ended_at.is_(None))
+        .order_by(Session.id)
+        .with_for_update(key_share=True)
+        .cte("living")
+    )
     ended = (
         update(Session)
-        .where(*which, Session.ended_at.is_(None))
+        .where(Session.id == living.c.id)
         .values(ended_at=func.now(), end_reason=reason)
         .returning(Session.id, Session.user_id)
         .cte("ended")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Text, and_, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.exc import IntegrityError
 
@@ -96,24 +96,20 @@ def _promote() -> Any:
 
 _CREATE, _PROMOTE = Prepared(_create()), Prepared(_promote())
 
+_as_it_was_read = and_(
+    User.id == bindparam("user_id"), User.credential_version == bindparam("version"), User.verified_mail
+)
+
 _SET_PASSWORD = (
     update(User)
-    .where(
-        User.id == bindparam("user_id"),
-        User.credential_version == bindparam("version"),
-        User.verified_mail,
-    )
+    .where(_as_it_was_read)
     .values(password_hash=bindparam("phc"), credential_version=User.credential_version + 1)
     .returning(User.id)
 )
 
 _MOVE = (
     update(User)
-    .where(
-        User.id == bindparam("user_id"),
-        User.credential_version == bindparam("version"),
-        User.verified_mail,
-    )
+    .where(_as_it_was_read)
     .values(email=bindparam("stored"), email_key=bindparam("key"), credential_version=User.credential_version + 1)
     .returning(User.id)
 )

@@ -9,6 +9,7 @@ from auth_service.api.origin import origin
 from auth_service.api.tickets import RECOVERY
 from auth_service.api.v1.schemas.passwords import PasswordForm, RecoveryForm
 from auth_service.api.v1.schemas.sessions import AddressForm
+from auth_service.api.v1.sessions import CODES_FOR_ANYONE
 from auth_service.errors import (
     AccountChanged,
     CodeExpired,
@@ -17,7 +18,6 @@ from auth_service.errors import (
     PasswordWrong,
     RedisAway,
     TooManyAttempts,
-    TooManyCodes,
 )
 
 passwords = Namespace("passwords", description="Setting and changing passwords.")
@@ -27,13 +27,7 @@ passwords = Namespace("passwords", description="Setting and changing passwords."
 class SendRecoveryCode(Resource):
     """Codes to set a password with."""
 
-    @passwords.contract(
-        access=anyone,
-        body=AddressForm,
-        done=True,
-        limits=[PerClient(setting="limit_code_requests")],
-        refuses=[TooManyCodes, RedisAway],
-    )
+    @passwords.contract(**CODES_FOR_ANYONE)
     def post(self, body: AddressForm) -> None:
         """Mail a code to set a password with; the answer does not tell whether there is somebody with this address."""
         RECOVERY.hand_out(

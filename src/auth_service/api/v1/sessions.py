@@ -34,6 +34,15 @@ from auth_service.services.sessions import Tokens
 
 sessions = Namespace("sessions", description="Signing in, staying signed in, and ending it.")
 
+CODES_FOR_ANYONE = {
+    "access": anyone,
+    "body": AddressForm,
+    "done": True,
+    "limits": [PerClient(setting="limit_code_requests")],
+    "refuses": [TooManyCodes, RedisAway],
+}
+"""To ask for a code by an address, of whoever it is: recovery has the same terms, so that it does not tell more."""
+
 
 @sessions.route("/sign_in")
 class SignIn(Resource):
@@ -60,13 +69,7 @@ class SignIn(Resource):
 class SendSignInCode(Resource):
     """Codes to sign in with."""
 
-    @sessions.contract(
-        access=anyone,
-        body=AddressForm,
-        done=True,
-        limits=[PerClient(setting="limit_code_requests")],
-        refuses=[TooManyCodes, RedisAway],
-    )
+    @sessions.contract(**CODES_FOR_ANYONE)
     def post(self, body: AddressForm) -> None:
         """Mail a code to sign in with; the answer does not tell whether there is somebody with this address."""
         SIGN_IN.hand_out(

@@ -1,0 +1,251 @@
+"""Who gets what: the one place where settings become services."""
+
+from dataclasses import dataclass, replace
+
+from auth_service.adapters.access_tokens import AccessTokens
+from auth_service.adapters.crypto import Digests
+from auth_service.adapters.devices import DeviceTokens
+from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.limiter import Limiter
+from auth_service.adapters.mailer import Mailer
+from auth_service.adapters.postman import Postman
+from auth_service.adapters.redis_store import RedisStore
+from auth_service.adapters.refresh_tokens import RefreshTokens
+from auth_service.adapters.smtp_url import SmtpUrl
+from auth_service.services.account import Account
+from auth_service.services.delivery import Delivery
+from auth_service.services.email_changes import EmailChanges
+from auth_service.services.export import Export
+from auth_service.services.history import History
+from auth_service.services.introspection import Introspection
+from auth_service.services.keyring import Keyring
+from auth_service.services.leases import Leases
+from auth_service.services.maintenance import Kept, Maintenance
+from auth_service.services.outbox import Outbox
+from auth_service.services.own_sessions import OwnSessions
+from auth_service.services.proofs import Proofs
+from auth_service.services.recovery import Recovery
+from auth_service.services.registration import Registration
+from auth_service.services.service_keys import ServiceKeys
+from auth_service.services.sessions import Sessions
+from auth_service.services.sign_in import SignIn
+from auth_service.services.undos import Undos
+from auth_service.services.users import Users
+from auth_service.settings import Settings, SettingsRefused
+from auth_service.wiring.shared import Shared, shared_parts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """Everything that answers requests and delivers letters, wired for one deployment."""
+
+    settings: Settings
+    redis: RedisStore
+    limiter: Limiter
+    users: Users
+    registration: Registration
+    sign_in: SignIn
+    recovery: Recovery
+    account: Account
+    email_changes: EmailChanges
+    export: Export
+    undos: Undos
+    sessions: Sessions
+    own_sessions: OwnSessions
+    keyring: Keyring
+    introspection: Introspection
+    service_keys: ServiceKeys
+    history: History
+    outbox: Outbox
+    maintenance: Maintenance
+    delivery: Delivery
+    inbox: Inbox | None
+    """The dev inbox; None where letters leave by SMTP."""
+
+
+def database_connections(settings: Settings) -> int:
+    """Connections of one process: its threads, and one for health and metrics."""
+    return settings.database_connections or settings.web_threads + 1
+
+
+def wire(settings: Settings) -> Services:
+    """Put the services together. Opens no connection: those come with the first use, after a fork."""
+    if settings.smtp_url is not None:
+        _check_smtp_url(settings.smtp_url.get_secret_value())
+    shared = shared_parts(settings)
+    sessions = _sessions(shared)
+    undos = _undos(shared, sessions)
+    proofs = _proofs(shared, sessions)
+    return Services(
+        settings=settings,
+        redis=shared.redis,
+        limiter=shared.limiter,
+        users=shared.users,
+        registration=_registration(shared),
+        sign_in=_sign_in(shared, sessions, undos),
+        recovery=_recovery(shared, sessions),
+        account=_account(shared, sessions, undos, proofs),
+        email_changes=_email_changes(shared, undos, proofs),
+        export=Export(history=shared.history),
+        undos=undos,
+        sessions=sessions,
+        own_sessions=OwnSessions(history=shared.history, cursors=shared.cursors),
+        keyring=shared.keyring,
+        introspection=Introspection(sessions=sessions),
+        service_keys=ServiceKeys(),
+        history=shared.history,
+        outbox=shared.outbox,
+        maintenance=_maintenance(shared, undos),
+        delivery=_delivery(shared),
+        inbox=Inbox(settings.inbox_dir) if settings.inbox_dir else None,
+    )
+
+
+def _registration(shared: Shared) -> Registration:
+    return Registration(
+        users=shared.users,
+        challenges=shared.challenges("registration"),
+        limiter=shared.code_limiter,
+        outbox=shared.outbox,
+        passwords=shared.passwords,
+        tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
+        callers_bring_codes=not shared.settings.production,
+        tickets_required=shared.settings.production,
+    )
+
+
+def _sessions(shared: Shared) -> Sessions:
+    settings = shared.settings
+    return Sessions(
+        keyring=shared.keyring,
+        access=AccessTokens(
+            issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
+        ),
+        refreshes=RefreshTokens(settings.secret("session_key")),
+        history=shared.history,
+        notices=shared.notices,
+        idle=settings.session_idle_seconds,
+        absolute=settings.session_absolute_seconds,
+        grace=settings.refresh_grace_seconds,
+    )
+
+
+def _undos(shared: Shared, sessions: Sessions) -> Undos:
+    settings = shared.settings
+    return Undos(
+        users=shared.users,
+        sessions=sessions,
+        notices=shared.notices,
+        history=shared.history,
+        digests=Digests(settings.secret("session_key"), purpose="undos"),
+        page=f"{settings.public_url.rstrip('/')}/account/undo",
+        lives=settings.undo_seconds,
+    )
+
+
+def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
+    settings = shared.settings
+    return SignIn(
+        users=shared.users,
+        passwords=shared.passwords,
+        codes=shared.codes("sign_in_code"),
+        sessions=sessions,
+        history=shared.history,
+        undos=undos,
+        throttle=replace(shared.throttle, altogether=settings.limit_failed_sign_ins.windows),
+        devices=DeviceTokens(settings.secret("session_key")),
+    )
+
+
+def _recovery(shared: Shared, sessions: Sessions) -> Recovery:
+    return Recovery(
+        users=shared.users,
+        passwords=shared.passwords,
+        codes=shared.codes("recovery_code"),
+        sessions=sessions,
+        history=shared.history,
+        notices=shared.notices,
+    )
+
+
+def _proofs(shared: Shared, sessions: Sessions) -> Proofs:
+    return Proofs(
+        passwords=shared.passwords,
+        sessions=sessions,
+        history=shared.history,
+        throttle=shared.throttle,
+        fresh_for=shared.settings.reauthentication_seconds,
+    )
+
+
+def _account(shared: Shared, sessions: Sessions, undos: Undos, proofs: Proofs) -> Account:
+    return Account(
+        users=shared.users,
+        passwords=shared.passwords,
+        proofs=proofs,
+        codes=shared.codes("deletion_code"),
+        sessions=sessions,
+        undos=undos,
+        history=shared.history,
+        notices=shared.notices,
+        outbox=shared.outbox,
+    )
+
+
+def _email_changes(shared: Shared, undos: Undos, proofs: Proofs) -> EmailChanges:
+    return EmailChanges(
+        users=shared.users,
+        proofs=proofs,
+        codes=shared.codes("email_code"),
+        undos=undos,
+        history=shared.history,
+        notices=shared.notices,
+        limiter=shared.limiter,
+        per_user=shared.settings.limit_email_changes.windows,
+    )
+
+
+def _maintenance(shared: Shared, undos: Undos) -> Maintenance:
+    settings = shared.settings
+    return Maintenance(
+        users=shared.users,
+        undos=undos,
+        outbox=shared.outbox,
+        database_url=settings.database_url or "",
+        kept=Kept(
+            temporary_users=settings.temporary_user_lifetime_seconds,
+            letters=settings.letter_lifetime_seconds,
+            ended_sessions=settings.ended_session_lifetime_seconds,
+            history=settings.history_lifetime_seconds,
+        ),
+    )
+
+
+def _delivery(shared: Shared) -> Delivery:
+    settings = shared.settings
+    return Delivery(
+        leases=Leases(
+            sealer=shared.letters,
+            lease=settings.outbox_lease_seconds,
+            longest_sending=settings.mail_timeout_seconds,
+        ),
+        sender=settings.sender,
+        service_name=settings.service_name,
+    )
+
+
+def _check_smtp_url(url: str) -> None:
+    """Refuse a start that could not send a letter: the API's as well as the mailer's."""
+    try:
+        SmtpUrl.parse(url)
+    except ValueError as refused:
+        raise SettingsRefused(f"SMTP_URL: {refused}") from None
+
+
+def postman(settings: Settings) -> Postman:
+    """Whoever carries letters in this deployment; one for each sending thread."""
+    if settings.inbox_dir:
+        return Inbox(settings.inbox_dir)
+    if settings.smtp_url is None:
+        raise ValueError("settings name neither SMTP nor a dev inbox")
+    return Mailer(settings.smtp_url.get_secret_value(), timeout=settings.mail_timeout_seconds)

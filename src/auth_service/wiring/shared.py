@@ -1,0 +1,122 @@
+"""What more than one service is given: stores, limits, users, the outbox."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from auth_service.adapters.challenges import Challenges
+from auth_service.adapters.crypto import Digests, Sealer
+from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.limiter import Limiter, LocalLimiter
+from auth_service.adapters.redis_store import RedisStore
+from auth_service.adapters.throttle import Throttle
+from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
+from auth_service.services.history import History
+from auth_service.services.keyring import Keyring
+from auth_service.services.notices import Notices
+from auth_service.services.outbox import Outbox
+from auth_service.services.pages import Cursors
+from auth_service.services.passwords import Passwords
+from auth_service.services.users import Users
+from auth_service.settings import Settings
+
+_UNLIMITED = 10**9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """One of each, for all services that need it."""
+
+    settings: Settings
+    redis: RedisStore
+    limiter: Limiter
+    code_limiter: CodeLimiter
+    throttle: Throttle
+    users: Users
+    passwords: Passwords
+    keyring: Keyring
+    history: History
+    outbox: Outbox
+    notices: Notices
+    letters: Sealer
+    """Seals what letters say, from the outbox to the mailer."""
+    cursors: Cursors
+
+    def challenges(self, purpose: str) -> Challenges:
+        """Codes of one purpose in Redis."""
+        return Challenges(
+            store=self.redis,
+            digests=Digests(self.settings.secret("code_key"), purpose="challenges"),
+            purpose=purpose,
+            code_lifetime=self.settings.code_lifetime_seconds,
+            ticket_lifetime=self.settings.ticket_lifetime_seconds,
+            guesses=self.settings.code_guesses,
+            total_guesses=self.settings.ticket_guesses,
+        )
+
+    def codes(self, kind: str) -> Codes:
+        """Codes that are mailed in letters of one kind."""
+        return Codes(kind=kind, challenges=self.challenges(kind), limiter=self.code_limiter, outbox=self.outbox)
+
+
+def shared_parts(settings: Settings) -> Shared:
+    """Make all of it. Opens no connection."""
+    if settings.redis_url is None:
+        raise ValueError("settings have to be completed before they are wired")
+    redis = RedisStore(url=settings.redis_url, connections=settings.web_threads + 1)
+    limiter = Limiter(
+        store=redis,
+        digests=Digests(settings.secret("code_key"), purpose="limits"),
+        local=LocalLimiter(),
+        switched=settings.rate_limits,
+    )
+    letters = Sealer(settings.secret("outbox_key"), purpose="letters")
+    cursors = Cursors(sealer=Sealer(settings.secret("session_key"), purpose="cursors"))
+    outbox = Outbox(
+        sealer=letters,
+        codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
+    )
+    return Shared(
+        settings=settings,
+        redis=redis,
+        limiter=limiter,
+        code_limiter=_code_limiter(settings, limiter),
+        throttle=_throttle(settings, redis),
+        users=Users(),
+        passwords=Passwords(
+            hasher=Hasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
+            shortest=settings.password_min_length,
+            service_name=settings.service_name,
+        ),
+        keyring=Keyring(
+            sealer=Sealer(settings.secret("keyring_key"), purpose="signing keys"),
+            token_lifetime=settings.access_token_seconds,
+        ),
+        history=History(failures_a_day=settings.history_failures_a_day, cursors=cursors),
+        outbox=outbox,
+        notices=Notices(outbox=outbox),
+        letters=letters,
+        cursors=cursors,
+    )
+
+
+def _code_limiter(settings: Settings, limiter: Limiter) -> CodeLimiter:
+    return CodeLimiter(
+        limiter=limiter,
+        limits=CodeLimits(
+            per_address=settings.limit_codes.windows,
+            per_address_and_network=settings.limit_codes_per_network.windows,
+            altogether=settings.limit_codes_altogether.windows,
+        ),
+    )
+
+
+def _throttle(settings: Settings, redis: RedisStore) -> Throttle:
+    return Throttle(
+        store=redis,
+        digests=Digests(settings.secret("code_key"), purpose="throttles"),
+        free=settings.sign_in_free_attempts,
+        first_pause=timedelta(seconds=1),
+        longest_pause=timedelta(days=1),
+        forget=timedelta(days=2),
+        switched_on=settings.rate_limits == "on",
+    )
