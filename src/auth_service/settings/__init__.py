@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from auth_service.settings.env_file import in_force
 from auth_service.settings.groups import ForContainers, Lifetimes, Limits
 from auth_service.settings.kinds import (
     Flag,
@@ -141,9 +142,13 @@ class Settings(Lifetimes, Limits, ForContainers):
 
     @classmethod
     def read(cls, *, env_file: Path | None = Path(".env"), **given: Any) -> Self:
-        """Read the environment and `env_file`; `given` wins over both. Raises SettingsRefused."""
+        """Read the environment and `env_file`; `given` wins over both. Raises SettingsRefused.
+
+        A file of production is left alone where a developer's profile is asked for; here and nowhere else, so that all
+        processes of one start read the same.
+        """
         try:
-            return cls(_env_file=env_file, **given)
+            return cls(_env_file=in_force(env_file, profile=given.get("app_env")), **given)
         except ValidationError as refused:
             errors = refused.errors(include_url=False, include_input=False)
             raise SettingsRefused("\n".join(_said(error) for error in errors)) from None
