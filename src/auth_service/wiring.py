@@ -173,7 +173,7 @@ def wire(settings: Settings) -> Services:
         history=history,
         undos=undos,
         throttle=replace(throttle, altogether=settings.limit_failed_sign_ins.windows),
-        devices=DeviceTokens(session_key),
+        devices=DeviceTokens(session_key, lives=settings.device_lifetime_seconds),
     )
     maintenance = Maintenance(
         users=users,

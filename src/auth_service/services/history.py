@@ -1,6 +1,5 @@
 """History: the record of what happened to an account, for its owner and for those who investigate."""
 
-import base64
 import ipaddress
 import uuid
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from sqlalchemy import (
 )
 
 from auth_service import clock
-from auth_service.adapters.crypto import SealBroken, Sealer
+from auth_service.adapters.crypto import SealBroken, Sealer, base64url, from_base64url
 from auth_service.errors import ValidationFailed
 from auth_service.models import Event, reading, writing
 from auth_service.models.event import FAILURE, SUCCESS, Kind
@@ -217,13 +216,11 @@ class History:
         writing().execute(_NOTE, {"kind": Kind.ACCOUNT_DELETED.value, "outcome": SUCCESS, **nobody})
 
     def _cursor(self, position: int, *, user_id: int) -> str:
-        sealed = self.cursors.seal({"before": position}, place=_place(user_id))
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return base64url(self.cursors.seal({"before": position}, place=_place(user_id)))
 
     def _position(self, cursor: str, *, user_id: int) -> int:
         try:
-            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            return int(self.cursors.open(sealed, place=_place(user_id))["before"])
+            return int(self.cursors.open(from_base64url(cursor), place=_place(user_id))["before"])
         except (ValueError, SealBroken):
             raise ValidationFailed(fields=[{"field": "cursor", "msg": "This is no cursor of yours."}]) from None
 
