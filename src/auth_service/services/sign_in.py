@@ -125,8 +125,11 @@ class SignIn:
         )
 
     def _rehash(self, person: Person, password: str) -> None:
-        """Bring an outdated hash up to date, unless the password was changed meanwhile."""
-        phc = self.passwords.rehashed(password)
+        """Bring an outdated hash up to date, unless the password was changed meanwhile or there is too much to do."""
+        try:
+            phc = self.passwords.rehashed(password)
+        except ServiceBusy:
+            return  # the next sign-in will do; whoever has proved who they are is not sent away for this
         writing().execute(
             update(User)
             .where(User.id == person.id, User.password_hash == person.password_hash)
