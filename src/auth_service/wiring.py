@@ -153,7 +153,7 @@ def wire(settings: Settings) -> Services:
         notices=notices,
         history=history,
         digests=Digests(session_key, purpose="undos"),
-        page=f"{settings.public_url.rstrip('/')}/account/undo",
+        page=f"{settings.public_url}/account/undo",
         lives=settings.undo_seconds,
     )
     throttle = Throttle(

@@ -19,6 +19,7 @@ from auth_service.settings.kinds import (
     Flag,
     Network,
     Networks,
+    Origin,
     Origins,
     PostgresUrl,
     Rate,
@@ -58,9 +59,10 @@ class Settings(Lifetimes, Limits, ForContainers):
     )
     web_workers: int = Field(2, ge=1, le=64, description="Processes that answer requests.")
     web_threads: int = Field(4, ge=1, le=64, description="Requests that one of those processes answers at once.")
-    public_url: str = Field(
+    public_url: Origin = Field(
         "http://127.0.0.1:5000",
-        description="The address under which people reach the service; nothing else builds links. https in production.",
+        description="The origin (scheme, host, port) under which people reach the service: the start of every link "
+        "and the `iss` of access tokens. https in production.",
     )
     trusted_proxies: Networks = Field(
         (), description="Networks (CIDRs, by commas) whose `X-Forwarded-For` is believed; nobody's when empty."
@@ -202,7 +204,7 @@ class Settings(Lifetimes, Limits, ForContainers):
         said = [f"{name.upper()}: needed in production" for name in PRODUCTION_NEEDS if getattr(self, name) is None]
         if "public_url" not in self.model_fields_set:
             said.append("PUBLIC_URL: needed in production")
-        elif urlsplit(self.public_url).scheme != "https":
+        elif not self.public_url.startswith("https://"):
             said.append("PUBLIC_URL: must begin with https:// in production")
         said += [
             f"TRUSTED_PROXIES: {network} trusts everybody" for network in self.trusted_proxies if network.prefixlen == 0
