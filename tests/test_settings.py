@@ -152,6 +152,33 @@ def test_an_origin_is_kept_as_browsers_send_it(env: pytest.MonkeyPatch, value: s
     assert settings.cors_origins == (sent_by_browsers,)
 
 
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("CODE_LIFETIME_SECONDS", 1),
+        ("ACCESS_TOKEN_SECONDS", 1),
+        ("SESSION_ABSOLUTE_SECONDS", 1),
+        ("DEVICE_LIFETIME_SECONDS", 1),
+        ("UNDO_SECONDS", 1),
+        ("REAUTHENTICATION_SECONDS", 1),
+        ("TEMPORARY_USER_LIFETIME_SECONDS", 1),
+        ("MAIL_TIMEOUT_SECONDS", 1),
+        ("TICKET_LIFETIME_SECONDS", 600),
+        ("SESSION_IDLE_SECONDS", 900),
+        ("DRAIN_SECONDS", 0),
+        ("REFRESH_GRACE_SECONDS", 0),
+        ("LETTER_LIFETIME_SECONDS", 0),
+        ("ENDED_SESSION_LIFETIME_SECONDS", 0),
+    ],
+)
+def test_nothing_lasts_too_short_a_time_to_be_any_good(env: pytest.MonkeyPatch, name: str, least: int) -> None:
+    read(env, PRODUCTION | {name: str(least)})
+    if least:
+        said = refusal(env, PRODUCTION | {name: str(least - 1)})
+        assert said.startswith(f"{name}: at least")
+    assert "at most 900" in refusal(env, PRODUCTION | {name: str(least), "ACCESS_TOKEN_SECONDS": "901"})
+
+
 def test_cd11_local_listens_beyond_loopback_only_when_told(env: pytest.MonkeyPatch) -> None:
     told = {"APP_ENV": "local", "HTTP_HOST": "0.0.0.0", "LISTEN_BEYOND_LOOPBACK": "true"}
 

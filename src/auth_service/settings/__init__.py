@@ -17,6 +17,7 @@ from auth_service.settings.env_file import in_force
 from auth_service.settings.groups import ForContainers, Lifetimes, Limits
 from auth_service.settings.kinds import (
     Flag,
+    Lasting,
     Network,
     Networks,
     Origin,
@@ -115,10 +116,10 @@ class Settings(Lifetimes, Limits, ForContainers):
         description="The sender's address; `no-reply@` the public host when unset.",
     )
     mail_senders: int = Field(4, ge=1, le=32, description="Letters that the mailer sends at once.")
-    mail_timeout_seconds: Seconds = Field(
+    mail_timeout_seconds: Lasting = Field(
         timedelta(seconds=15), description="The longest that one letter may take to send."
     )
-    outbox_lease_seconds: Seconds = Field(
+    outbox_lease_seconds: Lasting = Field(
         timedelta(seconds=60), description="After this a letter whose mailer died is sent by another one."
     )
     service_name: str = Field(
@@ -184,6 +185,12 @@ class Settings(Lifetimes, Limits, ForContainers):
             problems.append("RATE_LIMITS: off exists for APP_ENV=test only")
         if self.outbox_lease_seconds <= self.mail_timeout_seconds:
             problems.append("OUTBOX_LEASE_SECONDS: has to be longer than MAIL_TIMEOUT_SECONDS")
+        if self.ticket_lifetime_seconds < self.code_lifetime_seconds:
+            problems.append(
+                "TICKET_LIFETIME_SECONDS: at least CODE_LIFETIME_SECONDS, or codes die before they are said to"
+            )
+        if self.session_idle_seconds < self.access_token_seconds:
+            problems.append("SESSION_IDLE_SECONDS: at least ACCESS_TOKEN_SECONDS, after which a session is refreshed")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -209,7 +216,7 @@ class Settings(Lifetimes, Limits, ForContainers):
         said += [
             f"TRUSTED_PROXIES: {network} trusts everybody" for network in self.trusted_proxies if network.prefixlen == 0
         ]
-        if not timedelta(0) < self.access_token_seconds <= timedelta(minutes=15):
+        if self.access_token_seconds > timedelta(minutes=15):
             said.append("ACCESS_TOKEN_SECONDS: at most 900 in production")
         return said
 

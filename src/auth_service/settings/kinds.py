@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+SHORTEST = timedelta(seconds=1)
 PORTS = {"http": 80, "https": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -50,6 +51,12 @@ def _seconds(value: Any) -> Any:
     return timedelta(seconds=int(value))
 
 
+def _lasting(value: timedelta) -> timedelta:
+    if value < SHORTEST:
+        raise ValueError("at least 1 second: what ends at once would never be good")
+    return value
+
+
 def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
@@ -77,6 +84,9 @@ def _postgres(value: str) -> str:
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+"""Seconds of which there may be none: no grace, no draining, nothing kept."""
+Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
+"""Seconds of which none would switch off what they are for."""
 Limit = Annotated[Rate, BeforeValidator(_rate)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 Origin = Annotated[str, AfterValidator(_origin)]
