@@ -14,12 +14,12 @@ from sqlalchemy.exc import OperationalError
 
 from auth_service.adapters.postgres import patient_engine
 from auth_service.models import Base
+from auth_service.models.locks import Lock
 from auth_service.models.schema import is_modelled
 from auth_service.settings import Settings
 
 log = logging.getLogger("alembic.env")
 
-ONE_MIGRATOR = 7_251_903_360_117_229  # an arbitrary number that nothing else locks
 LOCK_TRIES = 5
 
 settings: Settings = current_app.extensions["auth_service"].settings
@@ -46,7 +46,7 @@ def run_online() -> None:
         raise SystemExit("DATABASE_URL: needed to migrate")
     with patient_engine(url) as engine, engine.connect() as connection:
         # Session level: it outlives the transactions of single migrations, and ends with the connection.
-        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": ONE_MIGRATOR})
+        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": Lock.MIGRATIONS.value})
         # Whoever waits for a lock makes everybody behind it wait: give up early and come back.
         connection.execute(text("SET lock_timeout = '2s'"))
         connection.commit()

@@ -155,6 +155,28 @@ def test_a_developers_command_leaves_the_env_of_production_alone(
         read_settings()
 
 
+def test_what_gunicorn_reads_leaves_the_env_of_production_alone_too(
+    here: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `make run` beside the `.env` of `make up`: the supervisor's child must not mail by production's server."""
+    (here / ".env").write_text(
+        "APP_ENV=production\nSMTP_URL=smtp://mail.production.example\nPUBLIC_URL=https://production.example\n"
+    )
+    config = MANAGE.parent / "deploy" / "gunicorn.conf.py"
+    ask = f"import runpy; s = runpy.run_path({str(config)!r})['settings']; print(s.smtp_url, s.public_url)"
+
+    said = subprocess.run(
+        [sys.executable, "-c", ask],
+        env=environment | {"PYTHONPATH": str(MANAGE.parent / "src")},
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout == "None http://127.0.0.1:5000\n"
+
+
 def test_the_env_of_a_developer_is_used(here: Path) -> None:
     (here / ".env").write_text("APP_ENV=test\nHTTP_PORT=5002\n")
 

@@ -10,6 +10,7 @@ from flask import Flask
 
 from auth_service.cli.docs import brought_up_to_date, refusals
 from auth_service.errors import Refusal
+from auth_service.models.locks import Lock
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -65,6 +66,19 @@ def test_az1_only_the_listed_doors_are_open(app: Flask) -> None:
     }
 
     assert found == OPEN_DOORS
+
+
+def test_no_two_things_share_an_advisory_lock() -> None:
+    """`Lock` is unique by itself; here, that nobody writes down a number, and SQL only the one that is its own."""
+    numbers = {
+        path.name: {int(number) for number in re.findall(r"\b7_?251[\d_]{12,}\b", path.read_text("utf-8"))}
+        for path in [*SOURCES, *(ROOT / "migrations").rglob("*.py")]
+    }
+
+    assert {name: found for name, found in numbers.items() if found} == {
+        "locks.py": set(Lock),
+        "0004_events.py": {Lock.HISTORY},
+    }
 
 
 COMMITS = {

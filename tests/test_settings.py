@@ -114,6 +114,71 @@ def test_cf1_odd_values_are_refused_by_name(env: pytest.MonkeyPatch, name: str, 
     assert value not in said or len(value) < 2 or name == "HTTP_HOST"
 
 
+@pytest.mark.parametrize("name", ["PUBLIC_URL", "CORS_ORIGINS"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://",
+        "https:///path",
+        "https://auth.example.org/",
+        "https://auth.example.org/auth",
+        "https://auth.example.org?x=1",
+        "https://auth.example.org#top",
+        "https://user:word@auth.example.org",
+        "https://auth.example.org:",
+        "https://auth.example.org:99999",
+        "https://аутх.example.org",
+        "https://auth example.org",
+        "//auth.example.org",
+    ],
+)
+def test_an_origin_is_a_scheme_and_a_host_and_nothing_else(env: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert "an origin reads like" in refusal(env, PRODUCTION | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "sent_by_browsers"),
+    [
+        ("https://Auth.Example.org", "https://auth.example.org"),
+        ("HTTPS://auth.example.org:443", "https://auth.example.org"),
+        ("https://auth.example.org:8443", "https://auth.example.org:8443"),
+        ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(env: pytest.MonkeyPatch, value: str, sent_by_browsers: str) -> None:
+    settings = read(env, PRODUCTION | {"PUBLIC_URL": value, "CORS_ORIGINS": value})
+
+    assert settings.public_url == sent_by_browsers
+    assert settings.cors_origins == (sent_by_browsers,)
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("CODE_LIFETIME_SECONDS", 1),
+        ("ACCESS_TOKEN_SECONDS", 1),
+        ("SESSION_ABSOLUTE_SECONDS", 1),
+        ("DEVICE_LIFETIME_SECONDS", 1),
+        ("UNDO_SECONDS", 1),
+        ("REAUTHENTICATION_SECONDS", 1),
+        ("TEMPORARY_USER_LIFETIME_SECONDS", 1),
+        ("MAIL_TIMEOUT_SECONDS", 1),
+        ("TICKET_LIFETIME_SECONDS", 600),
+        ("SESSION_IDLE_SECONDS", 900),
+        ("DRAIN_SECONDS", 0),
+        ("REFRESH_GRACE_SECONDS", 0),
+        ("LETTER_LIFETIME_SECONDS", 0),
+        ("ENDED_SESSION_LIFETIME_SECONDS", 0),
+    ],
+)
+def test_nothing_lasts_too_short_a_time_to_be_any_good(env: pytest.MonkeyPatch, name: str, least: int) -> None:
+    read(env, PRODUCTION | {name: str(least)})
+    if least:
+        said = refusal(env, PRODUCTION | {name: str(least - 1)})
+        assert said.startswith(f"{name}: at least")
+    assert "at most 900" in refusal(env, PRODUCTION | {name: str(least), "ACCESS_TOKEN_SECONDS": "901"})
+
+
 def test_cd11_local_listens_beyond_loopback_only_when_told(env: pytest.MonkeyPatch) -> None:
     told = {"APP_ENV": "local", "HTTP_HOST": "0.0.0.0", "LISTEN_BEYOND_LOOPBACK": "true"}
 

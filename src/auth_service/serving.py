@@ -11,7 +11,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 
 from auth_service import clock
 from auth_service.app import create_app
-from auth_service.errors import Unavailable
+from auth_service.errors import KeysSealed, Unavailable
 from auth_service.models import db, reading, unit_of_work
 from auth_service.models.schema import Standing, standing
 from auth_service.settings import Settings
@@ -21,6 +21,12 @@ log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(seconds=30)
 """How long a start waits for dependencies that are still starting themselves."""
+
+
+OTHER_KEY = (
+    "KEYRING_KEY: not the one that the keys that sign access tokens were sealed with; name that one again, or make new "
+    "keys with `manage.py keys replace`"
+)
 
 
 class Logger(GunicornLogger):
@@ -50,6 +56,8 @@ def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE)
     while True:
         try:
             return _troubles(services)
+        except KeysSealed:  # no waiting mends that
+            return [OTHER_KEY]
         except Unavailable as away:
             if clock.monotonic() > give_up_at:
                 return [away.sentence()]

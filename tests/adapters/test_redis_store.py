@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from auth_service.adapters.redis_store import RedisStore, Script
-from auth_service.errors import RedisAway
+from auth_service.errors import RedisAway, ServiceBusy
+from auth_service.wiring import Services
 from tests.conftest import MakeApp, Stores
 
 COUNT = Script("return redis.call('INCR', KEYS[1])")
@@ -59,6 +60,33 @@ def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, s
 
     assert away.value.code() == "redis_away"
     assert store.get("kept") == b"value"
+
+
+def test_a_store_whose_connections_are_all_taken_is_busy_and_not_away(client: redis.Redis, store: RedisStore) -> None:
+    store.put("kept", "value", ttl=timedelta(minutes=1))
+    taken = [store._idle.get() for _ in range(2)]
+
+    with pytest.raises(ServiceBusy) as busy:
+        store.ping()
+
+    assert busy.value.retry_after == 1
+    assert any(connection.is_connected for connection in taken)
+    for connection in taken:
+        store._idle.put(connection)
+    assert store.get("kept") == b"value", "nobody else is kept from it"
+
+
+def test_an_attempt_that_could_not_be_given_back_refuses_nobody(services: Services) -> None:
+    throttle, store = services.sign_in.throttle, services.redis
+    attempt = throttle.attempt("test", "somebody")
+    taken = [store._idle.get() for _ in store._connections]
+    try:
+        throttle.forgive("test", "somebody", attempt)
+        with pytest.raises(ServiceBusy):
+            throttle.attempt("test", "somebody")
+    finally:
+        for connection in taken:
+            store._idle.put(connection)
 
 
 class Hanging(socketserver.ThreadingTCPServer):

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from hashlib import pbkdf2_hmac
 
 import pytest
 from flask import Flask
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from auth_service.adapters.hasher import Hasher
 from auth_service.errors import ServiceBusy
 from auth_service.models import db
+from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.conftest import MakeApp
 from tests.crowds import occupied
@@ -73,6 +75,33 @@ def test_pw6_passwords_wait_for_their_turn_but_not_for_ever() -> None:
         hasher.hash("correct horse battery")
     assert busy.value.retry_after == 2
     assert hasher.verify("correct horse battery", hasher.hash("correct horse battery")).matches
+
+
+def test_pw5_a_hash_that_cannot_be_renewed_now_is_renewed_at_the_next_sign_in(
+    app: Flask, visitor: Visitor, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.register("ada@example.org", mailbox, password="correct horse battery")
+    of_another_system = (
+        "pbkdf2:sha256:1000$salt$" + pbkdf2_hmac("sha256", b"correct horse battery", b"salt", 1000).hex()
+    )
+    services: Services = app.extensions["auth_service"]
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text("UPDATE users SET password_hash = :phc"), {"phc": of_another_system})
+
+    def kept() -> str:
+        with app.app_context(), db.engine.connect() as connection:
+            return str(connection.execute(text("SELECT password_hash FROM users")).scalar_one())
+
+    def hash_nothing(password: str) -> str:
+        raise ServiceBusy(retry_after=2)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(services.sign_in.passwords.hasher, "hash", hash_nothing)
+        assert visitor.sign_in("ada@example.org", "correct horse battery").status_code == 200
+    assert kept() == of_another_system
+
+    assert visitor.sign_in("ada@example.org", "correct horse battery").status_code == 200
+    assert kept().startswith("$argon2id$")
 
 
 @pytest.fixture

@@ -52,6 +52,21 @@ def test_pw9_a_change_needs_a_session_and_the_current_password(token: str, visit
     ]
 
 
+@pytest.mark.parametrize("is_full_at_once", [True, False])
+def test_pw12_whose_password_could_not_be_looked_at_has_made_no_attempt(
+    token: str, visitor: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch, is_full_at_once: bool
+) -> None:
+    services: Services = app.extensions["auth_service"]
+    hasher = services.account.proofs.passwords.hasher
+    if not is_full_at_once:  # others were quicker between the look and the hash
+        monkeypatch.setattr(hasher, "make_sure_of_room", lambda: None)
+    with occupied(hasher):
+        codes = [refusal(visitor.change_password(token, OLD, NEW))["code"] for _ in range(8)]
+
+    assert codes == ["service_busy"] * 8
+    assert visitor.change_password(token, OLD, NEW).status_code == 200
+
+
 def test_pw12_guessing_with_a_stolen_token_is_paused(token: str, visitor: Visitor, app: Flask) -> None:
     thief = Visitor(app, address="198.51.100.9")
     codes = [refusal(thief.change_password(token, f"wrong guess {n}", NEW))["code"] for n in range(5)]

@@ -92,6 +92,24 @@ def test_pw2_128_code_points_and_not_one_more(choose: Callable[[Any], TestRespon
     assert choose(longest).status_code == 200
 
 
+def test_pw2_what_can_be_set_can_be_shown_again_however_it_was_typed(
+    crew: Flask, choose: Callable[[Any], TestResponse]
+) -> None:
+    """A keyboard that sends accents by themselves sends up to four characters for each of the 128."""
+    typed = unicodedata.normalize("NFD", "ΐ lazy õwl" * 12 + "ΐΰᾧ jum")
+    assert len(typed) > 128
+    assert len(unicodedata.normalize("NFKC", typed)) <= 128
+    assert choose(typed).status_code == 200
+    visitor = Visitor(crew)
+
+    tokens = visitor.signed_in(ADA, typed)
+
+    new = {"current_password": typed, "new_password": GOOD}
+    assert visitor.with_token(tokens["access_token"], "PUT", "/me/password", json=new).status_code == 200
+    assert visitor.sign_in(ADA, "z" * 1024).status_code == 401
+    assert visitor.sign_in(ADA, "z" * 1025).status_code == 422
+
+
 def test_pw2_nothing_is_cut_off(choose: Callable[[Any], TestResponse]) -> None:
     stem = "z" * 70 + "owl" * 19
     assert choose(f"{stem}1").status_code == 200

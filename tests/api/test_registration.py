@@ -1,11 +1,15 @@
 """The registration, as its people live through it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from auth_service.models import db
+from auth_service.services.codes import issued
 from tests.actors import Mailbox, Visitor, refusal
 from tests.round_trips import counted
 
@@ -250,3 +254,20 @@ def test_the_language_of_a_person_can_change_on_the_way(app: Flask, mailbox: Mai
     Visitor(app).ask_for_code(ada, 7506)
 
     assert {letter.language for letter in mailbox.letters_to(ADA)} == {"ru"}
+
+
+def test_who_is_deleted_while_a_code_is_made_is_unknown(
+    app: Flask, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = visitor.sign_up(ADA)
+
+    def deleted_meanwhile(*args: Any, **more: Any) -> str:
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(text("DELETE FROM users"))
+        return issued(*args, **more)
+
+    monkeypatch.setattr("auth_service.services.registration.issued", deleted_meanwhile)
+
+    answer = visitor.ask_for_code(ada, 7505)
+
+    assert (answer.status_code, code_of(answer)) == (404, "user_unknown")

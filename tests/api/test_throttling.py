@@ -107,6 +107,21 @@ def test_what_one_limit_refuses_is_not_counted_by_the_other(services: Services) 
     assert throttle.attempt("test", "known", trusted=True).number == 1
 
 
+def test_pw12_a_stolen_device_token_has_one_spelling(owner: Visitor, app: Flask) -> None:
+    """base64 has spare bits: each spelling of one token would have been a device with guesses of its own."""
+    cookie = owner.client.get_cookie("device")
+    assert cookie is not None
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    codes = []
+    for last in range(8):
+        thief = Visitor(app, address="198.51.100.9")
+        other = alphabet[(alphabet.index(cookie.value[-1]) & ~7) + last]
+        thief.client.set_cookie("device", cookie.value[:-1] + other)
+        codes += [refusal(thief.sign_in(ADA, f"{WRONG} {n}"))["code"] for n in range(5)]
+
+    assert codes.count("credentials_rejected") <= 10, "five for the device and five for the address"
+
+
 @pytest.fixture
 def without_redis(make_app: MakeApp) -> Flask:
     """The application while nobody answers at Redis's address."""

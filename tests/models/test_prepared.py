@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import bindparam, delete, insert, select, text
 
 from auth_service.errors import DatabaseAway
-from auth_service.models import Prepared, Role, read_at_once, reading, unit_of_work, writing, written_at_once
+from auth_service.models import Prepared, Role, db, read_at_once, reading, unit_of_work, writing, written_at_once
 from tests.conftest import Stores
 from tests.models.test_work import end_session, own_pid
 from tests.round_trips import counted
@@ -108,6 +108,33 @@ def test_a_pooler_that_forgets_statements_costs_their_speed_only(
         with reading() as connection:
             connection.execute(text("DELETE FROM roles WHERE name = :name"), {"name": NAME})
     assert "do not last here" in caplog.text
+
+
+def test_a_migration_that_changes_a_type_costs_one_plan_and_not_all(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unprepared: set[object] = set()
+    monkeypatch.setattr("auth_service.models.prepared._unprepared", unprepared)
+    words = Prepared(select(text("word FROM words")))
+    with app.app_context(), db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE words AS SELECT 'seven'::varchar(9) AS word")
+    try:
+        with app.app_context(), unit_of_work():
+            assert read_at_once(words) == ("seven",)
+            with reading() as connection:
+                connection.exec_driver_sql("ALTER TABLE words ALTER word TYPE text")
+
+            assert read_at_once(words) == ("seven",)
+
+            assert not unprepared
+            read_at_once(FIND, name=NAME)
+            with counted() as waits:
+                assert read_at_once(words) == ("seven",)
+                assert read_at_once(FIND, name=NAME) is None
+            assert len(waits) == 2
+    finally:
+        with app.app_context(), db.engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE words")
 
 
 def test_a_statement_that_is_there_already_is_used(app: Flask) -> None:

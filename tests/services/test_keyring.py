@@ -306,8 +306,10 @@ def test_another_keyring_key_opens_nothing_until_the_keys_are_replaced(
         answer = changed.test_client().get(JWKS)
         assert (answer.status_code, refusal(answer)["code"]) == (503, "keys_sealed")
         with changed.app_context():
-            troubles = wait_for_dependencies(changed.extensions["auth_service"], patience=timedelta())
-            assert troubles == [KeysSealed.sentence()]
+            began = time.monotonic()
+            [trouble] = wait_for_dependencies(changed.extensions["auth_service"])
+            assert trouble.startswith("KEYRING_KEY: ")
+            assert time.monotonic() - began < 2, "waiting for another key is in vain"
         query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
         with pytest.raises(KeysSealed):
             rotated(changed)

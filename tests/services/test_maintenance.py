@@ -20,6 +20,7 @@ from flask.testing import FlaskCliRunner
 from auth_service.cli.maintenance import SUCCEEDED_AT, Upkeep
 from auth_service.cli.maintenance import maintenance as command
 from auth_service.models import unit_of_work
+from auth_service.models.locks import Lock
 from auth_service.services import maintenance as module
 from auth_service.services.history import Origin
 from auth_service.services.maintenance import Done
@@ -313,7 +314,7 @@ def test_what_goes_with_a_user_is_found_by_an_index(query: Query, app: Flask) ->
 def test_only_one_is_at_work_at_a_time(app: Flask, stores: Stores, query: Query) -> None:
     stale(app, query, people=2)
     other = connected(stores)
-    other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (module.ONE_AT_WORK,))
+    other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (Lock.MAINTENANCE.value,))
 
     runner: FlaskCliRunner = app.test_cli_runner()
     assert runner.invoke(command).output == "somebody else is at it\n"

@@ -160,6 +160,26 @@ def test_the_daily_cap_is_exact(write: Callable[..., bool], services: Services) 
     assert 86_000 < wait <= 86_400
 
 
+def test_letters_without_a_code_neither_count_nor_put_the_next_code_off(
+    write: Callable[..., bool], services: Services, query: Query
+) -> None:
+    for _ in range(10):
+        write()
+    query("UPDATE letters SET created_at = now() - interval '23 hours 59 minutes'")
+    with unit_of_work():
+        for _ in range(10):
+            services.outbox.put(
+                services.outbox.letter(
+                    kind="password_changed", to=ADA, user_id=None, language="en", values={}, lives=timedelta(days=1)
+                )
+            )
+
+    wait = services.outbox.refusal(ADA).retry_after
+
+    assert wait is not None
+    assert 0 < wait <= 60
+
+
 def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Services, query: Query) -> None:
     for _ in range(10):
         write()

@@ -1,6 +1,5 @@
 """Access tokens: JWTs (ES256) in the profile of RFC 9068, signed and verified strictly."""
 
-import base64
 import hashlib
 import json
 import re
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from auth_service import clock
+from auth_service.adapters.crypto import base64url, from_base64url
 
 ALGORITHM = "ES256"
 TYPE = "at+jwt"
@@ -184,8 +184,7 @@ def _said_once(part: str) -> Any:
 
     Parsers differ in which of the two they believe, so that a token would mean one thing here and another elsewhere.
     """
-    raw = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-    return json.loads(raw, object_pairs_hook=_without_repetition)
+    return json.loads(from_base64url(part), object_pairs_hook=_without_repetition)
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -243,5 +242,5 @@ def public_key(pem: str) -> EllipticCurvePublicKey:
 
 def _jwk(kid: str, key: EllipticCurvePublicKey) -> dict[str, str]:
     numbers = key.public_numbers()
-    x, y = (base64.urlsafe_b64encode(number.to_bytes(32)).rstrip(b"=").decode() for number in (numbers.x, numbers.y))
+    x, y = (base64url(number.to_bytes(32)) for number in (numbers.x, numbers.y))
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y, "use": "sig", "alg": ALGORITHM, "kid": kid}

@@ -1,5 +1,6 @@
-"""Digests and sealed boxes, each under a key derived for one purpose."""
+"""Digests and sealed boxes, each under a key derived for one purpose, and the one way in which bytes are written."""
 
+import base64
 import hmac
 import json
 import os
@@ -16,6 +17,23 @@ NONCE_BYTES = 12
 def derived_key(secret: str, *, purpose: str) -> bytes:
     """Derive 256 bits for one purpose, so that no two uses of a secret share a key (HKDF, RFC 5869)."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret.encode())
+
+
+def base64url(raw: bytes) -> str:
+    """Bytes as text for URLs, headers and cookies, unpadded (RFC 4648, 5; RFC 7515, 2)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def from_base64url(text: str) -> bytes:
+    """Decode what `base64url` wrote. Raises ValueError for any other spelling of the same bytes, too.
+
+    base64 has spare bits, and Python's decoder takes two alphabets at once; a text that somebody counts, compares or
+    remembers has to be the only one that means what it means.
+    """
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if base64url(raw) != text:
+        raise ValueError("not the canonical spelling")
+    return raw
 
 
 class Digests:

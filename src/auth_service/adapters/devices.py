@@ -1,16 +1,18 @@
 """Devices: what a User-Agent says in words, and tokens by which an account knows its owner's devices."""
 
-import base64
 import hmac
 import secrets
+from datetime import timedelta
 from functools import lru_cache
 
 from ua_parser import parse
 
-from auth_service.adapters.crypto import derived_key
+from auth_service import clock
+from auth_service.adapters.crypto import base64url, derived_key, from_base64url
 
 LONGEST = 256
-RANDOM_BYTES = 16
+ID_BYTES = 16
+EXPIRY_BYTES = 5
 MAC_BYTES = 16
 
 
@@ -36,23 +38,31 @@ class DeviceTokens:
     With the password or the address all devices become unknown: one of them may be why they were changed.
     """
 
-    def __init__(self, secret: str) -> None:
-        """`secret` is a setting."""
+    def __init__(self, secret: str, *, lives: timedelta) -> None:
+        """`secret` is a setting; a device that is not used for as long as a token `lives` is unknown again."""
         self._key = derived_key(secret, purpose="known devices")
+        self._lives = lives
 
-    def make(self, *, user_id: int, version: int) -> str:
-        """A token for one device of a user, good for one version of the account's credentials."""
-        random = secrets.token_bytes(RANDOM_BYTES)
-        return base64.urlsafe_b64encode(random + self._mac(random, user_id, version)).rstrip(b"=").decode()
+    def make(self, *, user_id: int, version: int, device: str | None = None) -> str:
+        """A token for a device of a user, new or known by its id, good for one version of the account's credentials."""
+        identity = bytes.fromhex(device) if device else secrets.token_bytes(ID_BYTES)
+        said = identity + int((clock.now() + self._lives).timestamp()).to_bytes(EXPIRY_BYTES)
+        return base64url(said + self._mac(said, user_id, version))
 
-    def is_known(self, token: str | None, *, user_id: int, version: int) -> bool:
-        """Whether we made this token for this version of this user."""
+    def known(self, token: str | None, *, user_id: int, version: int) -> str | None:
+        """The id of the device, if we made this token for this version of this user, and not too long ago.
+
+        All tokens of a device have its id in common: that, and not a text, is what its attempts are counted by.
+        """
         try:
-            raw = base64.b64decode((token or "") + "=" * (-len(token or "") % 4), altchars=b"-_", validate=True)
+            raw = from_base64url(token or "")
         except ValueError:
-            return False
-        random, mac = raw[:RANDOM_BYTES], raw[RANDOM_BYTES:]
-        return hmac.compare_digest(mac, self._mac(random, user_id, version))
+            return None
+        said, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
+        if len(said) != ID_BYTES + EXPIRY_BYTES or not hmac.compare_digest(mac, self._mac(said, user_id, version)):
+            return None
+        expires_at = int.from_bytes(said[ID_BYTES:])
+        return said[:ID_BYTES].hex() if clock.now().timestamp() < expires_at else None
 
-    def _mac(self, random: bytes, user_id: int, version: int) -> bytes:
-        return hmac.digest(self._key, random + user_id.to_bytes(8) + version.to_bytes(4), "sha256")[:MAC_BYTES]
+    def _mac(self, said: bytes, user_id: int, version: int) -> bytes:
+        return hmac.digest(self._key, said + user_id.to_bytes(8) + version.to_bytes(4), "sha256")[:MAC_BYTES]

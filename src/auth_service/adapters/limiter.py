@@ -116,7 +116,7 @@ class Limiter:
         """Count one under every limit, if every window of each has room; otherwise under none.
 
         While Redis is away this process counts by itself: a limit that lets everything through when its store is
-        down is an invitation to bring the store down.
+        down is an invitation to bring the store down. Raises ServiceBusy.
         """
         if self.switched == "off":
             return Hit(allowed=True, wait=timedelta())

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from auth_service.adapters.breaker import Breaker
-from auth_service.errors import RedisAway
+from auth_service.errors import RedisAway, ServiceBusy
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,9 @@ class Script:
 
 
 class RedisStore:
-    """Runs scripts and a few plain commands; every failure is RedisAway, none is tried twice.
+    """Runs scripts and a few plain commands; every failure of the server is RedisAway, none is tried twice.
+
+    ServiceBusy where all connections are taken: whatever was to be counted was not, and is not to be counted elsewhere.
 
     Trying again would be wrong: a script whose answer was lost may have run, and a guess would be counted twice.
     """
@@ -157,7 +159,9 @@ class RedisStore:
         try:
             connection = self._idle.get(timeout=BUDGET.total_seconds())
         except Empty:
-            raise RedisConnectionError("every connection is busy") from None
+            # Nothing is wrong with the server: nobody else is to be kept from it, and no connection is to be closed.
+            log.warning("no redis connection became free in time")
+            raise ServiceBusy(retry_after=1) from None
         try:
             _open(connection)
             connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]

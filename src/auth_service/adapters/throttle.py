@@ -7,7 +7,7 @@ from datetime import timedelta
 from auth_service.adapters.crypto import Digests
 from auth_service.adapters.limiter import HIT, TAKE_BACK, LocalLimiter, Windows, script_arguments
 from auth_service.adapters.redis_store import NOW, RedisStore, Script
-from auth_service.errors import RedisAway
+from auth_service.errors import RedisAway, ServiceBusy
 
 _MS = timedelta(milliseconds=1)
 
@@ -74,7 +74,7 @@ class Throttle:
         """Count an attempt, or say how long the subject still has to wait; one round trip.
 
         `trusted` attempts are not counted among those of everybody, nor held up by them. While Redis is away this
-        process admits the free attempts in each longest pause by itself.
+        process admits the free attempts in each longest pause by itself. Raises ServiceBusy.
         """
         if not self.switched_on:
             return Attempt(number=1, wait=timedelta())
@@ -92,7 +92,7 @@ class Throttle:
         if attempt.counted_here:
             self.local.take_back(self._key(name, subject))
             return
-        with suppress(RedisAway):  # it is forgotten by itself
+        with suppress(RedisAway, ServiceBusy):  # it is forgotten by itself
             self.store.run_all(
                 [
                     (FORGIVE, self._key(name, subject), (attempt.number,)),

@@ -1,7 +1,6 @@
 """Sessions in cookies, for browsers that keep no tokens of their own, and the proof that a request is not forged."""
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from flask import current_app, request
 from pydantic import SecretStr
@@ -68,8 +67,7 @@ def prove_same_origin(*methods: str) -> None:
     if SAFE_METHODS.issuperset(methods or (request.method,)):
         return
     settings = _settings()
-    public = urlsplit(settings.public_url)
-    allowed = {f"{public.scheme}://{public.netloc}", *settings.cors_origins}
+    allowed = {settings.public_url, *settings.cors_origins}
     page = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site")
     # All browsers of today send one of the two with what is unsafe. Whoever sends neither has proved nothing.

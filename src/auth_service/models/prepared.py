@@ -22,6 +22,12 @@ log = logging.getLogger(__name__)
 NO_SUCH_STATEMENT, TWICE, PLAN_OUTDATED = "26000", "42P05", "0A000"
 """What PostgreSQL says of a prepared statement (SQLSTATE); whoever hears the first or the last has done nothing."""
 
+PREFIX = "auth_"
+"""How the names of our statements begin."""
+
+TRIES = 2
+"""As planned, and planned anew; whatever is still refused is asked unprepared."""
+
 _NUMBERED = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _NAMED = psycopg2.dialect()  # type: ignore[no-untyped-call]
 
@@ -44,7 +50,7 @@ class Prepared:
         binds = [numbered.binds[name] for name in numbered.positiontup]
         types = [bind.type.compile(dialect=_NUMBERED) for bind in binds]
         # Two releases may share the sessions of a pooler: the name is that of the text, so it is never another text.
-        self.name = f"auth_{hashlib.sha256(numbered.string.encode()).hexdigest()[:16]}"
+        self.name = f"{PREFIX}{hashlib.sha256(numbered.string.encode()).hexdigest()[:16]}"
         self.prepare = f"PREPARE {self.name}{_in_brackets(types)} AS {numbered.string}"
         # What is always the same is written down once; having psycopg2 write each value takes it a microsecond.
         given = [
@@ -82,14 +88,19 @@ def run(engine: Engine, steps: Sequence[Step]) -> list[Row]:
     driver.autocommit = True
     cursor = driver.cursor()
     try:
-        if engine not in _unprepared:
+        for _ in range(TRIES):
+            if engine in _unprepared:
+                break
             try:
                 return _prepared(cursor, lent.info, steps)
             except dbapi_error as error:
-                if error.pgcode not in (NO_SUCH_STATEMENT, PLAN_OUTDATED):
+                if error.pgcode == NO_SUCH_STATEMENT:
+                    log.warning("prepared statements do not last here, so there will be none")
+                    _unprepared.add(engine)
+                elif error.pgcode == PLAN_OUTDATED:
+                    _forget(cursor, lent.info)
+                else:
                     raise
-                log.warning("prepared statements do not last here, so there will be none", extra={"pg": error.pgcode})
-                _unprepared.add(engine)
         return _rows(cursor, [cursor.mogrify(step.plain, step.all_values(given)) for step, given in steps])
     except dbapi_error as error:
         # What SQLAlchemy does with an error of its own executions: tell the listeners, drop connections that died, and
@@ -126,6 +137,13 @@ def _prepared(cursor: Any, known: dict[Any, Any], steps: Sequence[Step]) -> list
                     raise
             known[step.name] = True
     return _rows(cursor, [cursor.mogrify(step.execute, given) for step, given in steps])
+
+
+def _forget(cursor: Any, known: dict[Any, Any]) -> None:
+    """Let a connection prepare everything anew: a migration changed what one statement returns, perhaps others too."""
+    cursor.execute("DEALLOCATE ALL")
+    for name in [name for name in known if str(name).startswith(PREFIX)]:
+        del known[name]
 
 
 def _rows(cursor: Any, statements: Sequence[bytes]) -> list[Row]:

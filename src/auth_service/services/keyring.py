@@ -14,6 +14,7 @@ from auth_service.adapters.access_tokens import KeySet
 from auth_service.adapters.crypto import SealBroken, Sealer
 from auth_service.errors import DatabaseAway, KeysSealed, ServiceBusy
 from auth_service.models import SigningKey, reading, unit_of_work, writing
+from auth_service.models.locks import Lock
 from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,6 @@ KNOWN_HERE = FRESH + timedelta(seconds=1)
 
 LONGEST_TOKEN_LIFETIME = timedelta(minutes=15)
 """A key outlives also the tokens that it signed before their lifetime was set lower."""
-
-KEYS_LOCK = 7_251_903_360_117_230
 
 # Made once: this runs every two seconds in each process, and at once where a key is unknown.
 _VERIFYING = (
@@ -211,7 +210,7 @@ class Keyring:
         return keys
 
     def _take_turn(self) -> None:
-        writing().execute(select(func.pg_advisory_xact_lock(KEYS_LOCK)))
+        writing().execute(select(func.pg_advisory_xact_lock(Lock.SIGNING_KEYS.value)))
 
     def _retire_current(self) -> None:
         lives_on = max(self.token_lifetime, LONGEST_TOKEN_LIFETIME) + SIGNS_FOR + access_tokens.LEEWAY

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from auth_service.adapters.postgres import patient_engine
 from auth_service.models import unit_of_work
+from auth_service.models.locks import Lock
 from auth_service.services.endings import forget_ended
 from auth_service.services.outbox import Outbox
 from auth_service.services.undos import Undos
@@ -22,12 +23,11 @@ log = logging.getLogger(__name__)
 BATCH = 500
 """Rows that one statement deletes, with whatever goes with them; well within its budget, however large the table is."""
 
-ONE_AT_WORK = 7_251_903_360_117_230  # an arbitrary number that nothing else locks
 FIRST_PAUSE = timedelta(milliseconds=100)
 LONGEST_PAUSE = timedelta(seconds=5)
 LOCKED = "55P03"
 
-_LOCK = select(func.pg_try_advisory_xact_lock(ONE_AT_WORK))
+_LOCK = select(func.pg_try_advisory_xact_lock(Lock.MAINTENANCE.value))
 _MAKE_MONTH = select(func.events_make_month())
 _DROP_MONTH = select(func.events_drop_month(bindparam("older_than", type_=Interval)))
 

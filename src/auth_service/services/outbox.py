@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, Integer, Interval, Text, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import CTE, Integer, Interval, Text, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import IntegrityError
 
@@ -27,17 +27,18 @@ NO_SUCH_USER = "23503"
 _LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))))
 
 
+def _counts(recipient_key: Any) -> Any:
+    """Which letters to an address count for its daily cap: codes of the last 24 hours."""
+    return and_(
+        Letter.recipient_key == recipient_key,
+        Letter.kind.like("%\\_code"),
+        Letter.created_at > func.now() - DAY,
+    )
+
+
 def codes_of_a_day(recipient_key: Any) -> Any:
     """How many codes were written to an address in the last 24 hours."""
-    return (
-        select(func.count())
-        .where(
-            Letter.recipient_key == recipient_key,
-            Letter.kind.like("%\\_code"),
-            Letter.created_at > func.now() - DAY,
-        )
-        .scalar_subquery()
-    )
+    return select(func.count()).where(_counts(recipient_key)).scalar_subquery()
 
 
 _COUNT = Prepared(select(codes_of_a_day(bindparam("recipient_key", type_=Text))))
@@ -187,7 +188,7 @@ class Outbox:
         """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
         newest_first = (
             select(Letter.created_at)
-            .where(Letter.recipient_key == to.key, Letter.created_at > func.now() - DAY)
+            .where(_counts(to.key))
             .order_by(Letter.created_at.desc())
             .offset(self.codes_a_day - 1)
             .limit(1)

@@ -1,11 +1,10 @@
 """Pages: a part of a long list, and where the next part begins."""
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from auth_service.adapters.crypto import SealBroken, Sealer
+from auth_service.adapters.crypto import SealBroken, Sealer, base64url, from_base64url
 from auth_service.errors import ValidationFailed
 
 T = TypeVar("T")
@@ -28,8 +27,7 @@ class Cursors:
     def position(self, cursor: str, *, of: str, user_id: int) -> Any:
         """Where the page begins that a cursor of somebody's list `of` asks for. Raises ValidationFailed."""
         try:
-            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            return self.sealer.open(sealed, place=_place(of, user_id))["after"]
+            return self.sealer.open(from_base64url(cursor), place=_place(of, user_id))["after"]
         except (ValueError, SealBroken):
             raise ValidationFailed(fields=[{"field": "cursor", "msg": "This is no cursor of yours."}]) from None
 
@@ -38,8 +36,7 @@ class Cursors:
         if len(items) <= limit:
             return Page(items=items)
         sealed = self.sealer.seal({"after": position(items[limit - 1])}, place=_place(of, user_id))
-        cursor = base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
-        return Page(items=items[:limit], next_cursor=cursor)
+        return Page(items=items[:limit], next_cursor=base64url(sealed))
 
 
 def _place(of: str, user_id: int) -> bytes:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from auth_service.adapters.throttle import Throttle
-from auth_service.errors import PasswordNotSet, PasswordWrong, ReauthenticationRequired, TooManyAttempts
+from auth_service.errors import PasswordNotSet, PasswordWrong, ReauthenticationRequired, ServiceBusy, TooManyAttempts
 from auth_service.models.event import Kind
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
@@ -30,11 +30,17 @@ class Proofs:
         """
         if person.password_hash is None:
             raise PasswordNotSet
+        self.passwords.make_sure_of_room()
         subject = f"user {person.id}"
         attempt = self.throttle.attempt("password_proofs", subject)
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
-        if not self.passwords.match(password, person.password_hash):
+        try:
+            matches = self.passwords.match(password, person.password_hash)
+        except ServiceBusy:
+            self.throttle.forgive("password_proofs", subject, attempt)  # nobody has learnt anything
+            raise
+        if not matches:
             self.history.note_failure(Kind.PASSWORD_REFUSED, user_id=person.id, origin=origin, purpose=purpose)
             raise PasswordWrong
         self.throttle.forgive("password_proofs", subject, attempt)

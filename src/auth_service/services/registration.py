@@ -100,6 +100,8 @@ class Registration:
             lives=lives,
         )
         if not written:
+            if self.users.person(user_id) is None:  # deleted since: there is nobody whose turn could come
+                raise UserUnknown
             raise self.outbox.refusal(person.address)
         return CodeSent(ticket=held, expires_in=lives, resend_after=resend_after)
 

@@ -13,6 +13,7 @@ from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from auth_service.errors import ScopeMissing, ServiceKeyInvalid
 from auth_service.models import ServiceKey, reading, unit_of_work, writing
+from auth_service.models.locks import Lock
 from auth_service.models.service_key import SCOPES
 
 FORM = re.compile(r"svc_([0-9a-f]{12})_[0-9A-Za-z]{43}", re.ASCII)
@@ -23,7 +24,6 @@ SECRET_LENGTH = 43
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
 LIVE_AT_ONCE = 2
 LONGEST_LIFE = timedelta(days=366)
-CREATION_LOCK = 7_251_903_360_117_231
 
 _MINUTE = timedelta(minutes=1)
 
@@ -118,7 +118,7 @@ class ServiceKeys:
             raise KeyRefused(f"scopes are {', '.join(SCOPES)}")
         if not timedelta(0) < lives <= LONGEST_LIFE:
             raise KeyRefused(f"a key lives for more than no time, and at most {LONGEST_LIFE.days} days")
-        writing().execute(select(func.pg_advisory_xact_lock(CREATION_LOCK)))
+        writing().execute(select(func.pg_advisory_xact_lock(Lock.SERVICE_KEYS.value)))
         live = select(func.count()).where(ServiceKey.name == name, _live)
         if writing().execute(live).scalar_one() >= LIVE_AT_ONCE:
             raise KeyRefused(f"two keys of {name} are live; revoke one first")

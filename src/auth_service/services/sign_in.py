@@ -58,11 +58,11 @@ class SignIn:
         """
         self.passwords.make_sure_of_room()
         person = self.users.by_email(email)
-        known = self._is_known(person, browser)
+        known = self._known(person, browser)
         # Attempts from a device that its owner signed in on before are counted by themselves: whoever attacks the
         # address, or all addresses, cannot make its owner wait there.
-        subject = f"device {browser.device_token}" if known else f"address {email.key}"
-        attempt = self._admitted(subject, trusted=known)
+        subject = f"device {known}" if known else f"address {email.key}"
+        attempt = self._admitted(subject, trusted=known is not None)
         try:
             verdict = self.passwords.verdict(password, person.password_hash if person else None)
         except ServiceBusy:
@@ -91,12 +91,13 @@ class SignIn:
             self._refuse(person, browser.origin, method="code")
         if person is None or not person.verified_mail:  # there was no letter, so the code was guessed right
             self._refuse(person, browser.origin, method="code")
-        return self._open(person, browser, method="code", known=self._is_known(person, browser))
+        return self._open(person, browser, method="code", known=self._known(person, browser))
 
-    def _is_known(self, person: Person | None, browser: Browser) -> bool:
-        return person is not None and self.devices.is_known(
-            browser.device_token, user_id=person.id, version=person.credential_version
-        )
+    def _known(self, person: Person | None, browser: Browser) -> str | None:
+        """The id of a device that the person has signed in on before."""
+        if person is None:
+            return None
+        return self.devices.known(browser.device_token, user_id=person.id, version=person.credential_version)
 
     def _admitted(self, subject: str, *, trusted: bool) -> Attempt:
         attempt = self.throttle.attempt("sign_in", subject, trusted=trusted)
@@ -111,21 +112,23 @@ class SignIn:
         )
         raise CredentialsRejected
 
-    def _open(self, person: Person, browser: Browser, *, method: str, known: bool) -> SignedIn:
+    def _open(self, person: Person, browser: Browser, *, method: str, known: str | None) -> SignedIn:
         tell = [] if known else [self.undos.telling_of_new_device(person, origin=browser.origin)]
         tokens = self.sessions.open(
             person, method=method, transport=browser.transport, origin=browser.origin, besides=tell
         )
         return SignedIn(
             tokens=tokens,
-            device_token=browser.device_token
-            if known and browser.device_token
-            else self.devices.make(user_id=person.id, version=person.credential_version),
+            # Made anew also for a device that is known: the days of one that is used begin again.
+            device_token=self.devices.make(user_id=person.id, version=person.credential_version, device=known),
         )
 
     def _rehash(self, person: Person, password: str) -> None:
-        """Bring an outdated hash up to date, unless the password was changed meanwhile."""
-        phc = self.passwords.rehashed(password)
+        """Bring an outdated hash up to date, unless the password was changed meanwhile or there is too much to do."""
+        try:
+            phc = self.passwords.rehashed(password)
+        except ServiceBusy:
+            return  # the next sign-in will do; whoever has proved who they are is not sent away for this
         writing().execute(
             update(User)
             .where(User.id == person.id, User.password_hash == person.password_hash)

@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from auth_service.settings.env_file import in_force
 from auth_service.settings.groups import ForContainers, Lifetimes, Limits
 from auth_service.settings.kinds import (
     Flag,
+    Lasting,
     Network,
     Networks,
+    Origin,
     Origins,
     PostgresUrl,
     Rate,
@@ -57,9 +60,10 @@ class Settings(Lifetimes, Limits, ForContainers):
     )
     web_workers: int = Field(2, ge=1, le=64, description="Processes that answer requests.")
     web_threads: int = Field(4, ge=1, le=64, description="Requests that one of those processes answers at once.")
-    public_url: str = Field(
+    public_url: Origin = Field(
         "http://127.0.0.1:5000",
-        description="The address under which people reach the service; nothing else builds links. https in production.",
+        description="The origin (scheme, host, port) under which people reach the service: the start of every link "
+        "and the `iss` of access tokens. https in production.",
     )
     trusted_proxies: Networks = Field(
         (), description="Networks (CIDRs, by commas) whose `X-Forwarded-For` is believed; nobody's when empty."
@@ -112,10 +116,10 @@ class Settings(Lifetimes, Limits, ForContainers):
         description="The sender's address; `no-reply@` the public host when unset.",
     )
     mail_senders: int = Field(4, ge=1, le=32, description="Letters that the mailer sends at once.")
-    mail_timeout_seconds: Seconds = Field(
+    mail_timeout_seconds: Lasting = Field(
         timedelta(seconds=15), description="The longest that one letter may take to send."
     )
-    outbox_lease_seconds: Seconds = Field(
+    outbox_lease_seconds: Lasting = Field(
         timedelta(seconds=60), description="After this a letter whose mailer died is sent by another one."
     )
     service_name: str = Field(
@@ -141,9 +145,13 @@ class Settings(Lifetimes, Limits, ForContainers):
 
     @classmethod
     def read(cls, *, env_file: Path | None = Path(".env"), **given: Any) -> Self:
-        """Read the environment and `env_file`; `given` wins over both. Raises SettingsRefused."""
+        """Read the environment and `env_file`; `given` wins over both. Raises SettingsRefused.
+
+        A file of production is left alone where a developer's profile is asked for; here and nowhere else, so that all
+        processes of one start read the same.
+        """
         try:
-            return cls(_env_file=env_file, **given)
+            return cls(_env_file=in_force(env_file, profile=given.get("app_env")), **given)
         except ValidationError as refused:
             errors = refused.errors(include_url=False, include_input=False)
             raise SettingsRefused("\n".join(_said(error) for error in errors)) from None
@@ -177,6 +185,12 @@ class Settings(Lifetimes, Limits, ForContainers):
             problems.append("RATE_LIMITS: off exists for APP_ENV=test only")
         if self.outbox_lease_seconds <= self.mail_timeout_seconds:
             problems.append("OUTBOX_LEASE_SECONDS: has to be longer than MAIL_TIMEOUT_SECONDS")
+        if self.ticket_lifetime_seconds < self.code_lifetime_seconds:
+            problems.append(
+                "TICKET_LIFETIME_SECONDS: at least CODE_LIFETIME_SECONDS, or codes die before they are said to"
+            )
+        if self.session_idle_seconds < self.access_token_seconds:
+            problems.append("SESSION_IDLE_SECONDS: at least ACCESS_TOKEN_SECONDS, after which a session is refreshed")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -197,12 +211,12 @@ class Settings(Lifetimes, Limits, ForContainers):
         said = [f"{name.upper()}: needed in production" for name in PRODUCTION_NEEDS if getattr(self, name) is None]
         if "public_url" not in self.model_fields_set:
             said.append("PUBLIC_URL: needed in production")
-        elif urlsplit(self.public_url).scheme != "https":
+        elif not self.public_url.startswith("https://"):
             said.append("PUBLIC_URL: must begin with https:// in production")
         said += [
             f"TRUSTED_PROXIES: {network} trusts everybody" for network in self.trusted_proxies if network.prefixlen == 0
         ]
-        if not timedelta(0) < self.access_token_seconds <= timedelta(minutes=15):
+        if self.access_token_seconds > timedelta(minutes=15):
             said.append("ACCESS_TOKEN_SECONDS: at most 900 in production")
         return said
 

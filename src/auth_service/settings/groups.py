@@ -6,21 +6,21 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.kinds import Count, Limit, Rate, Seconds
+from auth_service.settings.kinds import Count, Lasting, Limit, Rate, Seconds
 
 
 class Lifetimes(BaseSettings):
     """How long codes, tokens, sessions and records live, and what is asked of passwords."""
 
-    code_lifetime_seconds: Seconds = Field(timedelta(minutes=10), description="How long a mailed code lives.")
+    code_lifetime_seconds: Lasting = Field(timedelta(minutes=10), description="How long a mailed code lives.")
     code_guesses: int = Field(5, ge=1, le=10, description="Wrong guesses that burn a code.")
     ticket_guesses: int = Field(
         15, ge=1, le=100, description="Wrong guesses in one registration, over all of its codes."
     )
-    ticket_lifetime_seconds: Seconds = Field(
+    ticket_lifetime_seconds: Lasting = Field(
         timedelta(hours=1), description="How long a registration ticket lives after its newest code."
     )
-    temporary_user_lifetime_seconds: Seconds = Field(
+    temporary_user_lifetime_seconds: Lasting = Field(
         timedelta(days=7), description="After this `manage.py maintenance` removes users who never confirmed."
     )
     letter_lifetime_seconds: Seconds = Field(
@@ -42,21 +42,21 @@ class Lifetimes(BaseSettings):
     )
 
     token_audience: str = Field("portal", min_length=1, max_length=200, description="The `aud` of access tokens.")
-    access_token_seconds: Seconds = Field(timedelta(minutes=15), description="How long an access token is good.")
-    session_idle_seconds: Seconds = Field(
+    access_token_seconds: Lasting = Field(timedelta(minutes=15), description="How long an access token is good.")
+    session_idle_seconds: Lasting = Field(
         timedelta(days=7), description="A session that is not refreshed ends after this."
     )
-    session_absolute_seconds: Seconds = Field(timedelta(days=30), description="A session ends after this in any case.")
+    session_absolute_seconds: Lasting = Field(timedelta(days=30), description="A session ends after this in any case.")
     refresh_grace_seconds: Seconds = Field(
         timedelta(seconds=30), description="How long a used refresh token gives its unused successor again."
     )
-    device_lifetime_seconds: Seconds = Field(
+    device_lifetime_seconds: Lasting = Field(
         timedelta(days=365), description="How long a device is known to its owner."
     )
-    undo_seconds: Seconds = Field(
+    undo_seconds: Lasting = Field(
         timedelta(hours=72), description="How long the links in letters about a new device or address undo that."
     )
-    reauthentication_seconds: Seconds = Field(
+    reauthentication_seconds: Lasting = Field(
         timedelta(minutes=10),
         description="How long after a sign-in by code an account without a password may change its address.",
     )

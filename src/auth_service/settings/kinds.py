@@ -4,10 +4,12 @@ import ipaddress
 import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
+
+SHORTEST = timedelta(seconds=1)
+PORTS = {"http": 80, "https": 443}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -49,6 +51,12 @@ def _seconds(value: Any) -> Any:
     return timedelta(seconds=int(value))
 
 
+def _lasting(value: timedelta) -> timedelta:
+    if value < SHORTEST:
+        raise ValueError("at least 1 second: what ends at once would never be good")
+    return value
+
+
 def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
@@ -58,10 +66,12 @@ def _rate(value: Any) -> Any:
 
 
 def _origin(value: str) -> str:
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname or value != f"{url.scheme}://{url.netloc}":
-        raise ValueError("an origin reads like https://portal.example.org, without a path")
-    return value.lower()
+    """An origin as browsers send it: scheme and host in lower case, and the port unless it is the scheme's own."""
+    found = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", value.lower(), re.ASCII)
+    if not found or (found[3] and not 0 < int(found[3]) < 2**16):
+        raise ValueError("an origin reads like https://portal.example.org, with nothing after the host or its port")
+    scheme, host, port = found.groups()
+    return f"{scheme}://{host}" if port is None or int(port) == PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
 
 
 def _postgres(value: str) -> str:
@@ -74,8 +84,12 @@ def _postgres(value: str) -> str:
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+"""Seconds of which there may be none: no grace, no draining, nothing kept."""
+Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
+"""Seconds of which none would switch off what they are for."""
 Limit = Annotated[Rate, BeforeValidator(_rate)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -138,7 +138,7 @@ def _undos(shared: Shared, sessions: Sessions) -> Undos:
         notices=shared.notices,
         history=shared.history,
         digests=Digests(settings.secret("session_key"), purpose="undos"),
-        page=f"{settings.public_url.rstrip('/')}/account/undo",
+        page=f"{settings.public_url}/account/undo",
         lives=settings.undo_seconds,
     )
 
@@ -153,7 +153,7 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
         history=shared.history,
         undos=undos,
         throttle=replace(shared.throttle, altogether=settings.limit_failed_sign_ins.windows),
-        devices=DeviceTokens(settings.secret("session_key")),
+        devices=DeviceTokens(settings.secret("session_key"), lives=settings.device_lifetime_seconds),
     )
 
 

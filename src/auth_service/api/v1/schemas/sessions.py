@@ -10,11 +10,16 @@ from auth_service.api.cards import Card
 from auth_service.api.v1.schemas.fields import Code, Email, Form
 from auth_service.api.v1.schemas.registration import Seconds
 
+LONGEST_TYPED = 1024
+"""Characters of a password as it was typed. The 128 that the rules allow are counted after NFKC, which composes no more
+than four characters into one; what is beyond that comes from another system."""
+
 Password = Annotated[
     SecretStr,
-    Field(min_length=1, max_length=128),
-    WithJsonSchema({"type": "string", "format": "password", "minLength": 1, "maxLength": 128}),
+    Field(min_length=1, max_length=LONGEST_TYPED),
+    WithJsonSchema({"type": "string", "format": "password", "minLength": 1, "maxLength": LONGEST_TYPED}),
 ]
+"""A password that was set before: no rule of new ones keeps its owner out."""
 Transport = Annotated[
     Literal["bearer", "cookie"],
     Field(description="`bearer`: the tokens are in the answer. `cookie`: they are in cookies that no script can read."),

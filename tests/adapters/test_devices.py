@@ -1,0 +1,55 @@
+"""Tokens of known devices: one spelling, one user, one version, and an end."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from auth_service.adapters.crypto import base64url, from_base64url
+from auth_service.adapters.devices import DeviceTokens
+
+TOKENS = DeviceTokens("a secret of a test", lives=timedelta(days=365))
+ADAS: Any = {"user_id": 7, "version": 1}
+
+
+def test_a_device_keeps_its_id_however_often_its_token_is_renewed() -> None:
+    device = TOKENS.known(TOKENS.make(**ADAS), **ADAS)
+
+    assert device is not None
+    assert TOKENS.known(TOKENS.make(**ADAS, device=device), **ADAS) == device
+    assert TOKENS.known(TOKENS.make(**ADAS), **ADAS) != device
+
+
+@pytest.mark.parametrize("other", [{"user_id": 8, "version": 1}, {"user_id": 7, "version": 2}])
+def test_a_token_is_worth_nothing_elsewhere(other: Any) -> None:
+    assert TOKENS.known(TOKENS.make(**other), **ADAS) is None
+
+
+def test_a_token_ends_whatever_the_cookie_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = TOKENS.make(**ADAS)
+    now = datetime.now(UTC)
+    monkeypatch.setattr("auth_service.clock.now", lambda: now + timedelta(days=364))
+    assert TOKENS.known(token, **ADAS) is not None
+
+    monkeypatch.setattr("auth_service.clock.now", lambda: now + timedelta(days=366))
+
+    assert TOKENS.known(token, **ADAS) is None
+    raw = bytearray(from_base64url(token))
+    raw[17] += 1  # a later end
+    assert TOKENS.known(base64url(bytes(raw)), **ADAS) is None
+
+
+@pytest.mark.parametrize("text", ["QUJD", "QUI", "QQ", "", "-_8", "AAAAAAAA"])
+def test_bytes_are_written_in_one_way(text: str) -> None:
+    assert base64url(from_base64url(text)) == text
+
+
+@pytest.mark.parametrize("text", ["QUJ", "QR", "QQ==", "+/8", "Q", "QQ\n", " QQ", "Q=Q", "Ñ8", "QUJD="])
+def test_no_other_spelling_is_read(text: str) -> None:
+    with pytest.raises(ValueError):
+        from_base64url(text)
+
+
+@pytest.mark.parametrize("token", [None, "", "x", "é", "A" * 50, "A" * 8000])
+def test_what_is_no_token_is_no_device(token: str | None) -> None:
+    assert TOKENS.known(token, **ADAS) is None
