@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from auth_service.cli.docs import refusals
-from auth_service.settings import Settings
+from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.documents import (
     CLIENTS,
     CODE,
@@ -66,6 +66,14 @@ def test_settings_have_these_names(page: Path) -> None:
     words = {word for snippet in code(page) for word in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", snippet)}
 
     assert {word for word in words if not word.startswith("ROLE_")} <= {name.upper() for name in Settings.model_fields}
+
+
+def test_operators_are_told_what_production_needs() -> None:
+    told = set(CODE.findall(section(OPERATIONS, "Starting")))
+
+    assert {name.upper() for name in PRODUCTION_NEEDS} <= told
+    assert {f"{name.upper()}_FILE" for name in SECRETS} <= told
+    assert {name.upper() for name in SECRETS} <= set(first_column(section(OPERATIONS, "Rotating secrets")))
 
 
 @every_page
