@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from auth_service.cli.docs import refusals
+from auth_service.models import db
 from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.documents import (
+    ARCHITECTURE,
     CLIENTS,
     CODE,
     LINK,
@@ -97,6 +99,31 @@ def test_metrics_are_measured() -> None:
     assert named >= set(first_column(section(OPERATIONS, "Metrics")))
     for name in named:
         assert f'"{name.removesuffix("_total")}"' in SOURCES, name
+
+
+def test_the_picture_of_the_data_has_every_table_and_column() -> None:
+    picture = dict(fences(section(ARCHITECTURE, "Data")))["mermaid"]
+    drawn = {
+        (table, column, key.strip())
+        for table, columns in re.findall(r"^    (\w+) \{\n(.*?)^    \}", picture, re.MULTILINE | re.DOTALL)
+        for column, key in re.findall(r"^ +\w+ (\w+)((?: PK)?,?(?: FK)?)", columns, re.MULTILINE)
+    }
+    tables = db.metadata.tables.values()
+
+    assert drawn == {
+        (table.name, column.name, ", ".join(["PK"] * column.primary_key + ["FK"] * bool(column.foreign_keys)))
+        for table in tables
+        for column in table.columns
+    }
+    lines = set(re.findall(r"^    (\w+) \|.--o. (\w+) :", picture, re.MULTILINE))
+    assert lines == {(key.column.table.name, table.name) for table in tables for key in table.foreign_keys}
+
+
+def test_the_keys_in_redis_are_those_that_are_written() -> None:
+    told = first_column(section(ARCHITECTURE, "Data").partition("In Redis")[2])
+    adapters = "".join(path.read_text("utf-8") for path in (ROOT / "src/auth_service/adapters").glob("*.py"))
+
+    assert {key.partition(":")[0] for key in told} == set(re.findall(r'f"([a-z]+):\{', adapters))
 
 
 def test_clients_are_told_what_to_do_with_refusals_that_exist() -> None:
