@@ -295,3 +295,16 @@ def test_a_changed_source_starts_the_command_anew(tmp_path: Path) -> None:
     finally:
         running.terminate()
     assert running.wait(15) == 0
+
+
+def test_every_shell_script_is_checked() -> None:
+    begins_with_a_shell = re.compile(r"#!.*\b(?:ba)?sh\n")
+    scripts = {
+        str(path.relative_to(ROOT))
+        for folder in (".ci", "deploy")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and begins_with_a_shell.match(path.read_text("utf-8"))
+    }
+    (checked,) = re.findall(r'^scripts="(.*)"$', (ROOT / ".ci" / "check").read_text("utf-8"), re.MULTILINE)
+
+    assert set(checked.split()) == scripts
