@@ -22,6 +22,7 @@ from auth_service.services.delivery import Delivery
 from auth_service.services.email_changes import EmailChanges
 from auth_service.services.export import Export
 from auth_service.services.history import History
+from auth_service.services.imports import Imports
 from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
 from auth_service.services.leases import Leases
@@ -54,6 +55,7 @@ class Services:
     account: Account
     email_changes: EmailChanges
     export: Export
+    imports: Imports
     undos: Undos
     sessions: Sessions
     keyring: Keyring
@@ -234,6 +236,7 @@ def wire(settings: Settings) -> Services:
         account=account,
         email_changes=email_changes,
         export=Export(history=history),
+        imports=Imports(),
         undos=undos,
         sessions=sessions,
         keyring=keyring,
