@@ -134,3 +134,23 @@ def test_clients_are_told_what_to_do_with_refusals_that_exist() -> None:
 
 def test_the_russian_readme_has_the_same_commands_and_answers() -> None:
     assert fences(RUSSIAN.read_text("utf-8")) == fences(README.read_text("utf-8"))
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of a table's rows, without its head."""
+    found = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", table, re.MULTILINE)
+    ]
+    return found[2:]
+
+
+def test_figures_are_those_of_one_run() -> None:
+    measured = rows((ROOT / "docs" / "bench.md").read_text("utf-8"))
+    picture = (ROOT / "docs" / "bench.svg").read_text("utf-8")
+
+    for _, figure, share, *_ in measured:
+        assert not share or f">{share} · {figure}<" in picture
+    for page, title in ((README, "Figures"), (RUSSIAN, "Цифры")):
+        shown = rows(section(page, title))
+        assert len(shown) == 3
+        assert [cells[1:] for cells in shown if cells[1:] not in [cells[1:4] for cells in measured]] == []
