@@ -26,10 +26,23 @@ made() {
     echo "$1=$value"
 }
 
-# Only names that are not there at all: whoever keeps a secret elsewhere, or in a file, has written so.
+named() {
+    grep -qE "^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=" "$env_file"
+}
+
+# A path of this machine is none in a container: what stands there would be passed over without a word.
+refuse_files() {
+    for name in $SECRET_NAMES; do
+        named "${name}_FILE" || continue
+        echo "$env_file names ${name}_FILE, and containers are given secrets themselves: write $name=… in its place." >&2
+        exit 1
+    done
+}
+
+# Only names that are not there at all.
 add_missing() {
     for name in $SECRET_NAMES; do
-        grep -qE "^[[:space:]]*(export[[:space:]]+)?${name}(_FILE)?[[:space:]]*=" "$env_file" && continue
+        named "$name" && continue
         line=$(made "$name")
         printf '\n%s\n' "$line" >>"$env_file"
         echo "Added a new $name to $env_file."
@@ -39,7 +52,7 @@ add_missing() {
 if [ -e "$env_file" ]; then
     profile=$(sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}APP_ENV[[:space:]]*=[[:space:]]*//p' "$env_file" | tail -n 1 | tr -d "\"'[:space:]")
     case ${profile:-production} in
-        production) add_missing; exit 0 ;;
+        production) refuse_files; add_missing; exit 0 ;;
     esac
     echo "The .env here is for APP_ENV=$profile, and \`make up\` starts production: not with settings of another profile." >&2
     echo "Move it away and run \`make up\` again, which then makes one with secrets of its own; or run \`make up_local_compose\`." >&2
@@ -64,7 +77,8 @@ trap 'rm -f "$new"' EXIT
 mv "$new" "$env_file"
 
 cat <<EOT
-Made $env_file, readable by you only, with new secrets for codes, letters, sessions, PostgreSQL and Redis. Keep it with your backups.
+Made $env_file, readable by you only, with new secrets for codes, letters, sessions, signing keys, PostgreSQL and Redis. Keep it with your
+backups.
 Change in it before anybody else uses the service, and run \`make up\` again:
   PUBLIC_URL  https://localhost:5000: the address under which people reach it, by https
   MAIL_FROM   no-reply@localhost: the sender of letters

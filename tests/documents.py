@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README, RUSSIAN = ROOT / "README.md", ROOT / "README.ru.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CLIENTS, OPERATIONS = ROOT / "docs" / "clients.md", ROOT / "docs" / "operations.md"
 PAGES = [
     README,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from gunicorn.config import KNOWN_SETTINGS
 
-from auth_service.settings import Settings
+from auth_service.settings import SECRETS, Settings
 
 ROOT = Path(__file__).parents[1]
 PRODUCTION = ROOT / "docker-compose.yml"
@@ -27,10 +27,10 @@ NOT_FOR_CONTAINERS = {
     "LISTEN_BEYOND_LOOPBACK": "production does",
     "DATA_DIR": "production has none",
     "MIGRATION_DATABASE_URL": "only migrate may know it",
-    "CODE_KEY_FILE": "the key itself is passed",
-    "OUTBOX_KEY_FILE": "the key itself is passed",
-    "SESSION_KEY_FILE": "the key itself is passed",
-    "KEYRING_KEY_FILE": "the key itself is passed",
+    "CODE_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
+    "OUTBOX_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
+    "SESSION_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
+    "KEYRING_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
     "PUBLISH_PORT": "for Compose",
     "POSTGRES_PASSWORD": "for Compose",
     "APP_DATABASE_PASSWORD": "for Compose",
@@ -115,6 +115,7 @@ def test_cf2_the_env_that_is_made_is_one_that_production_starts_with(clone: Path
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43,}", secret) for secret in secrets)
     assert not any(secret in made.stdout for secret in secrets)
     assert all(name in made.stdout for name in ("PUBLIC_URL", "MAIL_FROM", "SMTP_URL"))
+    assert all(what in made.stdout for what in ("codes", "letters", "sessions", "signing keys", "PostgreSQL", "Redis"))
 
 
 def test_an_env_that_is_there_stays_as_it_is(clone: Path) -> None:
@@ -123,6 +124,23 @@ def test_an_env_that_is_there_stays_as_it_is(clone: Path) -> None:
 
     assert make_env(clone).returncode == 0
     assert (clone / ".env").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in SECRETS])
+def test_what_a_newer_release_needs_is_added_and_a_file_that_no_container_sees_refused(clone: Path, name: str) -> None:
+    make_env(clone)
+    env = clone / ".env"
+    older = re.sub(rf"^{name}=.*\n", "", env.read_text("utf-8"), flags=re.MULTILINE)
+
+    env.write_text(older, "utf-8")
+    assert make_env(clone).stdout == f"Added a new {name} to .env.\n"
+    assert names_in(env).count(name) == 1
+
+    env.write_text(f"{older}{name}_FILE=/run/secret\n", "utf-8")
+    refused = make_env(clone)
+    assert refused.returncode == 1
+    assert f"write {name}=" in refused.stderr
+    assert name not in names_in(env)
 
 
 @pytest.mark.parametrize("line", ["APP_ENV=test", 'APP_ENV="local"', "export APP_ENV = 'test'"])
@@ -277,3 +295,16 @@ def test_a_changed_source_starts_the_command_anew(tmp_path: Path) -> None:
     finally:
         running.terminate()
     assert running.wait(15) == 0
+
+
+def test_every_shell_script_is_checked() -> None:
+    begins_with_a_shell = re.compile(r"#!.*\b(?:ba)?sh\n")
+    scripts = {
+        str(path.relative_to(ROOT))
+        for folder in (".ci", "deploy")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and begins_with_a_shell.match(path.read_text("utf-8"))
+    }
+    (checked,) = re.findall(r'^scripts="(.*)"$', (ROOT / ".ci" / "check").read_text("utf-8"), re.MULTILINE)
+
+    assert set(checked.split()) == scripts

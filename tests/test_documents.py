@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from auth_service.cli.docs import refusals
-from auth_service.settings import Settings
+from auth_service.models import db
+from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.documents import (
+    ARCHITECTURE,
     CLIENTS,
     CODE,
     LINK,
@@ -68,6 +70,14 @@ def test_settings_have_these_names(page: Path) -> None:
     assert {word for word in words if not word.startswith("ROLE_")} <= {name.upper() for name in Settings.model_fields}
 
 
+def test_operators_are_told_what_production_needs() -> None:
+    told = set(CODE.findall(section(OPERATIONS, "Starting")))
+
+    assert {name.upper() for name in PRODUCTION_NEEDS} <= told
+    assert {f"{name.upper()}_FILE" for name in SECRETS} <= told
+    assert {name.upper() for name in SECRETS} <= set(first_column(section(OPERATIONS, "Rotating secrets")))
+
+
 @every_page
 def test_tests_have_these_names(page: Path) -> None:
     for word in code(page):
@@ -91,6 +101,31 @@ def test_metrics_are_measured() -> None:
         assert f'"{name.removesuffix("_total")}"' in SOURCES, name
 
 
+def test_the_picture_of_the_data_has_every_table_and_column() -> None:
+    picture = dict(fences(section(ARCHITECTURE, "Data")))["mermaid"]
+    drawn = {
+        (table, column, key.strip())
+        for table, columns in re.findall(r"^    (\w+) \{\n(.*?)^    \}", picture, re.MULTILINE | re.DOTALL)
+        for column, key in re.findall(r"^ +\w+ (\w+)((?: PK)?,?(?: FK)?)", columns, re.MULTILINE)
+    }
+    tables = db.metadata.tables.values()
+
+    assert drawn == {
+        (table.name, column.name, ", ".join(["PK"] * column.primary_key + ["FK"] * bool(column.foreign_keys)))
+        for table in tables
+        for column in table.columns
+    }
+    lines = set(re.findall(r"^    (\w+) \|.--o. (\w+) :", picture, re.MULTILINE))
+    assert lines == {(key.column.table.name, table.name) for table in tables for key in table.foreign_keys}
+
+
+def test_the_keys_in_redis_are_those_that_are_written() -> None:
+    told = first_column(section(ARCHITECTURE, "Data").partition("In Redis")[2])
+    adapters = "".join(path.read_text("utf-8") for path in (ROOT / "src/auth_service/adapters").glob("*.py"))
+
+    assert {key.partition(":")[0] for key in told} == set(re.findall(r'f"([a-z]+):\{', adapters))
+
+
 def test_clients_are_told_what_to_do_with_refusals_that_exist() -> None:
     told = set(first_column(section(CLIENTS, "What to do with a refusal").partition("<!-- refusals -->")[0]))
 
@@ -99,3 +134,23 @@ def test_clients_are_told_what_to_do_with_refusals_that_exist() -> None:
 
 def test_the_russian_readme_has_the_same_commands_and_answers() -> None:
     assert fences(RUSSIAN.read_text("utf-8")) == fences(README.read_text("utf-8"))
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of a table's rows, without its head."""
+    found = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", table, re.MULTILINE)
+    ]
+    return found[2:]
+
+
+def test_figures_are_those_of_one_run() -> None:
+    measured = rows((ROOT / "docs" / "bench.md").read_text("utf-8"))
+    picture = (ROOT / "docs" / "bench.svg").read_text("utf-8")
+
+    for _, figure, share, *_ in measured:
+        assert not share or f">{share} · {figure}<" in picture
+    for page, title in ((README, "Figures"), (RUSSIAN, "Цифры")):
+        shown = rows(section(page, title))
+        assert len(shown) == 3
+        assert [cells[1:] for cells in shown if cells[1:] not in [cells[1:4] for cells in measured]] == []

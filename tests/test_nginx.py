@@ -1,10 +1,12 @@
 """nginx in front of the service: its own refusals, its limits and its log follow the contract as the service does."""
 
 import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from auth_service import errors
 from auth_service.api.envelope import error_body, status_of
@@ -68,3 +70,43 @@ def test_lg1_nginx_logs_neither_query_nor_headers() -> None:
     variables = set(re.findall(r"\$(\w+)", logged))
     assert not variables & {"request", "request_uri", "uri", "args", "query_string", "document_uri"}
     assert not [name for name in variables if name.startswith(("http_", "cookie_", "arg_", "sent_http_"))]
+
+
+def logged_route(uri: str) -> str:
+    """What nginx's log says of a request, by the map of nginx.conf."""
+    nginx = (NGINX / "nginx.conf").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"map \$request_uri \$route \{\n(.*?)\n    \}", nginx, re.DOTALL)
+    for pattern, value in re.findall(r'"~(.*)" "?(.*?)"?;$', lines, re.MULTILINE):
+        if found := re.search(pattern.replace("(?<", "(?P<"), uri):
+            return re.sub(r"\$(\w+)", lambda name: found[name[1]], value)
+    return "-"
+
+
+SAMPLES = {"user_id": ("308645", "{id}"), "session_id": (str(uuid.uuid4()), "{id}"), "filename": ("a.css", "{file}")}
+
+
+def test_nginx_logs_every_route_and_no_id(production: Flask) -> None:
+    for rule in {rule.rule for rule in production.url_map.iter_rules()}:
+        path, route = (
+            re.sub(r"<\w+:(\w+)>", lambda name, which=which: SAMPLES[name[1]][which], rule)  # type: ignore[misc]
+            for which in (0, 1)
+        )
+        assert logged_route(path) == route, f"{rule} has to be added to the map in nginx.conf"
+        assert logged_route(f"{path}?code=7505") == route
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/api/v1/users/ada@example.org",
+        "/api/v1/users/308645",
+        "/api/v1/users/308645/mail/7505",
+        "/api/v1/users/sign_in/hunter2",
+        "/api/v1/users/me/sessions/7505",
+        "/api/v1/users/mehunter2",
+        "/health/live/7505",
+        "/7505",
+    ],
+)
+def test_lg1_nginx_keeps_nothing_of_what_people_mistype(uri: str) -> None:
+    assert logged_route(uri) == "-"

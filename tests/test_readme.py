@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.conftest import KEYRING_KEY, MakeApp, Stores, _database
-from tests.documents import CLIENTS, PAGES, README, ROOT, commands, fences, section, transcript
+from tests.documents import CLIENTS, OPERATIONS, PAGES, README, ROOT, commands, fences, section, transcript
 
 ADDRESS = "http://127.0.0.1:5000"
 PATIENCE = 60.0
@@ -102,6 +102,7 @@ def database(stores: Stores) -> Iterator[str]:
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """The folder in which commands are typed."""
+    (tmp_path / "people.jsonl").write_text(dict(fences(section(OPERATIONS, "Bringing people along")))["json"], "utf-8")
     return checkout(tmp_path)
 
 
@@ -215,6 +216,14 @@ def columns_of_users(url: str) -> set[str]:
         found = {name for (name,) in cursor.fetchall()}
     connection.close()
     return found
+
+
+def test_people_are_brought_along_as_shown(run: Run) -> None:
+    blocks = dict(fences(section(OPERATIONS, "Bringing people along")))
+
+    run("python manage.py db upgrade")
+
+    assert run(blocks["bash"]) == blocks["text"]
 
 
 def test_every_other_command_of_the_documents_runs(run: Run) -> None:

@@ -6,14 +6,18 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
 import pytest
 import redis
 from flask import Flask
+from gunicorn.http.errors import LimitRequestLine
 
 from auth_service.api import draining, metrics
+from auth_service.api.worker import Worker
+from auth_service.cli.docs import refusals
 from auth_service.models.schema import head
 from auth_service.serving import _troubles, forget_connections, wait_for_dependencies
 from auth_service.settings import Settings
@@ -151,6 +155,34 @@ def test_metrics_tell_of_requests_and_of_the_outbox(app: Flask) -> None:
     assert "auth_redis_evicts 0.0" in text
     assert re.search(r"^auth_redis_used_memory_bytes [1-9]", text, re.MULTILINE)
     assert "ada@example.org" not in text
+
+
+def refusals_counted() -> dict[str, float]:
+    """How often each `error.code` was answered so far."""
+    [counter] = metrics.REFUSALS.collect()
+    return {each.labels["code"]: each.value for each in counter.samples if each.name == "auth_refusals_total"}
+
+
+def test_metrics_tell_refusals_of_one_status_apart(app: Flask) -> None:
+    before = refusals_counted()
+
+    Visitor(app).look_up("nobody@example.org")
+    Visitor(app).sign_in("nobody@example.org", "a wrong password")
+    for path in ("/nowhere", "/api/v1/users/7505", "/hunter2"):
+        get(app, path)
+    here, there = socket.socketpair()
+    with here, there:
+        gunicorn: Any = SimpleNamespace(wsgi=app)
+        Worker.handle_error(gunicorn, None, here, ("192.0.2.1", 1), LimitRequestLine(5000, 4094))
+
+    counted = {code: number - before.get(code, 0) for code, number in refusals_counted().items()}
+    assert {code: number for code, number in counted.items() if number} == {
+        "user_unknown": 1,
+        "credentials_rejected": 1,
+        "path_unknown": 3,
+        "url_too_long": 1,
+    }
+    assert set(counted) <= {kind.code() for kind in refusals()}
 
 
 def test_metrics_survive_a_database_that_is_away(nowhere: Flask) -> None:

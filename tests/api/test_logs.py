@@ -90,6 +90,8 @@ def test_lg1_a_whole_registration_leaves_no_secret(
     assert len(answered) == 8
     assert len({line["request_id"] for line in answered}) == 8
     assert {"at", "level", "logger", "method", "route", "status", "ms"} <= answered[0].keys()
+    assert all(("refusal" in line) == (line["status"] >= 400) for line in answered)
+    assert answered[0]["refusal"] == "user_unknown"
 
 
 def test_lg1_refusals_leave_no_secret(app: Flask, log: Callable[[], Log]) -> None:

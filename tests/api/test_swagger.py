@@ -23,6 +23,7 @@ from schemathesis.specs.openapi import checks
 from auth_service.adapters.inbox import Inbox
 from auth_service.api.contract import Contract
 from auth_service.api.envelope import status_of
+from auth_service.errors import CrossSite
 from auth_service.models import unit_of_work
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor
@@ -100,6 +101,48 @@ def test_every_operation_says_all_that_its_contract_says(app: Flask, document: A
             assert (shown["error"]["code"] in codes) if codes else (shown["error"] is None)
         for kind in contract.all_refusals():
             assert f"- `{kind.code()}`: {kind.sentence()}" in said["responses"][str(status_of(kind))]["description"]
+
+
+def headers_of(operation: Any) -> set[str]:
+    """The headers that a client is told of."""
+    return {each["name"] for each in operation.get("parameters", []) if each["in"] == "header"}
+
+
+def test_it_says_where_cookies_need_a_proof_and_what_gateways_send(app: Flask, document: Any) -> None:
+    for path, method, contract in operations(app):
+        said = headers_of(document["paths"][path][method])
+        if path == "/v1/sessions/verify":
+            assert said == {"X-Service-Key", "X-Original-Method", "X-Forwarded-Method", "X-Requested-With"}
+        else:
+            assert said == ({"X-Requested-With"} if method != "get" and CrossSite in contract.all_refusals() else set())
+
+
+def test_it_says_how_services_call_and_that_introspection_takes_a_form(document: Any) -> None:
+    introspect = document["paths"]["/v1/tokens/introspect"]["post"]
+
+    assert introspect["security"] == [{"service": []}, {"service_basic": []}]
+    assert document["securityDefinitions"]["service_basic"]["type"] == "basic"
+    assert introspect["consumes"] == ["application/json", "application/x-www-form-urlencoded"]
+    either = document["definitions"]["TokenStateCardEitherAnswer"]
+    assert introspect["responses"]["200"]["schema"] == {"$ref": "#/definitions/TokenStateCardEitherAnswer"}
+    assert [option["$ref"].rpartition("/")[2] for option in either["x-oneOf"]] == [
+        "TokenStateCardAnswer",
+        "TokenStateCard",
+    ]
+    assert {"success", "data", "active", "sub"} <= either["properties"].keys()
+    assert [path for path, said in document["paths"].items() if "consumes" in said.get("post", {})] == [
+        "/v1/tokens/introspect"
+    ]
+
+
+def test_it_says_how_long_a_new_password_has_to_be_here(make_app: MakeApp) -> None:
+    for shortest in (12, 8):
+        said = make_app(password_min_length=shortest).test_client().get(DOCUMENT).get_json()
+        validate(said)
+        models = [said["definitions"][name]["properties"] for name in ("FinishForm", "RecoveryForm", "PasswordForm")]
+        new = [model.get("new_password") or model["password"] for model in models]
+        assert [(each["minLength"], each["maxLength"]) for each in new] == [(shortest, 128)] * 3
+        assert "x-new-password" not in str(said)
 
 
 # What makes a made-up request one that somebody would really send, so that those are answered, too.

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as a picture for the README."""
+"""What was measured, as a table for people and as a picture, both for `docs/bench.md`."""
 
 import os
 import platform
@@ -100,7 +100,7 @@ class Figures:
 
 
 def table(figures: Figures) -> str:
-    """The table in Markdown, as the README shows it."""
+    """The table in Markdown, as `docs/bench.md` shows it."""
     lines = [
         "| what | figure | share of one SELECT | p50 | p99 | budget | holds |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -1,8 +1,8 @@
 """Who may call an endpoint. Each endpoint says so; there is no default that an omission could open."""
 
 import base64
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from flask import current_app, g, request
 
@@ -23,6 +23,9 @@ from auth_service.services.service_keys import CallingService
 from auth_service.services.sessions import Caller
 from auth_service.wiring import Services
 
+SERVICE_KEY_HEADER = "X-Service-Key"
+METHOD_HEADERS = ("X-Original-Method", "X-Forwarded-Method")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Access:
@@ -35,6 +38,8 @@ class Access:
     needs_token: bool = False
     takes_service_key: bool = False
     """Whether a service key is, or may be, what a request is allowed by."""
+    heeds: Mapping[str, str] = field(default_factory=dict)
+    """Headers that it looks at beside those of credentials, with what they say."""
 
 
 def caller() -> Caller:
@@ -72,7 +77,7 @@ def write_down_denial(refusal: Refusal) -> None:
 
 def _somebody_at_a_gateway() -> None:
     """As `_somebody`, for a request that was sent to something else, which asks us whether to let it through."""
-    if (key := request.headers.get("X-Service-Key")) is not None:
+    if (key := request.headers.get(SERVICE_KEY_HEADER)) is not None:
         _admit(key, VERIFY)
     services: Services = current_app.extensions["auth_service"]
     g.caller = services.sessions.caller(_presented())
@@ -81,7 +86,7 @@ def _somebody_at_a_gateway() -> None:
 
 def _original_methods() -> list[str]:
     """The method of the request that a gateway asks about, by either of the names that gateways give it."""
-    named = [request.headers.get(name) for name in ("X-Original-Method", "X-Forwarded-Method")]
+    named = [request.headers.get(name) for name in METHOD_HEADERS]
     return [method.upper() for method in named if method is not None]
 
 
@@ -176,6 +181,11 @@ at_a_gateway = Access(
     check=_somebody_at_a_gateway,
     refuses=(TokenMissing, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
     needs_token=True,
+    heeds={
+        SERVICE_KEY_HEADER: f"The gateway's own service key, of scope `{VERIFY}`, if it has one.",
+        **dict.fromkeys(METHOD_HEADERS, "The method of the original request; of two that are named, both count."),
+        session_cookies.PROOF_HEADER: "That of the original request; needed where cookies speak for an unsafe one.",
+    },
 )
 
 anyone_or_service = Access(

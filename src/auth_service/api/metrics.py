@@ -14,6 +14,7 @@ from auth_service.models import unit_of_work
 from auth_service.wiring import Services
 
 REQUESTS = Counter("auth_requests", "Answered requests.", ["route", "method", "status"])
+REFUSALS = Counter("auth_refusals", "Refused requests, by `error.code`.", ["code"])
 SECONDS = Histogram(
     "auth_request_seconds",
     "How long answers took.",
@@ -37,6 +38,17 @@ def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     Routes come from the routing table, methods and statuses from short lists, so their number is bounded.
     """
     return REQUESTS.labels(route, method, str(status)), SECONDS.labels(route)
+
+
+def observe_refusal(kind: type[Refusal]) -> None:
+    """Count one refusal: several share a status, and an operator has to tell them apart."""
+    _refused(kind.code()).inc()
+
+
+@cache
+def _refused(code: str) -> Counter:
+    """Where such a refusal is counted; there are as many as classes."""
+    return REFUSALS.labels(code)
 
 
 class OutboxCollector:

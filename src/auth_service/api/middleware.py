@@ -50,6 +50,7 @@ def surround(app: Flask, settings: Settings) -> None:
 
 def _begin() -> Response | None:
     g.began = clock.monotonic()
+    g.refusal = None
     given = request.environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
     logs.request_id.set(g.request_id)
@@ -87,6 +88,7 @@ def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names n
                     "route": _route(),
                     "status": response.status_code,
                     "ms": round(seconds * 1000, 1),
+                    **({"refusal": g.refusal} if g.refusal else {}),
                 },
             )
         return response
@@ -117,11 +119,17 @@ def _route() -> str:
 def _refusal(error: Exception) -> AnyResponse:
     """Speak for every error: refusals, what werkzeug refuses, and crashes."""
     if isinstance(error, Refusal):
-        return refused(error)
+        return _refused(error)
     if isinstance(error, HTTPException):
-        response = refused(BY_STATUS.get(error.code or 400, errors.BadRequest)())
+        response = _refused(BY_STATUS.get(error.code or 400, errors.BadRequest)())
         if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
     log.error("crashed", exc_info=error, extra={"route": _route()})
-    return refused(errors.InternalError())
+    return _refused(errors.InternalError())
+
+
+def _refused(refusal: Refusal) -> Response:
+    g.refusal = refusal.code()
+    metrics.observe_refusal(type(refusal))
+    return refused(refusal)

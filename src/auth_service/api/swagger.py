@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from auth_service.api.envelope import JSON, status_of
-from auth_service.errors import Refusal
+from auth_service.api.session_cookies import PROOF_HEADER
+from auth_service.errors import CrossSite, Refusal
 
 if TYPE_CHECKING:
     from auth_service.api.contract import Contract, View
@@ -53,9 +54,20 @@ REFUSAL: dict[str, Any] = {
 
 PATH_TYPES["user_id"] = "integer"
 
+FORM = "application/x-www-form-urlencoded"
+FORM_TOO = "x-form-too"
+"""Marks an operation whose body may be a form; flask-restx has no word for what an operation consumes."""
+
+PROOF = "Any value but none: needed where cookies speak for the request or are to be set, from a page that is allowed."
+
 
 class DocumentedApi(flask_restx.Api):
     """flask-restx without its error machinery, and with a page that needs no inline script."""
+
+    def __init__(self, *, shortest_password: int, **terms: Any) -> None:
+        """`shortest_password` is what this deployment asks of new passwords; `terms` are those of flask-restx."""
+        super().__init__(**terms)
+        self._shortest_password = shortest_password
 
     def handle_error(self, e: Exception) -> Response:
         """Leave every error to the one handler of the application."""
@@ -83,7 +95,13 @@ class DocumentedApi(flask_restx.Api):
             for url in self.ns_urls(namespace, urls)
         ]
         _show_refusals(said["paths"])
-        return {**said, "paths": dict(sorted(said["paths"].items(), key=lambda path: order.index(path[0])))}
+        _say_what_is_consumed(said["paths"])
+        definitions = _in_force(said["definitions"], shortest_password=self._shortest_password)
+        return {
+            **said,
+            "definitions": definitions,
+            "paths": dict(sorted(said["paths"].items(), key=lambda path: order.index(path[0]))),
+        }
 
     def render_doc(self) -> Response:
         """The Swagger page."""
@@ -121,6 +139,11 @@ def documented(namespace: flask_restx.Namespace, view: "View", contract: "Contra
         # flask-restx's own `expect` makes every body a required one.
         schema = {"$ref": f"#/definitions/{_model(namespace, form).name}"}
         parameters["payload"] = {"in": "body", "required": needed, "schema": schema}
+    if contract.form_too:
+        view = namespace.doc(vendor={FORM_TOO: True})(view)
+    heeded = {PROOF_HEADER: PROOF} if view.__name__ != "get" and CrossSite in contract.all_refusals() else {}
+    for name, sentence in {**heeded, **contract.access.heeds}.items():
+        parameters[name] = {"in": "header", "type": "string", "required": False, "description": sentence}
     endpoint: View = namespace.doc(params=parameters)(view)
     return endpoint
 
@@ -137,6 +160,28 @@ def _show_refusals(paths: dict[str, Any]) -> None:
             said["examples"] = {JSON: {"success": False, "result": None, "error": error}}
 
 
+def _say_what_is_consumed(paths: dict[str, Any]) -> None:
+    for said in (said for path in paths.values() for said in path.values()):
+        if FORM_TOO in said:
+            del said[FORM_TOO]
+            said["consumes"] = [JSON, FORM]
+
+
+def _in_force(node: Any, *, shortest_password: int) -> Any:
+    """The models with what this deployment asks for; they are made once for all applications of a process."""
+    if isinstance(node, list):
+        return [_in_force(item, shortest_password=shortest_password) for item in node]
+    if not isinstance(node, dict):
+        return node
+    said = {name: _in_force(value, shortest_password=shortest_password) for name, value in node.items()}
+    if said.pop(NEW_PASSWORD, False):
+        said["minLength"] = shortest_password
+    return said
+
+
+NEW_PASSWORD = "x-new-password"  # noqa: S105 - a word
+"""Marks what is a new password, whose shortest length is a setting."""
+
 FIRST_REFUSAL = re.compile(r"- `(\w+)`: (.*)")
 
 
@@ -145,7 +190,7 @@ def _security(contract: "Contract") -> list[dict[str, list[str]]]:
     if access.needs_token:
         return [{"bearer": []}]
     # Where one may come without a key, too, the sentence says so: the page would show a closed lock.
-    return [{"service": []}] if access.takes_service_key and access.name != "anyone" else []
+    return [{"service": []}, {"service_basic": []}] if access.takes_service_key and access.name != "anyone" else []
 
 
 def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any:
@@ -161,7 +206,24 @@ def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any
     if contract.data:
         name = f"{contract.data.__name__}{'Done' if contract.done else ''}Answer"
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
-    return namespace.schema_model(name, {"type": "object", "required": list(properties), "properties": properties})
+    enveloped = {"type": "object", "required": list(properties), "properties": properties}
+    answer = namespace.schema_model(name, enveloped)
+    return _either(namespace, answer, contract.data) if contract.form_too and contract.data else answer
+
+
+def _either(namespace: flask_restx.Namespace, enveloped: Any, card: type[BaseModel]) -> Any:
+    """The answer to JSON or to a form. Swagger 2.0 has no word for either of two: what is common to both is little."""
+    bare = _model(namespace, card)
+    options = [{"$ref": f"#/definitions/{option.name}"} for option in (enveloped, bare)]
+    return namespace.schema_model(
+        f"{card.__name__}EitherAnswer",
+        {
+            "type": "object",
+            "description": f"`{enveloped.name}`, or for a form `{bare.name}` itself, with nothing around it.",
+            "properties": {**dialect(card)["properties"], **enveloped._schema["properties"]},  # noqa: SLF001
+            "x-oneOf": options,
+        },
+    )
 
 
 def _model(namespace: flask_restx.Namespace, model: type[BaseModel]) -> Any:

@@ -17,6 +17,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from auth_service import clock, logs
 from auth_service.adapters.lanes import Lanes
+from auth_service.api import metrics
 from auth_service.api.envelope import JSON, error_body, status_of
 from auth_service.api.middleware import fixed_headers
 from auth_service.errors import BadRequest, HeadersTooLarge, InternalError, Refusal, UrlTooLong
@@ -106,6 +107,7 @@ class Worker(gthread.ThreadWorker):
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer a request that gunicorn could not hand to the application."""
         refusal = _refusal(exc)
+        metrics.observe_refusal(type(refusal))
         status = status_of(type(refusal))
         request_id = uuid.uuid4().hex
         logs.request_id.set(request_id)

@@ -20,6 +20,7 @@ COMMANDS = {
     "mail": "auth_service.cli.mail",
     "maintenance": "auth_service.cli.maintenance",
     "service-keys": "auth_service.cli.service_keys",
+    "users": "auth_service.cli.users",
 }
 """Where each command is, a function of its own name. Imported when it is run: in production `api` becomes gunicorn,
 which imports the service again, so that having imported it before would be half of a cold start."""

@@ -27,7 +27,10 @@ class Kind(StrEnum):
         made.sentence = sentence
         return made
 
-    REGISTERED = "registered", "The address was confirmed and the registration finished."
+    REGISTERED = (
+        "registered",
+        "The address was confirmed and the registration finished; by the `method` `import`, in another system.",
+    )
     SIGNED_IN = "signed_in", "A session was opened, by the `method`."
     SIGN_IN_REFUSED = "sign_in_refused", "Somebody tried to sign in and could not, by the `method`."
     SIGNED_OUT = "signed_out", "A session was ended by itself."

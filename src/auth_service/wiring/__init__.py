@@ -17,6 +17,7 @@ from auth_service.services.delivery import Delivery
 from auth_service.services.email_changes import EmailChanges
 from auth_service.services.export import Export
 from auth_service.services.history import History
+from auth_service.services.imports import Imports
 from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
 from auth_service.services.leases import Leases
@@ -49,6 +50,7 @@ class Services:
     account: Account
     email_changes: EmailChanges
     export: Export
+    imports: Imports
     undos: Undos
     sessions: Sessions
     own_sessions: OwnSessions
@@ -87,6 +89,7 @@ def wire(settings: Settings) -> Services:
         account=_account(shared, sessions, undos, proofs),
         email_changes=_email_changes(shared, undos, proofs),
         export=Export(history=shared.history),
+        imports=Imports(),
         undos=undos,
         sessions=sessions,
         own_sessions=OwnSessions(history=shared.history, cursors=shared.cursors),

@@ -25,8 +25,11 @@ keeps by itself; where the service runs in production the last two steps count o
 `send_code` are ignored: the service mails one of its own.
 
 To try what needs somebody signed in: sign in, copy `access_token` from the answer, and give it to Authorize. It is good
-for 15 minutes. Other services call with a service key, which `manage.py service-keys` makes; they verify access tokens
-themselves with the keys at `/.well-known/jwks.json`.
+for 15 minutes. A browser may have its tokens in cookies instead, which no script can read: it signs in with
+`"transport": "cookie"` and sends `X-Requested-With` with whatever changes something.
+
+Other services call with a service key, which `manage.py service-keys` makes; they verify access tokens themselves with
+the keys at `/.well-known/jwks.json`.
 """
 
 
@@ -34,6 +37,7 @@ def blueprint(settings: Settings) -> Blueprint:
     """The versioned blueprint, made anew for each application."""
     made = Blueprint("api", __name__, url_prefix="/api")
     api = DocumentedApi(
+        shortest_password=settings.password_min_length,
         title=f"{settings.service_name}: authentication",
         description=DESCRIPTION,
         version="1",
@@ -51,6 +55,10 @@ def blueprint(settings: Settings) -> Blueprint:
                 "in": "header",
                 "name": "Authorization",
                 "description": "A service key, `svc_…`, after `Bearer `.",
+            },
+            "service_basic": {
+                "type": "basic",
+                "description": "A service key as the password (RFC 6749, 2.3.1); whatever the user name is.",
             },
         },
     )

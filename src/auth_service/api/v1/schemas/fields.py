@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
 
-from auth_service.services import addresses
+from auth_service.api.swagger import NEW_PASSWORD
+from auth_service.services import addresses, passwords
 from auth_service.services.addresses import Address
 
 
@@ -77,9 +78,9 @@ NewPassword = Annotated[
         {
             "type": "string",
             "format": "password",
-            "minLength": 8,
-            "maxLength": 128,
-            "description": "8 to 128 characters; no common one, not the address.",
+            "maxLength": passwords.LONGEST,
+            "description": "Normalised (NFKC) and then counted; no common one, not the address.",
+            NEW_PASSWORD: True,
             "examples": ["correct horse battery"],
         }
     ),

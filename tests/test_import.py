@@ -1,0 +1,147 @@
+"""`manage.py users import`: people who are brought along from another system sign in as they did there."""
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from auth_service.cli.users import users
+from auth_service.services import imports
+from tests.actors import Mailbox, Visitor
+from tests.adapters.test_foreign_hashes import CHEAP, PASSWORD
+
+ADA, GRACE = "ada@example.org", "grace@example.org"
+HASHES = list(CHEAP.values())
+
+
+def line(email: str = ADA, **said: Any) -> str:
+    """A line about somebody whom the other system has seen confirm their address."""
+    return json.dumps({"email": email, "verified": True, **said})
+
+
+def bring(app: Flask, *lines: str) -> Any:
+    """Import these lines from standard input."""
+    runner: FlaskCliRunner = app.test_cli_runner()
+    said = runner.invoke(users, ["import", "-"], input="\n".join(lines))
+    assert said.exception is None or isinstance(said.exception, SystemExit), said.exception
+    return said
+
+
+def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
+    people = [f"somebody{number}@example.org" for number in range(len(HASHES))]
+
+    said = bring(
+        app, *(line(email, password_hash=known) for email, known in zip(people, HASHES, strict=True)), line(GRACE)
+    )
+
+    assert said.output == f"imported {len(people) + 1}, already there 0, not verified 0, refused 0\n"
+    visitor = Visitor(app)
+    for email in people:
+        assert visitor.sign_in(email, PASSWORD).status_code == 200, email
+    assert visitor.sign_in(GRACE, PASSWORD).status_code == 401, "who has no password signs in by code"
+    assert visitor.look_up(GRACE).get_json()["data"] == {
+        "id": visitor.look_up(GRACE).get_json()["data"]["id"],
+        "email": GRACE,
+        "roles": ["ROLE_PORTAL_USER"],
+        "verified_mail": True,
+    }
+
+
+def test_the_history_says_where_somebody_came_from(app: Flask) -> None:
+    bring(app, line(password_hash=HASHES[0], language="ru"))
+    visitor = Visitor(app)
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+
+    first = visitor.with_token(token, "GET", "/me/login_history").get_json()["data"][-1]
+    profile = visitor.with_token(token, "GET", "/me/export").get_json()["data"]["profile"]
+
+    assert (first["kind"], first["outcome"], first["method"]) == ("registered", "success", "import")
+    assert (first["address"], first["device"], first["session_id"]) == (None, "", None)
+    assert profile["language"] == "ru"
+
+
+def test_again_it_does_only_what_is_left_to_do(app: Flask, mailbox: Mailbox) -> None:
+    visitor = Visitor(app)
+    visitor.register(GRACE, mailbox, password="correct horse battery staple")
+    lines = [
+        line(password_hash=HASHES[0]),
+        line("ADA@example.org", password_hash=HASHES[1]),
+        line(GRACE, password_hash=HASHES[0]),
+        line("new@example.org", verified=False, password_hash=HASHES[0]),
+        "",
+    ]
+
+    assert bring(app, *lines).output == "imported 1, already there 2, not verified 1, refused 0\n"
+    assert bring(app, *lines).output == "imported 0, already there 3, not verified 1, refused 0\n"
+
+    assert visitor.sign_in(GRACE, PASSWORD).status_code == 401, "whoever is here keeps their password"
+    assert visitor.look_up("new@example.org").status_code == 404
+
+
+def test_who_only_signed_up_here_makes_room(app: Flask) -> None:
+    squatted = Visitor(app).sign_up(ADA)
+
+    assert bring(app, line(password_hash=HASHES[0])).output.startswith("imported 1,")
+
+    assert Visitor(app).sign_in(ADA, PASSWORD).status_code == 200
+    assert Visitor(app).look_up(ADA).get_json()["data"]["id"] != squatted
+
+
+ODD = {
+    "is no JSON object in UTF-8 without repeated names": [
+        "ada@example.org",
+        "[" * 100_000,
+        '{"email": "ada@example.org", "email": "grace@example.org", "verified": true}',
+    ],
+    "is no JSON object": ["[]", "7505", "null"],
+    "has other names than email, language, password_hash, verified": [line(passwordHash=HASHES[0])],
+    "email: is no address that this service takes": [
+        line("no address"),
+        line("a" * 300),
+        json.dumps({"verified": True}),
+    ],
+    "verified: is neither true nor false": [json.dumps({"email": ADA}), line(verified=1), line(verified="true")],
+    "language: is none of en, ru": [line(language="de"), line(language=None)],
+    "password_hash: has no form that this service verifies, or asks for too much time or memory": [
+        line(password_hash=PASSWORD),
+        line(password_hash="5f4dcc3b5aa765d61d8327deb882cf99"),
+        line(password_hash=""),
+        line(password_hash=7505),
+        line(password_hash=HASHES[0].replace("1024", "536870912")),
+    ],
+}
+
+
+@pytest.mark.parametrize("why", ODD)
+def test_what_does_not_fit_is_named_by_its_line_and_left_out(app: Flask, why: str) -> None:
+    said = bring(app, line(GRACE), "", *ODD[why], line("last@example.org"))
+
+    assert said.exit_code == 1
+    assert said.stderr.splitlines() == [f"line {number} {why}" for number in range(3, 3 + len(ODD[why]))]
+    assert said.stdout == f"imported 2, already there 0, not verified 0, refused {len(ODD[why])}\n"
+
+
+def test_nothing_of_a_line_is_ever_printed(app: Flask) -> None:
+    known = HASHES[0].replace("1024", "536870912")
+
+    said = bring(app, line(password_hash=known), line("nobody @example.org"), json.dumps({ADA: known}))
+
+    assert "example.org" not in said.output
+    assert known[:20] not in said.output
+    assert known[:20] not in repr(imports.read(line(password_hash=HASHES[0]).encode()))
+
+
+def test_many_are_brought_in_batches(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auth_service.cli.users.BATCH", 3)
+    lines = [line(f"person{number}@example.org") for number in range(10)]
+
+    assert bring(app, *lines, lines[0]).output == "imported 10, already there 1, not verified 0, refused 0\n"
+
+
+def test_a_database_that_is_away_is_a_sentence(make_app: Any) -> None:
+    said = bring(make_app(database_url="postgresql://auth@127.0.0.1:9/auth"), line())
+
+    assert said.exit_code == 1
+    assert said.output == "Error: The database does not answer; please try again. 0 were imported; run it again.\n"
