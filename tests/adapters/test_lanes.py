@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from auth_service.adapters.lanes import Lanes, stepping_aside
+from auth_service.adapters.lanes import MOST_SPARE, Lanes, stepping_aside
 
 LONG = 20.0
 
@@ -95,6 +95,22 @@ def test_afterwards_there_are_as_many_lanes_as_before(lanes: Lanes) -> None:
 
     assert at_once == 2
     assert threading.active_count() <= threads, "threads are used again"
+
+
+def test_of_a_great_crowd_most_threads_end(lanes: Lanes) -> None:
+    before = threading.active_count()
+    work = Work()
+    waiting = [lanes.submit(work.aside) for _ in range(3 * MOST_SPARE)]
+    work.have_begun(3 * MOST_SPARE)
+    work.gate.set()
+    for outcome in waiting:
+        assert outcome.result(LONG) == "done"
+
+    give_up_at = time.monotonic() + LONG
+    while threading.active_count() > before + MOST_SPARE and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    assert threading.active_count() <= before + MOST_SPARE
+    assert lanes.submit(lambda: "through").result(LONG) == "through"
 
 
 def test_what_goes_wrong_is_told_to_who_asked(lanes: Lanes) -> None:

@@ -1,5 +1,6 @@
 """Bodies and requests as they arrive: types, sizes, chunks, and what is no HTTP; to gunicorn as production runs it."""
 
+import itertools
 import json
 import socket
 import time
@@ -7,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from auth_service.settings import Settings
 from tests.actors import USERS
 from tests.api.conftest import HANGS, WITNESS, Live, check_refusal
 
@@ -168,14 +168,30 @@ STALLED = {
 
 
 def test_api4_whoever_stalls_is_told_so_in_time(live: Live) -> None:
-    # Never more at once than one worker has threads: each listens by itself, and all of them may come to the same one.
-    with ThreadPoolExecutor(Settings.model_fields["web_threads"].default) as pool:
+    with ThreadPoolExecutor(len(STALLED)) as pool:
         for answer in pool.map(live.say, STALLED.values()):
             check_refusal(answer, 400, "bad_request")
 
 
+def test_e21_the_slow_do_not_keep_others_waiting(live: Live) -> None:
+    slow = [socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) for _ in range(300)]
+    try:
+        for connection, said in zip(slow, itertools.cycle(STALLED.values()), strict=False):
+            connection.sendall(said)
+        for _ in range(20):
+            began = time.monotonic()
+            assert live.request("GET", "/health/live").status == 200
+            assert time.monotonic() - began < 2
+        for connection in slow:
+            assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+    finally:
+        for connection in slow:
+            connection.close()
+    assert live.request("GET", "/health/live").status == 200
+
+
 def test_api4_the_silent_do_not_keep_others_waiting(live: Live) -> None:
-    silent = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(40)]
+    silent = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(300)]
     try:
         began = time.monotonic()
         assert live.request("GET", "/health/live").status == 200

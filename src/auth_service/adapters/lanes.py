@@ -1,4 +1,4 @@
-"""Lanes: so many requests are at work at once, and one that waits for its hash lets another one pass."""
+"""Lanes: so many requests are at work at once, and one that waits for a hash or a client lets another one pass."""
 
 import logging
 import threading
@@ -12,6 +12,9 @@ log = logging.getLogger(__name__)
 
 _here = threading.local()
 """The lanes that the thread works in, as `lanes`; nothing in a thread that belongs to none."""
+
+MOST_SPARE = 64
+"""Threads that are kept for the next crowd; more of them end."""
 
 Job = Callable[[], None]
 
@@ -93,8 +96,8 @@ class Lanes(Executor):
             job()
             del job  # it holds a connection that somebody may be waiting to see closed
             # Looked at without the lock, which almost nobody needs: whoever misses a change sees it next time.
-            if self._too_many and self._one_too_many():
-                self._lane_for_one.acquire()
+            if self._too_many and self._one_too_many() and not self._have_lane_again():
+                return
         self._jobs.put(None)  # for the next one
 
     def _one_too_many(self) -> bool:
@@ -102,8 +105,16 @@ class Lanes(Executor):
             if not self._too_many:
                 return False
             self._too_many -= 1
-            self._spare += 1
             return True
+
+    def _have_lane_again(self) -> bool:
+        """Wait for a lane; False at once if others wait enough."""
+        with self._lock:
+            if self._spare >= MOST_SPARE:
+                return False
+            self._spare += 1
+        self._lane_for_one.acquire()
+        return True
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from gunicorn.workers import gthread
 from werkzeug.http import HTTP_STATUS_CODES
 
 from auth_service import clock, logs
-from auth_service.adapters.lanes import Lanes
+from auth_service.adapters.lanes import Lanes, stepping_aside
 from auth_service.api import metrics
 from auth_service.api.envelope import JSON, error_body, status_of
 from auth_service.api.middleware import fixed_headers
@@ -30,8 +30,8 @@ ARRIVES_WITHIN = timedelta(seconds=4)
 LINGERS = timedelta(seconds=0.5)
 """How long a client may take to notice that a connection ends, before it is cut."""
 
-# How long a thread waits for the first byte of a new connection, and for the rest of a body that nobody read. gunicorn
-# has five seconds for this, in which a handful of silent connections would keep every thread from those who speak.
+# How long a thread waits for the rest of a body that nobody read. gunicorn has five seconds for this, in which a few
+# clients would keep every thread from all others.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.1
 
 
@@ -61,17 +61,19 @@ class PunctualReader(SocketUnreader):
     def _wait(self) -> None:
         if self._until is None:
             self._until = clock.monotonic() + ARRIVES_WITHIN.total_seconds()
-        poller = select.poll()
-        poller.register(self.sock, select.POLLIN)
-        if not poller.poll(max(0.0, self._until - clock.monotonic()) * 1000):
-            raise TooSlow
+        if _readable(self.sock):
+            return
+        # Hundreds may be slow at once, by bad lines or on purpose: they wait beside those who are not.
+        with stepping_aside():
+            if not _readable(self.sock, within=max(0.0, self._until - clock.monotonic())):
+                raise TooSlow
 
 
 class Worker(gthread.ThreadWorker):
     """Answers in JSON, and logs neither the request line nor headers: they may hold codes and cookies."""
 
     def get_thread_pool(self) -> Any:
-        """The threads that answer: so many at work, and those that wait for their hash besides."""
+        """The threads that answer: so many at work, and besides those that wait for a hash or for a slow client."""
         return Lanes(at_once=self.cfg.threads)
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -92,6 +94,9 @@ class Worker(gthread.ThreadWorker):
 
     def handle(self, conn: Any) -> Any:
         """Answer one request of a connection."""
+        # Whoever connects and says nothing is for the main loop to wait for; gunicorn's threads would wait a moment.
+        if not conn.initialized and not conn.data_ready and not _readable(conn.sock):
+            return gthread._DEFER  # noqa: SLF001 - what its own way of handling returns then
         if conn.parser is None:
             conn.parser = get_parser(self.cfg, conn.sock, conn.client)
             conn.parser.unreader = PunctualReader(conn.sock)
@@ -100,7 +105,8 @@ class Worker(gthread.ThreadWorker):
         if not goes_on:
             # gunicorn would do this in the main loop, and wait there for two seconds, letting nobody else in, until a
             # client that was told that the connection ends has closed it, too.
-            close_graceful(conn.sock, timeout=LINGERS.total_seconds())
+            with stepping_aside():
+                close_graceful(conn.sock, timeout=LINGERS.total_seconds())
             conn.close = _closed_already
         return goes_on
 
@@ -129,6 +135,13 @@ class Worker(gthread.ThreadWorker):
             client.sendall("\r\n".join([*head, "", ""]).encode() + body)
         except OSError:
             log.debug("the client has gone")
+
+
+def _readable(sock: socket.socket, *, within: float = 0.0) -> bool:
+    """Whether there is something to read, or will be within so many seconds."""
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(within * 1000))
 
 
 def _closed_already(*, graceful: bool = False) -> None:
