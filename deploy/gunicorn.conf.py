@@ -4,15 +4,18 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
+from datetime import timedelta
 from typing import Any
 
+from auth_service.adapters import listening
 from auth_service.settings import Settings
 
 settings: Settings = Settings.read().completed()
 
-bind = f"{settings.http_host}:{settings.http_port}"
+bind = listening.address(settings.http_host, settings.http_port)
 workers = settings.web_workers
 threads = settings.web_threads
 # Of one worker; behind it they wait to be let in. Each of them may be a slow client, for whom a thread waits.
@@ -29,7 +32,8 @@ limit_request_fields = 50
 limit_request_field_size = 8190
 forwarded_allow_ips = ""  # the application finds the client itself, through TRUSTED_PROXIES only
 control_socket_disable = True
-# Each worker listens by itself: at one door the quicker one may take everybody, and half the rate is lost.
+# Each worker listens by itself: at one door the quicker one may take everybody, and half the rate is lost. The system
+# then lets anybody else of this user in, too: see `on_starting`.
 reuse_port = True
 loglevel = "warning"
 logger_class = "auth_service.serving.Logger"
@@ -37,6 +41,16 @@ logger_class = "auth_service.serving.Logger"
 if settings.metrics_port is not None:
     # Workers keep their counts in files that the master adds up. Set before the first metric is made.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="auth-metrics-")
+
+
+def on_starting(server: Any) -> None:
+    # A second API here would take half of the requests of the first, without a word. Workers that outlived a master
+    # that was killed leave within seconds. On SIGUSR2 the master before us is still there, and is meant to be.
+    if "GUNICORN_PID" not in os.environ and listening.is_taken(
+        settings.http_host, settings.http_port, patience=timedelta(seconds=5)
+    ):
+        on_exit(server)
+        sys.exit(f"HTTP_PORT: something else listens on {bind}.")
 
 
 def when_ready(server: Any) -> None:

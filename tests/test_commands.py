@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -175,6 +177,72 @@ def test_what_gunicorn_reads_leaves_the_env_of_production_alone_too(
     )
 
     assert said.stdout == "None http://127.0.0.1:5000\n"
+
+
+@pytest.fixture
+def gunicorn(app: Flask, environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts the API by itself, as production does."""
+    config = MANAGE.parent / "deploy" / "gunicorn.conf.py"
+    settings = app.extensions["auth_service"].settings
+    # The keys in the database are sealed with the secret of this application.
+    source = {name.upper(): settings.secret(name) for name in SECRETS}
+    source |= {"PYTHONPATH": str(MANAGE.parent / "src"), "WEB_WORKERS": "1", "DRAIN_SECONDS": "0"}
+
+    def start(**more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", str(config)],
+            env=environment | source | more,
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_a_second_api_on_a_port_says_so_instead_of_sharing_it(gunicorn: Callable[..., subprocess.Popen[str]]) -> None:
+    """Both set SO_REUSEPORT, so the system would let both in and split the requests between them."""
+    with socket.socket() as first:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        first.bind(("127.0.0.1", 0))
+        first.listen()
+        port = first.getsockname()[1]
+
+        second = gunicorn(HTTP_PORT=str(port))
+        try:
+            _, said = second.communicate(timeout=30)
+        finally:
+            second.terminate()
+
+    assert second.returncode == 1
+    assert f"HTTP_PORT: something else listens on 127.0.0.1:{port}." in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_an_api_starts_again_where_it_was_a_moment_ago(
+    gunicorn: Callable[..., subprocess.Popen[str]], host: str, url: str
+) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        port = probe.getsockname()[1]
+
+    for _ in range(2):
+        started = gunicorn(HTTP_HOST=host, HTTP_PORT=str(port))
+        try:
+            until(lambda: answers(f"http://{url}:{port}/health/live"), within=20)
+        finally:
+            started.terminate()
+            started.communicate(timeout=30)
+
+
+def answers(url: str) -> bool:
+    """Whether somebody is there."""
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def test_the_env_of_a_developer_is_used(here: Path) -> None:

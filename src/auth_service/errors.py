@@ -261,8 +261,6 @@ class CrossSite(Forbidden):
 class PasswordWrong(Forbidden):
     """The password is wrong."""
 
-    keeps_work = True
-
 
 class ReauthenticationRequired(Forbidden):
     """This needs a fresh proof of who you are: the password, or a code that was mailed just now."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from auth_service.services import passwords
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.conftest import Query
@@ -65,6 +66,22 @@ def test_pw12_whose_password_could_not_be_looked_at_has_made_no_attempt(
 
     assert codes == ["service_busy"] * 8
     assert visitor.change_password(token, OLD, NEW).status_code == 200
+
+
+def test_a_new_password_is_estimated_once(token: str, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimating takes milliseconds of a processor, tens of them for a long one."""
+    estimated: list[str] = []
+    original = passwords._is_guessable
+
+    def noted(chosen: str, own_words: list[str]) -> bool:
+        estimated.append(chosen)
+        return original(chosen, own_words)
+
+    monkeypatch.setattr(passwords, "_is_guessable", noted)
+
+    assert visitor.change_password(token, OLD, NEW).status_code == 200
+
+    assert estimated == [NEW]
 
 
 def test_pw12_guessing_with_a_stolen_token_is_paused(token: str, visitor: Visitor, app: Flask) -> None:

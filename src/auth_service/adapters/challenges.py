@@ -24,10 +24,10 @@ ISSUE = Script(
     + """
 local subject, digest = ARGV[1], ARGV[2]
 local code_ttl, ticket_ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
-local guesses, total_guesses = tonumber(ARGV[5]), tonumber(ARGV[6])
+local total_guesses = tonumber(ARGV[5])
 local was = redis.call('HMGET', KEYS[1], 'subject', 'state', 'until', 'wrong', 'total', 'strange')
 local wrong, total, strange = 0, 0, 0
-if ARGV[7] == 'renew' and was[1] ~= subject then return -1 end
+if ARGV[6] == 'renew' and was[1] ~= subject then return -1 end
 if was[1] == subject then
   total = tonumber(was[5])
   if was[2] == 'open' and tonumber(was[3]) > now then wrong, strange = tonumber(was[4]), tonumber(was[6]) end
@@ -130,7 +130,6 @@ class Challenges:
                 self._digest(ticket, subject, code),
                 self.code_lifetime // _MS,
                 self.ticket_lifetime // _MS,
-                self.guesses,
                 self.total_guesses,
                 how,
             )

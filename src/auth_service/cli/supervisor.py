@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from types import FrameType
 from flask_migrate import upgrade
 
 from auth_service import clock
+from auth_service.adapters import listening
 from auth_service.app import create_app
 from auth_service.cli.engines import with_engines
 from auth_service.settings import Settings
@@ -30,7 +30,7 @@ class Stopped(Exception):
 
 def supervise(settings: Settings, *, gunicorn: Sequence[str], manage: Sequence[str]) -> int:
     """Run everything until a signal comes or the API ends; returns the exit status."""
-    if _is_taken(settings.http_host, settings.http_port):
+    if listening.is_taken(settings.http_host, settings.http_port):
         print(f"Something else listens on port {settings.http_port}; set HTTP_PORT to another one.", file=sys.stderr)
         return 1
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -49,16 +49,6 @@ def supervise(settings: Settings, *, gunicorn: Sequence[str], manage: Sequence[s
     except Stopped:
         print("Stopped.")
         return 0
-
-
-def _is_taken(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return True
-    return False
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -119,7 +109,7 @@ def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
 
 def _announce(settings: Settings, server: subprocess.Popen[bytes]) -> None:
     """Say where everything is, once it answers."""
-    base = f"http://{settings.http_host}:{settings.http_port}"
+    base = f"http://{listening.address(settings.http_host, settings.http_port)}"
     give_up_at = clock.monotonic() + START_WITHIN
     while not _answers(f"{base}/health/live"):
         if server.poll() is not None or clock.monotonic() > give_up_at:

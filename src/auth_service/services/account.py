@@ -39,7 +39,7 @@ class Account:
         person = self._owner(caller)
         self.passwords.check(new, email=person.email, field="new_password", current=current)
         self.proofs.by_password(person, current, purpose="password_change", origin=origin)
-        phc = self.passwords.hashed(new, email=person.email, field="new_password")
+        phc = self.passwords.hashed(new)
         if not self.users.set_password(person, phc):
             raise AccountChanged
         # After the user's row: a session that is opened by the old password at this moment has waited for it and found

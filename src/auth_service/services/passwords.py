@@ -48,13 +48,17 @@ class Passwords:
     shortest: int
     service_name: str
 
-    def hashed(self, password: str, *, email: str, field: str = "password") -> str:
-        """Check a new password against the rules and hash it.
-
-        Raises ValidationFailed as `check` does; ServiceBusy when too many are being hashed. Takes about 30 ms of a
-        processor: never call it inside an open transaction.
-        """
+    def checked_and_hashed(self, password: str, *, email: str, field: str = "password") -> str:
+        """Check a new password against the rules and hash it. Raises as `check` and `hashed` do."""
         self.check(password, email=email, field=field)
+        return self.hashed(password)
+
+    def hashed(self, password: str) -> str:
+        """Hash a password that `check` has let through, or that just matched an outdated hash.
+
+        Raises ServiceBusy when too many are being hashed. Takes about 30 ms of a processor: never call it inside an
+        open transaction.
+        """
         return self.hasher.hash(normalised(password))
 
     def check(self, password: str, *, email: str, field: str = "password", current: str | None = None) -> None:
@@ -84,10 +88,6 @@ class Passwords:
     def match(self, password: str, phc: str | None) -> bool:
         """Whether the password made this hash; never, where there is none. Raises ServiceBusy."""
         return self.verdict(password, phc).matches
-
-    def rehashed(self, password: str) -> str:
-        """Hash anew what just matched an outdated hash, whatever is asked of new passwords. Raises ServiceBusy."""
-        return self.hasher.hash(normalised(password))
 
     def _reason_against(self, chosen: str, email: str) -> str | None:
         if len(chosen) < self.shortest:

@@ -35,7 +35,7 @@ class Recovery:
         addresses, ServiceBusy and RedisAway.
         """
         # Hashed first, for everybody: a service that is busy, or a password that is refused, must not cost the code.
-        phc = self.passwords.hashed(new_password, email=email.stored, field="new_password")
+        phc = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")
         person = self.users.by_email(email)
         try:
             self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)

@@ -138,7 +138,7 @@ class Registration:
             if not self.challenges.confirmed(ticket=held, subject=_subject(person)):
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
-            phc = self.passwords.hashed(password, email=person.email) if password is not None else None
+            phc = self.passwords.checked_and_hashed(password, email=person.email) if password is not None else None
             made = self.users.promote(user_id, digest=digest, phc=phc, letters_about=LETTER, origin=origin)
             if made is not None:
                 return made

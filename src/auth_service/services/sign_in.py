@@ -126,7 +126,7 @@ class SignIn:
     def _rehash(self, person: Person, password: str) -> None:
         """Bring an outdated hash up to date, unless the password was changed meanwhile or there is too much to do."""
         try:
-            phc = self.passwords.rehashed(password)
+            phc = self.passwords.hashed(password)
         except ServiceBusy:
             return  # the next sign-in will do; whoever has proved who they are is not sent away for this
         writing().execute(

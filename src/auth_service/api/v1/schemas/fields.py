@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
 
 from auth_service.api.swagger import NEW_PASSWORD
 from auth_service.services import addresses, passwords
@@ -16,19 +16,12 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-def _text(value: Any) -> str:
+def _address(value: Any) -> Address:
     if not isinstance(value, str):
         raise ValueError("Input should be a valid string")  # noqa: TRY004 - pydantic reports ValueErrors
-    if "\0" in value:
-        raise ValueError("NUL characters are not taken")
-    return value
-
-
-def _address(value: Any) -> Address:
-    text = _text(value)
-    if len(text) > addresses.LONGEST:
+    if len(value) > addresses.LONGEST:
         raise ValueError("The email address is too long")
-    return addresses.parse(text)
+    return addresses.parse(value)
 
 
 def _code(value: Any) -> str:
@@ -37,11 +30,6 @@ def _code(value: Any) -> str:
         value = str(value)
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4,8}", value, re.ASCII):
         raise ValueError("a code is four to eight ASCII digits")
-    return value
-
-
-def _password(value: SecretStr) -> SecretStr:
-    _text(value.get_secret_value())
     return value
 
 
@@ -73,7 +61,6 @@ Code = Annotated[
 
 NewPassword = Annotated[
     SecretStr,
-    AfterValidator(_password),
     WithJsonSchema(
         {
             "type": "string",
