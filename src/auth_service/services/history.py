@@ -13,12 +13,15 @@ from sqlalchemy import CTE, ColumnElement, Integer, bindparam, case, func, inser
 from auth_service import clock
 from auth_service.adapters.crypto import SealBroken, Sealer
 from auth_service.errors import ValidationFailed
-from auth_service.models import Event, reading, writing
+from auth_service.models import Event, User, reading, writing
 from auth_service.models.event import FAILURE, SUCCESS, Kind
 from auth_service.services.pages import Page
 
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
+
+BY_STRANGERS = (Kind.SIGN_IN_REFUSED, Kind.RECOVERY_REFUSED)
+"""What is refused to people who are not signed in: holding a user would take time that tells whether there is one."""
 
 # Statements are made once: making one, and the key under which its SQL is cached, costs as much as running it.
 
@@ -41,11 +44,19 @@ _failures = (
 _room = select(
     (select(func.count()).select_from(_failures).scalar_subquery() < bindparam("most", type_=Integer)).label("room")
 ).cte("room_for_one")
+# Whoever is named must not be deleted meanwhile, or the history would go on saying whose this was. If they are gone,
+# nothing is noted of them. For nobody the same is looked up, and not found.
+_held = (
+    select(User.id).where(User.id == bindparam("held")).with_for_update(read=True, key_share=True).cte("held_person")
+)
+_nobody_or_there = (bindparam("held") == 0) == (select(func.count()).select_from(_held).scalar_subquery() == 0)
 _noted = (
     insert(Event)
     .from_select(
         list(_columns),
-        select(*(bindparam(name, type_=Event.__table__.c[name].type) for name in _columns)).where(_room.c.room),
+        select(*(bindparam(name, type_=Event.__table__.c[name].type) for name in _columns)).where(
+            _room.c.room, _nobody_or_there
+        ),
     )
     .cte("noted")
 )
@@ -165,10 +176,13 @@ class History:
 
         Failures are capped apart, for each person and for all unknown addresses together: whoever fails a million times
         must not bury what matters, nor fill the disk. Of several at the same moment all may see room for one more, so
-        the cap is exceeded by as many as there are requests at once, and not by more.
+        the cap is exceeded by as many as there are requests at once, and not by more. Of somebody who was deleted at
+        this moment nothing is written down; but what a stranger tries at that very moment may go on naming an id that
+        nobody has any more.
         """
         now = clock.now()
         about = _about(kind, origin, details) | {"user_id": user_id, "session_id": session_id, "outcome": FAILURE}
+        about["held"] = 0 if kind in BY_STRANGERS else user_id or 0
         cap = {"person": user_id or 0, "since": now - DAY, "until": now + DAY, "most": self.failures_a_day}
         writing().execute(_NOTE_FAILURE, about | cap)
 
