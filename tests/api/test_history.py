@@ -278,6 +278,7 @@ def test_en2_in_a_long_history_failures_are_counted_along_an_index_whoever_fails
     assert known == unknown
     assert not [name for kind, name in known if kind == "Seq Scan"], known
     indexes = [name for kind, name in known if "Index" in kind]
+    indexes.remove("pk_users")  # by which the person is looked for, so as not to be deleted meanwhile
     assert 1 <= len(indexes) <= 2, "only the months that a day lies in are looked at"
     assert all("coalesce_at" in name for name in indexes)
     query("DELETE FROM events")

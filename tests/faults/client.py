@@ -96,6 +96,7 @@ class Entry:
 
     step: str
     email: str
+    """Whose it is: the address that somebody began with, whatever address the account has by now."""
     answer: Answer | None
     """None where nothing came back."""
     seconds: float
@@ -107,12 +108,19 @@ class Entry:
     """The access token that spoke for it."""
     ticket: str | None = None
     """The ticket of a registration that the request came with."""
+    to: str | None = None
+    """The address that it is about, if that is another one."""
     at: float
     """When it was sent, in monotonic seconds."""
 
     @property
     def good(self) -> bool:
         return self.answer is not None and self.answer.status < 300
+
+    @property
+    def address(self) -> str:
+        """The address that it is about, and that a letter goes to."""
+        return self.to or self.email
 
     @property
     def uncertain(self) -> bool:
@@ -131,6 +139,7 @@ class Caller:
     def __init__(self, port: int, email: str, *, note: Callable[[Entry], None] | None = None) -> None:
         """`note` is told of every request."""
         self.port = port
+        self.began_with = email
         self.email = email
         self.user_id = 0
         self.cookies: dict[str, str] = {}
@@ -176,6 +185,7 @@ class Caller:
         token: str | None = None,
         brought: str | None = None,
         chosen: str | None = None,
+        to: str | None = None,
     ) -> Answer:
         at = time.monotonic()
         ticket = self.ticket
@@ -188,7 +198,8 @@ class Caller:
             if self._note is not None:
                 entry = Entry(
                     step=step,
-                    email=self.email,
+                    email=self.began_with,
+                    to=to or self.email,
                     answer=answer,
                     seconds=time.monotonic() - at,
                     brought=brought,

@@ -12,7 +12,7 @@ from tests.faults.service import Service
 
 NEVER = float("inf")
 FOR_OTHERS = ("change_password", "end_others")
-ENDING = ("sign_out", "replay", "recover", *FOR_OTHERS)
+ENDING = ("sign_out", "replay", "recover", "leave", *FOR_OTHERS)
 
 
 @dataclass(kw_only=True)
@@ -42,16 +42,23 @@ def sessions_of(ledger: Ledger) -> dict[str, Held]:
             by_email[entry.email].append(id_)
         held[id_].pairs.append(pair)
     for entry in ledger.entries:
-        if entry.step not in ENDING:
+        # Of a deletion that was refused somebody was told that it was none.
+        if entry.step not in ENDING or (entry.step == "leave" and not (entry.good or entry.uncertain)):
             continue
-        own = session_in(entry)
-        mine = [own] if entry.step in ("sign_out", "replay") else [id_ for id_ in by_email[entry.email] if id_ != own]
-        for session in (held[id_] for id_ in mine if id_ in held):
+        for session in (held[id_] for id_ in _meant(entry, by_email[entry.email]) if id_ in held):
             if session.opened.at < entry.answered_at:
                 session.asked_to_end = min(session.asked_to_end, entry.at)
                 if _ended(entry, session):
                     session.ended = min(session.ended, entry.answered_at)
     return held
+
+
+def _meant(entry: Entry, sessions: list[str]) -> list[str | None]:
+    """Which of somebody's sessions a request is to end."""
+    own = session_in(entry)
+    if entry.step in ("sign_out", "replay"):
+        return [own]
+    return [id_ for id_ in sessions if id_ != own or entry.step == "leave"]
 
 
 def _ended(entry: Entry, session: Held) -> bool:
@@ -60,7 +67,7 @@ def _ended(entry: Entry, session: Held) -> bool:
         return entry.answer is not None and entry.answer.status == 401
     if not entry.good:
         return False
-    if session.opened.answered_at < entry.at:
+    if entry.step == "leave" or session.opened.answered_at < entry.at:
         return True
     # Opened meanwhile, by a password that was replaced meanwhile: it must not outlive the change.
     return entry.chosen is not None and session.opened.step == "sign_in" and session.opened.brought != entry.chosen
@@ -84,16 +91,21 @@ def accepted(service: Service, held: dict[str, Held]) -> dict[str, tuple[bool, b
     return _of_each({id_: session for id_, session in held.items() if session.asked_to_end == NEVER}, bring)
 
 
-def refused(service: Service, held: dict[str, Held]) -> dict[str, tuple[bool, bool]]:
-    """Of each session whose end was acknowledged: whether all of its access and refresh tokens are refused."""
+def refused(service: Service, held: dict[str, Held], *, gone: set[str]) -> dict[str, tuple[bool, bool]]:
+    """Of each session whose end was acknowledged, or whose owner is gone: whether all of its tokens are refused.
+
+    First those for access, then those to refresh with.
+    """
 
     def bring(session: Held) -> tuple[bool, bool]:
         member = Member(service.port, session.email)
         access = [_status(lambda pair=pair: member.me(pair.access)) for pair in session.pairs]  # type: ignore[misc]
-        refresh = [_status(lambda pair=pair: member.refresh(pair.refresh)) for pair in session.pairs]  # type: ignore[misc]
+        tokens = {pair.refresh for pair in session.pairs}  # The same one was given again to whoever asked again.
+        refresh = [_status(lambda token=token: member.refresh(token)) for token in tokens]  # type: ignore[misc]
         return {*access} == {401}, {*refresh} == {401}
 
-    return _of_each({id_: session for id_, session in held.items() if session.ended < NEVER}, bring)
+    dead = {id_: session for id_, session in held.items() if session.ended < NEVER or session.email in gone}
+    return _of_each(dead, bring)
 
 
 def _of_each(which: dict[str, Held], bring: Callable[[Held], tuple[bool, bool]]) -> dict[str, tuple[bool, bool]]:

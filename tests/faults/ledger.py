@@ -4,7 +4,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from auth_service import clock
 from auth_service.adapters.hasher import Hasher
 from tests.fakes import SinkMessage
 from tests.faults.client import Entry
@@ -12,8 +14,8 @@ from tests.faults.service import Service, code_in
 
 LATEST = 6.0
 """Seconds after which no answer comes any more."""
-SENDING = ("send_code", "resend_code", "ask_to_sign_in", "ask_to_recover")
-SPENDING = ("mail", "sign_in_by_code", "recover")
+SENDING = ("send_code", "resend_code", "ask_to_sign_in", "ask_to_recover", "ask_to_move", "ask_to_leave")
+SPENDING = ("mail", "sign_in_by_code", "recover", "move", "leave")
 TEMPORARY, PORTAL = ["ROLE_TEMPORARY_USER"], ["ROLE_PORTAL_USER"]
 
 
@@ -43,6 +45,7 @@ class Ledger:
     entries: list[Entry] = field(default_factory=list)
     letters: int = 0
     """How many were acknowledged."""
+    began_at: datetime = field(default_factory=clock.now)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, entry: Entry) -> None:
@@ -53,6 +56,16 @@ class Ledger:
     def good(self, *steps: str) -> list[Entry]:
         """The acknowledged ones among some kinds of requests."""
         return [entry for entry in self.entries if entry.good and entry.step in steps]
+
+    @property
+    def whose(self) -> dict[str, str]:
+        """Whose each address is that somebody had, or wanted to have."""
+        return {entry.address: entry.email for entry in self.entries}
+
+    @property
+    def may_be_gone(self) -> set[str]:
+        """Those who asked for the deletion of their account, and were not told that it was not deleted."""
+        return {entry.email for entry in self.entries if entry.step == "leave" and (entry.good or entry.uncertain)}
 
     @property
     def slowest(self) -> float:
@@ -80,7 +93,7 @@ class Aftermath:
 
     @classmethod
     def of(cls, service: Service, ledger: Ledger) -> "Aftermath":
-        emails = {entry.email for entry in ledger.entries}
+        whose = ledger.whose
         users = service.sql(
             "SELECT email, id, verified_mail, password_hash, array(SELECT role FROM user_roles WHERE user_id = id)"
             " FROM users"
@@ -89,16 +102,16 @@ class Aftermath:
         return cls(
             ledger=ledger,
             users={
-                email: User(id=id_, verified=verified, password_hash=phc, roles=roles)
+                whose[email]: User(id=id_, verified=verified, password_hash=phc, roles=roles)
                 for email, id_, verified, phc, roles in users
-                if email in emails
+                if email in whose
             },
             letters={
                 id_: Letter(recipient=recipient, state=state, kind=kind)
                 for id_, recipient, state, kind in letters
-                if recipient in emails
+                if recipient in whose
             },
-            mail=[message for message in service.sink.messages if emails & set(message.recipients)],
+            mail=[message for message in service.sink.messages if whose.keys() & set(message.recipients)],
         )
 
     @property
@@ -108,7 +121,7 @@ class Aftermath:
 
     def lost(self) -> Iterator[str]:
         """L5: acknowledged codes that neither came nor ended for a reason."""
-        asked = Counter(entry.email for entry in self.ledger.good(*SENDING))
+        asked = Counter(entry.address for entry in self.ledger.good(*SENDING))
         written = Counter(letter.recipient for letter in self.letters.values() if letter.kind.endswith("_code"))
         came = {letter_of(message) for message in self.mail}
         for email, number in asked.items():
@@ -131,9 +144,12 @@ class Aftermath:
         return [broken for law in laws for broken in law()]
 
     def _finished(self) -> Iterator[str]:
-        """L1: an acknowledged registration is there, with its role."""
+        """L1: an acknowledged registration is there, with its role, unless its owner wanted it to be gone."""
+        may_be_gone = self.ledger.may_be_gone
         for entry in self.ledger.good("finish"):
             user = self.users.get(entry.email)
+            if user is None and entry.email in may_be_gone:
+                continue
             if user is None or not user.verified or user.roles != PORTAL:
                 yield f"L1: {entry.email} finished, and is {user}"
 
@@ -176,8 +192,9 @@ class Aftermath:
 
     def _nobody_half_made(self) -> Iterator[str]:
         """L6: people are there with exactly one role, which fits, whether their requests were acknowledged or not."""
+        may_be_gone = self.ledger.may_be_gone
         for entry in self.ledger.good("sign_up"):
-            if entry.email not in self.users:
+            if entry.email not in self.users.keys() | may_be_gone:
                 yield f"L6: {entry.email} signed up and is not there"
         for email, user in self.users.items():
             if user.roles != (PORTAL if user.verified else TEMPORARY):

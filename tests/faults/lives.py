@@ -1,10 +1,11 @@
-"""Virtual users with an account: they come and go, and do about faults what a person or a program would do."""
+"""Virtual users with an account: they come, move and go, and do about faults what a person or a program would do."""
 
 import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.faults.client import Answer
 from tests.faults.ledger import Ledger
@@ -16,6 +17,8 @@ VISITS = 3
 """How often somebody signs in, at most."""
 DEEDS = 8
 """What they do each time, at most."""
+LEAVES = 0.3
+"""The share of people who delete their account in the end."""
 
 
 @dataclass(kw_only=True)
@@ -33,6 +36,9 @@ class Account(Person):
         self.register()
         for _ in range(self.chance.randint(1, VISITS)):
             self.visit()
+        if self.chance.random() < LEAVES:
+            self.sign_in()
+            self.leave()
 
     def finish(self) -> bool:
         self.password = self.password or self.new_password()
@@ -57,6 +63,7 @@ class Account(Person):
             self.be_stolen_from: 1,
             self.recover: 1,
             self.change_password: 1,
+            self.move: 1,
         }
         [deed] = self.chance.choices([*deeds], weights=[*deeds.values()])
         deed()
@@ -131,6 +138,51 @@ class Account(Person):
         self.password = new
         self.sign_in()
 
+    def move(self) -> None:
+        """Go on with another address. Where the account is, it says itself: the answer to the code may get lost."""
+        new = self.service.new_address("moved")
+        while time.monotonic() < self.until:
+            had = len(self.service.codes(new, "email_code"))
+            answer = self.persevere(lambda: self.caller.ask_to_move(self.pairs[-1].access, new, self.password))
+            if answer.status != 200:
+                raise Stuck(f"ask_to_move: {answer.status} {answer.body!r}")
+            if code := self._newest("email_code", had, at=new):
+                bring = partial(self.caller.move, self.pairs[-1].access, code, new)
+                if self.persevere(bring).status == 200 and self.chance.random() < 0.3:
+                    self.persevere(bring)  # not accepted again: L3
+            answer = self.persevere(lambda: self.caller.me(self.pairs[-1].access))
+            if answer.status != 200:
+                raise Stuck(f"me: {answer.status} {answer.body!r}")
+            if answer.json["data"]["email"] == new:
+                self.caller.email = new
+                return
+        raise Stuck(f"{self.caller.email} never moved to {new}")
+
+    def leave(self) -> None:
+        """Delete the account, by the password or by a code. After a lost answer there is no session any more."""
+        by_code = self.chance.random() < 0.5
+        answer = None
+        while answer is None or answer.code in ("code_expired", "code_wrong", "account_changed"):
+            answer = self._leave_by_code() if by_code else self._leave_by(password=self.password)
+        if answer.status != 200 and answer.code != "token_invalid":
+            raise Stuck(f"leave: {answer.status} {answer.body!r}")
+        self.pairs = []
+        answer = self.persevere(lambda: self.caller.sign_in(self.password))
+        if answer.code != "credentials_rejected":
+            raise Stuck(f"sign_in of nobody: {answer.status} {answer.body!r}")
+
+    def _leave_by_code(self) -> Answer | None:
+        """The answer to a code, or to having asked for one; None where none came."""
+        had = len(self.service.codes(self.caller.email, "deletion_code"))
+        asked = self.persevere(lambda: self.caller.ask_to_leave(self.pairs[-1].access))
+        if asked.status != 200:
+            return asked
+        code = self._newest("deletion_code", had)
+        return None if code is None else self._leave_by(code=code)
+
+    def _leave_by(self, **proof: str) -> Answer:
+        return self.persevere(lambda: self.caller.leave(self.pairs[-1].access, **proof))
+
     def with_code(
         self, kind: str, ask: Callable[[], Answer], bring: Callable[[str], Answer], *, then: Callable[[Answer], None]
     ) -> None:
@@ -152,11 +204,11 @@ class Account(Person):
                 raise Stuck(f"{kind}: {answer.status} {answer.body!r}")
         raise Stuck(f"{self.caller.email} never got on by a {kind}")
 
-    def _newest(self, kind: str, had: int) -> str | None:
-        """The code that comes next; None if none does."""
+    def _newest(self, kind: str, had: int, *, at: str | None = None) -> str | None:
+        """The code that comes next, to this person or to the address `at`; None if none does."""
         give_up_at = time.monotonic() + LETTER_WITHIN
         while time.monotonic() < give_up_at:
-            codes = self.service.codes(self.caller.email, kind)
+            codes = self.service.codes(at or self.caller.email, kind)
             if len(codes) > had:
                 return codes[-1]
             time.sleep(0.02)

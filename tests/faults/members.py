@@ -105,6 +105,23 @@ class Member(Caller):
             chosen=new_password,
         )
 
+    def ask_to_move(self, access_token: str, to: str, password: str | None = None) -> Answer:
+        """Ask for the code that moves the account to the address `to`."""
+        body = {"email": to} if password is None else {"email": to, "password": password}
+        return self._call("ask_to_move", "POST", "/me/email", body=body, token=access_token, to=to)
+
+    def move(self, access_token: str, code: str, to: str) -> Answer:
+        """Bring the code that was mailed to the address `to`; whoever succeeds goes on with that address."""
+        return self._call("move", "PUT", "/me/email", body={"code": code}, token=access_token, brought=code, to=to)
+
+    def ask_to_leave(self, access_token: str) -> Answer:
+        return self._call("ask_to_leave", "POST", "/me/send_code", token=access_token)
+
+    def leave(self, access_token: str, **proof: str) -> Answer:
+        """Delete the account, by its `password` or by a `code`."""
+        [brought] = proof.values()
+        return self._call("leave", "DELETE", "/me", body=proof, token=access_token, brought=brought)
+
 
 def has_expired(access_token: str) -> bool:
     """Whether an access token is refused for its age, or may be at any moment."""

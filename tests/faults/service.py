@@ -29,7 +29,7 @@ GENEROUS = {
     f"LIMIT_{name}": "1000000/1m"
     for name in (
         "LOOK_UPS", "SIGN_UPS", "GUESSES", "CODE_REQUESTS", "CODES", "CODES_PER_NETWORK", "CODES_ALTOGETHER",
-        "SIGN_INS", "FAILED_SIGN_INS", "REFRESHES",
+        "SIGN_INS", "FAILED_SIGN_INS", "REFRESHES", "EMAIL_CHANGES",
     )
 }  # fmt: skip
 
@@ -195,8 +195,12 @@ class Service:
 
     def code_for(self, caller: Caller, kind: str = "registration_code", *, number: int = 1, within: float = 10) -> str:
         """The code of the newest letter of a kind, once there are `number` of them."""
-        wait_until(lambda: len(self.codes(caller.email, kind)) >= number, within=within, what=f"{number} letters came")
-        return self.codes(caller.email, kind)[-1]
+        return self.code_at(caller.email, kind, number=number, within=within)
+
+    def code_at(self, email: str, kind: str, *, number: int = 1, within: float = 10) -> str:
+        """The same, at any address."""
+        wait_until(lambda: len(self.codes(email, kind)) >= number, within=within, what=f"{number} letters came")
+        return self.codes(email, kind)[-1]
 
     def with_code(self, name: str) -> tuple[Caller, str]:
         """Somebody who has a code at hand."""

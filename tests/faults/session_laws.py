@@ -11,8 +11,8 @@ from tests.faults.ledger import PORTAL, Ledger
 from tests.faults.members import Pair, has_expired, place_of, roles_in, session_in
 from tests.faults.service import Service
 
-NEW_PASSWORD = {"recover": "password_recovered", "change_password": "password_changed"}
-"""What the history says of each way to a new password."""
+CHANGES = {"recover": "password_recovered", "change_password": "password_changed", "move": "email_changed"}
+"""What the history says of each way to another password or address."""
 ENDS = {"signed_out": "signed_out", "refresh_reused": "refresh_reused"}
 """The event of the end of a session by its reason; of all other reasons it is `session_ended`."""
 
@@ -46,19 +46,20 @@ class SessionLaws:
     sessions: dict[str, SessionRow]
     events: list[EventRow]
     versions: dict[str, int]
-    """How often the credentials of a user were changed, by address."""
+    """How often password or address of a user were changed, by the address that they began with."""
     notices: Counter[tuple[str, str]]
-    """Letters by recipient and kind."""
+    """Letters by whom they were for and kind."""
     held: dict[str, Held]
     accepted: dict[str, tuple[bool, bool]]
     """Of each session that nobody asked to end: whether its newest tokens are accepted."""
     refused: dict[str, tuple[bool, bool]]
-    """Of each session whose end was acknowledged: whether all of its access and refresh tokens are refused."""
+    """Of each session whose end was acknowledged, or whose owner is gone: whether all of its access and refresh tokens
+    are refused."""
 
     @classmethod
     def of(cls, service: Service, ledger: Ledger) -> "SessionLaws":
         """Look at the database and bring every token back once more."""
-        emails = {entry.email for entry in ledger.entries}
+        whose = ledger.whose
         sessions = service.sql(
             "SELECT s.id::text, email, counter, ended_at IS NOT NULL, end_reason, EXISTS (SELECT FROM events e"
             " WHERE e.user_id = u.id AND e.kind = 'password_recovered' AND e.id >"
@@ -68,29 +69,34 @@ class SessionLaws:
         events = service.sql(
             "SELECT email, kind, session_id::text FROM events e JOIN users u ON u.id = e.user_id ORDER BY e.id"
         )
+        versions = {
+            whose[email]: version
+            for email, version in service.sql("SELECT email, credential_version FROM users")
+            if email in whose
+        }
         held = bring_back.sessions_of(ledger)
         return cls(
             ledger=ledger,
             sessions={
-                id_: SessionRow(email=email, counter=counter, ended=ended, end_reason=reason, recovered_since=since)
+                id_: SessionRow(
+                    email=whose[email], counter=counter, ended=ended, end_reason=reason, recovered_since=since
+                )
                 for id_, email, counter, ended, reason, since in sessions
-                if email in emails
+                if email in whose
             },
-            events=[EventRow(email=email, kind=kind, session=of) for email, kind, of in events if email in emails],
-            versions={
-                email: version
-                for email, version in service.sql("SELECT email, credential_version FROM users")
-                if email in emails
-            },
+            events=[
+                EventRow(email=whose[email], kind=kind, session=of) for email, kind, of in events if email in whose
+            ],
+            versions=versions,
             notices=Counter(
-                (recipient, kind)
+                (whose[recipient], kind)
                 for recipient, kind in service.sql("SELECT recipient, kind FROM letters")
-                if recipient in emails
+                if recipient in whose
             ),
             held=held,
             # The living first: whatever was wrong with the dead must not be what ended them.
             accepted=bring_back.accepted(service, held),
-            refused=bring_back.refused(service, held),
+            refused=bring_back.refused(service, held, gone={*whose.values()} - versions.keys()),
         )
 
     @property
@@ -109,7 +115,7 @@ class SessionLaws:
             self._no_token_twice,
             self._nothing_half_done,
             self._history_of_sessions,
-            self._history_of_passwords,
+            self._history_of_changes,
         ]
         return [broken for law in laws for broken in law()]
 
@@ -122,6 +128,8 @@ class SessionLaws:
                 yield f"L1: {entry.step} of {entry.email} was refused in a session that nobody ended"
         for id_, held in self.held.items():
             row = self.sessions.get(id_)
+            if row is None and held.email not in self.versions:
+                continue  # and gone with its owner, of whom other laws speak
             if row is None or row.email != held.email:
                 yield f"L1: the session {id_} of {held.email} is {row}"
             if any(roles_in(pair.access) != PORTAL for pair in held.pairs):
@@ -187,8 +195,8 @@ class SessionLaws:
                 yield f"L4: {entry.email} used counter {counter} again after counter {counter + 1}"
 
     def _nothing_half_done(self) -> Iterator[str]:
-        """L6: a new password, its version, the end of what was open before and the letter about it are one."""
-        changes = Counter(event.email for event in self.events if event.kind in NEW_PASSWORD.values())
+        """L6: a change, its version, the end of what was open before and the letter about it are one."""
+        changes = Counter(event.email for event in self.events if event.kind in CHANGES.values())
         for email, version in self.versions.items():
             if changes[email] != version:
                 yield f"L6: {email} has version {version} after {changes[email]} changes"
@@ -196,9 +204,7 @@ class SessionLaws:
             if row.recovered_since and not row.ended:
                 yield f"L6: session {id_} of {row.email} outlived a recovery"
         told = Counter(
-            (event.email, event.kind)
-            for event in self.events
-            if event.kind in (*NEW_PASSWORD.values(), "refresh_reused")
+            (event.email, event.kind) for event in self.events if event.kind in (*CHANGES.values(), "refresh_reused")
         )
         for (email, kind), number in told.items():
             if self.notices[email, kind] != number:
@@ -210,7 +216,8 @@ class SessionLaws:
         ended = Counter(
             (event.session, event.kind) for event in self.events if event.kind in ("session_ended", *ENDS.values())
         )
-        for id_ in {*self.held, *self.sessions, *(each for each in opened if each)}:
+        held = {id_ for id_, session in self.held.items() if session.email in self.versions}
+        for id_ in {*held, *self.sessions, *(each for each in opened if each)}:
             if opened[id_] != 1 or id_ not in self.sessions:
                 yield f"L8: session {id_} was opened {opened[id_]} times, and is {self.sessions.get(id_)}"
         expected: Counter[tuple[str | None, str]] = Counter(
@@ -221,15 +228,15 @@ class SessionLaws:
                 self.sessions.get(session or "")
             )
 
-    def _history_of_passwords(self) -> Iterator[str]:
-        """L8: every acknowledged new password is in the history, and nothing in it that nobody asked for."""
+    def _history_of_changes(self) -> Iterator[str]:
+        """L8: every acknowledged change is in the history of those who have one, and nothing that nobody asked for."""
         written = Counter((event.email, event.kind) for event in self.events)
-        for step, kind in NEW_PASSWORD.items():
+        for step, kind in CHANGES.items():
             acknowledged = Counter(entry.email for entry in self.ledger.good(step))
             possible = Counter(
                 entry.email for entry in self.ledger.entries if entry.step == step and (entry.good or entry.uncertain)
             )
-            for email in {*possible, *(email for email, of in written if of == kind)}:
+            for email in {*possible, *(email for email, of in written if of == kind)} & self.versions.keys():
                 if not acknowledged[email] <= written[email, kind] <= possible[email]:
                     yield (
                         f"L8: {email}: {written[email, kind]} times {kind} in the history, {acknowledged[email]} times"

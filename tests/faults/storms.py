@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tests.faults.account_laws import AccountLaws
 from tests.faults.ledger import Aftermath, Ledger
 from tests.faults.people import Life, living, somebody_registers
 from tests.faults.programs import kill, wait_until
@@ -53,6 +54,10 @@ class Figures:
     ended: int = 0
     """Sessions whose end was acknowledged, and whose tokens were brought back when all was over."""
     dead_tokens: int = 0
+    gone: int = 0
+    """Accounts that were deleted, whose addresses were tried when all was over."""
+    left_behind: int = 0
+    """Addresses that accounts had before, at which their owners tried to sign in when all was over."""
     slowest_answer_s: float = 0.0
     recovery_s: dict[str, dict[str, float]] = field(default_factory=dict)
     """By victim, until the service is ready: after its end (worker), its start (master, mailer), or its return."""
@@ -63,7 +68,8 @@ class Figures:
             f"{victim} {found['p50']:.2f}/{found['p99']:.2f}" for victim, found in self.recovery_s.items()
         )
         sessions = self.sessions and (
-            f"{self.sessions} sessions, {self.ended} ended with {self.dead_tokens} tokens, which all were refused; "
+            f"{self.sessions} sessions, {self.ended} ended with {self.dead_tokens} tokens, "
+            f"{self.gone} accounts deleted, {self.left_behind} addresses left behind, all of which were refused; "
             f"acknowledged {', '.join(f'{number} {step}' for step, number in self.steps.items())}; "
         )
         return (
@@ -101,6 +107,7 @@ def storm(
 
     aftermath = Aftermath.of(service, ledger)
     laws = SessionLaws.of(service, ledger)
+    accounts = AccountLaws.of(service, ledger)
     figures = Figures(
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
@@ -117,10 +124,13 @@ def storm(
         sessions=len(laws.held),
         ended=len(laws.refused),
         dead_tokens=laws.dead_tokens,
+        gone=len(accounts.gone),
+        left_behind=len(accounts.left_behind),
         slowest_answer_s=round(ledger.slowest, 3),
         recovery_s={victim: percentiles(each) for victim, each in recoveries.items()},
     )
-    return figures, [*fates.stuck, *aftermath.broken_laws(), *laws.broken_laws()]
+    broken = [*fates.stuck, *aftermath.broken_laws(), *laws.broken_laws(), *accounts.broken_laws()]
+    return figures, broken
 
 
 def lull(service: Service, *, chance: random.Random) -> None:

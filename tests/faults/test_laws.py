@@ -43,7 +43,8 @@ class Story:
     entries: list[Entry] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     events: list[EventRow] = field(default_factory=list)
-    version: int = 1
+    version: int = 2
+    is_gone: bool = False
     notices: Counter[tuple[str, str]] = field(default_factory=Counter)
     accepted: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     refused: dict[str, tuple[bool, bool]] = field(default_factory=dict)
@@ -67,14 +68,14 @@ class Story:
             ledger=ledger,
             sessions=self.sessions,
             events=self.events,
-            versions={ADA: self.version},
+            versions={} if self.is_gone else {ADA: self.version},
             notices=self.notices,
             held=sessions_of(ledger),
             accepted=self.accepted,
             refused=self.refused,
         )
         user = User(id=1, verified=True, password_hash=self.password_hash, roles=PORTAL)
-        aftermath = Aftermath(ledger=ledger, users={ADA: user}, letters={}, mail=[])
+        aftermath = Aftermath(ledger=ledger, users={} if self.is_gone else {ADA: user}, letters={}, mail=[])
         return {law.partition(":")[0] for law in [*laws.broken_laws(), *aftermath.broken_laws()]}
 
 
@@ -106,6 +107,7 @@ def story() -> Story:
     story.did("recover", brought="222222", chosen="the second one")
     story.did("sign_in", brought="the second one", given=pair(FOUR, 0))
     story.did("me", token=pair(FOUR, 0).access)
+    story.did("move", brought="333333", token=pair(FOUR, 0).access)
     story.sessions = {
         ONE: row(1, "signed_out", recovered_since=True),
         TWO: row(3, "refresh_reused", recovered_since=True),
@@ -119,8 +121,9 @@ def story() -> Story:
         event("session_ended", THREE),
         event("password_recovered"),
         event("signed_in", FOUR),
+        event("email_changed", FOUR),
     ]
-    story.notices = Counter({(ADA, "password_recovered"): 1, (ADA, "refresh_reused"): 1})
+    story.notices = Counter({(ADA, kind): 1 for kind in ("password_recovered", "refresh_reused", "email_changed")})
     story.accepted = {FOUR: (True, True)}
     story.refused = dict.fromkeys((ONE, TWO, THREE), (True, True))
     return story
@@ -136,6 +139,39 @@ def _without(kind: str) -> Callable[[Story], Any]:
         story.events = [each for each in story.events if each.kind != kind]
 
     return lie
+
+
+@pytest.fixture
+def farewell(story: Story) -> Story:
+    """After all this Ada deletes her account, and the answer gets lost."""
+    story.did("leave", brought="444444", token=pair(FOUR, 0).access, status=None)
+    story.did("leave", brought="444444", token=pair(FOUR, 0).access, status=401)
+    story.is_gone = True
+    story.sessions, story.events, story.accepted = {}, [], {}
+    story.refused = dict.fromkeys((ONE, TWO, THREE, FOUR), (True, True))
+    return story
+
+
+def test_whoever_is_gone_is_missed_by_no_law(farewell: Story) -> None:
+    assert farewell.broken() == set()
+
+
+def test_no_token_outlives_its_owner(farewell: Story) -> None:
+    farewell.refused[FOUR] = False, True
+
+    assert farewell.broken() == {"L2"}
+
+
+def test_no_session_outlives_its_owner(farewell: Story) -> None:
+    farewell.sessions = {FOUR: row(0)}
+
+    assert "L8" in farewell.broken()
+
+
+def test_whoever_was_refused_a_deletion_is_still_there(story: Story) -> None:
+    story.did("leave", brought="444444", token=pair(FOUR, 0).access, status=401)
+
+    assert story.broken() == {"L1"}
 
 
 LIES: dict[str, tuple[str, Callable[[Story], Any]]] = {
@@ -171,7 +207,11 @@ LIES: dict[str, tuple[str, Callable[[Story], Any]]] = {
         "L4",
         lambda it: it.did("replay", brought=pair(TWO, 0).refresh, given=pair(TWO, 1)),
     ),
-    "a version without a change": ("L6", lambda it: setattr(it, "version", 2)),
+    "a version without a change": ("L6", lambda it: setattr(it, "version", 3)),
+    "a change without a version": ("L6", lambda it: setattr(it, "version", 1)),
+    "nobody was told of the move": ("L6", lambda it: it.notices.pop((ADA, "email_changed"))),
+    "a move is not in the history": ("L8", _without("email_changed")),
+    "gone without having asked for it": ("L1", lambda it: setattr(it, "is_gone", True)),
     "a session outlives a recovery": ("L6", lambda it: it.sessions.update({FOUR: row(0, recovered_since=True)})),
     "nobody was told": ("L6", lambda it: it.notices.pop((ADA, "password_recovered"))),
     "it took too long": ("L7", lambda it: it.entries.append(replace(it.entries[-1], seconds=7.0))),

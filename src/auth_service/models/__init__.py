@@ -10,10 +10,9 @@ from auth_service.models.service_key import ServiceKey
 from auth_service.models.session import Session
 from auth_service.models.signing_key import SigningKey
 from auth_service.models.user import User
-from auth_service.models.work import AS_IF_WRITTEN, read_at_once, reading, unit_of_work, writing, written_at_once
+from auth_service.models.work import read_at_once, reading, unit_of_work, writing, written_at_once
 
 __all__ = [
-    "AS_IF_WRITTEN",
     "PORTAL_USER",
     "REGISTRATION_ROLES",
     "TEMPORARY_USER",

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -16,12 +16,6 @@ from auth_service.models.base import db
 from auth_service.models.prepared import Prepared, Row, Step
 
 log = logging.getLogger(__name__)
-
-AS_IF_WRITTEN = Prepared(select(func.pg_logical_emit_message(literal(True), literal("auth"), literal(""))))
-"""Writes into PostgreSQL's log, and nowhere else: committing then takes as long as where something is kept.
-
-A commit that has nothing to bring to the disk is faster by a millisecond or more, and would tell that there is nobody.
-"""
 
 
 class _Work:

@@ -28,12 +28,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from auth_service import clock
-from auth_service.models import Event, Prepared, reading, writing, written_at_once
+from auth_service.models import Event, Prepared, User, reading, writing, written_at_once
 from auth_service.models.event import FAILURE, SUCCESS, Kind
 from auth_service.services.pages import Cursors, Page
 
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
+
+BY_STRANGERS = (Kind.SIGN_IN_REFUSED, Kind.RECOVERY_REFUSED)
+"""What is refused to people who are not signed in: holding a user would take time that tells whether there is one."""
 
 # Statements are built at import: building one costs about as much as running it.
 
@@ -60,9 +63,19 @@ _about_failure = {
     **{name: bindparam(name, type_=Event.__table__.c[name].type) for name in _columns if name != "details"},
     "details": cast(bindparam("details", type_=Text), JSONB),
 }
+# Whoever is named must not be deleted meanwhile, or the history would go on saying whose this was. If they are gone,
+# nothing is noted of them. For nobody the same is looked up, and not found.
+_held = (
+    select(User.id).where(User.id == bindparam("held")).with_for_update(read=True, key_share=True).cte("held_person")
+)
+_nobody_or_there = (bindparam("held") == 0) == (select(func.count()).select_from(_held).scalar_subquery() == 0)
 _failure = (
     insert(Event)
-    .from_select(list(_about_failure), select(*_about_failure.values()).where(_room.c.room), include_defaults=False)
+    .from_select(
+        list(_about_failure),
+        select(*_about_failure.values()).where(_room.c.room, _nobody_or_there),
+        include_defaults=False,
+    )
     .cte("failure")
 )
 # Where nothing is written, committing would not wait for the disk, and the missing milliseconds would tell an account
@@ -187,10 +200,13 @@ class History:
         In one round trip, so it has to be the last that a unit of work writes.
         Failures are capped apart, for each person and for all unknown addresses together: whoever fails a million times
         must not bury what matters, nor fill the disk. Of several at the same moment all may see room for one more, so
-        the cap is exceeded by as many as there are requests at once, and not by more.
+        the cap is exceeded by as many as there are requests at once, and not by more. Of somebody who was deleted at
+        this moment nothing is written down; but what a stranger tries at that very moment may go on naming an id that
+        nobody has any more.
         """
         now = clock.now()
         about = _about(kind, origin, json.dumps(details)) | {"user_id": user_id, "session_id": session_id}
+        about["held"] = 0 if kind in BY_STRANGERS else user_id or 0
         cap = {"person": user_id or 0, "since": now - DAY, "until": now + DAY, "most": self.failures_a_day}
         written_at_once((_NOTE_FAILURE, about | cap | {"outcome": FAILURE}))
 

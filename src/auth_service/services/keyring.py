@@ -12,7 +12,7 @@ from auth_service import clock
 from auth_service.adapters import access_tokens
 from auth_service.adapters.access_tokens import KeySet
 from auth_service.adapters.crypto import SealBroken, Sealer
-from auth_service.errors import DatabaseAway, KeysSealed, ServiceBusy
+from auth_service.errors import DatabaseAway, KeysSealed, ServiceBusy, Unavailable
 from auth_service.models import SigningKey, reading, unit_of_work, writing
 from auth_service.models.locks import Lock
 from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
@@ -73,6 +73,8 @@ class _Held:
     keys: KeySet | None = None
     asked_at: float = float("-inf")
     read_at: float = float("-inf")
+    trouble: type[Unavailable] | None = None
+    """Why they could not be read when they were last asked for."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -103,9 +105,18 @@ class Keyring:
         return keys
 
     def knowing(self, kid: str) -> KeySet:
-        """The keys to verify with, read again if this one is not among them: it may have been made a moment ago."""
+        """The keys to verify with, read again if this one is not among them: it may have been made a moment ago.
+
+        Raises DatabaseAway, ServiceBusy or KeysSealed where it is not, and they could not be read: nobody can say then
+        that the token is bad.
+        """
         keys = self.now()
-        return keys if kid in keys.verifying else self._read_again(every=ASK_AGAIN, wait=True)
+        if kid in keys.verifying:
+            return keys
+        keys = self._read_again(every=ASK_AGAIN, wait=True)
+        if kid not in keys.verifying and self._held.trouble is not None:
+            raise self._held.trouble(retry_after=1)
+        return keys
 
     def rotate(self, *, published_for: timedelta = PUBLISHED_FIRST) -> str:
         """Let the next key sign, in the current unit of work; returns its id.
@@ -164,10 +175,11 @@ class Keyring:
         began = clock.monotonic()
         try:
             held.keys = self._read() or self._made()
-            held.read_at = began
+            held.read_at, held.trouble = began, None
         except (DatabaseAway, ServiceBusy, KeysSealed) as away:
             if held.keys is None:
                 raise
+            held.trouble = type(away)
             log.warning("the signing keys could not be read again", extra={"trouble": away.code()})
         finally:
             held.asked_at = clock.monotonic()

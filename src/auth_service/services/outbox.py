@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
-from auth_service.models import AS_IF_WRITTEN, Letter, Prepared, read_at_once, reading, writing, written_at_once
+from auth_service.models import Letter, Prepared, User, read_at_once, reading, writing, written_at_once
 from auth_service.models.letter import DEAD, EXPIRED, WAITING
 from auth_service.models.prepared import Step, Values
 from auth_service.services.addresses import Address
@@ -60,6 +60,9 @@ _WRITE = Prepared(
     .returning(Letter.id)
 )
 _WRITE_ONCE = insert_or_skip(Letter).values(_letter).on_conflict_do_nothing(index_elements=[Letter.dedup_key])
+# What a letter to nobody costs besides: its user is looked for, as PostgreSQL does where there is one, and it goes.
+_NO_USER = Prepared(select(User.id).where(User.id == 0).with_for_update(read=True, key_share=True))
+_TAKE_BACK = Prepared(delete(Letter).where(Letter.id == bindparam("letter")))
 
 
 def written_once(to: CTE) -> CTE:
@@ -129,17 +132,17 @@ class Outbox:
     ) -> bool:
         """Write a letter with a code, in the unit of work of its cause, unless that is beyond the daily cap.
 
-        Returns whether it was written. For nobody (`user_id` is None) everything is done but the writing. The cap is
-        counted here, from what was written, so that it outlives Redis, and exactly, also when many ask at once:
+        Returns whether it was written. For nobody (`user_id` is None) it is and is taken back, whatever the cap: that
+        takes as long. The cap is counted here, so that it outlives Redis, and exactly, also when many ask at once:
         whoever writes to an address waits for the others who do. `more_follows` says that the unit of work goes on to
         write other things.
         """
         letter = self.letter(kind=kind, to=to, user_id=user_id, language=language, values=values, lives=lives)
-        letter["codes_a_day"] = 0 if user_id is None else self.codes_a_day
-        nobodys: list[Step] = [] if user_id is not None else [(AS_IF_WRITTEN, {})]
+        letter["codes_a_day"] = 2**31 - 1 if user_id is None else self.codes_a_day
+        nobodys: list[Step] = [] if user_id is not None else [(_NO_USER, {}), (_TAKE_BACK, {"letter": letter["id"]})]
         try:
-            # Statements of their own, so that the last sees what was written while the first waited.
-            steps = (_LOCK, {"recipient_key": to.key}), *nobodys, (_WRITE, letter)
+            # Statements of their own, so that the second sees what was written while the first waited.
+            steps: list[Step] = [(_LOCK, {"recipient_key": to.key}), (_WRITE, letter), *nobodys]
             return written_at_once(*steps, more_follows=more_follows) is not None
         except IntegrityError as broken:
             if getattr(broken.orig, "pgcode", None) != NO_SUCH_USER:

@@ -1,0 +1,39 @@
+"""Being forgotten: whoever is deleted while something about them is written down is not named by it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from flask import Flask
+
+from auth_service.models import unit_of_work, writing
+from auth_service.models.event import Kind
+from auth_service.services.history import Origin
+from tests.actors import Mailbox, Visitor
+from tests.conftest import Query
+
+ADA, PASSWORD = "ada@example.org", "correct horse battery"
+
+
+def test_a_deletion_waits_for_what_names_its_owner_and_what_comes_later_names_nobody(
+    visitor: Visitor, mailbox: Mailbox, app: Flask, query: Query
+) -> None:
+    ada = visitor.register(ADA, mailbox, password=PASSWORD)
+    token = str(visitor.signed_in(ADA, PASSWORD)["access_token"])
+    history = app.extensions["auth_service"].history
+
+    def write_down_a_wrong_code() -> None:
+        origin = Origin(address="192.0.2.1", device="curl")
+        history.note_failure(Kind.CODE_REFUSED, user_id=ada, origin=origin, purpose="deletion")
+
+    with ThreadPoolExecutor(1) as pool:
+        with app.app_context(), unit_of_work():
+            writing()  # so that it is kept when all of this is, and not at once
+            write_down_a_wrong_code()
+            leaving = pool.submit(visitor.leave, token, password=PASSWORD)
+            while query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)] and not leaving.done():
+                pass
+        assert leaving.result().status_code == 200
+    with app.app_context(), unit_of_work():
+        write_down_a_wrong_code()
+
+    assert query("SELECT count(*) FROM events WHERE user_id IS NOT NULL OR address IS NOT NULL") == [(0,)]
+    assert query("SELECT count(*) FROM events WHERE kind = 'code_refused'") == [(1,)]
