@@ -66,8 +66,11 @@ def _rate(value: Any) -> Any:
 
 
 def _origin(value: str) -> str:
-    """An origin as browsers send it: scheme and host in lower case, and the port unless it is the scheme's own."""
-    found = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", value.lower(), re.ASCII)
+    """An origin as browsers send it: scheme and host in lower case, and the port unless it is the scheme's own.
+
+    The slash that browsers show behind it is taken off.
+    """
+    found = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", value.lower(), re.ASCII)
     if not found or (found[3] and not 0 < int(found[3]) < 2**16):
         raise ValueError("an origin reads like https://portal.example.org, with nothing after the host or its port")
     scheme, host, port = found.groups()
