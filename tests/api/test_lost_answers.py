@@ -103,6 +103,8 @@ def test_ending_sessions(token: str, visitor: Visitor) -> None:
     assert repeated(lambda: visitor.with_token(token, "DELETE", f"/me/sessions/{session}")) == (404, "session_unknown")
     assert repeated(lambda: visitor.with_token(token, "DELETE", "/me/sessions")) == FINE
     assert repeated(lambda: visitor.with_token(token, "POST", "/sign_out")) == (401, "token_invalid")
+    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    assert repeated(lambda: visitor.with_token(token, "POST", "/sign_out/everywhere")) == (401, "token_invalid")
 
 
 def test_passwords(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
