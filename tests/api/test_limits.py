@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from auth_service.api.limits import client_address
+from auth_service.api.limits import address_behind_proxies
 from tests.actors import USERS, Visitor
 from tests.conftest import MakeApp
 
@@ -51,7 +51,7 @@ TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192
 def test_rl1_the_client_is_the_rightmost_hop_that_is_no_proxy(
     peer: str | None, forwarded: str | None, client: str
 ) -> None:
-    assert str(client_address(peer, forwarded, TRUSTED)) == client
+    assert str(address_behind_proxies(peer, forwarded, TRUSTED)) == client
 
 
 def look_ups(make_app: MakeApp, *requests: tuple[str, str | None]) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.adapters.hasher import Verdict
+from auth_service.adapters.hasher import PasswordVerdict
 from auth_service.services.passwords import Passwords
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
@@ -275,7 +275,7 @@ def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(
     judged: list[str] = []
     verdict = Passwords.verdict
 
-    def judging(passwords: Passwords, guess: str, phc: str | None) -> Verdict:
+    def judging(passwords: Passwords, guess: str, phc: str | None) -> PasswordVerdict:
         judged.append(guess)
         return verdict(passwords, guess, phc)
 

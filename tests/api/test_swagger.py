@@ -91,7 +91,7 @@ def test_every_operation_says_all_that_its_contract_says(app: Flask, document: A
         assert contract.access.sentence in said["description"]
         keys = {name for requirement in said.get("security", []) for name in requirement}
         assert keys <= document["securityDefinitions"].keys()
-        needed = contract.access.takes_service_key and contract.access.name != "anyone"
+        needed = contract.access.takes_service_key and not contract.access.is_open
         assert ("bearer" in keys, "service" in keys) == (contract.access.needs_token, needed)
         assert contract.headers.keys() == said["responses"][str(contract.status)].get("headers", {}).keys()
         statuses = {status_of(kind) for kind in contract.all_refusals()}

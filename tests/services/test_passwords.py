@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from auth_service.adapters.hasher import Hasher, Verdict
+from auth_service.adapters.hasher import Hasher, PasswordVerdict
 from auth_service.errors import ValidationFailed
 from auth_service.services.passwords import Passwords
 
@@ -30,16 +30,16 @@ def test_pw4_keyboards_that_compose_differently_type_the_same_password(passwords
 
 def test_pw11_nothing_matches_where_there_is_no_hash(passwords: Passwords) -> None:
     assert not passwords.match("correct horse battery", None)
-    assert passwords.verdict("", None) == Verdict(matches=False, outdated=False)
+    assert passwords.verdict("", None) == PasswordVerdict(matches=False, outdated=False)
 
 
 def test_pw5_people_who_were_brought_along_prove_themselves_once_and_get_a_new_hash(passwords: Passwords) -> None:
     typed = "ﬁsh ①②③④"  # which their old system did not normalise
 
-    assert passwords.verdict(typed, OF_WERKZEUG) == Verdict(matches=True, outdated=True)
+    assert passwords.verdict(typed, OF_WERKZEUG) == PasswordVerdict(matches=True, outdated=True)
     renewed = passwords.hashed(typed)
 
-    assert passwords.verdict(typed, renewed) == Verdict(matches=True, outdated=False)
+    assert passwords.verdict(typed, renewed) == PasswordVerdict(matches=True, outdated=False)
     assert passwords.match("fish 1234", renewed)
 
 

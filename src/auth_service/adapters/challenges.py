@@ -73,7 +73,7 @@ return is[1] == ARGV[1] and is[2] == 'confirmed' and 1 or 0
 )
 
 
-class Verdict(Enum):
+class CodeVerdict(Enum):
     """What became of a guess."""
 
     RIGHT = "right"
@@ -85,7 +85,7 @@ class Verdict(Enum):
 class Judgement:
     """A verdict, and how many wrong guesses remain after a wrong one."""
 
-    verdict: Verdict
+    verdict: CodeVerdict
     attempts_left: int = 0
 
 
@@ -149,7 +149,7 @@ class Challenges:
             self.guesses,
             "held" if held else "strange",
         )
-        return Judgement(verdict=Verdict(verdict.decode()), attempts_left=left)
+        return Judgement(verdict=CodeVerdict(verdict.decode()), attempts_left=left)
 
     def confirmed(self, *, ticket: str, subject: str) -> bool:
         """Whether the right code came for this ticket and nothing was asked since."""

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class PasswordVerdict:
     """What became of a password that was compared to a hash."""
 
     matches: bool
@@ -81,7 +81,7 @@ class Hasher:
         """Hash a password into a PHC string. Raises ServiceBusy when too many wait already, or it took too long."""
         return self._done(lambda: _hashed(_bytes(password)))
 
-    def verify(self, password: str, phc: str | None, *, typed: str | None = None) -> Verdict:
+    def verify(self, password: str, phc: str | None, *, typed: str | None = None) -> PasswordVerdict:
         """Whether the password made this hash. Raises ServiceBusy when too many wait already, or it took too long.
 
         No hash (None), an unusable one and one that nothing can be made of match no password, and finding that out
@@ -93,18 +93,18 @@ class Hasher:
         """
         return self._done(lambda: self._verdict(password, phc or "", typed or password))
 
-    def _verdict(self, password: str, phc: str, typed: str) -> Verdict:
+    def _verdict(self, password: str, phc: str, typed: str) -> PasswordVerdict:
         if ours := _OURS.fullmatch(phc):
             salt, expected = (_from_base64(part) for part in ours.groups())
             matches = hmac.compare_digest(_digest(_bytes(password), salt), expected)
-            return Verdict(matches=matches and password != "", outdated=False)
+            return PasswordVerdict(matches=matches and password != "", outdated=False)
         made_from = foreign_hashes.check(phc)
         if made_from is None:
             _digest(_bytes(password), self._nobodys_salt)
-            return Verdict(matches=False, outdated=False)
+            return PasswordVerdict(matches=False, outdated=False)
         spellings = dict.fromkeys((_bytes(typed), _bytes(password)))
         matches = any(made_from(spelling) for spelling in spellings) and password != ""
-        return Verdict(matches=matches, outdated=matches)
+        return PasswordVerdict(matches=matches, outdated=matches)
 
     def _done(self, work: Callable[[], T]) -> T:
         pid = os.getpid()

@@ -1,10 +1,12 @@
 """Rate limits: an exact sliding window in Redis, and a small one in this process while Redis is away."""
 
+import ipaddress
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import Literal
 
 from auth_service import clock
@@ -50,6 +52,13 @@ TAKE_BACK = Script("redis.call('LPOP', KEYS[1])")
 def script_arguments(windows: Windows) -> list[int]:
     """What HIT is told about windows: counts and milliseconds."""
     return [number for count, window in windows for number in (count, window // _MS)]
+
+
+@lru_cache(maxsize=1024)
+def network_of(address: str) -> str:
+    """Whom an address is counted as: itself, or its /64 of IPv6, all of which one client may have."""
+    parsed = ipaddress.ip_address(address)
+    return address if parsed.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

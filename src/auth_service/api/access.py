@@ -4,10 +4,11 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from flask import current_app, g, request
+from flask import g, request
 
 from auth_service.api import session_cookies
 from auth_service.api.origin import origin
+from auth_service.api.wired import services
 from auth_service.errors import (
     CrossSite,
     Refusal,
@@ -21,7 +22,6 @@ from auth_service.models.event import Kind
 from auth_service.models.service_key import BRING_CODES, VERIFY
 from auth_service.services.service_keys import CallingService
 from auth_service.services.sessions import Caller
-from auth_service.wiring import Services
 
 SERVICE_KEY_HEADER = "X-Service-Key"
 METHOD_HEADERS = ("X-Original-Method", "X-Forwarded-Method")
@@ -35,6 +35,8 @@ class Access:
     sentence: str
     check: Callable[[], None]
     refuses: tuple[type[Refusal], ...] = ()
+    is_open: bool = False
+    """Whether a request without any credentials is let in."""
     needs_token: bool = False
     takes_service_key: bool = False
     """Whether a service key is, or may be, what a request is allowed by."""
@@ -59,8 +61,7 @@ def _everybody() -> None:
 
 
 def _somebody() -> None:
-    services: Services = current_app.extensions["auth_service"]
-    g.caller = services.sessions.caller(_presented())
+    g.caller = services().sessions.caller(_presented())
     _prove_same_origin(request.method)
 
 
@@ -69,8 +70,7 @@ def write_down_denial(refusal: Refusal) -> None:
     caller: Caller | None = g.get("caller")
     if caller is None:
         return
-    services: Services = current_app.extensions["auth_service"]
-    services.history.note_failure(
+    services().history.note_failure(
         Kind.ACCESS_DENIED, user_id=caller.id, origin=origin(), session_id=caller.session_id, refusal=refusal.code()
     )
 
@@ -79,8 +79,7 @@ def _somebody_at_a_gateway() -> None:
     """As `_somebody`, for a request that was sent to something else, which asks us whether to let it through."""
     if (key := request.headers.get(SERVICE_KEY_HEADER)) is not None:
         _admit(key, VERIFY)
-    services: Services = current_app.extensions["auth_service"]
-    g.caller = services.sessions.caller(_presented())
+    g.caller = services().sessions.caller(_presented())
     _prove_same_origin(request.method, *_original_methods())
 
 
@@ -137,8 +136,7 @@ def _presented_key() -> str | None:
 
 
 def _admit(key: str, scope: str) -> None:
-    services: Services = current_app.extensions["auth_service"]
-    g.calling_service = services.service_keys.admit(key, scope=scope)
+    g.calling_service = services().service_keys.admit(key, scope=scope)
 
 
 def service(scope: str) -> Access:
@@ -165,7 +163,7 @@ def _anyone_or_service() -> None:
         _admit(key, BRING_CODES)
 
 
-anyone = Access(name="anyone", sentence="Anyone may call this.", check=_everybody)
+anyone = Access(name="anyone", sentence="Anyone may call this.", check=_everybody, is_open=True)
 
 signed_in = Access(
     name="signed_in",
@@ -189,9 +187,10 @@ at_a_gateway = Access(
 )
 
 anyone_or_service = Access(
-    name="anyone",
+    name="anyone_or_service",
     sentence=f"Anyone may call this. A service with a key of scope `{BRING_CODES}` may also bring codes in production.",
     check=_anyone_or_service,
+    is_open=True,
     refuses=(ServiceKeyInvalid, ScopeMissing),
     takes_service_key=True,
 )

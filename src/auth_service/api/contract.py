@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 import flask_restx
-from flask import Response, current_app
+from flask import Response
 from pydantic import BaseModel
 
 from auth_service.api import parsing, swagger
@@ -31,15 +31,8 @@ from auth_service.errors import (
     ValidationFailed,
 )
 from auth_service.models import unit_of_work
-from auth_service.wiring import Services
 
 View = Callable[..., Any]
-
-
-def services() -> Services:
-    """The services of the application that answers this request."""
-    wired: Services = current_app.extensions["auth_service"]
-    return wired
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +76,7 @@ class Contract:
         with unit_of_work():
             self._let_in()
             for limit in self.limits:
-                limit.count(services())
+                limit.count()
             made = view(resource, **arguments, **self._parsed())
             return self._rendered(made)
 
@@ -101,7 +94,7 @@ class Contract:
             name: read(form)
             for name, read, form in (
                 ("query", parsing.query, self.query),
-                ("body", parsing.form if self._is_form() else parsing.body, self.body),
+                ("body", parsing.urlencoded if self._is_form() else parsing.body, self.body),
                 ("given", parsing.query_or_body, self.query_or_body),
             )
             if form is not None

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from flask import Response, current_app, g, request
+from flask import Response, g, request
 
-from auth_service.settings import Settings
+from auth_service.api.wired import settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +19,7 @@ class Cookie:
     @property
     def name(self) -> str:
         """`__Host-registration` in production, `registration` on a developer's machine."""
-        return f"__Host-{self.purpose}" if _settings().production else self.purpose
+        return f"__Host-{self.purpose}" if settings().production else self.purpose
 
     def read(self) -> str | None:
         """What came with this request."""
@@ -43,13 +43,8 @@ def into(response: Response) -> Response:
                 value,
                 max_age=lives,
                 path="/",
-                secure=_settings().production,
+                secure=settings().production,
                 httponly=True,
                 samesite=cookie.samesite,
             )
     return response
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["auth_service"].settings
-    return settings

@@ -9,8 +9,8 @@ from datetime import timedelta
 from flask import Blueprint, Response
 
 from auth_service.api import draining
-from auth_service.api.contract import services
 from auth_service.api.envelope import answer
+from auth_service.api.wired import services
 from auth_service.errors import NotReady, Refusal
 from auth_service.models import reading, unit_of_work
 from auth_service.models.schema import Standing, standing

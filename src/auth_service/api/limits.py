@@ -4,12 +4,12 @@ import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flask import current_app, request
+from flask import request
 
-from auth_service.adapters.limiter import Limit, Windows
+from auth_service.adapters.limiter import Limit, Windows, network_of
+from auth_service.api.wired import services, settings
 from auth_service.errors import TooManyRequests
 from auth_service.settings import Network, Rate, Settings
-from auth_service.wiring import Services
 
 MOST_HOPS = 50
 
@@ -20,10 +20,10 @@ class PerClient:
 
     setting: str
 
-    def count(self, services: Services) -> None:
+    def count(self) -> None:
         """Count this request. Raises TooManyRequests."""
-        windows = self.windows(services.settings)
-        hit = services.limiter.hit(Limit(name=self.setting, windows=windows, subject=client_network()))
+        windows = self.windows(settings())
+        hit = services().limiter.hit(Limit(name=self.setting, windows=windows, subject=client_network()))
         if not hit.allowed:
             raise TooManyRequests(retry_after=hit.wait.total_seconds())
 
@@ -35,12 +35,16 @@ class PerClient:
 
 def client_network() -> str:
     """The network that this request is counted under: one IPv4 address, or a /64 of IPv6."""
-    settings: Settings = current_app.extensions["auth_service"].settings
-    address = client_address(request.remote_addr, request.headers.get("X-Forwarded-For"), settings.trusted_proxies)
-    return _network(address)
+    return network_of(client_address())
 
 
-def client_address(
+def client_address() -> str:
+    """The address of the client of this request."""
+    forwarded = request.headers.get("X-Forwarded-For")
+    return str(address_behind_proxies(request.remote_addr, forwarded, settings().trusted_proxies))
+
+
+def address_behind_proxies(
     peer: str | None, forwarded: str | None, trusted: tuple[Network, ...]
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The rightmost hop that is not a trusted proxy, as long as the peer itself is one; else the peer.
@@ -68,13 +72,6 @@ def _parsed(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
-
-
-@lru_cache(maxsize=256)
-def _network(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
 
 
 def _is_trusted(address: ipaddress.IPv4Address | ipaddress.IPv6Address, trusted: tuple[Network, ...]) -> bool:

@@ -53,7 +53,7 @@ def is_form() -> bool:
     return request.mimetype == "application/x-www-form-urlencoded"
 
 
-def form(form: type[Form]) -> Form:
+def urlencoded(form: type[Form]) -> Form:
     """Read the body as a form; every parameter once. Unknown ones are ignored, as RFC 6749 (3.2) wants it.
 
     Only where something else than a cookie speaks for the caller: anybody's page can send one.

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 
-from flask import current_app, request
+from flask import request
 from pydantic import SecretStr
 
 from auth_service.api.cookies import Cookie
 from auth_service.api.origin import origin
+from auth_service.api.wired import settings
 from auth_service.errors import CrossSite, RefreshRejected
 from auth_service.services.sessions import Tokens
 from auth_service.services.sign_in import Browser, SignedIn
-from auth_service.settings import Settings
-from auth_service.wiring import Services
 
 ACCESS = Cookie(purpose="access", samesite="Lax")
 REFRESH = Cookie(purpose="refresh", samesite="Lax")
@@ -32,7 +31,7 @@ def opened(transport: str, sign_in: Callable[[Browser], SignedIn]) -> Tokens:
     if transport == "cookie":
         prove_same_origin()  # also here: being signed in to somebody else's account is an attack, too
     signed_in = sign_in(Browser(origin=origin(), transport=transport, device_token=DEVICE.read()))
-    DEVICE.give(signed_in.device_token, lives=_settings().device_lifetime_seconds)
+    DEVICE.give(signed_in.device_token, lives=settings().device_lifetime_seconds)
     return _in_cookies(signed_in.tokens) if transport == "cookie" else signed_in.tokens
 
 
@@ -49,7 +48,7 @@ def exchanged(given: SecretStr | None, exchange: Callable[[str], Tokens]) -> Tok
 
 def _in_cookies(tokens: Tokens) -> Tokens:
     ACCESS.give(tokens.access_token or "", lives=tokens.expires_in)
-    REFRESH.give(tokens.refresh_token or "", lives=_settings().session_idle_seconds)
+    REFRESH.give(tokens.refresh_token or "", lives=settings().session_idle_seconds)
     return tokens.hidden()
 
 
@@ -66,16 +65,10 @@ def prove_same_origin(*methods: str) -> None:
     """
     if SAFE_METHODS.issuperset(methods or (request.method,)):
         return
-    settings = _settings()
-    allowed = {settings.public_url, *settings.cors_origins}
+    allowed = {settings().public_url, *settings().cors_origins}
     page = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site")
     # All browsers of today send one of the two with what is unsafe. Whoever sends neither has proved nothing.
     same = (page in allowed) if page is not None else site == "same-origin"
     if not same or not request.headers.get(PROOF_HEADER):
         raise CrossSite
-
-
-def _settings() -> Settings:
-    services: Services = current_app.extensions["auth_service"]
-    return services.settings

@@ -190,7 +190,7 @@ def _security(contract: "Contract") -> list[dict[str, list[str]]]:
     if access.needs_token:
         return [{"bearer": []}]
     # Where one may come without a key, too, the sentence says so: the page would show a closed lock.
-    return [{"service": []}, {"service_basic": []}] if access.takes_service_key and access.name != "anyone" else []
+    return [{"service": []}, {"service_basic": []}] if access.takes_service_key and not access.is_open else []
 
 
 def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any:

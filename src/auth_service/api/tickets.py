@@ -4,11 +4,9 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from flask import current_app
-
 from auth_service.api.cookies import Cookie
+from auth_service.api.wired import settings
 from auth_service.services.codes import CodeSent
-from auth_service.wiring import Services
 
 FORM = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 """256 bits in base64url."""
@@ -29,8 +27,7 @@ class Ticket:
 
     def hand_out(self, sent: CodeSent) -> CodeSent:
         """Give the ticket to the caller with the answer to this request."""
-        services: Services = current_app.extensions["auth_service"]
-        self.cookie.give(sent.ticket, lives=services.settings.ticket_lifetime_seconds)
+        self.cookie.give(sent.ticket, lives=settings().ticket_lifetime_seconds)
         return sent
 
 

@@ -8,8 +8,8 @@ import secrets
 
 from flask import Blueprint, Response, render_template
 
-from auth_service.api.contract import services
 from auth_service.api.language import preferred_language
+from auth_service.api.wired import services
 
 undo_page = Blueprint("undo_page", __name__, url_prefix="/account")
 

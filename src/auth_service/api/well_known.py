@@ -4,8 +4,8 @@ import json
 
 from flask import Blueprint, Response, request
 
-from auth_service.api.contract import services
 from auth_service.api.envelope import JSON
+from auth_service.api.wired import services
 from auth_service.services.keyring import KEPT_BY_VERIFIERS
 
 well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from auth_service.adapters.challenges import Challenges, Judgement, Verdict, new_ticket
+from auth_service.adapters.challenges import Challenges, CodeVerdict, Judgement, new_ticket
 from auth_service.adapters.limiter import Limit, Limiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
 from auth_service.services.addresses import Address
@@ -97,7 +97,7 @@ class Codes:
         judgement = None
         if ticket is not None:
             judgement = self.challenges.judge(ticket=ticket, subject=subject, code=code)
-        if judgement is None or judgement.verdict is Verdict.EXPIRED:
+        if judgement is None or judgement.verdict is CodeVerdict.EXPIRED:
             newest = self.challenges.newest(subject=subject)
             if newest is None:
                 raise CodeExpired
@@ -142,9 +142,9 @@ class Codes:
 
 
 def _refuse_unless_right(judgement: Judgement) -> None:
-    if judgement.verdict is Verdict.WRONG:
+    if judgement.verdict is CodeVerdict.WRONG:
         raise CodeWrong(attempts_left=judgement.attempts_left)
-    if judgement.verdict is Verdict.EXPIRED:
+    if judgement.verdict is CodeVerdict.EXPIRED:
         raise CodeExpired
 
 

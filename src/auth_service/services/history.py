@@ -1,6 +1,5 @@
 """History: the record of what happened to an account, for its owner and for those who investigate."""
 
-import ipaddress
 import json
 import uuid
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from auth_service import clock
+from auth_service.adapters.limiter import network_of
 from auth_service.models import Event, Prepared, User, reading, writing, written_at_once
 from auth_service.models.event import FAILURE, SUCCESS, Kind
 from auth_service.services.pages import Cursors, Page
@@ -136,9 +136,8 @@ class Origin:
 
     @property
     def network(self) -> str:
-        """The network of the address: itself, or a /64 of IPv6, whose owner has all of it."""
-        network = ipaddress.ip_network((self.address, 64 if ":" in self.address else 32), strict=False)
-        return str(network if network.version == 6 else network.network_address)
+        """Whom the client is counted as."""
+        return network_of(self.address)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

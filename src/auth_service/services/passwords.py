@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from auth_service.adapters.hasher import Hasher, Verdict
+from auth_service.adapters.hasher import Hasher, PasswordVerdict
 from auth_service.errors import ValidationFailed
 
 LONGEST = 128
@@ -78,7 +78,7 @@ class Passwords:
         """Raise ServiceBusy if a password could not be hashed now: before anything is counted, asked or written."""
         self.hasher.make_sure_of_room()
 
-    def verdict(self, password: str, phc: str | None) -> Verdict:
+    def verdict(self, password: str, phc: str | None) -> PasswordVerdict:
         """Whether the password made this hash, and whether the hash is outdated; see `Hasher.verify`.
 
         Takes as long where there is no hash. Raises ServiceBusy.

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import update
 
-from auth_service.adapters.challenges import Challenges, Verdict
+from auth_service.adapters.challenges import Challenges, CodeVerdict
 from auth_service.adapters.crypto import Digests
 from auth_service.errors import (
     CodeExpired,
@@ -115,9 +115,9 @@ class Registration:
         if held is None:
             raise CodeExpired
         judgement = self.challenges.judge(ticket=held, subject=subject, code=code)
-        if judgement.verdict is Verdict.WRONG:
+        if judgement.verdict is CodeVerdict.WRONG:
             raise CodeWrong(attempts_left=judgement.attempts_left)
-        if judgement.verdict is Verdict.EXPIRED:
+        if judgement.verdict is CodeVerdict.EXPIRED:
             raise CodeExpired
 
     def finish(self, *, user_id: int, ticket: str | None, password: str | None, origin: Origin) -> Profile:

@@ -71,7 +71,7 @@ class Settings(Lifetimes, Limits, ForContainers):
     cors_origins: Origins = Field((), description="Origins (by commas) whose pages may call the API; compared exactly.")
     swagger_page: Flag = Field(True, description="Whether `/api/swagger` and `/api/swagger.json` exist.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The least grave line that is logged."
+        "INFO", description="The lowest level that is logged."
     )
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="The port that `/metrics` listens on; there are no metrics without it."
@@ -116,11 +116,9 @@ class Settings(Lifetimes, Limits, ForContainers):
         description="The sender's address; `no-reply@` the public host when unset.",
     )
     mail_senders: int = Field(4, ge=1, le=32, description="Letters that the mailer sends at once.")
-    mail_timeout_seconds: Lasting = Field(
-        timedelta(seconds=15), description="The longest that one letter may take to send."
-    )
+    mail_timeout_seconds: Lasting = Field(timedelta(seconds=15), description="Time limit for sending one letter.")
     outbox_lease_seconds: Lasting = Field(
-        timedelta(seconds=60), description="After this a letter whose mailer died is sent by another one."
+        timedelta(seconds=60), description="A letter whose mailer died is sent by another one after this."
     )
     service_name: str = Field(
         "Portal", min_length=1, max_length=60, description="What letters and Swagger call the portal."

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.kinds import Count, Lasting, Limit, Rate, Seconds
+from auth_service.settings.kinds import Count, Lasting, Rate, RateLimit, Seconds
 
 
 class Lifetimes(BaseSettings):
@@ -35,7 +35,7 @@ class Lifetimes(BaseSettings):
         ge=timedelta(days=30),
         description="After this `manage.py maintenance` drops months of the history; at least 30 days.",
     )
-    password_min_length: int = Field(8, ge=8, le=15, description="The least characters of a new password.")
+    password_min_length: int = Field(8, ge=8, le=15, description="Minimum length of a new password, in characters.")
     hashes_at_once: int = Field(1, ge=1, le=64, description="Passwords that one process hashes at once (19 MiB each).")
     hashes_waiting: int = Field(
         48, ge=1, le=500, description="Requests of one process that may wait for their hash; more are told 503."
@@ -71,20 +71,22 @@ class Limits(BaseSettings):
     """How often something may happen, for whom."""
 
     rate_limits: Literal["on", "off"] = Field("on", description="`off` exists for the `test` profile only.")
-    limit_look_ups: Limit = Field(Rate("300/1m"), description="Look-ups by e-mail, for a client network.")
-    limit_sign_ups: Limit = Field(Rate("120/1m,1000/1d"), description="Sign-ups, for a client network.")
-    limit_guesses: Limit = Field(
+    limit_look_ups: RateLimit = Field(Rate("300/1m"), description="Look-ups by e-mail, for a client network.")
+    limit_sign_ups: RateLimit = Field(Rate("120/1m,1000/1d"), description="Sign-ups, for a client network.")
+    limit_guesses: RateLimit = Field(
         Rate("300/1m"), description="Confirmations and finished registrations, for a client network."
     )
-    limit_code_requests: Limit = Field(Rate("120/1m,600/1h"), description="Requests for codes, for a client network.")
-    limit_sign_ins: Limit = Field(Rate("60/1m,1000/1h"), description="Sign-ins, for a client network.")
-    limit_refreshes: Limit = Field(Rate("300/1m"), description="Refreshed tokens, for a client network.")
-    limit_failed_sign_ins: Limit = Field(
+    limit_code_requests: RateLimit = Field(
+        Rate("120/1m,600/1h"), description="Requests for codes, for a client network."
+    )
+    limit_sign_ins: RateLimit = Field(Rate("60/1m,1000/1h"), description="Sign-ins, for a client network.")
+    limit_refreshes: RateLimit = Field(Rate("300/1m"), description="Refreshed tokens, for a client network.")
+    limit_failed_sign_ins: RateLimit = Field(
         Rate("3000/10m,10000/1h"),
         description="Failed sign-ins of everybody; beyond them only devices that their owner has used before sign in.",
     )
-    limit_exports: Limit = Field(Rate("5/1m,30/1h"), description="Exports of one's data, for a client network.")
-    limit_email_changes: Limit = Field(Rate("5/1h,20/1d"), description="Changes of address that a user may begin.")
+    limit_exports: RateLimit = Field(Rate("5/1m,30/1h"), description="Data exports, for a client network.")
+    limit_email_changes: RateLimit = Field(Rate("5/1h,20/1d"), description="Changes of address that a user may begin.")
     # With the pauses, which soon are a day long, no more than a hundred in the first weeks: NIST SP 800-63B-4, 3.2.2.
     sign_in_free_attempts: int = Field(
         5,
@@ -92,13 +94,13 @@ class Limits(BaseSettings):
         le=64,
         description="Attempts at an address before pauses begin to grow, those at the same moment included.",
     )
-    limit_codes: Limit = Field(Rate("3/1m,5/1h"), description="Codes for an address.")
+    limit_codes: RateLimit = Field(Rate("3/1m,5/1h"), description="Codes for an address.")
     limit_codes_a_day: Count = Field(10, description="Codes for an address in 24 hours, counted in PostgreSQL.")
-    limit_codes_per_network: Limit = Field(
+    limit_codes_per_network: RateLimit = Field(
         Rate("8/1d"),
         description="Codes for an address that one client network may ask for; the rest is left for its owner.",
     )
-    limit_codes_altogether: Limit = Field(Rate("20000/1h"), description="Codes for everybody.")
+    limit_codes_altogether: RateLimit = Field(Rate("20000/1h"), description="Codes for everybody.")
 
 
 class ForContainers(BaseSettings):

@@ -90,7 +90,7 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 """Seconds of which there may be none: no grace, no draining, nothing kept."""
 Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
 """Seconds of which none would switch off what they are for."""
-Limit = Annotated[Rate, BeforeValidator(_rate)]
+RateLimit = Annotated[Rate, BeforeValidator(_rate)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]

@@ -4,12 +4,13 @@ from flask_restx import Resource
 
 from auth_service.api import session_cookies
 from auth_service.api.access import caller
-from auth_service.api.contract import Namespace, services
+from auth_service.api.contract import Namespace
 from auth_service.api.limits import PerClient, client_network
 from auth_service.api.origin import origin
 from auth_service.api.v1.schemas.account import DeletionForm, ExportCard, MeCard, NewEmailCodeForm, NewEmailForm
 from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import CodeSentCard
+from auth_service.api.wired import services
 from auth_service.errors import (
     AccountChanged,
     CodeExpired,

@@ -3,9 +3,10 @@
 from flask_restx import Resource
 
 from auth_service.api.access import caller
-from auth_service.api.contract import Namespace, services
+from auth_service.api.contract import Namespace
 from auth_service.api.v1.schemas.history import EventCard
 from auth_service.api.v1.schemas.pages import PageQuery
+from auth_service.api.wired import services
 from auth_service.services.history import Entry
 from auth_service.services.pages import Page
 

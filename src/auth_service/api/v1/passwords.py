@@ -3,13 +3,14 @@
 from flask_restx import Resource
 
 from auth_service.api.access import anyone, caller
-from auth_service.api.contract import Namespace, services
+from auth_service.api.contract import Namespace
 from auth_service.api.limits import PerClient, client_network
 from auth_service.api.origin import origin
 from auth_service.api.tickets import RECOVERY
 from auth_service.api.v1.schemas.passwords import PasswordForm, RecoveryForm
 from auth_service.api.v1.schemas.sessions import AddressForm
 from auth_service.api.v1.sessions import CODES_FOR_ANYONE
+from auth_service.api.wired import services
 from auth_service.errors import (
     AccountChanged,
     CodeExpired,

@@ -3,7 +3,7 @@
 from flask_restx import Resource
 
 from auth_service.api.access import anyone, anyone_or_service, calling_service
-from auth_service.api.contract import Namespace, services
+from auth_service.api.contract import Namespace
 from auth_service.api.language import preferred_language, wanted_language
 from auth_service.api.limits import PerClient, client_network
 from auth_service.api.origin import origin
@@ -18,6 +18,7 @@ from auth_service.api.v1.schemas.registration import (
     SignUpForm,
     UserCard,
 )
+from auth_service.api.wired import services
 from auth_service.errors import (
     CodeExpired,
     CodeWrong,

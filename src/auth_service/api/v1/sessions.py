@@ -6,7 +6,7 @@ from flask_restx import Resource
 
 from auth_service.api import session_cookies
 from auth_service.api.access import anyone, caller
-from auth_service.api.contract import Namespace, services
+from auth_service.api.contract import Namespace
 from auth_service.api.limits import PerClient, client_network
 from auth_service.api.origin import origin
 from auth_service.api.tickets import SIGN_IN
@@ -19,6 +19,7 @@ from auth_service.api.v1.schemas.sessions import (
     SignInForm,
     TokensCard,
 )
+from auth_service.api.wired import services
 from auth_service.errors import (
     CredentialsRejected,
     CrossSite,

@@ -3,10 +3,11 @@
 from flask_restx import Resource
 
 from auth_service.api.access import anyone
-from auth_service.api.contract import Namespace, services
+from auth_service.api.contract import Namespace
 from auth_service.api.limits import PerClient
 from auth_service.api.origin import origin
 from auth_service.api.v1.schemas.undos import UndoForm
+from auth_service.api.wired import services
 from auth_service.errors import EmailTaken, UndoUnknown
 
 undos = Namespace("undos", description="This was not me.")
