@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from auth_service.errors import AccountChanged, CodeExpired, CodeWrong, ReauthenticationRequired, TokenInvalid
+from auth_service.errors import AccountChanged, ReauthenticationRequired
 from auth_service.models.event import Kind
 from auth_service.services.codes import Codes, CodeSent, Recipient
 from auth_service.services.history import History, Origin
@@ -36,7 +36,7 @@ class Account:
         whoever believes to have changed it must not be left with what somebody else may know. Raises PasswordNotSet,
         TooManyAttempts, PasswordWrong, AccountChanged, ServiceBusy.
         """
-        person = self._owner(caller)
+        person = self.users.owner(caller.id)
         self.passwords.check(new, email=person.email, field="new_password", current=current)
         self.proofs.by_password(person, current, purpose="password_change", origin=origin)
         phc = self.passwords.hashed(new)
@@ -53,7 +53,7 @@ class Account:
 
         Beyond the daily cap too: whoever is signed in is known to be there, and would wait for a letter in vain.
         """
-        person = self._owner(caller)
+        person = self.users.owner(caller.id)
         if self.outbox.is_full(person.address):
             raise self.outbox.refusal(person.address)
         to = Recipient(
@@ -67,11 +67,14 @@ class Account:
         Raises ReauthenticationRequired without a password or a code, PasswordNotSet, TooManyAttempts, PasswordWrong,
         CodeWrong, CodeExpired, AccountChanged, ServiceBusy, RedisAway.
         """
-        person = self._owner(caller)
+        person = self.users.owner(caller.id)
         if password is not None:
             self.proofs.by_password(person, password, purpose="deletion", origin=origin)
         elif code is not None:
-            self._spend(code, person, caller, origin)
+            subject = _subject(person, caller)
+            self.proofs.by_code(
+                code, codes=self.codes, subject=subject, caller=caller, purpose="deletion", origin=origin
+            )
         else:
             raise ReauthenticationRequired
         if self.users.lock(person.id) != person.credential_version:
@@ -83,21 +86,6 @@ class Account:
         # Only now, when whatever was under way in its sessions has ended and is to be seen.
         self.history.forget_person(person.id)
         self.notices.tell_of_deletion(person, former=former)
-
-    def _spend(self, code: str, person: Person, caller: Caller, origin: Origin) -> None:
-        try:
-            self.codes.spend_in_session(code, subject=_subject(person, caller))
-        except (CodeWrong, CodeExpired):
-            self.history.note_failure(
-                Kind.CODE_REFUSED, user_id=person.id, origin=origin, session_id=caller.session_id, purpose="deletion"
-            )
-            raise
-
-    def _owner(self, caller: Caller) -> Person:
-        person = self.users.person(caller.id)
-        if person is None:  # deleted since the token was looked at
-            raise TokenInvalid
-        return person
 
 
 def _subject(person: Person, caller: Caller) -> str:

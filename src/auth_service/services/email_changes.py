@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters.limiter import Limit, Limiter, Windows
-from auth_service.errors import CodeExpired, CodeWrong, TokenInvalid, TooManyCodes
+from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
 from auth_service.models import EmailChange, Session, reading, writing
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address, masked
@@ -43,9 +43,7 @@ class EmailChanges:
         the answer nor its time tells whether there is somebody with it. Raises ReauthenticationRequired,
         PasswordNotSet, TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisAway.
         """
-        person = self.users.person(caller.id)
-        if person is None:  # deleted since the token was looked at
-            raise TokenInvalid
+        person = self.users.owner(caller.id)
         self.proofs.fresh(person, password, caller=caller, purpose="email_change", origin=origin)
         self._count(person)
         has_it = self.users.by_email(email)
@@ -74,17 +72,10 @@ class EmailChanges:
         email = self._wish(caller)
         if person is None or email is None:
             raise CodeExpired
-        try:
-            self.codes.spend_in_session(code, subject=_subject(person, email, caller))
-        except (CodeWrong, CodeExpired):
-            self.history.note_failure(
-                Kind.CODE_REFUSED,
-                user_id=person.id,
-                origin=origin,
-                session_id=caller.session_id,
-                purpose="email_change",
-            )
-            raise
+        subject = _subject(person, email, caller)
+        self.proofs.by_code(
+            code, codes=self.codes, subject=subject, caller=caller, purpose="email_change", origin=origin
+        )
         # If the account was changed since it was read, the code was for the account as it was.
         if not self.users.move(person, email):
             raise CodeExpired

@@ -4,8 +4,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from auth_service.adapters.throttle import Throttle
-from auth_service.errors import PasswordNotSet, PasswordWrong, ReauthenticationRequired, ServiceBusy, TooManyAttempts
+from auth_service.errors import (
+    CodeExpired,
+    CodeWrong,
+    PasswordNotSet,
+    PasswordWrong,
+    ReauthenticationRequired,
+    ServiceBusy,
+    TooManyAttempts,
+)
 from auth_service.models.event import Kind
+from auth_service.services.codes import Codes
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Caller, Sessions
@@ -14,7 +23,7 @@ from auth_service.services.users import Person
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proofs:
-    """Asks for the password again, or for a session that was opened by a mailed code just now."""
+    """Asks for the password again, for a code that was mailed now, or for a session that a mailed code just opened."""
 
     passwords: Passwords
     sessions: Sessions
@@ -44,6 +53,16 @@ class Proofs:
             self.history.note_failure(Kind.PASSWORD_REFUSED, user_id=person.id, origin=origin, purpose=purpose)
             raise PasswordWrong
         self.throttle.forgive("password_proofs", subject, attempt)
+
+    def by_code(self, code: str, *, codes: Codes, subject: str, caller: Caller, purpose: str, origin: Origin) -> None:
+        """Spend a code that was mailed for the session of whoever calls. Raises CodeWrong, CodeExpired, RedisAway."""
+        try:
+            codes.spend_in_session(code, subject=subject)
+        except (CodeWrong, CodeExpired):
+            self.history.note_failure(
+                Kind.CODE_REFUSED, user_id=caller.id, origin=origin, session_id=caller.session_id, purpose=purpose
+            )
+            raise
 
     def fresh(self, person: Person, password: str | None, *, caller: Caller, purpose: str, origin: Origin) -> None:
         """Check the password; for an account without one, whether the session was opened by a code just now.

@@ -8,7 +8,7 @@ from sqlalchemy import Text, and_, bindparam, delete, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.exc import IntegrityError
 
-from auth_service.errors import EmailTaken, UserUnknown
+from auth_service.errors import EmailTaken, TokenInvalid, UserUnknown
 from auth_service.models import (
     PORTAL_USER,
     REGISTRATION_ROLES,
@@ -190,6 +190,13 @@ class Users:
             return None
         row = read_at_once(_PERSON_BY_ID, user_id=user_id)
         return None if row is None else Person(*row)
+
+    def owner(self, user_id: int) -> Person:
+        """The same, of an account that somebody is signed in to. Raises TokenInvalid if it was deleted meanwhile."""
+        person = self.person(user_id)
+        if person is None:
+            raise TokenInvalid
+        return person
 
     def person_and_codes(self, user_id: int) -> tuple[Person, int] | None:
         """The same, and how many codes the address had in the last 24 hours; `Outbox.put_code` counts exactly."""
