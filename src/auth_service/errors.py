@@ -185,6 +185,8 @@ class MailNotConfirmed(Conflict):
 class PasswordAlreadySet(Conflict):
     """The registration has been finished, and not with this password."""
 
+    keeps_work = True
+
 
 class CodeWrong(Missing):
     """The code is wrong; `attempts_left` says how many guesses remain."""

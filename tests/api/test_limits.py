@@ -39,6 +39,7 @@ TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192
         (PROXY, "x" * 8000, PROXY),
         (PROXY, f"{CLIENT}, " + "10.1.1.1, " * 1000 + "10.2.2.2", "10.1.1.1"),  # bounded: no client hides so far away
         (PROXY, "2001:db8::1", "2001:db8::1"),
+        (PROXY, "fe80::1%eth0", "fe80::1"),  # PostgreSQL knows no zones
         (PROXY, "::ffff:203.0.113.7", CLIENT),
         ("::ffff:10.0.0.1", CLIENT, CLIENT),
         ("fd00::1", CLIENT, CLIENT),

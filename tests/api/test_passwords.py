@@ -11,7 +11,9 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerifyMismatchError
 from flask import Flask
 from werkzeug.test import TestResponse
+from zxcvbn import matching
 
+from auth_service.services.passwords import ALIKE
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
 from tests.actors import Visitor
@@ -264,6 +266,18 @@ def test_pw11_without_a_password_there_is_nothing_to_match(
     # Nor can whoever asks again add one by the way.
     assert visitor.finish(user_id, password=GOOD).json["error"]["code"] == "password_already_set"  # type: ignore[index]
     assert kept() == [None]
+
+
+def test_api4_whatever_is_chosen_is_read_in_few_ways() -> None:
+    """Each way of reading signs as letters costs the estimate a walk through all its words."""
+    signs = "".join({sign for several in matching.L33T_TABLE.values() for sign in several})
+    assert len(_readings(signs)) > 500
+
+    assert len(_readings(signs.translate(ALIKE))) <= 8
+
+
+def _readings(chosen: str) -> list[dict[str, str]]:
+    return list(matching.enumerate_l33t_subs(matching.relevant_l33t_subtable(chosen, matching.L33T_TABLE)))
 
 
 def test_pw11_an_empty_password_is_no_missing_one(choose: Callable[[Any], TestResponse]) -> None:

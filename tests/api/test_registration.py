@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 from auth_service.models import db
 from auth_service.services.codes import issued
 from tests.actors import Mailbox, Visitor, refusal
+from tests.conftest import Query
 from tests.round_trips import counted
 
 ADA = "ada@example.org"
@@ -124,6 +125,29 @@ def test_a_lost_answer_is_given_again(visitor: Visitor, mailbox: Mailbox) -> Non
 
     assert again.status_code == 200
     assert code_of(other) == "password_already_set"
+
+
+def test_pw12_finishing_again_is_no_way_to_guess_the_password(visitor: Visitor, mailbox: Mailbox, query: Query) -> None:
+    ada = visitor.register(ADA, mailbox, password="correct horse battery")
+
+    codes = [code_of(visitor.finish(ada, password=f"wrong horse battery {number}")) for number in range(66)]
+
+    assert codes == ["password_already_set"] * 64 + ["too_many_attempts"] * 2
+    assert code_of(visitor.finish(ada, password="correct horse battery")) == "too_many_attempts"
+    assert query("SELECT DISTINCT kind, user_id FROM events WHERE outcome = 'failure'") == [("password_refused", ada)]
+    assert visitor.sign_in(ADA, "correct horse battery").status_code == 200, "guessing there keeps nobody out here"
+
+
+@pytest.mark.parametrize("password", [None, "another horse battery"])
+def test_cd4_a_ticket_of_a_registration_is_worth_nothing_once_the_account_has_changed(
+    visitor: Visitor, mailbox: Mailbox, password: str | None
+) -> None:
+    ada = visitor.register(ADA, mailbox, password="correct horse battery")
+    token = visitor.signed_in(ADA, "correct horse battery")["access_token"]
+    assert visitor.finish(ada).status_code == 200
+    assert visitor.change_password(token, "correct horse battery", "another horse battery").status_code == 200
+
+    assert code_of(visitor.finish(ada, password=password)) == "mail_not_confirmed"
 
 
 @pytest.mark.parametrize("language", ["ru", "en"])

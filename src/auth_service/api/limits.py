@@ -67,7 +67,8 @@ def address_behind_proxies(
 @lru_cache(maxsize=256)
 def _parsed(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address((text or "").strip())
+        # Without the zone that a proxy may write behind a link-local one: it is an interface of its own.
+        address = ipaddress.ip_address((text or "").strip().partition("%")[0])
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -30,6 +30,8 @@ class Proofs:
     history: History
     throttle: Throttle
     fresh_for: timedelta
+    counted_as: str = "password_proofs"
+    """What attempts are counted as; those of one name are counted together."""
 
     def by_password(self, person: Person, password: str, *, purpose: str, origin: Origin) -> None:
         """Check the password of whoever calls; `purpose` says in the history what for.
@@ -41,18 +43,18 @@ class Proofs:
             raise PasswordNotSet
         self.passwords.make_sure_of_room()
         subject = f"user {person.id}"
-        attempt = self.throttle.attempt("password_proofs", subject)
+        attempt = self.throttle.attempt(self.counted_as, subject)
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
         try:
             matches = self.passwords.match(password, person.password_hash)
         except ServiceBusy:
-            self.throttle.forgive("password_proofs", subject, attempt)  # nobody has learnt anything
+            self.throttle.forgive(self.counted_as, subject, attempt)  # nobody has learnt anything
             raise
         if not matches:
             self.history.note_failure(Kind.PASSWORD_REFUSED, user_id=person.id, origin=origin, purpose=purpose)
             raise PasswordWrong
-        self.throttle.forgive("password_proofs", subject, attempt)
+        self.throttle.forgive(self.counted_as, subject, attempt)
 
     def by_code(self, code: str, *, codes: Codes, subject: str, caller: Caller, purpose: str, origin: Origin) -> None:
         """Spend a code that was mailed for the session of whoever calls. Raises CodeWrong, CodeExpired, RedisAway."""

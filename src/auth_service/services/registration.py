@@ -15,6 +15,8 @@ from auth_service.errors import (
     MailAlreadyVerified,
     MailNotConfirmed,
     PasswordAlreadySet,
+    PasswordNotSet,
+    PasswordWrong,
     UserUnknown,
 )
 from auth_service.models import User, writing
@@ -23,9 +25,12 @@ from auth_service.services.codes import CodeLimiter, CodeSent, issued, random_co
 from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
+from auth_service.services.proofs import Proofs
 from auth_service.services.users import Person, Profile, Users
 
 LETTER = "registration_code"
+NEVER_CHANGED = 0
+"""The version of the credentials of an account whose password and address are those of the registration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +46,7 @@ class Registration:
     limiter: CodeLimiter
     outbox: Outbox
     passwords: Passwords
+    proofs: Proofs
     tickets: Digests
     callers_bring_codes: bool
     """Whether a code in the request is used as it is (`local`, `test`), or ignored (`production`)."""
@@ -124,7 +130,7 @@ class Registration:
         """Make the temporary user whose address was confirmed a user of the portal.
 
         Asking again with the same ticket gives the same user. Raises UserUnknown, MailNotConfirmed,
-        PasswordAlreadySet, ValidationFailed, ServiceBusy.
+        PasswordAlreadySet, TooManyAttempts, ValidationFailed, ServiceBusy.
         """
         person = self.users.person(user_id)
         if person is None:
@@ -144,16 +150,25 @@ class Registration:
                 return made
             # Nothing was written: the same request was quicker elsewhere. See what it made.
             person = self.users.person(user_id)
-        return self._finished_before(person, digest=digest, password=password)
+        return self._finished_before(person, digest=digest, password=password, origin=origin)
 
-    def _finished_before(self, person: Person | None, *, digest: bytes, password: str | None) -> Profile:
-        """Give the same answer again to whoever finished the registration, and to nobody else."""
+    def _finished_before(
+        self, person: Person | None, *, digest: bytes, password: str | None, origin: Origin
+    ) -> Profile:
+        """Give the same answer again to whoever finished the registration, and to nobody else.
+
+        Only as long as the account is as it was then: whose password or address was changed since has signed in.
+        """
         if person is None:
             raise UserUnknown
-        if person.registration_digest is None or not hmac.compare_digest(person.registration_digest, digest):
+        known = person.registration_digest is not None and hmac.compare_digest(person.registration_digest, digest)
+        if not known or person.credential_version != NEVER_CHANGED:
             raise MailNotConfirmed
-        if password is not None and not self.passwords.match(password, person.password_hash):
-            raise PasswordAlreadySet
+        if password is not None:
+            try:
+                self.proofs.by_password(person, password, purpose="registration", origin=origin)
+            except (PasswordNotSet, PasswordWrong):
+                raise PasswordAlreadySet from None
         return self.users.profile(person.id)
 
     def _held(self, ticket: str | None, subject: str) -> str | None:

@@ -35,6 +35,9 @@ from auth_service.services.users import Users
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring.shared import Shared, shared_parts
 
+REPEATS = 64
+"""Requests that may finish a registration again before the wrong passwords among them cost a pause."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
@@ -83,7 +86,7 @@ def wire(settings: Settings) -> Services:
         redis=shared.redis,
         limiter=shared.limiter,
         users=shared.users,
-        registration=_registration(shared),
+        registration=_registration(shared, proofs),
         sign_in=_sign_in(shared, sessions, undos),
         recovery=_recovery(shared, sessions),
         account=_account(shared, sessions, undos, proofs),
@@ -104,13 +107,16 @@ def wire(settings: Settings) -> Services:
     )
 
 
-def _registration(shared: Shared) -> Registration:
+def _registration(shared: Shared, proofs: Proofs) -> Registration:
+    # Finishing may be repeated, and by many at once: they are no guesses as long as the password is the right one.
+    repeats = replace(shared.throttle, free=REPEATS)
     return Registration(
         users=shared.users,
         challenges=shared.challenges("registration"),
         limiter=shared.code_limiter,
         outbox=shared.outbox,
         passwords=shared.passwords,
+        proofs=replace(proofs, throttle=repeats, counted_as="registration_repeats"),
         tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
         callers_bring_codes=not shared.settings.production,
         tickets_required=shared.settings.production,

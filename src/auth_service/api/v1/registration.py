@@ -27,6 +27,7 @@ from auth_service.errors import (
     MailNotConfirmed,
     PasswordAlreadySet,
     RedisAway,
+    TooManyAttempts,
     TooManyCodes,
     UserUnknown,
     ValidationFailed,
@@ -128,7 +129,7 @@ class Finish(Resource):
         body=FinishForm,
         data=UserCard,
         limits=[PerClient(setting="limit_guesses")],
-        refuses=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, ValidationFailed, RedisAway],
+        refuses=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, RedisAway],
     )
     def patch(self, user_id: int, body: FinishForm) -> Profile:
         """Finish the registration, with a password or without one."""
