@@ -1,6 +1,6 @@
-"""Measures the service beside its floors, prints a table, writes `bench.json` and draws `docs/bench.svg`.
+"""Measures the service beside its floors, prints a table, and writes it into `bench.json` and the pages that show it.
 
-`python -m tests.bench [--quick]`; `--quick` measures for two seconds where ten are due, and draws nothing.
+`python -m tests.bench [--quick]`; `--quick` measures for two seconds where ten are due, and writes `bench.json` only.
 """
 
 import argparse
@@ -22,8 +22,9 @@ import psycopg2
 from auth_service.adapters.crypto import Sealer
 from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, Person, wrk
 from tests.bench.members import asking_for, introspecting, members, refreshing, signing_in
+from tests.bench.pages import publish
 from tests.bench.people import USERS, asking, letterbox, looking_up, registering, signing_up
-from tests.bench.report import Figures, Row, drawn, table
+from tests.bench.report import Figures, Row, table
 from tests.bench.stage import ROOT, Server, Stage, set_up
 from tests.bench.storm import hashes_a_second, stormed
 
@@ -47,7 +48,7 @@ class Subject:
 def main() -> int:
     """Measure everything; the exit status says whether every budget holds."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two seconds a run instead of ten; draws nothing")
+    parser.add_argument("--quick", action="store_true", help="two seconds a run instead of ten; writes no page")
     quick: bool = parser.parse_args().quick
     seconds = 2.0 if quick else 10.0
     with set_up(ROOT / ".data" / "bench") as stage:
@@ -55,7 +56,7 @@ def main() -> int:
     print(table(figures))
     (ROOT / "bench.json").write_text(json.dumps(asdict(figures), indent=2) + "\n")
     if not quick:
-        (ROOT / "docs" / "bench.svg").write_text(drawn(figures))
+        publish(figures, root=ROOT)
     return 0 if all(row.holds for row in figures.rows) else 1
 
 

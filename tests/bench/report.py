@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as a picture, both for `docs/bench.md`."""
+"""What was measured, as a table for people and as a picture."""
 
 import os
 import platform
@@ -105,16 +105,25 @@ def table(figures: Figures) -> str:
         "| what | figure | share of one SELECT | p50 | p99 | budget | holds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for row in figures.rows:
-        share = f"{row.share:.2f}" if row.share is not None else ""
-        p50, p99 = (f"{value * 1000:.1f} ms" if value is not None else "" for value in (row.p50, row.p99))
-        holds = ("yes" if row.holds else "no") if row.budget else ""
-        lines.append(f"| {row.name} | {row.figure} | {share} | {p50} | {p99} | {row.budget} | {holds} |")
+    lines += [f"| {' | '.join(cells(row))} |" for row in figures.rows]
     said = (
         f"Measured on {figures.day} on {figures.machine}; {figures.versions}; 32 connections, 2 workers of 4 threads, "
         f"median of three runs taken in turn; client: {figures.client}, on the same processors."
     )
     return "\n".join([*lines, "", said])
+
+
+def cells(row: Row) -> list[str]:
+    """A row of the table: what, figure, share, p50, p99, budget, and whether it holds."""
+    share = f"{row.share:.2f}" if row.share is not None else ""
+    p50, p99 = (_milliseconds(value) for value in (row.p50, row.p99))
+    return [row.name, row.figure, share, p50, p99, row.budget, ("yes" if row.holds else "no") if row.budget else ""]
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value * 1000:.1f} ms" if value < 0.01 else f"{value * 1000:,.0f} ms"
 
 
 def drawn(figures: Figures) -> str:
