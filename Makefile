@@ -57,7 +57,8 @@ up: ## build and start production in containers, on port 5000
 	@$(READABLE)
 	@$(COMPOSE) up --build --detach
 	@$(COMPOSE) exec -T nginx nginx -c /etc/nginx/service/nginx.conf -s reload
-	@echo "Production is up; \`make logs\` shows what it does, \`make down\` stops it and keeps the data."
+	@echo "Production is up, by HTTP on port $$(sed -n 's/^PUBLISH_PORT=//p' .env | grep . || echo 5000) of this machine."
+	@echo "\`make logs\` shows what it does, \`make down\` stops it and keeps the data."
 
 up_local_compose: ## start PostgreSQL, Redis and Mailpit for a developer's machine, and the API in a container on port 5001
 	@$(READABLE)

@@ -18,6 +18,7 @@ from flask.testing import FlaskCliRunner
 
 from auth_service import cli
 from auth_service.adapters.inbox import Inbox
+from auth_service.cli import supervisor
 from auth_service.cli.docs import docs
 from auth_service.cli.engines import with_engines
 from auth_service.cli.mail import mail
@@ -295,3 +296,15 @@ def test_docs_check_finds_a_stale_table(
     assert text.startswith("# Settings\n<!-- settings -->\n| name ")
     assert text.endswith("<!-- /settings -->\nafter\n")
     assert "| `CODE_LIFETIME_SECONDS` | `600` |" in text
+
+
+def test_a_database_that_is_named_and_away_is_a_sentence(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ENGINES_WITHIN", 0.0)
+    away = make_settings(database_url="postgresql://nobody:secret@127.0.0.1:9/nothing")
+
+    with pytest.raises(SystemExit, match="does not answer") as ended:
+        supervisor._migrate(away)
+    assert "127.0.0.1:9" in str(ended.value)
+    assert "secret" not in str(ended.value)

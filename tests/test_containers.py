@@ -303,7 +303,7 @@ def test_every_shell_script_is_checked() -> None:
         str(path.relative_to(ROOT))
         for folder in (".ci", "deploy")
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and begins_with_a_shell.match(path.read_text("utf-8"))
+        if path.is_file() and begins_with_a_shell.match(path.read_text("utf-8", errors="replace"))
     }
     (checked,) = re.findall(r'^scripts="(.*)"$', (ROOT / ".ci" / "check").read_text("utf-8"), re.MULTILINE)
 

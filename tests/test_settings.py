@@ -136,6 +136,14 @@ def test_an_origin_is_a_scheme_and_a_host_and_nothing_else(env: pytest.MonkeyPat
     assert "an origin reads like" in refusal(env, PRODUCTION | {name: value})
 
 
+def test_people_reach_a_developers_machine_where_it_listens(env: pytest.MonkeyPatch) -> None:
+    assert read(env, {"APP_ENV": "local"}).public_url == "http://127.0.0.1:5000"
+    assert read(env, {"APP_ENV": "local", "HTTP_PORT": "5005"}).public_url == "http://127.0.0.1:5005"
+    named = {"APP_ENV": "test", "HTTP_PORT": "5005", "PUBLIC_URL": "http://localhost:3000"}
+    assert read(env, named).public_url == "http://localhost:3000"
+    assert refusal(env, {"APP_ENV": "local", "HTTP_PORT": "x"}).startswith("HTTP_PORT: ")
+
+
 @pytest.mark.parametrize(
     ("value", "sent_by_browsers"),
     [

@@ -3,7 +3,8 @@
     pip install flask "pyjwt[crypto]>=2.12"
     ISSUER=https://portal.example.org AUDIENCE=portal flask --app flask_app run
 
-Copy everything above the line.
+ISSUER is the `iss` of the tokens to the letter. Where that address cannot be reached from here, JWKS_URL names where
+the keys are: http://127.0.0.1:5000/.well-known/jwks.json, for instance. Copy everything above the line.
 """
 
 import os

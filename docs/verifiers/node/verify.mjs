@@ -3,7 +3,8 @@
 //   npm ci
 //   ISSUER=https://portal.example.org AUDIENCE=portal PORT=3000 npm start
 //
-// Copy everything above the line.
+// ISSUER is the `iss` of the tokens to the letter. Where that address cannot be reached from here, JWKS_URL names where the
+// keys are: http://127.0.0.1:5000/.well-known/jwks.json, for instance. Copy everything above the line.
 
 import { createServer } from "node:http";
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";

@@ -10,8 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from types import FrameType
+from urllib.parse import urlsplit
 
 from flask_migrate import upgrade
+from sqlalchemy.exc import OperationalError
 
 from auth_service import clock
 from auth_service.adapters import listening
@@ -21,6 +23,7 @@ from auth_service.settings import Settings
 
 STOP_WITHIN = 20.0
 START_WITHIN = 60.0
+ENGINES_WITHIN = 10.0
 MAILER_REST = 2.0
 
 
@@ -59,8 +62,22 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _migrate(settings: Settings) -> None:
+    """Migrate the database, once it answers; engines in containers may have been started a moment ago."""
+    give_up_at = clock.monotonic() + ENGINES_WITHIN
     with create_app(settings).app_context():
-        upgrade()
+        while True:
+            try:
+                upgrade()
+            except OperationalError:
+                if clock.monotonic() > give_up_at:
+                    where = urlsplit(str(settings.database_url)).netloc.rpartition("@")[2]
+                    sys.exit(
+                        f"PostgreSQL does not answer at {where}, which DATABASE_URL names in .env or the environment.\n"
+                        "Start it; or name neither DATABASE_URL nor REDIS_URL, to have both started here."
+                    )
+                time.sleep(0.5)
+            else:
+                return
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -63,7 +63,7 @@ class Settings(Lifetimes, Limits, ForContainers):
     public_url: Origin = Field(
         "http://127.0.0.1:5000",
         description="The origin (scheme, host, port) under which people reach the service: the start of every link "
-        "and the `iss` of access tokens. https in production.",
+        "and the `iss` of access tokens. https in production; unless named, `local` and `test` have `HTTP_PORT` in it.",
     )
     trusted_proxies: Networks = Field(
         (), description="Networks (CIDRs, by commas) whose `X-Forwarded-For` is believed; nobody's when empty."
@@ -174,6 +174,14 @@ class Settings(Lifetimes, Limits, ForContainers):
                 values[name] = Path(path).read_text(encoding="utf-8").strip()
             except OSError as away:
                 raise ValueError(f"{name.upper()}_FILE cannot be read: {away.strerror}") from None
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reached_where_it_listens(cls, values: dict[str, Any]) -> dict[str, Any]:
+        port = str(values.get("http_port", ""))
+        if values.get("app_env") in ("local", "test") and port.isdecimal():
+            values.setdefault("public_url", f"http://127.0.0.1:{port}")
         return values
 
     @model_validator(mode="after")
