@@ -1,5 +1,6 @@
 """The commands of `manage.py`, as an operator runs them."""
 
+import logging
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -308,3 +310,17 @@ def test_a_database_that_is_named_and_away_is_a_sentence(
         supervisor._migrate(away)
     assert "127.0.0.1:9" in str(ended.value)
     assert "secret" not in str(ended.value)
+
+
+def test_a_stop_in_the_midst_of_a_log_line_is_heard() -> None:
+    class Interrupted(logging.StreamHandler[Any]):
+        def format(self, record: logging.LogRecord) -> str:
+            raise supervisor.Stopped
+
+    log = logging.getLogger("auth_service.of_a_test")
+    log.addHandler(interrupted := Interrupted())
+    try:
+        with pytest.raises(supervisor.Stopped):
+            log.warning("postgres started")
+    finally:
+        log.removeHandler(interrupted)

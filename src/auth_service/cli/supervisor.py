@@ -27,8 +27,8 @@ ENGINES_WITHIN = 10.0
 MAILER_REST = 2.0
 
 
-class Stopped(Exception):
-    """Somebody asked us to stop."""
+class Stopped(BaseException):
+    """Somebody asked us to stop. No Exception: it may come in the midst of anything, and logging, say, takes those."""
 
 
 def supervise(settings: Settings, *, gunicorn: Sequence[str], manage: Sequence[str]) -> int:
