@@ -122,6 +122,7 @@ def live(make_app: MakeApp, stores: Stores, tmp_path_factory: pytest.TempPathFac
         "APP_ENV": "test",
         "RATE_LIMITS": "off",
         "HTTP_PORT": str(port),
+        "PUBLIC_URL": "http://127.0.0.1:5000",  # that of the other applications of the tests: tokens of theirs are good
         "DATABASE_URL": stores.database_url,
         "REDIS_URL": stores.redis_url,
         "DATA_DIR": str(folder / "data"),
