@@ -312,6 +312,36 @@ def test_a_database_that_is_named_and_away_is_a_sentence(
     assert "secret" not in str(ended.value)
 
 
+INTERRUPTED = """
+import os, signal, sys, time
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "auth_service.cli.supervisor":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+            except KeyboardInterrupt:
+                sys.exit("lost")
+
+sys.meta_path.insert(0, Interrupting())
+from auth_service.cli import main
+main()
+"""
+"""A Ctrl-C in the midst of an import, which keeps it to itself."""
+
+
+def test_a_ctrl_c_while_the_service_is_imported_is_heard(tmp_path: Path) -> None:
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(MANAGE.parent / "src"), "APP_ENV": "test"}
+    command = [sys.executable, "-c", INTERRUPTED, "api"]
+
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.returncode == -signal.SIGINT, ended.stderr
+
+
 def test_a_stop_in_the_midst_of_a_log_line_is_heard() -> None:
     class Interrupted(logging.StreamHandler[Any]):
         def format(self, record: logging.LogRecord) -> str:

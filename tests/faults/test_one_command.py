@@ -124,7 +124,7 @@ def test_ended_at_any_point_of_its_start_it_does_not_hinder_the_next(
         if number % 2:
             everything = family(program)
             os.killpg(program.pid, signal.SIGINT)
-            program.wait(60)
+            program.wait(30)
             assert not everything & present()
         else:
             program.kill()

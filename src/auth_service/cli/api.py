@@ -1,6 +1,7 @@
 """`manage.py api`: the service, as one process tree."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def api() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *([path] if path else [])])
     if settings.production:
         os.execv(GUNICORN[0], GUNICORN)  # noqa: S606 - arguments of our own
+    # There is nothing to clean up yet. As a KeyboardInterrupt, a Ctrl-C might be lost in what follows: Python keeps to
+    # itself those that come while it tidies up after an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from auth_service.cli.supervisor import supervise  # noqa: PLC0415 - only where there is something to supervise
 
     sys.exit(supervise(settings, gunicorn=GUNICORN, manage=[sys.executable, str(ROOT / "manage.py")]))

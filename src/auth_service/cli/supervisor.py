@@ -21,7 +21,7 @@ from auth_service.app import create_app
 from auth_service.cli.engines import with_engines
 from auth_service.settings import Settings
 
-STOP_WITHIN = 8.0
+STOP_WITHIN = 20.0
 START_WITHIN = 60.0
 ENGINES_WITHIN = 10.0
 MAILER_REST = 2.0
