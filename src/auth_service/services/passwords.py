@@ -9,7 +9,8 @@ from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from auth_service.adapters.hasher import Hasher, PasswordVerdict
-from auth_service.errors import ValidationFailed
+from auth_service.adapters.throttle import Throttle
+from auth_service.errors import ServiceBusy, TooManyAttempts, ValidationFailed
 
 LONGEST = 128
 MOST_ORNAMENTS = 6
@@ -89,9 +90,32 @@ class Passwords:
         """
         return self.hasher.verify(normalised(password), phc, typed=password)
 
-    def match(self, password: str, phc: str | None) -> bool:
-        """Whether the password made this hash; never, where there is none. Raises ServiceBusy."""
-        return self.verdict(password, phc).matches
+    def attempt(
+        self,
+        password: str,
+        phc: str | None,
+        *,
+        throttle: Throttle,
+        counted_as: str,
+        subject: str,
+        trusted: bool = False,
+    ) -> PasswordVerdict:
+        """The same, of an attempt that is counted before any work is done; see `Throttle.attempt`.
+
+        Taken back is one that is right, or never judged, of which nobody has learnt anything. Raises TooManyAttempts,
+        ServiceBusy.
+        """
+        attempt = throttle.attempt(counted_as, subject, trusted=trusted)
+        if attempt.wait:
+            raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
+        try:
+            verdict = self.verdict(password, phc)
+        except ServiceBusy:
+            throttle.forgive(counted_as, subject, attempt)
+            raise
+        if verdict.matches:
+            throttle.forgive(counted_as, subject, attempt)
+        return verdict
 
     def _reason_against(self, chosen: str, email: str) -> str | None:
         if len(chosen) < self.shortest:

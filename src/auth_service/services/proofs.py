@@ -10,8 +10,6 @@ from auth_service.errors import (
     PasswordNotSet,
     PasswordWrong,
     ReauthenticationRequired,
-    ServiceBusy,
-    TooManyAttempts,
 )
 from auth_service.models.event import Kind
 from auth_service.services.codes import Codes
@@ -42,19 +40,16 @@ class Proofs:
         if person.password_hash is None:
             raise PasswordNotSet
         self.passwords.make_sure_of_room()
-        subject = f"user {person.id}"
-        attempt = self.throttle.attempt(self.counted_as, subject)
-        if attempt.wait:
-            raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
-        try:
-            matches = self.passwords.match(password, person.password_hash)
-        except ServiceBusy:
-            self.throttle.forgive(self.counted_as, subject, attempt)  # nobody has learnt anything
-            raise
-        if not matches:
+        verdict = self.passwords.attempt(
+            password,
+            person.password_hash,
+            throttle=self.throttle,
+            counted_as=self.counted_as,
+            subject=f"user {person.id}",
+        )
+        if not verdict.matches:
             self.history.note_failure(Kind.PASSWORD_REFUSED, user_id=person.id, origin=origin, purpose=purpose)
             raise PasswordWrong
-        self.throttle.forgive(self.counted_as, subject, attempt)
 
     def by_code(self, code: str, *, codes: Codes, subject: str, caller: Caller, purpose: str, origin: Origin) -> None:
         """Spend a code that was mailed for the session of whoever calls. Raises CodeWrong, CodeExpired, RedisAway."""

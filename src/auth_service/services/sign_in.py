@@ -6,8 +6,8 @@ from typing import NoReturn
 from sqlalchemy import update
 
 from auth_service.adapters.devices import DeviceTokens
-from auth_service.adapters.throttle import Attempt, Throttle
-from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy, TooManyAttempts
+from auth_service.adapters.throttle import Throttle
+from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy
 from auth_service.models import User, writing
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
@@ -62,15 +62,16 @@ class SignIn:
         # Attempts from a device that its owner signed in on before are counted by themselves: whoever attacks the
         # address, or all addresses, cannot make its owner wait there.
         subject = f"device {known}" if known else f"address {email.key}"
-        attempt = self._admitted(subject, trusted=known is not None)
-        try:
-            verdict = self.passwords.verdict(password, person.password_hash if person else None)
-        except ServiceBusy:
-            self.throttle.forgive("sign_in", subject, attempt)  # nobody has learnt anything
-            raise
+        verdict = self.passwords.attempt(
+            password,
+            person.password_hash if person else None,
+            throttle=self.throttle,
+            counted_as="sign_in",
+            subject=subject,
+            trusted=known is not None,
+        )
         if person is None or not verdict.matches:
             self._refuse(person, browser.origin, method="password")
-        self.throttle.forgive("sign_in", subject, attempt)
         if verdict.outdated:
             self._rehash(person, password)
         return self._open(person, browser, method="password", known=known)
@@ -98,12 +99,6 @@ class SignIn:
         if person is None:
             return None
         return self.devices.known(browser.device_token, user_id=person.id, version=person.credential_version)
-
-    def _admitted(self, subject: str, *, trusted: bool) -> Attempt:
-        attempt = self.throttle.attempt("sign_in", subject, trusted=trusted)
-        if attempt.wait:
-            raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
-        return attempt
 
     def _refuse(self, person: Person | None, origin: Origin, *, method: str) -> NoReturn:
         """Write the attempt down, whether or not there is such a person: it must not show in the time that it takes."""
