@@ -19,6 +19,9 @@ from auth_service.services.addresses import Address
 
 DAY = timedelta(days=1)
 
+UNLIMITED = 2**31 - 1
+"""A daily cap that nobody reaches: the most that PostgreSQL takes for an integer."""
+
 NO_SUCH_USER = "23503"
 """PostgreSQL's code for a foreign key that leads nowhere."""
 
@@ -138,7 +141,7 @@ class Outbox:
         write other things.
         """
         letter = self.letter(kind=kind, to=to, user_id=user_id, language=language, values=values, lives=lives)
-        letter["codes_a_day"] = 2**31 - 1 if user_id is None else self.codes_a_day
+        letter["codes_a_day"] = UNLIMITED if user_id is None else self.codes_a_day
         nobodys: list[Step] = [] if user_id is not None else [(_NO_USER, {}), (_TAKE_BACK, {"letter": letter["id"]})]
         try:
             # Statements of their own, so that the second sees what was written while the first waited.

@@ -13,13 +13,11 @@ from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
 from auth_service.services.history import History
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
-from auth_service.services.outbox import Outbox
+from auth_service.services.outbox import UNLIMITED, Outbox
 from auth_service.services.pages import Cursors
 from auth_service.services.passwords import Passwords
 from auth_service.services.users import Users
 from auth_service.settings import Settings
-
-_UNLIMITED = 10**9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +71,7 @@ def shared_parts(settings: Settings) -> Shared:
     cursors = Cursors(sealer=Sealer(settings.secret("session_key"), purpose="cursors"))
     outbox = Outbox(
         sealer=letters,
-        codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else _UNLIMITED,
+        codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else UNLIMITED,
     )
     return Shared(
         settings=settings,
