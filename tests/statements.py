@@ -13,12 +13,13 @@ from auth_service.models import db
 
 @contextmanager
 def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
-    """Notes what is sent, with its values; those of a prepared statement are in its text."""
+    """Notes the statements of each message, with the values that are not in their text."""
     noted: list[tuple[str, Any]] = []
 
     class Noting(psycopg2.extensions.cursor):
         def execute(self, query: Any, values: Any = None) -> None:
-            noted.append((query.decode() if isinstance(query, bytes) else str(query), values))
+            message = query.decode() if isinstance(query, bytes) else str(query)
+            noted.extend((statement, values) for statement in message.split(";\n"))
             super().execute(query, values)
 
     def note(connection: Any, *_: Any) -> None:

@@ -80,8 +80,7 @@ def test_no_two_things_share_an_advisory_lock() -> None:
 
 
 COMMITS = {
-    "models/work.py": "the unit of work",
-    "models/prepared.py": "statements that are a unit of work by themselves, in one message",
+    "models/transaction.py": "the unit of work",
     "services/maintenance.py": "one transaction after the other, beside a lock that is held meanwhile",
 }
 """Where something is committed, and what."""

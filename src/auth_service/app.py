@@ -64,7 +64,7 @@ def create_app(settings: Settings) -> Flask:
     db.init_app(app)
     Migrate(app, db, directory=str(MIGRATIONS))
     with app.app_context():
-        postgres.Guard(breaker=Breaker(rest=postgres.REST)).watch(db.engine)
+        postgres.PoolGuard(breaker=Breaker(rest=postgres.REST)).watch(db.engine)
     wired = app.extensions["auth_service"] = wire(settings)
 
     middleware.surround(app, settings)

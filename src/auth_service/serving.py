@@ -12,7 +12,7 @@ from gunicorn.glogging import Logger as GunicornLogger
 from auth_service import clock
 from auth_service.app import create_app
 from auth_service.errors import KeysSealed, Unavailable
-from auth_service.models import db, reading, unit_of_work
+from auth_service.models import autocommit, db, unit_of_work
 from auth_service.models.schema import Standing, standing
 from auth_service.settings import Settings
 from auth_service.wiring import Services
@@ -66,7 +66,7 @@ def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE)
 
 
 def _troubles(services: Services) -> list[str]:
-    with unit_of_work(), reading() as connection:
+    with unit_of_work(), autocommit() as connection:
         found = standing(connection)
     troubles = (
         [] if found in (Standing.CURRENT, Standing.NEXT) else [f"database: {found.value} (`manage.py db upgrade`)"]

@@ -3,12 +3,16 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask
+from sqlalchemy import literal_column, select
 
-from auth_service.models import unit_of_work, writing
+from auth_service.models import NoParameters, Statement, transaction, unit_of_work
 from auth_service.models.event import Kind
 from auth_service.services.history import Origin
 from tests.actors import Mailbox, Visitor
 from tests.conftest import Query
+
+SENT = Statement(select(literal_column("1")), parameters=NoParameters, row=int)
+"""Sends what the transaction has collected."""
 
 ADA, PASSWORD = "ada@example.org", "correct horse battery"
 
@@ -26,8 +30,8 @@ def test_a_deletion_waits_for_what_names_its_owner_and_what_comes_later_names_no
 
     with ThreadPoolExecutor(1) as pool:
         with app.app_context(), unit_of_work():
-            writing()  # so that it is kept when all of this is, and not at once
             write_down_a_wrong_code()
+            transaction().fetch_one(SENT({}))
             leaving = pool.submit(visitor.leave, token, password=PASSWORD)
             while query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)] and not leaving.done():
                 pass

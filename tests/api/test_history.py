@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from auth_service.models import unit_of_work
 from auth_service.models.event import Kind
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.conftest import ADA, PASSWORD
@@ -189,7 +190,7 @@ def test_lg3_what_is_rolled_back_leaves_no_event(ada: int, visitor: Visitor, app
 
 def test_an_event_of_no_known_kind_is_a_mistake(app: Flask) -> None:
     history = app.extensions["auth_service"].history
-    with pytest.raises(ValueError, match="not a valid Kind"):
+    with app.app_context(), unit_of_work(), pytest.raises(ValueError, match="not a valid Kind"):
         history.note("signed_inn", user_id=1, origin=None)
 
 

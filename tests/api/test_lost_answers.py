@@ -5,18 +5,18 @@ second one is told is what docs/clients.md promises.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 import pytest
 from flask import Flask
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from auth_service.models.prepared import Row, Step
-from auth_service.models.work import _Work
+from auth_service.models import db
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import outcome
@@ -24,39 +24,73 @@ from tests.conftest import Query
 from tests.documents import CLIENTS, section
 from tests.test_house import contracts
 
+Repeated = Callable[[Callable[[], TestResponse]], tuple[int, str]]
+
 NEW = "lovelace@example.org"
 OTHER = "analytical engines hum"
 FINE = (200, "")
 
 
+WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE)\b")
+
+
+class LosingCursor(psycopg2.extensions.cursor):
+    """Executes what it is told, and loses the answer to whatever commits a write."""
+
+    def execute(self, query: Any, values: Any = None) -> None:
+        super().execute(query, values)
+        text = query.decode() if isinstance(query, bytes) else str(query)
+        idle = self.connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+        if (
+            idle
+            and not text.startswith("PREPARE")
+            and (text.endswith("COMMIT") or WRITES.search(text + self._prepared(text)))
+        ):
+            raise psycopg2.OperationalError("the server did not answer in time")
+
+    def _prepared(self, text: str) -> str:
+        with self.connection.cursor(cursor_factory=psycopg2.extensions.cursor) as cursor:
+            cursor.execute(
+                "SELECT string_agg(statement, '') FROM pg_prepared_statements WHERE strpos(%s, name) > 0", (text,)
+            )
+            [[found]] = cursor.fetchall()
+        return found or ""
+
+
 @contextmanager
-def lost() -> Iterator[None]:
-    """Keeps whatever is committed meanwhile, and loses every word of it."""
-    no_answer = OperationalError("", {}, psycopg2.OperationalError("the server did not answer in time"))
-    commit, at_once = _Work.commit, _Work.at_once
+def lost(app: Flask) -> Iterator[None]:
+    """The answer to every COMMIT is lost."""
 
-    def committed(work: _Work) -> None:
-        commit(work)
-        raise no_answer
+    def lose(connection: Any, *_: Any) -> None:
+        connection.cursor_factory = LosingCursor
 
-    def at_once_committed(work: _Work, steps: Sequence[Step]) -> list[Row]:
-        rows = at_once(work, steps)
-        if work._over:
-            raise no_answer
-        return rows
+    with app.app_context():
+        engine = db.engine
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(_Work, "commit", committed)
-        patched.setattr(_Work, "at_once", at_once_committed)
+    def keep(connection: Any, *_: Any) -> None:
+        if connection is not None:
+            connection.cursor_factory = None
+
+    event.listen(engine, "checkout", lose)
+    event.listen(engine, "checkin", keep)
+    try:
         yield
+    finally:
+        event.remove(engine, "checkout", lose)
+        event.remove(engine, "checkin", keep)
 
 
-def repeated(request: Callable[[], TestResponse]) -> tuple[int, str]:
-    """What somebody is told who sends a request again after a 503."""
-    with lost():
-        first = request()
-    assert (first.status_code, refusal(first)["code"]) == (503, "database_away")
-    return outcome(request())
+@pytest.fixture
+def repeated(app: Flask) -> Repeated:
+    """What a client is told that sends a request again after a 503."""
+
+    def repeat(request: Callable[[], TestResponse]) -> tuple[int, str]:
+        with lost(app):
+            first = request()
+        assert (first.status_code, refusal(first)["code"]) == (503, "database_away")
+        return outcome(request())
+
+    return repeat
 
 
 @pytest.fixture
@@ -65,7 +99,7 @@ def tokens(ada: int, visitor: Visitor) -> dict[str, Any]:
     return visitor.signed_in(ADA, PASSWORD)
 
 
-def test_a_registration(visitor: Visitor, mailbox: Mailbox) -> None:
+def test_a_registration(visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
     assert repeated(lambda: visitor.try_to_sign_up(ADA)) == (409, "email_taken")
     ada = visitor.look_up(ADA).get_json()["data"]["id"]
 
@@ -76,7 +110,7 @@ def test_a_registration(visitor: Visitor, mailbox: Mailbox) -> None:
     assert repeated(lambda: visitor.finish(ada, password=PASSWORD)) == FINE
 
 
-def test_a_sign_in(tokens: dict[str, Any], visitor: Visitor, mailbox: Mailbox) -> None:
+def test_a_sign_in(tokens: dict[str, Any], visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
     assert repeated(lambda: visitor.sign_in(ADA, PASSWORD)) == FINE
     devices = visitor.with_token(tokens["access_token"], "GET", "/me/sessions").get_json()["data"]
     assert len(devices) == 3, "one of them is nobody's"
@@ -86,7 +120,7 @@ def test_a_sign_in(tokens: dict[str, Any], visitor: Visitor, mailbox: Mailbox) -
     assert repeated(lambda: visitor.sign_in_by_code(ADA, code)) == (401, "credentials_rejected")
 
 
-def test_a_refresh(tokens: dict[str, Any], visitor: Visitor, query: Query) -> None:
+def test_a_refresh(tokens: dict[str, Any], visitor: Visitor, query: Query, repeated: Repeated) -> None:
     token = tokens["refresh_token"]
 
     assert repeated(lambda: visitor.refresh(token)) == FINE
@@ -96,7 +130,7 @@ def test_a_refresh(tokens: dict[str, Any], visitor: Visitor, query: Query) -> No
     assert not visitor.is_signed_in(tokens["access_token"]), "who comes too late is taken for a thief"
 
 
-def test_ending_sessions(token: str, visitor: Visitor) -> None:
+def test_ending_sessions(token: str, visitor: Visitor, repeated: Repeated) -> None:
     other = visitor.with_token(visitor.signed_in(ADA, PASSWORD)["access_token"], "GET", "/me/sessions").get_json()
     [session] = [each["id"] for each in other["data"] if each["current"]]
 
@@ -107,7 +141,7 @@ def test_ending_sessions(token: str, visitor: Visitor) -> None:
     assert repeated(lambda: visitor.with_token(token, "POST", "/sign_out/everywhere")) == (401, "token_invalid")
 
 
-def test_passwords(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
+def test_passwords(token: str, visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
     assert repeated(lambda: visitor.change_password(token, PASSWORD, OTHER)) == (403, "password_wrong")
     assert outcome(visitor.sign_in(ADA, OTHER)) == FINE
 
@@ -117,7 +151,7 @@ def test_passwords(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
     assert outcome(visitor.sign_in(ADA, PASSWORD)) == FINE
 
 
-def test_another_address_and_its_undo(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
+def test_another_address_and_its_undo(token: str, visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
     assert repeated(lambda: visitor.ask_to_move(token, NEW, password=PASSWORD)) == FINE
     code = mailbox.code_sent_to(NEW)
     assert repeated(lambda: visitor.move(token, code)) == (404, "code_expired")
@@ -128,7 +162,7 @@ def test_another_address_and_its_undo(token: str, visitor: Visitor, mailbox: Mai
     assert outcome(visitor.look_up(ADA)) == FINE
 
 
-def test_leaving(token: str, visitor: Visitor) -> None:
+def test_leaving(token: str, visitor: Visitor, repeated: Repeated) -> None:
     assert repeated(lambda: visitor.ask_to_leave(token)) == FINE
     assert repeated(lambda: visitor.leave(token, password=PASSWORD)) == (401, "token_invalid")
 

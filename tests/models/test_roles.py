@@ -200,7 +200,7 @@ def test_cf4_maintenance_needs_nothing_but_the_role_of_the_service(
 
 
 def test_the_service_knows_the_revision_of_what_the_owner_made(deployed: Flask) -> None:
-    from auth_service.models import reading
+    from auth_service.models import autocommit
 
-    with deployed.app_context(), reading() as connection:
+    with deployed.app_context(), autocommit() as connection:
         assert standing(connection).name == "CURRENT", head()

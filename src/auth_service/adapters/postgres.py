@@ -1,19 +1,18 @@
-"""PostgreSQL's wire: budgets that hold even when the server is frozen, and a pool that survives its restart."""
+"""PostgreSQL connections: time limits that hold even when the server is frozen, a pool that survives a restart."""
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy import Dialect, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from auth_service import clock
 from auth_service.adapters.breaker import Breaker
 
 STATEMENT = timedelta(milliseconds=1200)
@@ -37,7 +36,7 @@ class CircuitOpen(psycopg2.OperationalError):
     """The server was not asked, because it did not answer a moment ago."""
 
 
-class PunctualConnection(psycopg2.extensions.connection):
+class DeadlineConnection(psycopg2.extensions.connection):
     """A connection that waits a bounded time for every answer of the server.
 
     The server enforces statement_timeout, but a server that is stopped, or a network that swallows packets, enforces
@@ -45,6 +44,11 @@ class PunctualConnection(psycopg2.extensions.connection):
     """
 
     answer_within: float | None = ANSWER.total_seconds()
+    on_timeout: Callable[[], None] | None = None
+    """Called when the server did not answer in time."""
+    opened_at: float = float("-inf")
+    """When it was opened, in monotonic seconds."""
+    is_unused: bool = False
 
 
 def _wait(connection: psycopg2.extensions.connection) -> None:
@@ -57,6 +61,8 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
         poller = select.poll()
         poller.register(connection.fileno(), events)
         if not poller.poll(milliseconds):
+            if (on_timeout := getattr(connection, "on_timeout", None)) is not None:
+                on_timeout()
             raise NoAnswer("the server did not answer in time")
 
 
@@ -78,8 +84,10 @@ def engine_options(*, connections: int) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_timeout": POOL_WAIT.total_seconds(),
         "pool_use_lifo": True,
+        # The unit of work sends BEGIN and COMMIT itself, within its messages.
+        "isolation_level": "AUTOCOMMIT",
         "connect_args": {
-            "connection_factory": PunctualConnection,
+            "connection_factory": DeadlineConnection,
             "options": " ".join(f"-c {name}={limit // _MS}" for name, limit in limits.items()) + " -c timezone=UTC",
             "application_name": "auth-service",
             "keepalives_idle": 5,
@@ -90,53 +98,60 @@ def engine_options(*, connections: int) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Guard:
+class PoolGuard:
     """Makes a pool notice dead connections before they are used, and fail at once while the server hangs."""
 
-    breaker: Breaker
+    def __init__(self, *, breaker: Breaker) -> None:
+        """`breaker` is told whether the server can be reached and whether it answers."""
+        self._breaker = breaker
+        self._suspect_before = float("-inf")
+        """Connections that were opened before this instant may hang as another one did."""
 
     def watch(self, engine: Engine) -> None:
-        """Listen to everything that happens to the engine's connections."""
-        event.listen(engine, "do_connect", self._connecting)
+        """Listen to what happens to the engine's connections."""
+        event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "connect", self._connected)
-        event.listen(engine, "checkout", self._taken)
-        event.listen(engine, "checkin", self._returned)
-        event.listen(engine, "handle_error", self._failed)
+        event.listen(engine, "checkout", self._checked_out)
+        event.listen(engine, "checkin", self._checked_in)
 
-    def _connecting(self, *_: Any) -> None:
+    def _connect(self, dialect: Dialect, _: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]) -> Any:
         self._refuse_while_open()
+        try:
+            return dialect.connect(*arguments, **options)
+        except psycopg2.OperationalError:
+            self._breaker.failed()
+            raise
 
-    def _connected(self, _: Any, entry: ConnectionPoolEntry) -> None:
-        entry.info["fresh"] = True
-        self.breaker.succeeded()
+    def _connected(self, connection: DeadlineConnection, _: ConnectionPoolEntry) -> None:
+        connection.on_timeout = self._timed_out
+        connection.opened_at = clock.monotonic()
+        connection.is_unused = True
+        self._breaker.succeeded()
 
-    def _taken(self, connection: Any, entry: ConnectionPoolEntry, *_: Any) -> None:
-        if entry.info.pop("fresh", False):
+    def _timed_out(self) -> None:
+        # A session that ended (an administrator, a failover) says nothing about the next one, and its end can be read
+        # before the connection is used. Only a server that does not answer is counted.
+        self._suspect_before = clock.monotonic()
+        self._breaker.failed()
+
+    def _checked_out(self, connection: DeadlineConnection, *_: Any) -> None:
+        if connection.is_unused:
+            connection.is_unused = False
             return
-        # Nothing has been asked, so anything to read is a farewell. This costs two microseconds where a ping costs a
-        # round trip.
+        # Nothing has been asked, so anything that can be read is the end of the session. This costs two microseconds
+        # where a ping costs a round trip.
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN)
-        if poller.poll(0):
+        if connection.opened_at < self._suspect_before or poller.poll(0):
             raise DisconnectionError
         self._refuse_while_open()
 
-    def _returned(self, connection: Any, _: ConnectionPoolEntry) -> None:
-        if connection is not None:
-            self.breaker.succeeded()
-
-    def _failed(self, context: ExceptionContext) -> None:
-        # A session that ended (an administrator, a failover) says nothing about the next one; only not being able to
-        # connect, and not being answered, do. Nor does our own refusal: counting it would keep the circuit open for
-        # as long as there are requests.
-        error = context.original_exception
-        unreachable = context.connection is None and isinstance(error, psycopg2.OperationalError)
-        if isinstance(error, NoAnswer) or (unreachable and not isinstance(error, CircuitOpen)):
-            self.breaker.failed()
+    def _checked_in(self, connection: DeadlineConnection | None, _: ConnectionPoolEntry) -> None:
+        if connection is not None and not connection.closed:
+            self._breaker.succeeded()
 
     def _refuse_while_open(self) -> None:
-        if not self.breaker.lets_through():
+        if not self._breaker.lets_through():
             raise CircuitOpen("the server did not answer a moment ago")
 
 

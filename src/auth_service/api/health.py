@@ -12,7 +12,7 @@ from auth_service.api import draining
 from auth_service.api.envelope import answer
 from auth_service.api.wired import services
 from auth_service.errors import NotReady, Refusal
-from auth_service.models import reading, unit_of_work
+from auth_service.models import autocommit, unit_of_work
 from auth_service.models.schema import Standing, standing
 from auth_service.wiring import Services
 
@@ -47,7 +47,7 @@ def troubles(wired: Services) -> list[str]:
 def _of_database(wired: Services) -> list[str]:
     try:
         with unit_of_work():
-            with reading() as connection:
+            with autocommit() as connection:
                 found = standing(connection)
             if found not in (Standing.CURRENT, Standing.NEXT):
                 return [f"database: {found.value}"]

@@ -1,152 +1,204 @@
-"""Statements that requests run all the time: planned once a connection, and sent in one round trip.
+"""Prepared statements: Core statements with typed parameters and rows, sent to PostgreSQL several in one message.
 
-Making a plan costs PostgreSQL more than carrying it out, and a connection, an execution context and a result of
-SQLAlchemy's cost more than what psycopg2 does for one row. Such a statement is still written in Core, and its errors
-still go the way of all errors of SQLAlchemy, with everything that listens to them.
-
-The look-up by address, in µs of one processor: 128 here and 130 in PostgreSQL before, 70 and 56 after.
+PostgreSQL spends more on planning such a statement than on running it, and SQLAlchemy spends more on a connection, an
+execution context and a result than psycopg2 spends on one row. A statement is therefore written in Core, compiled at
+import, planned once a connection, and sent through the driver of a pooled connection (decision 15).
 """
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypedDict, TypeVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy import Engine, Executable
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import psycopg2
 
 log = logging.getLogger(__name__)
 
-NO_SUCH_STATEMENT, TWICE, PLAN_OUTDATED = "26000", "42P05", "0A000"
-"""What PostgreSQL says of a prepared statement (SQLSTATE); whoever hears the first or the last has done nothing."""
+NO_SUCH_STATEMENT, ALREADY_PREPARED, PLAN_OUTDATED = "26000", "42P05", "0A000"
+"""SQLSTATEs about prepared statements. After the first and the last of them PostgreSQL has executed nothing."""
 
 PREFIX = "auth_"
-"""How the names of our statements begin."""
+"""How the names of our prepared statements begin."""
 
 TRIES = 2
-"""As planned, and planned anew; whatever is still refused is asked unprepared."""
+"""With the plan that exists and with a new one; a statement that fails both times is sent unprepared."""
 
 _NUMBERED = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-_NAMED = psycopg2.dialect()  # type: ignore[no-untyped-call]
+_PLACEHOLDER = re.compile(r"\$(\d+)")
 
 _unprepared: WeakSet[Engine] = WeakSet()
-"""Databases behind a pooler that changes the session from one transaction to the next, so that none keeps its plans."""
+"""Engines behind a pooler that changes the server session between transactions, so that no prepared plan is kept."""
+
+P = TypeVar("P", bound=Mapping[str, object])
+R = TypeVar("R")
 
 Row = tuple[Any, ...]
-Values = Mapping[str, Any]
 
 
-class Prepared:
-    """A statement of Core whose values are sent as psycopg2 adapts them.
+class NoParameters(TypedDict):
+    """The parameters of a statement that has none."""
 
-    Lists that are expanded, and defaults of columns that are made on this side, are for Core's own way of executing.
+
+class Statement(Generic[P, R]):
+    """A Core statement, the TypedDict of its parameters, and the class or function that makes a result of each row.
+
+    Defaults of columns that SQLAlchemy computes on this side, and lists that it expands (`IN`), are not supported.
     """
 
-    def __init__(self, statement: Executable) -> None:
-        """Its bound parameters without a value are those that each execution has to give."""
-        numbered = statement.compile(dialect=_NUMBERED)  # type: ignore[attr-defined] # mypy knows no element here
-        binds = [numbered.binds[name] for name in numbered.positiontup]
+    def __init__(self, core: Executable, *, parameters: type[P], row: Callable[..., R], prepared: bool = True) -> None:
+        """`prepared` is for statements that requests run; the others are planned each time, with their values.
+
+        Raises TypeError unless `parameters` names exactly the bound parameters of `core` that have no value.
+
+        Also for a column whose default SQLAlchemy would compute at each execution.
+        """
+        compiled = core.compile(dialect=_NUMBERED)  # type: ignore[attr-defined] # every Executable of Core compiles
+        if computed := [column.name for column in (*compiled.insert_prefetch, *compiled.update_prefetch)]:
+            raise TypeError(f"the defaults of {computed} would be computed here: name their values")
+        binds = [compiled.binds[name] for name in compiled.positiontup]
         types = [bind.type.compile(dialect=_NUMBERED) for bind in binds]
-        # Two releases may share the sessions of a pooler: the name is that of the text, so it is never another text.
-        self.name = f"{PREFIX}{hashlib.sha256(numbered.string.encode()).hexdigest()[:16]}"
-        self.prepare = f"PREPARE {self.name}{_in_brackets(types)} AS {numbered.string}"
-        # What is always the same is written down once; having psycopg2 write each value takes it a microsecond.
-        given = [
-            f"%({bind.key})s" if bind.required else numbered.render_literal_bindparam(bind).replace("%", "%%")
+        declared: frozenset[str] = parameters.__required_keys__  # type: ignore[attr-defined] # P is a TypedDict
+        if declared != (required := {bind.key for bind in binds if bind.required}):
+            raise TypeError(f"{parameters.__name__} names {sorted(declared)}, the statement has {sorted(required)}")
+        self.row = row
+        self.prepared = prepared
+        # A parameter with a value is the same in each execution, so it is written into the text once.
+        values = [
+            f"%({bind.key})s" if bind.required else compiled.render_literal_bindparam(bind).replace("%", "%%")
             for bind in binds
         ]
-        self.execute = f"EXECUTE {self.name}{_in_brackets(given)}"
-        named = statement.compile(dialect=_NAMED)  # type: ignore[attr-defined]
-        self.plain = str(named)
-        self._constants = {name: value for name, value in named.params.items() if not named.binds[name].required}
+        # Two releases may share the server sessions of a pooler: the name depends on the text, so it means one text.
+        self.name = f"{PREFIX}{hashlib.sha256(compiled.string.encode()).hexdigest()[:16]}"
+        self.prepare = f"PREPARE {self.name}{_in_brackets(types)} AS {compiled.string}"
+        # The same types as in PREPARE: otherwise PostgreSQL would infer others for literals without a context.
+        cast = [f"CAST({value} AS {sql_type})" for value, sql_type in zip(values, types, strict=True)]
+        self.plain = _PLACEHOLDER.sub(lambda found: cast[int(found[1]) - 1], compiled.string.replace("%", "%%"))
+        self.execute = f"EXECUTE {self.name}{_in_brackets(values)}" if prepared else self.plain
 
-    def all_values(self, given: Values) -> Values:
-        """The values of one execution of the plain statement."""
-        return {**self._constants, **given}
+    def __call__(self, values: P) -> "Call[R]":
+        """Bind values to the parameters."""
+        return Call(self, values)
+
+
+class Write(Statement[P, None]):
+    """A statement whose rows are not read."""
+
+    def __init__(self, core: Executable, *, parameters: type[P], prepared: bool = True) -> None:
+        super().__init__(core, parameters=parameters, row=_no_row, prepared=prepared)
+
+
+def _no_row(*_: Any) -> None:
+    return None
 
 
 def _in_brackets(words: Sequence[str]) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-Step = tuple[Prepared, Values]
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """A statement and the values of its parameters."""
+
+    statement: Statement[Any, R]
+    values: Mapping[str, object]
 
 
-def run(engine: Engine, steps: Sequence[Step]) -> list[Row]:
-    """Run statements as one transaction of their own, in one round trip; returns the rows of the last."""
-    dbapi_error = engine.dialect.loaded_dbapi.Error
-    try:
-        lent = engine.raw_connection()
-    except dbapi_error as error:
-        Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)  # noqa: SLF001 - see below
-        raise
-    driver: Any = lent.dbapi_connection
-    # The driver's own switch, which asks the server nothing. Several statements in one message are one transaction of
-    # the server's, which it commits before it answers.
-    driver.autocommit = True
-    cursor = driver.cursor()
-    try:
-        for _ in range(TRIES):
-            if engine in _unprepared:
-                break
-            try:
-                return _prepared(cursor, lent.info, steps)
-            except dbapi_error as error:
-                if error.pgcode == NO_SUCH_STATEMENT:
-                    log.warning("prepared statements do not last here, so there will be none")
-                    _unprepared.add(engine)
-                elif error.pgcode == PLAN_OUTDATED:
-                    _forget(cursor, lent.info)
-                else:
-                    raise
-        return _rows(cursor, [cursor.mogrify(step.plain, step.all_values(given)) for step, given in steps])
-    except dbapi_error as error:
-        # What SQLAlchemy does with an error of its own executions: tell the listeners, drop connections that died, and
-        # raise it as one of SQLAlchemy's. There is no public way to ask for it.
-        Connection(engine, lent)._handle_dbapi_exception(error, steps[-1][0].plain, None, cursor, None)  # noqa: SLF001
-        raise
-    finally:
-        if not driver.closed:
-            cursor.close()
-            driver.autocommit = False
-        if lent.is_valid:
-            lent.close()
+class DriverConnection:
+    """A pooled connection in the driver's autocommit mode, on which one message carries several statements.
 
-
-def run_within(connection: Connection, steps: Sequence[Step]) -> list[Row]:
-    """Run statements in the transaction of a connection; returns the rows of the last.
-
-    Unprepared, since a plan that is gone would cost the whole transaction.
+    Raises errors of the driver, and SQLAlchemy's TimeoutError where no connection becomes free.
     """
-    *before, (last, given) = steps
-    for step, values in before:
-        connection.exec_driver_sql(step.plain, step.all_values(values))
-    result = connection.exec_driver_sql(last.plain, last.all_values(given))
-    return [tuple(row) for row in result] if result.returns_rows else []
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pooled = engine.raw_connection()
+        driver: Any = self._pooled.dbapi_connection
+        self._driver = driver
+        self._cursor = driver.cursor()
 
-def _prepared(cursor: Any, known: dict[Any, Any], steps: Sequence[Step]) -> list[Row]:
-    for step, _ in steps:
-        if step.name not in known:  # forgotten together with the connection
+    def send(
+        self, calls: Sequence[Call[Any]], *, before: bytes = b"", after: bytes = b"", first: bool = True
+    ) -> list[Row]:
+        """Send SQL, statements and SQL in one message; return the rows of the last statement.
+
+        `first` says that no transaction is open: the message may then be repeated with new plans. In the middle of a
+        transaction statements are sent unprepared, since the error about a lost plan would abort the transaction.
+        """
+        mogrify = self._cursor.mogrify
+        if first:
+            for _ in range(TRIES):
+                if self._engine in _unprepared:
+                    break
+                try:
+                    self._prepare(calls)
+                    return self._send(
+                        [before, *(mogrify(call.statement.execute, call.values) for call in calls), after]
+                    )
+                except self._engine.dialect.loaded_dbapi.Error as error:
+                    if not self._forget_plans(error):
+                        raise
+        return self._send([before, *(mogrify(call.statement.plain, call.values) for call in calls), after])
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the server has a transaction open, failed or not; asks only the driver."""
+        return not self._driver.closed and self._driver.info.transaction_status != 0
+
+    @property
+    def last_command(self) -> str:
+        """The command tag of the last statement, such as `COMMIT`."""
+        tag: str = self._cursor.statusmessage
+        return tag
+
+    def close(self) -> None:
+        """Return the connection to the pool, without an open transaction; drop it where it is broken."""
+        if self.in_transaction:
             try:
-                cursor.execute(step.prepare)
-            except Exception as error:
-                if getattr(error, "pgcode", None) != TWICE:
+                self._cursor.execute("ROLLBACK")
+            except self._engine.dialect.loaded_dbapi.Error:
+                log.warning("a transaction could not be rolled back; its connection is dropped")
+                self._pooled.invalidate()
+                return
+        if self._driver.closed:
+            self._pooled.invalidate()
+            return
+        self._cursor.close()
+        self._pooled.close()
+
+    def _prepare(self, calls: Sequence[Call[Any]]) -> None:
+        known = self._pooled.info  # forgotten together with the connection
+        for call in calls:
+            if not call.statement.prepared or call.statement.name in known:
+                continue
+            try:
+                self._cursor.execute(call.statement.prepare)
+            except self._engine.dialect.loaded_dbapi.Error as error:
+                if error.pgcode != ALREADY_PREPARED:
                     raise
-            known[step.name] = True
-    return _rows(cursor, [cursor.mogrify(step.execute, given) for step, given in steps])
+            known[call.statement.name] = True
 
+    def _forget_plans(self, error: Any) -> bool:
+        """Forget the plans that an error is about; return whether it was such an error."""
+        if error.pgcode not in (NO_SUCH_STATEMENT, PLAN_OUTDATED):
+            return False
+        if self.in_transaction:
+            self._cursor.execute("ROLLBACK")
+        if error.pgcode == NO_SUCH_STATEMENT:
+            log.warning("prepared statements are lost between transactions here, so none will be used")
+            _unprepared.add(self._engine)
+            return True
+        # A migration changed what one statement returns, perhaps what others return, too.
+        self._cursor.execute("DEALLOCATE ALL")
+        known = self._pooled.info
+        for name in [name for name in known if str(name).startswith(PREFIX)]:
+            del known[name]
+        return True
 
-def _forget(cursor: Any, known: dict[Any, Any]) -> None:
-    """Let a connection prepare everything anew: a migration changed what one statement returns, perhaps others too."""
-    cursor.execute("DEALLOCATE ALL")
-    for name in [name for name in known if str(name).startswith(PREFIX)]:
-        del known[name]
-
-
-def _rows(cursor: Any, statements: Sequence[bytes]) -> list[Row]:
-    cursor.execute(b";\n".join(statements))
-    rows: list[Row] = cursor.fetchall() if cursor.description else []
-    return rows
+    def _send(self, texts: Sequence[bytes]) -> list[Row]:
+        self._cursor.execute(b";\n".join(filter(None, texts)))
+        rows: list[Row] = self._cursor.fetchall() if self._cursor.description else []
+        return rows

@@ -12,7 +12,8 @@ from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
 from auth_service.services.sessions import Caller, Sessions
 from auth_service.services.undos import Undos
-from auth_service.services.users import Person, Users
+from auth_service.services.user_statements import Person
+from auth_service.services.users import Users
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -104,18 +104,17 @@ class Codes:
             judgement = self.challenges.judge(ticket=newest, subject=subject, code=code, held=newest == ticket)
         _refuse_unless_right(judgement)
 
-    def mail_in_session(self, to: Recipient, *, network: str, more_follows: bool = False) -> CodeSent:
+    def mail_in_session(self, to: Recipient, *, network: str) -> CodeSent:
         """Mail a code whose subject names the session that asks for it: the session is the ticket.
 
-        Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it. `more_follows` says
-        that the unit of work goes on to write other things.
+        Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it.
         """
         resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
         to, code = self._drawn(to)
         wait = self.challenges.issue(ticket=to.subject, subject=to.subject, code=code)
         if wait:
             raise TooManyCodes(retry_after=wait.total_seconds())
-        self._write(to, code, more_follows=more_follows)
+        self._write(to, code)
         return CodeSent(ticket=to.subject, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
 
     def spend_in_session(self, code: str, *, subject: str) -> None:
@@ -128,7 +127,7 @@ class Codes:
             return replace(to, user_id=0), secrets.token_urlsafe()
         return to, random_code()
 
-    def _write(self, to: Recipient, code: str, *, more_follows: bool = False) -> None:
+    def _write(self, to: Recipient, code: str) -> None:
         lives = self.challenges.code_lifetime
         self.outbox.put_code(
             kind=self.kind,
@@ -137,7 +136,6 @@ class Codes:
             language=to.language,
             values={"code": code, "minutes": lives // timedelta(minutes=1)},
             lives=lives,
-            more_follows=more_follows,
         )
 
 

@@ -1,13 +1,15 @@
 """Changes of address: wanted in a session, proved by a code that was mailed to the new one, told to the old one."""
 
+import uuid
 from dataclasses import dataclass
+from typing import TypedDict
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import BindParameter, Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters.limiter import Limit, Limiter, Windows
 from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
-from auth_service.models import EmailChange, Session, reading, writing
+from auth_service.models import EmailChange, Session, Statement, Write, fetch_one, transaction
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address, masked
 from auth_service.services.codes import Codes, CodeSent, Recipient
@@ -16,10 +18,46 @@ from auth_service.services.notices import Notices
 from auth_service.services.proofs import Proofs
 from auth_service.services.sessions import Caller
 from auth_service.services.undos import Undos
-from auth_service.services.users import Person, Users, hold
+from auth_service.services.user_statements import Person
+from auth_service.services.users import Users, hold
 
-_WISH = select(EmailChange.email, EmailChange.email_key).where(
-    EmailChange.session_id == bindparam("session"), EmailChange.user_id == bindparam("owner")
+
+class _OfSession(TypedDict):
+    session: uuid.UUID
+
+
+class _Owned(_OfSession):
+    owner: int
+
+
+class _NewWish(_Owned):
+    email: str
+    email_key: str
+
+
+def _address(email: str, key: str) -> Address:
+    return Address(stored=email, key=key)
+
+
+_session: BindParameter[uuid.UUID] = bindparam("session", type_=Session.id.type)
+_WISH = Statement(
+    select(EmailChange.email, EmailChange.email_key).where(
+        EmailChange.session_id == _session, EmailChange.user_id == bindparam("owner")
+    ),
+    parameters=_Owned,
+    row=_address,
+)
+_HOLD_SESSION = Statement(
+    select(Session.id).where(Session.id == _session).with_for_update(read=True, key_share=True),
+    parameters=_OfSession,
+    row=bool,
+)
+_new = {"email": bindparam("email", type_=Text), "email_key": bindparam("email_key", type_=Text)}
+_REMEMBER = Write(
+    insert(EmailChange)
+    .values(session_id=_session, user_id=bindparam("owner"), **_new)
+    .on_conflict_do_update(index_elements=[EmailChange.session_id], set_={**_new, "created_at": func.now()}),
+    parameters=_NewWish,
 )
 
 
@@ -56,7 +94,6 @@ class EmailChanges:
                 subject=_subject(person, email, caller),
             ),
             network=network,
-            more_follows=True,
         )
         self._remember(caller, email)
         self.history.note(Kind.EMAIL_CHANGE_ASKED, user_id=person.id, origin=origin, session_id=caller.session_id)
@@ -92,23 +129,24 @@ class EmailChanges:
             raise TooManyCodes(retry_after=hit.wait.total_seconds())
 
     def _remember(self, caller: Caller, email: Address) -> None:
-        wanted = {"email": email.stored, "email_key": email.key}
-        # The user's row first, as everybody who needs both does. If it is gone, so is the session.
+        # The user's row before the session's, the order of every flow that needs both. Without it the session is gone.
         if not hold(caller.id):
             raise TokenInvalid
-        session = select(Session.id).where(Session.id == caller.session_id).with_for_update(read=True, key_share=True)
-        if writing().execute(session).one_or_none() is None:
+        if transaction().fetch_one(_HOLD_SESSION({"session": caller.session_id})) is None:
             raise TokenInvalid
-        writing().execute(
-            insert(EmailChange)
-            .values(session_id=caller.session_id, user_id=caller.id, **wanted)
-            .on_conflict_do_update(index_elements=[EmailChange.session_id], set_={**wanted, "created_at": func.now()})
+        transaction().write(
+            _REMEMBER(
+                {
+                    "session": caller.session_id,
+                    "owner": caller.id,
+                    "email": email.stored,
+                    "email_key": email.key,
+                }
+            )
         )
 
     def _wish(self, caller: Caller) -> Address | None:
-        with reading() as connection:
-            row = connection.execute(_WISH, {"session": caller.session_id, "owner": caller.id}).one_or_none()
-        return None if row is None else Address(stored=row.email, key=row.email_key)
+        return fetch_one(_WISH({"session": caller.session_id, "owner": caller.id}))
 
 
 def _subject(person: Person, email: Address, caller: Caller) -> str:

@@ -1,32 +1,54 @@
-"""Endings: sessions end, each of them noted in the history, and in time their records go."""
+"""Session revocation: ending sessions, each with an audit event, and removing their old records."""
 
+import json
 import uuid
 from datetime import timedelta
+from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Interval,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
-from auth_service.models import Session, writing
+from auth_service.models import Session, Statement, transaction
 from auth_service.models.event import SUCCESS, Kind
-from auth_service.services.history import History, Origin
+from auth_service.services.event_statements import EventsOfSessions, noted_each
+from auth_service.services.history import Origin
 
 DAY = timedelta(days=1)
 
 
-def end(
-    *which: ColumnElement[bool],
-    history: History,
-    reason: str,
-    origin: Origin,
-    kind: str = Kind.SESSION_ENDED,
-    outcome: str = SUCCESS,
-) -> list[uuid.UUID]:
-    """End the sessions that live and are meant, and note each, in one statement; returns which they were.
+class _End(EventsOfSessions):
+    reason: str
 
-    Of many who end the same session at once, one does.
-    """
-    # An UPDATE alone takes its rows as they come, in an order that refreshes change: two that end all sessions of one
-    # user could each wait for a row of the other. Locked in one order they cannot, and it is still one round trip. The
-    # lock is the one that the UPDATE takes, which leaves those alone who only refer to a session.
+
+class _OfUser(_End):
+    user_id: int
+
+
+class _OneOfUser(_OfUser):
+    session_id: uuid.UUID
+
+
+class _Old(TypedDict):
+    older_than: timedelta
+    at_most: int
+
+
+def _end(*which: ColumnElement[bool]) -> Any:
+    # An UPDATE alone locks its rows in an order that refreshes change, so that two of them could wait for each other.
+    # Locked in one order they cannot deadlock. The lock is the one that the UPDATE takes, which does not conflict with
+    # the key-share locks of foreign keys.
     living = (
         select(Session.id)
         .where(*which, Session.ended_at.is_(None))
@@ -37,23 +59,70 @@ def end(
     ended = (
         update(Session)
         .where(Session.id == living.c.id)
-        .values(ended_at=func.now(), end_reason=reason)
+        .values(ended_at=func.now(), end_reason=bindparam("reason"))
         .returning(Session.id, Session.user_id)
         .cte("ended")
     )
-    return history.note_each(kind, ended, origin=origin, outcome=outcome, reason=reason)
+    return noted_each(ended)
+
+
+def _delete_old() -> Any:
+    long_ago = func.now() - func.greatest(bindparam("older_than", type_=Interval), literal(DAY))
+    old = or_(
+        Session.ended_at < long_ago,
+        # A session that was not refreshed any more has not ended, but it has expired.
+        and_(Session.ended_at.is_(None), Session.expires_at < long_ago),
+    )
+    at_most = bindparam("at_most", type_=Integer)
+    some = select(Session.id).where(old).limit(at_most).with_for_update(skip_locked=True).cte("some")
+    return delete(Session).where(Session.id == some.c.id).returning(Session.id)
+
+
+def _id(session_id: uuid.UUID) -> uuid.UUID:
+    return session_id
+
+
+_owned = Session.user_id == bindparam("user_id")
+_this: BindParameter[uuid.UUID] = bindparam("session_id", type_=Session.id.type)
+_END_ALL = Statement(_end(_owned), parameters=_OfUser, row=_id)
+_END_ONE = Statement(_end(_owned, Session.id == _this), parameters=_OneOfUser, row=_id)
+_END_OTHERS = Statement(_end(_owned, Session.id != _this), parameters=_OneOfUser, row=_id)
+_DELETE_OLD = Statement(_delete_old(), parameters=_Old, row=_id, prepared=False)
+
+
+def revoke_sessions(
+    user_id: int,
+    *,
+    reason: str,
+    origin: Origin,
+    only: uuid.UUID | None = None,
+    all_but: uuid.UUID | None = None,
+    kind: str = Kind.SESSION_ENDED,
+    outcome: str = SUCCESS,
+) -> list[uuid.UUID]:
+    """End the live sessions of a user and record an event about each, in one statement; return their ids.
+
+    `only` names one session, `all_but` the one that stays. Of concurrent requests to end a session one ends it.
+    """
+    about: _OfUser = {
+        "user_id": user_id,
+        "reason": reason,
+        "kind": Kind(kind).value,
+        "outcome": outcome,
+        "seen_address": origin.address,
+        "seen_device": origin.device,
+        "details": json.dumps({"reason": reason}),
+    }
+    if only is not None:
+        return transaction().fetch_all(_END_ONE({**about, "session_id": only}))
+    if all_but is not None:
+        return transaction().fetch_all(_END_OTHERS({**about, "session_id": all_but}))
+    return transaction().fetch_all(_END_ALL(about))
 
 
 def forget_ended(*, older_than: timedelta, at_most: int) -> int:
-    """Delete some records of sessions that ended or ran out long ago; returns how many.
+    """Delete some records of sessions that ended or expired long ago; return how many.
 
-    Never those of the last day, by which somebody who has just registered is known to have signed in before.
+    Records of the last day stay: they tell that a user who has just registered has signed in before.
     """
-    long_ago = func.now() - max(older_than, DAY)
-    old = or_(
-        Session.ended_at < long_ago,
-        # Those that nobody refreshed any more have not ended, but this day comes for them, too.
-        and_(Session.ended_at.is_(None), Session.expires_at < long_ago),
-    )
-    some = select(Session.id).where(old).limit(at_most).with_for_update(skip_locked=True).cte("some")
-    return len(writing().execute(delete(Session).where(Session.id == some.c.id).returning(Session.id)).all())
+    return len(transaction().fetch_all(_DELETE_OLD({"older_than": older_than, "at_most": at_most})))

@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, bindparam, func, select
 
 from auth_service import clock
 from auth_service.errors import TokenInvalid
-from auth_service.models import EmailChange, Event, Letter, Session, User, UserRole, reading
+from auth_service.models import EmailChange, Event, Letter, Session, User, UserRole, autocommit
 from auth_service.models.event import Kind
 from auth_service.services.history import History, Origin
 from auth_service.services.sessions import Caller
@@ -90,7 +90,7 @@ class Export:
     def of(self, caller: Caller, *, origin: Origin) -> Exported:
         """Everything about the caller, and nothing about anybody else; that it was taken along is noted."""
         owner = {"owner": caller.id}
-        with reading() as connection:
+        with autocommit() as connection:
             profile = connection.execute(_PROFILE, owner).one_or_none()
             if profile is None:  # deleted since the token was looked at
                 raise TokenInvalid

@@ -3,18 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
-from sqlalchemy import ARRAY, BigInteger, Text, bindparam, cast, column, delete, func, literal, select
+from sqlalchemy import ARRAY, BigInteger, Text, bindparam, column, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters import foreign_hashes
-from auth_service.models import PORTAL_USER, User, UserRole, writing
+from auth_service.models import PORTAL_USER, Statement, User, UserRole, Write, transaction
 from auth_service.models.event import Kind
 from auth_service.models.user import random_id
 from auth_service.services import addresses
 from auth_service.services.addresses import Address
-from auth_service.services.history import noted
+from auth_service.services.event_statements import SeenAt, noted
 from auth_service.services.letters import LANGUAGES
 
 BATCH = 500
@@ -93,7 +93,7 @@ def _brought() -> Any:
     """People whose addresses nobody has become users of the portal, each with the role and an event; says how many."""
     columns = {"id": BigInteger, "email": Text, "email_key": Text, "language": Text, "password_hash": Text}
     given = (
-        func.unnest(*(cast(bindparam(name), ARRAY(kind)) for name, kind in columns.items()))
+        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()))
         .table_valued(*(column(name, kind) for name, kind in columns.items()))
         .render_derived("given")
     )
@@ -115,9 +115,22 @@ def _brought() -> Any:
     return select(func.count()).select_from(made).add_cte(granted, registered)
 
 
-_BROUGHT = _brought()
-_MAKE_ROOM = delete(User).where(
-    User.email_key == func.any(cast(bindparam("keys"), ARRAY(Text))), User.verified_mail.is_(False)
+class _Brought(SeenAt):
+    id: list[int]
+    email: list[str]
+    email_key: list[str]
+    language: list[str]
+    password_hash: list[str | None]
+
+
+class _Keys(TypedDict):
+    keys: list[str]
+
+
+_BROUGHT = Statement(_brought(), parameters=_Brought, row=int)
+_MAKE_ROOM = Write(
+    delete(User).where(User.email_key == func.any(bindparam("keys", type_=ARRAY(Text))), User.verified_mail.is_(False)),
+    parameters=_Keys,
 )
 
 
@@ -136,8 +149,8 @@ class Imports:
         if not people:
             return 0
         keys = [person.email.key for person in people]
-        writing().execute(_MAKE_ROOM, {"keys": keys})
-        given = {
+        transaction().write(_MAKE_ROOM({"keys": keys}))
+        given: _Brought = {
             "id": [random_id() for _ in people],
             "email": [person.email.stored for person in people],
             "email_key": keys,
@@ -146,4 +159,4 @@ class Imports:
             "seen_address": None,
             "seen_device": "",
         }
-        return int(writing().execute(_BROUGHT, given).scalar_one())
+        return transaction().fetch_one(_BROUGHT(given)) or 0

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, func, select
 
 from auth_service.errors import TokenInvalid
-from auth_service.models import Session, User, UserRole, reading
+from auth_service.models import Session, User, UserRole, autocommit
 from auth_service.services.sessions import Sessions
 
 REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the word of RFC 7009
@@ -87,7 +87,7 @@ class Introspection:
         claim = self.sessions.refreshes.read(token)
         if claim is None:
             return INACTIVE
-        with reading() as connection:
+        with autocommit() as connection:
             found = {"session": claim.session_id, "counter": claim.counter}
             row = connection.execute(_REFRESHABLE, found).one_or_none()
         if row is None:

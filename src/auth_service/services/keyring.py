@@ -5,15 +5,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple, TypedDict
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Interval, bindparam, delete, func, insert, literal, null, or_, select, update
 
 from auth_service import clock
 from auth_service.adapters import access_tokens
 from auth_service.adapters.access_tokens import KeySet
 from auth_service.adapters.crypto import SealBroken, Sealer
 from auth_service.errors import DatabaseAway, KeysSealed, ServiceBusy, Unavailable
-from auth_service.models import SigningKey, reading, unit_of_work, writing
+from auth_service.models import NoParameters, SigningKey, Statement, Write, autocommit, transaction, unit_of_work
 from auth_service.models.locks import Lock
 from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
 
@@ -45,6 +46,55 @@ _VERIFYING = (
     select(SigningKey.kid, SigningKey.state, SigningKey.public_pem, SigningKey.private_sealed)
     .where(or_(SigningKey.retire_at.is_(None), SigningKey.retire_at > func.now()))
     .order_by(SigningKey.created_at, SigningKey.kid)  # so that the published set is the same bytes everywhere
+)
+
+
+class _Retire(TypedDict):
+    lives_on: timedelta
+
+
+class _NewKey(TypedDict):
+    kid: str
+    state: str
+    public_pem: str
+    private_sealed: bytes
+
+
+class _Coming(NamedTuple):
+    kid: str
+    private_sealed: memoryview
+    age: timedelta
+
+
+class _State(NamedTuple):
+    kid: str
+    state: str
+
+
+_TAKE_TURN = Write(
+    select(func.pg_advisory_xact_lock(literal(Lock.SIGNING_KEYS.value, type_=BigInteger))), parameters=NoParameters
+)
+_COMING = Statement(
+    select(SigningKey.kid, SigningKey.private_sealed, func.now() - SigningKey.created_at).where(
+        SigningKey.state == NEXT
+    ),
+    parameters=NoParameters,
+    row=_Coming,
+)
+_STATES = Statement(select(SigningKey.kid, SigningKey.state), parameters=NoParameters, row=_State)
+_DELETE_RETIRED = Write(delete(SigningKey).where(SigningKey.retire_at <= func.now()), parameters=NoParameters)
+_DELETE_NEXT = Write(delete(SigningKey).where(SigningKey.state == NEXT), parameters=NoParameters)
+_DELETE_ALL = Write(delete(SigningKey), parameters=NoParameters)
+_PROMOTE_NEXT = Write(update(SigningKey).where(SigningKey.state == NEXT).values(state=CURRENT), parameters=NoParameters)
+_RETIRE_CURRENT = Write(
+    update(SigningKey)
+    .where(SigningKey.state == CURRENT)
+    .values(state=PREVIOUS, private_sealed=null(), retire_at=func.now() + bindparam("lives_on", type_=Interval)),
+    parameters=_Retire,
+)
+_ADD = Write(
+    insert(SigningKey).values({name: bindparam(name) for name in ("kid", "state", "public_pem", "private_sealed")}),
+    parameters=_NewKey,
 )
 
 
@@ -126,16 +176,16 @@ class Keyring:
         it yet, and KeysSealed.
         """
         self._take_turn()
-        age = (func.now() - SigningKey.created_at).label("age")
-        found = select(SigningKey.kid, SigningKey.private_sealed, age).where(SigningKey.state == NEXT)
-        coming = writing().execute(found).one_or_none()
+        coming = transaction().fetch_one(_COMING({}))
         if coming is not None:
             if coming.age < published_for:
                 raise KeyTooYoung(published_for - coming.age)
-            self._opened(coming.kid, coming.private_sealed)  # it would be too late to find out when it has to sign
-        writing().execute(delete(SigningKey).where(SigningKey.retire_at <= func.now()))
+            self._opened(
+                coming.kid, bytes(coming.private_sealed)
+            )  # it would be too late to find out when it has to sign
+        transaction().write(_DELETE_RETIRED({}))
         self._retire_current()
-        writing().execute(update(SigningKey).where(SigningKey.state == NEXT).values(state=CURRENT))
+        transaction().write(_PROMOTE_NEXT({}))
         return self._complete()
 
     def replace(self, *, distrust: bool) -> str:
@@ -146,16 +196,16 @@ class Keyring:
         """
         self._take_turn()
         if distrust:
-            writing().execute(delete(SigningKey))
+            transaction().write(_DELETE_ALL({}))
         else:
             self._retire_current()
-            writing().execute(delete(SigningKey).where(SigningKey.state == NEXT))
+            transaction().write(_DELETE_NEXT({}))
         return self._complete()
 
     def listed(self) -> Sequence[KeyInfo]:
         """All keys, in the order in which they sign."""
         columns = (SigningKey.kid, SigningKey.state, SigningKey.created_at, SigningKey.retire_at)
-        with reading() as connection:
+        with autocommit() as connection:
             found = [KeyInfo(**row) for row in connection.execute(select(*columns)).mappings()]
         return sorted(found, key=lambda key: ((PREVIOUS, CURRENT, NEXT).index(key.state), key.created_at))
 
@@ -186,7 +236,7 @@ class Keyring:
         return held.keys
 
     def _read(self) -> KeySet | None:
-        with reading() as connection:
+        with autocommit() as connection:
             rows = connection.execute(_VERIFYING).all()
         known = self._held.keys
         for kid, state, _, sealed in rows:
@@ -222,27 +272,21 @@ class Keyring:
         return keys
 
     def _take_turn(self) -> None:
-        writing().execute(select(func.pg_advisory_xact_lock(Lock.SIGNING_KEYS.value)))
+        transaction().write(_TAKE_TURN({}))
 
     def _retire_current(self) -> None:
         lives_on = max(self.token_lifetime, LONGEST_TOKEN_LIFETIME) + SIGNS_FOR + access_tokens.LEEWAY
-        writing().execute(
-            update(SigningKey)
-            .where(SigningKey.state == CURRENT)
-            .values(state=PREVIOUS, private_sealed=None, retire_at=func.now() + lives_on)
-        )
+        transaction().write(_RETIRE_CURRENT({"lives_on": lives_on}))
 
     def _complete(self) -> str:
         """Make the keys that are missing; returns the id of the current one."""
-        there = {state: kid for kid, state in writing().execute(select(SigningKey.kid, SigningKey.state))}
+        there = {key.state: key.kid for key in transaction().fetch_all(_STATES({}))}
         for state in (CURRENT, NEXT):
             if state in there:
                 continue
             kid, private_pem, public_pem = access_tokens.new_key()
             sealed = self.sealer.seal({"pem": private_pem}, place=kid.encode())
-            writing().execute(
-                insert(SigningKey).values(kid=kid, state=state, public_pem=public_pem, private_sealed=sealed)
-            )
+            transaction().write(_ADD({"kid": kid, "state": state, "public_pem": public_pem, "private_sealed": sealed}))
             there[state] = kid
         return there[CURRENT]
 

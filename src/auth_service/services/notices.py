@@ -4,19 +4,33 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from auth_service import clock
-from auth_service.models import User, writing
+from auth_service.models import Statement, User, transaction
 from auth_service.services.addresses import Address
 from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
-from auth_service.services.users import Person
+from auth_service.services.outbox_statements import NewLetter
+from auth_service.services.user_statements import ById, Person
 
 LIVES = timedelta(days=3)
 """A notice is still worth reading after this, but not worth trying to send."""
+
+
+class _Mailbox(NamedTuple):
+    email: str
+    email_key: str
+    language: str
+
+
+_MAILBOX = Statement(
+    select(User.email, User.email_key, User.language).where(User.id == bindparam("user_id")),
+    parameters=ById,
+    row=_Mailbox,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,16 +46,18 @@ class Notices:
 
         The same `about` is told once: a token that is stolen and tried a hundred times is one letter.
         """
-        email, email_key, language = (
-            writing().execute(select(User.email, User.email_key, User.language).where(User.id == user_id)).one()
+        owner = transaction().fetch_one(_MAILBOX({"user_id": user_id}))
+        if owner is None:
+            return
+        to = to or Address(stored=owner.email, key=owner.email_key)
+        letter = self.letter(
+            kind, user_id=user_id, to=to, language=owner.language, origin=origin, about=about, **values
         )
-        to = to or Address(stored=email, key=email_key)
-        letter = self.letter(kind, user_id=user_id, to=to, language=language, origin=origin, about=about, **values)
         self.outbox.put(letter)
 
     def letter(
         self, kind: str, *, user_id: int, to: Address, language: str, origin: Origin, about: str = "", **values: Any
-    ) -> dict[str, Any]:
+    ) -> NewLetter:
         """A notice as the outbox takes it, for a statement that does more than to write it."""
         return self.outbox.letter(
             kind=kind,

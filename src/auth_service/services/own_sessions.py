@@ -3,14 +3,14 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Integer, bindparam, func, select, tuple_
 
 from auth_service.errors import SessionUnknown
-from auth_service.models import Session, reading, writing
+from auth_service.models import Session, Statement, autocommit, transaction
 from auth_service.models.event import Kind
-from auth_service.services.endings import end
+from auth_service.services.endings import revoke_sessions
 from auth_service.services.history import History, Origin
 from auth_service.services.pages import Cursors, Page
 from auth_service.services.sessions import Caller
@@ -35,7 +35,24 @@ _OLDER = _NEWEST.where(
     _position
     < tuple_(bindparam("opened_at", type_=Session.opened_at.type), bindparam("session", type_=Session.id.type))
 )
-_OWNED = select(Session.id).where(Session.id == bindparam("session"), Session.user_id == bindparam("owner"))
+
+
+class _Owned(TypedDict):
+    session: uuid.UUID
+    owner: int
+
+
+def _is_owned(_: uuid.UUID) -> bool:
+    return True
+
+
+_OWNED = Statement(
+    select(Session.id).where(
+        Session.id == bindparam("session", type_=Session.id.type), Session.user_id == bindparam("owner")
+    ),
+    parameters=_Owned,
+    row=_is_owned,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +81,7 @@ class OwnSessions:
         if cursor is not None:
             opened_at, session_id = self.cursors.position(cursor, of="sessions", user_id=caller.id)
             given |= {"opened_at": datetime.fromisoformat(opened_at), "session": uuid.UUID(session_id)}
-        with reading() as connection:
+        with autocommit() as connection:
             rows = connection.execute(_NEWEST if cursor is None else _OLDER, given).mappings().all()
         return self.cursors.page(
             [OpenSession(**row) for row in rows],
@@ -76,8 +93,7 @@ class OwnSessions:
 
     def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
         """End one session of the caller. Raises SessionUnknown, also for one that has ended and for somebody else's."""
-        mine = Session.id == session_id, Session.user_id == caller.id
-        if end(*mine, reason="ended_by_owner", origin=origin, history=self.history):
+        if revoke_sessions(caller.id, only=session_id, reason="ended_by_owner", origin=origin):
             return
         if not self._was_mine(session_id, caller):
             self.history.note_failure(
@@ -91,13 +107,11 @@ class OwnSessions:
 
     def end_others(self, caller: Caller, *, origin: Origin) -> None:
         """End all sessions of the caller but the one that speaks."""
-        others = Session.user_id == caller.id, Session.id != caller.session_id
-        end(*others, reason="ended_by_owner", origin=origin, history=self.history)
+        revoke_sessions(caller.id, all_but=caller.session_id, reason="ended_by_owner", origin=origin)
 
     def end_all(self, caller: Caller, *, origin: Origin) -> None:
         """End all sessions of the caller, the one that speaks too."""
-        end(Session.user_id == caller.id, reason="ended_by_owner", origin=origin, history=self.history)
+        revoke_sessions(caller.id, reason="ended_by_owner", origin=origin)
 
     def _was_mine(self, session_id: uuid.UUID, caller: Caller) -> bool:
-        found = writing().execute(_OWNED, {"session": session_id, "owner": caller.id})
-        return found.one_or_none() is not None
+        return transaction().fetch_one(_OWNED({"session": session_id, "owner": caller.id})) is not None

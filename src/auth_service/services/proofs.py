@@ -16,7 +16,7 @@ from auth_service.services.codes import Codes
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Caller, Sessions
-from auth_service.services.users import Person
+from auth_service.services.user_statements import Person
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

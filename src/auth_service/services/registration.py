@@ -4,7 +4,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 
 from auth_service.adapters.challenges import Challenges, CodeVerdict
 from auth_service.adapters.crypto import Digests
@@ -19,18 +19,29 @@ from auth_service.errors import (
     PasswordWrong,
     UserUnknown,
 )
-from auth_service.models import User, writing
+from auth_service.models import User, Write, transaction
 from auth_service.services.addresses import Address
 from auth_service.services.codes import CodeLimiter, CodeSent, issued, random_code
 from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
-from auth_service.services.users import Person, Profile, Users
+from auth_service.services.user_statements import ById, Person, Profile
+from auth_service.services.users import Users
 
 LETTER = "registration_code"
 NEVER_CHANGED = 0
 """The version of the credentials of an account whose password and address are those of the registration."""
+
+
+class _SetLanguage(ById):
+    language: str
+
+
+_SET_LANGUAGE = Write(
+    update(User).where(User.id == bindparam("user_id")).values(language=bindparam("language")),
+    parameters=_SetLanguage,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +107,7 @@ class Registration:
 
         lives = self.challenges.code_lifetime
         if language is not None and language != person.language:
-            writing().execute(update(User).where(User.id == user_id).values(language=language))
+            transaction().write(_SET_LANGUAGE({"user_id": user_id, "language": language}))
         written = self.outbox.put_code(
             kind=LETTER,
             to=person.address,

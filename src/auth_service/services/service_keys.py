@@ -8,11 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import NamedTuple, TypedDict
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Interval, and_, bindparam, func, insert, literal, or_, select, update
 
 from auth_service.errors import ScopeMissing, ServiceKeyInvalid
-from auth_service.models import ServiceKey, reading, unit_of_work, writing
+from auth_service.models import (
+    NoParameters,
+    ServiceKey,
+    Statement,
+    Write,
+    autocommit,
+    fetch_one,
+    transaction,
+    unit_of_work,
+)
 from auth_service.models.locks import Lock
 from auth_service.models.service_key import SCOPES
 
@@ -32,21 +42,66 @@ _MINUTE = timedelta(minutes=1)
 _live = and_(ServiceKey.revoked_at.is_(None), ServiceKey.expires_at > func.now())
 _used_long_ago = or_(ServiceKey.last_used_at.is_(None), ServiceKey.last_used_at < func.now() - _MINUTE)
 
-_FIND = select(ServiceKey.name, ServiceKey.digest, ServiceKey.scopes, _used_long_ago.label("used_long_ago")).where(
-    ServiceKey.id == bindparam("key_id"), _live
-)
 
-# Whoever finds the row taken leaves the note to the one who took it: nobody waits for a note.
-_NOTE_USE = (
+class _ById(TypedDict):
+    key_id: str
+
+
+class _ByName(TypedDict):
+    name: str
+
+
+class _NewKey(_ByName):
+    id: str
+    digest: bytes
+    scopes: list[str]
+    lives: timedelta
+
+
+class _Found(NamedTuple):
+    name: str
+    digest: memoryview
+    scopes: Sequence[str]
+    used_long_ago: bool
+
+
+def _instant(value: datetime) -> datetime:
+    return value
+
+
+_by_id = ServiceKey.id == bindparam("key_id")
+_FIND = Statement(
+    select(ServiceKey.name, ServiceKey.digest, ServiceKey.scopes, _used_long_ago).where(_by_id, _live),
+    parameters=_ById,
+    row=_Found,
+)
+# A request that finds the row locked leaves the update to the one that locked it: no request waits for it.
+_NOTE_USE = Write(
     update(ServiceKey)
-    .where(
-        ServiceKey.id.in_(
-            select(ServiceKey.id)
-            .where(ServiceKey.id == bindparam("key_id"), _used_long_ago)
-            .with_for_update(skip_locked=True)
-        )
+    .where(ServiceKey.id.in_(select(ServiceKey.id).where(_by_id, _used_long_ago).with_for_update(skip_locked=True)))
+    .values(last_used_at=func.now()),
+    parameters=_ById,
+)
+_TAKE_TURN = Write(
+    select(func.pg_advisory_xact_lock(literal(Lock.SERVICE_KEYS.value, type_=BigInteger))), parameters=NoParameters
+)
+_COUNT_LIVE = Statement(
+    select(func.count()).where(ServiceKey.name == bindparam("name"), _live), parameters=_ByName, row=int
+)
+_ADD = Statement(
+    insert(ServiceKey)
+    .values(
+        {name: bindparam(name) for name in ("id", "name", "digest", "scopes")}
+        | {"expires_at": func.now() + bindparam("lives", type_=Interval)}
     )
-    .values(last_used_at=func.now())
+    .returning(ServiceKey.expires_at),
+    parameters=_NewKey,
+    row=_instant,
+)
+_REVOKE = Statement(
+    update(ServiceKey).where(_by_id, _live).values(revoked_at=func.now()).returning(ServiceKey.id),
+    parameters=_ById,
+    row=str,
 )
 
 
@@ -99,13 +154,12 @@ class ServiceKeys:
         if not found:
             raise ServiceKeyInvalid
         key_id = found[1]
-        with reading() as connection:
-            row = connection.execute(_FIND, {"key_id": key_id}).one_or_none()
+        row = fetch_one(_FIND({"key_id": key_id}))
         if row is None or not hmac.compare_digest(bytes(row.digest), _digest(presented)):
             raise ServiceKeyInvalid
         if row.used_long_ago:
             with unit_of_work():
-                writing().execute(_NOTE_USE, {"key_id": key_id})
+                transaction().write(_NOTE_USE({"key_id": key_id}))
         if scope not in row.scopes:
             raise ScopeMissing(scope=scope)
         return CallingService(id=key_id, name=row.name, scopes=row.scopes)
@@ -118,28 +172,28 @@ class ServiceKeys:
             raise KeyRefused(f"scopes are {', '.join(SCOPES)}")
         if not timedelta(0) < lives <= LONGEST_LIFE:
             raise KeyRefused(f"a key lives for more than no time, and at most {LONGEST_LIFE.days} days")
-        writing().execute(select(func.pg_advisory_xact_lock(Lock.SERVICE_KEYS.value)))
-        live = select(func.count()).where(ServiceKey.name == name, _live)
-        if writing().execute(live).scalar_one() >= LIVE_AT_ONCE:
+        transaction().write(_TAKE_TURN({}))
+        live = transaction().fetch_one(_COUNT_LIVE({"name": name})) or 0
+        if live >= LIVE_AT_ONCE:
             raise KeyRefused(f"two keys of {name} are live; revoke one first")
         key_id = secrets.token_hex(6)
         value = f"svc_{key_id}_{''.join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))}"
-        made = insert(ServiceKey).values(
-            id=key_id, name=name, digest=_digest(value), scopes=sorted(set(scopes)), expires_at=func.now() + lives
+        expires_at = transaction().fetch_one(
+            _ADD({"id": key_id, "name": name, "digest": _digest(value), "scopes": sorted(set(scopes)), "lives": lives})
         )
-        expires_at: datetime = writing().execute(made.returning(ServiceKey.expires_at)).scalar_one()
+        if expires_at is None:
+            raise RuntimeError("INSERT … RETURNING returned no row")
         return NewServiceKey(id=key_id, value=value, expires_at=expires_at)
 
     def revoke(self, key_id: str) -> bool:
         """End a key at once; False where there is no such live one."""
-        ended = update(ServiceKey).where(ServiceKey.id == key_id, _live).values(revoked_at=func.now())
-        return writing().execute(ended.returning(ServiceKey.id)).one_or_none() is not None
+        return transaction().fetch_one(_REVOKE({"key_id": key_id})) is not None
 
     def all(self) -> Sequence[ServiceKeyInfo]:
         """Every key, by name, the newest first."""
         columns = [getattr(ServiceKey, name) for name in ServiceKeyInfo.__dataclass_fields__ if name != "live"]
         wanted = select(*columns, _live.label("live")).order_by(ServiceKey.name, ServiceKey.created_at.desc())
-        with reading() as connection:
+        with autocommit() as connection:
             return [ServiceKeyInfo(**row) for row in connection.execute(wanted).mappings()]
 
 

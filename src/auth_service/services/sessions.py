@@ -4,103 +4,21 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Self
-
-from sqlalchemy import Interval, bindparam, func, insert, literal, select, update
+from typing import Self
 
 from auth_service import clock
 from auth_service.adapters.access_tokens import AccessTokens, Claims, KeySet, TokenRejected, kid_of
 from auth_service.adapters.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInvalid
-from auth_service.models import (
-    Prepared,
-    Session,
-    User,
-    UserRole,
-    read_at_once,
-    reading,
-    unit_of_work,
-    written_at_once,
-)
+from auth_service.models import fetch_one, transaction
 from auth_service.models.event import FAILURE, Kind
-from auth_service.models.prepared import Step
-from auth_service.services.endings import end
-from auth_service.services.history import History, Origin, noted
+from auth_service.services.endings import revoke_sessions
+from auth_service.services.history import Origin
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
-from auth_service.services.users import Person, hold
-
-# Statements are built at import: building one costs about as much as running it.
-
-_live = Session.lives()
-
-
-def _roles(owner: Any) -> Any:
-    return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
-
-
-def _open() -> Any:
-    """A session of somebody whose account is as it was when they proved who they are, noted in the history."""
-    given = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in ("id", "method", "transport")}
-    seen = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
-    lives = {
-        "idle_at": func.now() + bindparam("idle", type_=Interval),
-        "expires_at": func.now() + bindparam("absolute", type_=Interval),
-    }
-    values = {"user_id": User.id, "counter": literal(0), **given, **seen, **lives}
-    owner = (
-        select(*values.values())
-        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
-        # Whoever changes the password at this moment waits for us and ends this session too, or we wait and find
-        # another version: nobody stays signed in by a password that was changed.
-        .with_for_update(read=True)
-    )
-    opened = (
-        insert(Session)
-        .from_select(list(values), owner, include_defaults=False)
-        .returning(Session.id, Session.user_id, Session.method)
-        .cte("opened")
-    )
-    signed_in = noted(Kind.SIGNED_IN, about=opened, session_id=opened.c.id, method=opened.c.method)
-    return select(_roles(opened.c.user_id)).select_from(opened).add_cte(signed_in)
-
-
-_OPEN = Prepared(_open())
-
-_REFRESH = Prepared(
-    update(Session)
-    .where(Session.id == bindparam("session"), Session.counter == bindparam("used"), _live)
-    .values(
-        counter=Session.counter + 1,
-        refreshed_at=func.now(),
-        idle_at=func.least(func.now() + bindparam("idle", type_=Interval), Session.expires_at),
-        device=bindparam("seen_device"),
-        address=bindparam("seen_address"),
-    )
-    .returning(Session.user_id, _roles(Session.user_id))
-)
-
-_SERVED_BEFORE = Prepared(
-    select(
-        Session.user_id,
-        _roles(Session.user_id),
-        Session.counter,
-        Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
-    ).where(Session.id == bindparam("session"), _live)
-)
-
-_CALLER = Prepared(
-    select(
-        User.id,
-        User.email,
-        User.verified_mail,
-        _roles(User.id),
-        Session.authenticated_at,
-        Session.transport,
-    )
-    .join(Session, Session.user_id == User.id)
-    .where(_live, Session.id == bindparam("session"), User.id == bindparam("owner"))
-)
+from auth_service.services.session_statements import CALLER, FRESH, OPEN, REFRESH, SERVED_BEFORE, Owner
+from auth_service.services.user_statements import Person
+from auth_service.services.users import hold
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,72 +56,87 @@ class Sessions:
     keyring: Keyring
     access: AccessTokens
     refreshes: RefreshTokens
-    history: History
     notices: Notices
     idle: timedelta
     absolute: timedelta
     grace: timedelta
     """How long a token that was used already gives the same successor, as long as that one is unused."""
 
-    def open(
-        self, person: Person, *, method: str, transport: str, origin: Origin, besides: Sequence[Step] = ()
-    ) -> Tokens:
-        """Open a session for somebody who has just proved who they are; a new id every time.
+    def open(self, person: Person, *, method: str, transport: str, origin: Origin) -> Tokens:
+        """Open a session for a user who has just been authenticated, under a new id.
 
-        `besides` is done before it, in the same transaction. Raises CredentialsRejected if the account was changed
-        since the proof.
+        Raises CredentialsRejected if the credentials of the account have changed since they were verified.
         """
-        keys = self.keyring.signing()  # before the unit of work has a connection, of which this may need one itself
         session_id = uuid.uuid4()
-        given = {"id": session_id, "owner": person.id, "version": person.credential_version, "method": method}
-        given |= {"transport": transport, "seen_device": origin.device, "seen_address": origin.address}
-        opened = written_at_once(*besides, (_OPEN, given | {"idle": self.idle, "absolute": self.absolute}))
+        # The keys first: they may have to be read with a connection of their own.
+        keys = self.keyring.signing()
+        opened = transaction().fetch_one(
+            OPEN(
+                {
+                    "id": session_id,
+                    "owner": person.id,
+                    "version": person.credential_version,
+                    "method": method,
+                    "transport": transport,
+                    "seen_address": origin.address,
+                    "seen_device": origin.device,
+                    "idle": self.idle,
+                    "absolute": self.absolute,
+                }
+            )
+        )
         if opened is None:
             raise CredentialsRejected
-        return self._tokens(keys, user_id=person.id, session_id=session_id, counter=0, roles=opened[0])
+        return self._tokens(keys, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
 
     def refresh(self, *, token: str, origin: Origin) -> Tokens:
-        """Exchange a refresh token for the next pair. Raises RefreshRejected.
+        """Refresh token rotation: replace a refresh token by its successor, with a new access token.
 
-        One conditional UPDATE decides who of many exchanges it. Everybody else who brings the same token soon enough
-        is given the same successor; whoever brings an older one has stolen it, or been stolen from: the session ends.
+        One conditional UPDATE decides which of concurrent requests rotates the token. The others get the same
+        successor within the grace period. Any other reuse means that the token was stolen: the session ends and its
+        owner is told (RFC 9700, 4.14.2). Raises RefreshRejected.
         """
         claim = self.refreshes.read(token)
         if claim is None:
             raise RefreshRejected
         keys = self.keyring.signing()
-        seen = {"seen_device": origin.device, "seen_address": origin.address, "idle": self.idle}
-        moved = written_at_once((_REFRESH, {"session": claim.session_id, "used": claim.counter, **seen}))
-        owner, roles = moved or self._served_before(claim, origin)
-        return self._tokens(keys, user_id=owner, session_id=claim.session_id, counter=claim.counter + 1, roles=roles)
+        owner = transaction().fetch_one(
+            REFRESH(
+                {
+                    "session": claim.session_id,
+                    "used": claim.counter,
+                    "idle": self.idle,
+                    "seen_address": origin.address,
+                    "seen_device": origin.device,
+                }
+            )
+        ) or self._owner_of_used(claim, origin)
+        return self._tokens(
+            keys, user_id=owner.id, session_id=claim.session_id, counter=claim.counter + 1, roles=owner.roles
+        )
 
-    def _served_before(self, claim: RefreshClaim, origin: Origin) -> tuple[int, Sequence[str] | None]:
-        """The owner and roles, if this token was exchanged a moment ago. Raises RefreshRejected, and ends a theft."""
-        found = read_at_once(_SERVED_BEFORE, session=claim.session_id, grace=self.grace)
-        if found is None:
+    def _owner_of_used(self, claim: RefreshClaim, origin: Origin) -> Owner:
+        """Return the owner if this token was rotated within the grace period; otherwise raise RefreshRejected."""
+        found = fetch_one(SERVED_BEFORE({"session": claim.session_id, "grace": self.grace}))
+        if found is None or claim.counter >= found.counter:
             raise RefreshRejected
-        owner, roles, counter, recent = found
-        if claim.counter >= counter:
-            raise RefreshRejected
-        if claim.counter == counter - 1 and recent:
-            return owner, roles
-        self._end_theft(claim.session_id, owner=owner, origin=origin)
+        if claim.counter == found.counter - 1 and found.is_recent:
+            return Owner(found.owner, found.roles)
+        self._end_stolen(claim.session_id, owner=found.owner, origin=origin)
         raise RefreshRejected
 
-    def _end_theft(self, session_id: uuid.UUID, *, owner: int, origin: Origin) -> None:
-        # A unit of work of its own: the exchange that found nothing to move was one, too. The letter names the user,
-        # whom a deletion locks before the sessions: so its row comes first here, too. Of many who bring a stolen token
-        # at once, one ends the session.
-        with unit_of_work():
-            if hold(owner) and end(
-                Session.id == session_id,
-                history=self.history,
-                reason="refresh_reused",
-                origin=origin,
-                kind=Kind.REFRESH_REUSED,
-                outcome=FAILURE,
-            ):
-                self.notices.tell("refresh_reused", user_id=owner, origin=origin, about=f"{session_id}")
+    def _end_stolen(self, session_id: uuid.UUID, *, owner: int, origin: Origin) -> None:
+        # The user's row first, as a deletion locks it before the sessions: the email refers to the user. Of concurrent
+        # requests with a reused token one ends the session.
+        if hold(owner) and revoke_sessions(
+            owner,
+            only=session_id,
+            reason="refresh_reused",
+            origin=origin,
+            kind=Kind.REFRESH_REUSED,
+            outcome=FAILURE,
+        ):
+            self.notices.tell("refresh_reused", user_id=owner, origin=origin, about=f"{session_id}")
 
     def caller(self, token: str) -> Caller:
         """Whom an access token speaks for, if its session lives. Raises TokenInvalid.
@@ -215,38 +148,31 @@ class Sessions:
             claims = self.access.verify(token, self.keyring.knowing(kid_of(token)))
         except TokenRejected:
             raise TokenInvalid from None
-        row = read_at_once(_CALLER, session=claims.session_id, owner=claims.user_id)
+        row = fetch_one(CALLER({"session": claims.session_id, "owner": claims.user_id}))
         if row is None:
             raise TokenInvalid
-        user_id, email, verified_mail, roles, authenticated_at, transport = row
         return Caller(
-            id=user_id,
-            email=email,
-            verified_mail=verified_mail,
-            roles=sorted(roles or ()),
+            id=row.id,
+            email=row.email,
+            verified_mail=row.verified_mail,
+            roles=sorted(row.roles or ()),
             session_id=claims.session_id,
-            authenticated_at=authenticated_at,
-            transport=transport,
+            authenticated_at=row.authenticated_at,
+            transport=row.transport,
             claims=claims,
         )
 
     def is_fresh(self, caller: Caller, *, within: timedelta) -> bool:
         """Whether the caller's session was opened by a proof of who they are that is not older than this."""
-        fresh = select(Session.id).where(
-            Session.id == caller.session_id, _live, Session.authenticated_at > func.now() - within
-        )
-        with reading() as connection:
-            return connection.execute(fresh).one_or_none() is not None
+        return fetch_one(FRESH({"session": caller.session_id, "within": within})) is not None
 
     def sign_out(self, caller: Caller, *, origin: Origin) -> None:
-        """End the session that the caller speaks from; doing it twice does no harm."""
-        which = Session.id == caller.session_id, Session.user_id == caller.id
-        end(*which, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT, history=self.history)
+        """End the session of the access token; idempotent."""
+        revoke_sessions(caller.id, only=caller.session_id, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT)
 
     def end_all(self, *, user_id: int, reason: str, origin: Origin, but: uuid.UUID | None = None) -> None:
-        """End the sessions of a user, each of them noted; `but` one, if it is given."""
-        which = [Session.user_id == user_id, *([Session.id != but] if but else [])]
-        end(*which, reason=reason, origin=origin, history=self.history)
+        """End the sessions of a user, `but` one if it is given."""
+        revoke_sessions(user_id, all_but=but, reason=reason, origin=origin)
 
     def _tokens(
         self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import NoReturn
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 
 from auth_service.adapters.devices import DeviceTokens
 from auth_service.adapters.throttle import Throttle
 from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy
-from auth_service.models import User, writing
+from auth_service.models import User, Write, transaction
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Codes, CodeSent
@@ -16,7 +16,21 @@ from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Sessions, Tokens
 from auth_service.services.undos import Undos
-from auth_service.services.users import Person, Users, recipient
+from auth_service.services.user_statements import ById, Person
+from auth_service.services.users import Users, recipient
+
+
+class _Rehash(ById):
+    outdated: str
+    password_hash: str
+
+
+_REHASH = Write(
+    update(User)
+    .where(User.id == bindparam("user_id"), User.password_hash == bindparam("outdated"))
+    .values(password_hash=bindparam("password_hash")),
+    parameters=_Rehash,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +122,9 @@ class SignIn:
         raise CredentialsRejected
 
     def _open(self, person: Person, browser: Browser, *, method: str, known: str | None) -> SignedIn:
-        tell = [] if known else [self.undos.telling_of_new_device(person, origin=browser.origin)]
-        tokens = self.sessions.open(
-            person, method=method, transport=browser.transport, origin=browser.origin, besides=tell
-        )
+        if not known:
+            self.undos.tell_of_new_device(person, origin=browser.origin)
+        tokens = self.sessions.open(person, method=method, transport=browser.transport, origin=browser.origin)
         return SignedIn(
             tokens=tokens,
             # Made anew also for a device that is known: the days of one that is used begin again.
@@ -124,8 +137,6 @@ class SignIn:
             phc = self.passwords.hashed(password)
         except ServiceBusy:
             return  # the next sign-in will do; whoever has proved who they are is not sent away for this
-        writing().execute(
-            update(User)
-            .where(User.id == person.id, User.password_hash == person.password_hash)
-            .values(password_hash=phc)
+        transaction().write(
+            _REHASH({"user_id": person.id, "outdated": person.password_hash or "", "password_hash": phc})
         )

@@ -2,12 +2,16 @@
 
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import (
-    ColumnElement,
+    DateTime,
+    Integer,
     Interval,
+    LargeBinary,
+    Text,
+    and_,
     bindparam,
     case,
     delete,
@@ -23,15 +27,15 @@ from sqlalchemy import (
 from auth_service import clock
 from auth_service.adapters.crypto import Digests
 from auth_service.errors import UndoUnknown
-from auth_service.models import Prepared, Session, Undo, User, writing
+from auth_service.models import Session, Statement, Undo, User, Write, fetch_one, transaction
 from auth_service.models.account import EMAIL_CHANGED, NEW_DEVICE
-from auth_service.models.prepared import Step
 from auth_service.services.addresses import Address
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
-from auth_service.services.outbox import written_once
+from auth_service.services.outbox_statements import NewLetter, written_once
 from auth_service.services.sessions import Sessions
-from auth_service.services.users import Person, Users
+from auth_service.services.user_statements import ById, Person
+from auth_service.services.users import Users
 
 TOKEN_BYTES = 32
 NEWCOMER = timedelta(days=1)
@@ -61,7 +65,96 @@ def _tell_of_new_device() -> Any:
     return insert(Undo).from_select(list(undo), select(*undo.values()))
 
 
-_TELL_OF_NEW_DEVICE = Prepared(_tell_of_new_device())
+class _TellOfNewDevice(NewLetter):
+    version: int
+    digest: bytes
+    undo_lives: timedelta
+
+
+def _address(email: str, key: str) -> Address:
+    return Address(stored=email, key=key)
+
+
+class _ByDigest(TypedDict):
+    digest: bytes
+
+
+class _NewUndo(ById, _ByDigest):
+    email: str
+    email_key: str
+    undo_lives: timedelta
+
+
+class _Overtaken(ById):
+    kind: str
+    expires_at: datetime
+
+
+class _Limit(TypedDict):
+    at_most: int
+
+
+class _Living(NamedTuple):
+    kind: str
+    user_id: int
+    email: str | None
+    email_key: str | None
+    expires_at: datetime
+
+
+_by_digest = Undo.digest == bindparam("digest", type_=LargeBinary)
+_lives = Undo.expires_at > func.now()
+_of_user = Undo.user_id == bindparam("user_id")
+_undo_expires = func.now() + bindparam("undo_lives", type_=Interval)
+
+
+def _delete_expired() -> Any:
+    expired = select(Undo.digest).where(Undo.expires_at <= func.now())
+    some = expired.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
+    return delete(Undo).where(Undo.digest == some.c.digest).returning(literal_column("1"))
+
+
+_TELL_OF_NEW_DEVICE = Write(_tell_of_new_device(), parameters=_TellOfNewDevice)
+_ADD = Write(
+    insert(Undo).values(
+        digest=bindparam("digest"),
+        kind=literal_column(f"'{EMAIL_CHANGED}'"),
+        user_id=bindparam("user_id"),
+        email=bindparam("email"),
+        email_key=bindparam("email_key"),
+        expires_at=_undo_expires,
+    ),
+    parameters=_NewUndo,
+)
+_OWNER = Statement(select(Undo.user_id).where(_by_digest, _lives), parameters=_ByDigest, row=int)
+_SPEND = Statement(
+    delete(Undo)
+    .where(_by_digest, _lives)
+    .returning(Undo.kind, Undo.user_id, Undo.email, Undo.email_key, Undo.expires_at),
+    parameters=_ByDigest,
+    row=_Living,
+)
+# Links to addresses that the account had before that one stay: an attacker who moved the account twice could otherwise
+# use the link that the second email brought them to take the first one from the owner.
+_DELETE_OVERTAKEN = Write(
+    delete(Undo).where(
+        _of_user,
+        or_(
+            Undo.kind == NEW_DEVICE,
+            and_(
+                bindparam("kind", type_=Text) == EMAIL_CHANGED,
+                Undo.expires_at >= bindparam("expires_at", type_=DateTime(timezone=True)),
+            ),
+        ),
+    ),
+    parameters=_Overtaken,
+)
+_FORMER = Statement(
+    select(Undo.email, Undo.email_key).where(_of_user, Undo.kind == EMAIL_CHANGED, _lives),
+    parameters=ById,
+    row=_address,
+)
+_DELETE_EXPIRED = Statement(_delete_expired(), parameters=_Limit, row=int, prepared=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,13 +170,12 @@ class Undos:
     """The page that a link opens; the token follows behind `#`, so that no server on the way is told of it."""
     lives: timedelta
 
-    def telling_of_new_device(self, person: Person, *, origin: Origin) -> Step:
-        """What tells the owner of a session that is opened from an unknown device, with a link that takes it back.
+    def tell_of_new_device(self, person: Person, *, origin: Origin) -> None:
+        """Tell the owner of the session that is opened from an unknown device, with a link that reverts it.
 
-        To be done before that, in the same transaction. Whoever has registered a moment ago knows of the first session.
-        Everybody else is told once a day for what looks like one device in one network: whoever keeps no cookies, as
-        programs do, is unknown every time. Not once for different passwords: the link in the letter before may have
-        been used.
+        Called before the session is opened: whether a session was opened before decides whether a user who has just
+        registered is told. Otherwise one email a day is sent for a device and a network, since clients without cookies
+        are unknown each time; not one for different passwords, since the link of the email before may have been used.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         letter = self.notices.letter(
@@ -95,20 +187,29 @@ class Undos:
             about=f"{clock.now():%Y-%m-%d} {person.credential_version} {origin.network} {origin.device}",
             **self._said(token),
         )
-        given = {"version": person.credential_version, "digest": self.digests.of(token), "undo_lives": self.lives}
-        return _TELL_OF_NEW_DEVICE, letter | given
+        transaction().write(
+            _TELL_OF_NEW_DEVICE(
+                {
+                    **letter,
+                    "version": person.credential_version,
+                    "digest": self.digests.of(token),
+                    "undo_lives": self.lives,
+                }
+            )
+        )
 
     def for_changed_email(self, *, user_id: int, before: Address) -> dict[str, Any]:
         """What the letter about a changed address, to the address `before`, says of undoing."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        writing().execute(
-            insert(Undo).values(
-                digest=self.digests.of(token),
-                kind=EMAIL_CHANGED,
-                user_id=user_id,
-                email=before.stored,
-                email_key=before.key,
-                expires_at=func.now() + self.lives,
+        transaction().write(
+            _ADD(
+                {
+                    "digest": self.digests.of(token),
+                    "user_id": user_id,
+                    "email": before.stored,
+                    "email_key": before.key,
+                    "undo_lives": self.lives,
+                }
             )
         )
         return self._said(token)
@@ -118,36 +219,30 @@ class Undos:
 
         Raises UndoUnknown for what is no living link, and EmailTaken if somebody else proved the address meanwhile.
         """
-        living = Undo.digest == self.digests.of(token), Undo.expires_at > func.now()
-        owner = writing().execute(select(Undo.user_id).where(*living)).scalar_one_or_none()
+        digest = self.digests.of(token)
+        owner = fetch_one(_OWNER({"digest": digest}))
         if owner is None or self.users.lock(owner) is None:
             raise UndoUnknown
-        undo = writing().execute(delete(Undo).where(*living).returning(Undo)).one_or_none()
+        undo = transaction().fetch_one(_SPEND({"digest": digest}))
         if undo is None:
             raise UndoUnknown
-        before = None if undo.email is None else Address(stored=undo.email, key=undo.email_key)
+        before = None
+        if undo.email is not None and undo.email_key is not None:
+            before = Address(stored=undo.email, key=undo.email_key)
         self.users.take_back(undo.user_id, email=before)
-        # The links to addresses that the account had before that one stay: somebody who moved it twice could otherwise
-        # use the link that the second letter brought them to take the first one from its owner.
-        overtaken: ColumnElement[bool] = Undo.kind == NEW_DEVICE
-        if undo.kind == EMAIL_CHANGED:
-            overtaken = or_(overtaken, Undo.expires_at >= undo.expires_at)
-        writing().execute(delete(Undo).where(Undo.user_id == undo.user_id, overtaken))
+        transaction().write(
+            _DELETE_OVERTAKEN({"user_id": undo.user_id, "kind": undo.kind, "expires_at": undo.expires_at})
+        )
         self.sessions.end_all(user_id=undo.user_id, reason=f"{undo.kind}_undone", origin=origin)
         self.history.note(f"{undo.kind}_undone", user_id=undo.user_id, origin=origin)
 
     def former_addresses(self, user_id: int) -> list[Address]:
         """The addresses that can still be given back to an account."""
-        living = select(Undo.email, Undo.email_key).where(
-            Undo.user_id == user_id, Undo.kind == EMAIL_CHANGED, Undo.expires_at > func.now()
-        )
-        return [Address(stored=row.email, key=row.email_key) for row in writing().execute(living)]
+        return transaction().fetch_all(_FORMER({"user_id": user_id}))
 
     def forget_expired(self, *, at_most: int) -> int:
         """Delete some links that are worth nothing any more; returns how many."""
-        expired = select(Undo.digest).where(Undo.expires_at <= func.now())
-        some = expired.limit(at_most).with_for_update(skip_locked=True).cte("some")
-        return len(writing().execute(delete(Undo).where(Undo.digest == some.c.digest).returning(Undo.kind)).all())
+        return len(transaction().fetch_all(_DELETE_EXPIRED({"at_most": at_most})))
 
     def _said(self, token: str) -> dict[str, Any]:
         return {"undo_url": f"{self.page}#{token}", "hours": self.lives // timedelta(hours=1)}

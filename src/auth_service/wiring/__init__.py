@@ -131,7 +131,6 @@ def _sessions(shared: Shared) -> Sessions:
             issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
         ),
         refreshes=RefreshTokens(settings.secret("session_key")),
-        history=shared.history,
         notices=shared.notices,
         idle=settings.session_idle_seconds,
         absolute=settings.session_absolute_seconds,

@@ -14,10 +14,10 @@ from auth_service.adapters.engines import processes
 from auth_service.adapters.engines.files import open_private
 from auth_service.adapters.engines.processes import EngineError
 from auth_service.adapters.engines.server import Server
-from auth_service.adapters.postgres import PunctualConnection
+from auth_service.adapters.postgres import DeadlineConnection
 
 
-class _SetupConnection(PunctualConnection):
+class _SetupConnection(DeadlineConnection):
     """Waits longer than a request may, since making a database writes a lot."""
 
     answer_within = 15.0

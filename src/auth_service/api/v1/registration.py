@@ -33,7 +33,7 @@ from auth_service.errors import (
     ValidationFailed,
 )
 from auth_service.services.codes import CodeSent
-from auth_service.services.users import Profile
+from auth_service.services.user_statements import Profile
 
 registration = Namespace("registration", description="From an address to a user of the portal.")
 
