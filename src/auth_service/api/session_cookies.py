@@ -1,6 +1,6 @@
 """Sessions in cookies, for browsers that keep no tokens of their own, and the proof that a request is not forged."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import request
 from pydantic import SecretStr
@@ -10,7 +10,7 @@ from auth_service.api.origin import origin
 from auth_service.api.wired import settings
 from auth_service.errors import CrossSite, RefreshRejected
 from auth_service.services.sessions import Tokens
-from auth_service.services.sign_in import Browser, SignedIn
+from auth_service.services.sign_in_stages import SignedIn, SignInContext
 
 ACCESS = Cookie(purpose="access", samesite="Lax")
 REFRESH = Cookie(purpose="refresh", samesite="Lax")
@@ -26,27 +26,45 @@ def access_token() -> str | None:
     return ACCESS.read()
 
 
-def opened(transport: str, sign_in: Callable[[Browser], SignedIn]) -> Tokens:
-    """Sign in, with what this browser has kept, and hand out the tokens in the way that is wanted."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PresentedToken:
+    """A refresh token, and how it came: its successor goes the same way."""
+
+    token: str
+    transport: str
+
+
+def sign_in_context(transport: str) -> SignInContext:
+    """Return the context of a sign-in by this request. Raises CrossSite.
+
+    A sign-in with cookies is checked too: an attacker could sign the victim in to the attacker's account (login CSRF).
+    """
     if transport == "cookie":
-        prove_same_origin()  # also here: being signed in to somebody else's account is an attack, too
-    signed_in = sign_in(Browser(origin=origin(), transport=transport, device_token=DEVICE.read()))
-    DEVICE.give(signed_in.device_token, lives=settings().device_lifetime_seconds)
-    return _in_cookies(signed_in.tokens) if transport == "cookie" else signed_in.tokens
+        prove_same_origin()
+    return SignInContext(client=origin(), transport=transport, device_token=DEVICE.read())
 
 
-def exchanged(given: SecretStr | None, exchange: Callable[[str], Tokens]) -> Tokens:
-    """Exchange the token of the body, or the one in the cookie; the new pair goes the way that the old one came."""
-    if given is not None:
-        return exchange(given.get_secret_value())
+def signed_in(result: SignedIn) -> Tokens:
+    """Set the cookies of a sign-in; return the tokens for the answer's body, without those that cookies hold."""
+    DEVICE.give(result.device_token, lives=settings().device_lifetime_seconds)
+    return delivered(result.tokens, transport=result.transport)
+
+
+def presented_refresh_token(in_body: SecretStr | None) -> PresentedToken:
+    """Return the refresh token of the body, or the one in the cookie. Raises RefreshRejected, CrossSite."""
+    if in_body is not None:
+        return PresentedToken(token=in_body.get_secret_value(), transport="bearer")
     cookie = REFRESH.read()
     if cookie is None:
         raise RefreshRejected
     prove_same_origin()
-    return _in_cookies(exchange(cookie))
+    return PresentedToken(token=cookie, transport="cookie")
 
 
-def _in_cookies(tokens: Tokens) -> Tokens:
+def delivered(tokens: Tokens, *, transport: str) -> Tokens:
+    """Set the session cookies where `transport` is `cookie`; return the tokens for the answer's body."""
+    if transport != "cookie":
+        return tokens
     ACCESS.give(tokens.access_token or "", lives=tokens.expires_in)
     REFRESH.give(tokens.refresh_token or "", lives=settings().session_idle_seconds)
     return tokens.hidden()

@@ -1,11 +1,10 @@
-"""Signing in, by password or by a mailed code: one answer and one duration for all who are refused."""
+"""Sign-in by password or by emailed code: one answer and constant work for all who are rejected."""
 
 from dataclasses import dataclass
 from typing import NoReturn
 
 from sqlalchemy import bindparam, update
 
-from auth_service.adapters.devices import DeviceTokens
 from auth_service.adapters.throttle import Throttle
 from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy
 from auth_service.models import User, Write, transaction
@@ -14,8 +13,7 @@ from auth_service.services.addresses import Address
 from auth_service.services.codes import Codes, CodeSent
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
-from auth_service.services.sessions import Sessions, Tokens
-from auth_service.services.undos import Undos
+from auth_service.services.sign_in_stages import SignedIn, SignInContext, SignInStages, VerifiedSignIn
 from auth_service.services.user_statements import ById, Person
 from auth_service.services.users import Users, recipient
 
@@ -34,109 +32,77 @@ _REHASH = Write(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SignedIn:
-    """Somebody has proved who they are."""
-
-    tokens: Tokens
-    device_token: str
-    """Makes this device known to its owner's account, so that an attack on the address does not lock it out."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Browser:
-    """What asks to be signed in: where it is, how it wants its tokens, and what it has kept from earlier."""
-
-    origin: Origin
-    transport: str
-    device_token: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SignIn:
-    """Opens sessions to those who prove who they are."""
+    """Verifies the first factor; `stages` decide whether a session is opened."""
 
     users: Users
     passwords: Passwords
     codes: Codes
-    sessions: Sessions
     history: History
-    undos: Undos
     throttle: Throttle
-    devices: DeviceTokens
+    stages: SignInStages
 
-    def by_password(self, *, email: Address, password: str, browser: Browser) -> SignedIn:
-        """Open a session for an address and its password.
+    def by_password(self, *, email: Address, password: str, context: SignInContext) -> SignedIn:
+        """Sign in with an email address and a password.
 
         Raises TooManyAttempts before any work is done, CredentialsRejected for an unknown address, a wrong password,
-        an account without one and a temporary user alike, and ServiceBusy.
+        an account without one and a temporary user alike, ServiceBusy, and what a stage raises.
         """
         self.passwords.make_sure_of_room()
-        person = self.users.by_email(email)
-        known = self._known(person, browser)
-        # Attempts from a device that its owner signed in on before are counted by themselves: whoever attacks the
-        # address, or all addresses, cannot make its owner wait there.
-        subject = f"device {known}" if known else f"address {email.key}"
+        user = self.users.by_email(email)
+        known_device = self.stages.known_device(user, context)
+        # Attempts from a known device are throttled by themselves: brute force against the address, or against all
+        # addresses, does not lock the owner out there.
+        subject = f"device {known_device}" if known_device else f"address {email.key}"
         verdict = self.passwords.attempt(
             password,
-            person.password_hash if person else None,
+            user.password_hash if user else None,
             throttle=self.throttle,
             counted_as="sign_in",
             subject=subject,
-            trusted=known is not None,
+            trusted=known_device is not None,
         )
-        if person is None or not verdict.matches:
-            self._refuse(person, browser.origin, method="password")
+        if user is None or not verdict.matches:
+            self._reject(user, context.client, method="password")
         if verdict.outdated:
-            self._rehash(person, password)
-        return self._open(person, browser, method="password", known=known)
+            self._rehash(user, password)
+        return self.stages.complete(
+            VerifiedSignIn(user=user, method="password", context=context, known_device=known_device)
+        )
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
-        """Mail a code to sign in with, if there is somebody to sign in. Raises TooManyCodes, RedisAway."""
+        """Email a code to sign in with, if the address belongs to a user. Raises TooManyCodes, RedisAway."""
         return self.codes.mail(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
 
-    def by_code(self, *, email: Address, code: str, ticket: str | None, browser: Browser) -> SignedIn:
-        """Open a session for an address and a code from its newest letter.
+    def by_code(self, *, email: Address, code: str, ticket: str | None, context: SignInContext) -> SignedIn:
+        """Sign in with an email address and a code from its newest email.
 
-        Raises CredentialsRejected for whatever is no live code of this address, and RedisAway.
+        Raises CredentialsRejected for everything that is not a live code of this address, RedisAway, and what a stage
+        raises.
         """
-        person = self.users.by_email(email)
+        user = self.users.by_email(email)
         try:
-            self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)
+            self.codes.spend(code, subject=recipient(email, user).subject, ticket=ticket)
         except (CodeWrong, CodeExpired):
-            self._refuse(person, browser.origin, method="code")
-        if person is None or not person.verified_mail:  # there was no letter, so the code was guessed right
-            self._refuse(person, browser.origin, method="code")
-        return self._open(person, browser, method="code", known=self._known(person, browser))
-
-    def _known(self, person: Person | None, browser: Browser) -> str | None:
-        """The id of a device that the person has signed in on before."""
-        if person is None:
-            return None
-        return self.devices.known(browser.device_token, user_id=person.id, version=person.credential_version)
-
-    def _refuse(self, person: Person | None, origin: Origin, *, method: str) -> NoReturn:
-        """Write the attempt down, whether or not there is such a person: it must not show in the time that it takes."""
-        self.history.note_failure(
-            Kind.SIGN_IN_REFUSED, user_id=person.id if person else None, origin=origin, method=method
+            self._reject(user, context.client, method="code")
+        if user is None or not user.verified_mail:  # no code was emailed: the client has guessed the decoy
+            self._reject(user, context.client, method="code")
+        known_device = self.stages.known_device(user, context)
+        return self.stages.complete(
+            VerifiedSignIn(user=user, method="code", context=context, known_device=known_device)
         )
+
+    def _reject(self, user: Person | None, client: Origin, *, method: str) -> NoReturn:
+        """Record the failed attempt, for unknown addresses too: constant work prevents user enumeration by timing."""
+        self.history.note_failure(Kind.SIGN_IN_REFUSED, user_id=user.id if user else None, origin=client, method=method)
         raise CredentialsRejected
 
-    def _open(self, person: Person, browser: Browser, *, method: str, known: str | None) -> SignedIn:
-        if not known:
-            self.undos.tell_of_new_device(person, origin=browser.origin)
-        tokens = self.sessions.open(person, method=method, transport=browser.transport, origin=browser.origin)
-        return SignedIn(
-            tokens=tokens,
-            # Made anew also for a device that is known: the days of one that is used begin again.
-            device_token=self.devices.make(user_id=person.id, version=person.credential_version, device=known),
-        )
-
-    def _rehash(self, person: Person, password: str) -> None:
-        """Bring an outdated hash up to date, unless the password was changed meanwhile or there is too much to do."""
+    def _rehash(self, user: Person, password: str) -> None:
+        """Replace an outdated hash, unless the password was changed meanwhile or the hash queue is full."""
         try:
-            phc = self.passwords.hashed(password)
+            password_hash = self.passwords.hashed(password)
         except ServiceBusy:
-            return  # the next sign-in will do; whoever has proved who they are is not sent away for this
+            return  # the next sign-in replaces it; a user with the right password is not rejected for this
         transaction().write(
-            _REHASH({"user_id": person.id, "outdated": person.password_hash or "", "password_hash": phc})
+            _REHASH({"user_id": user.id, "outdated": user.password_hash or "", "password_hash": password_hash})
         )

@@ -30,6 +30,7 @@ from auth_service.services.registration import Registration
 from auth_service.services.service_keys import ServiceKeys
 from auth_service.services.sessions import Sessions
 from auth_service.services.sign_in import SignIn
+from auth_service.services.sign_in_stages import NewDeviceNotification, SignInStages
 from auth_service.services.undos import Undos
 from auth_service.services.users import Users
 from auth_service.settings import Settings, SettingsRefused
@@ -157,11 +158,13 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
         users=shared.users,
         passwords=shared.passwords,
         codes=shared.codes("sign_in_code"),
-        sessions=sessions,
         history=shared.history,
-        undos=undos,
         throttle=replace(shared.throttle, altogether=settings.limit_failed_sign_ins.windows),
-        devices=DeviceTokens(settings.secret("session_key"), lives=settings.device_lifetime_seconds),
+        stages=SignInStages(
+            devices=DeviceTokens(settings.secret("session_key"), lives=settings.device_lifetime_seconds),
+            stages=[NewDeviceNotification(undos=undos)],
+            sessions=sessions,
+        ),
     )
 
 

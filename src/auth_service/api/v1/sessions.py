@@ -58,11 +58,10 @@ class SignIn(Resource):
     )
     def post(self, body: SignInForm) -> Tokens:
         """Sign in with a password."""
-        return session_cookies.opened(
-            body.transport,
-            lambda browser: services().sign_in.by_password(
-                email=body.email, password=body.password.get_secret_value(), browser=browser
-            ),
+        context = session_cookies.sign_in_context(body.transport)
+        password = body.password.get_secret_value()
+        return session_cookies.signed_in(
+            services().sign_in.by_password(email=body.email, password=password, context=context)
         )
 
 
@@ -91,11 +90,9 @@ class CodeSignIn(Resource):
     )
     def post(self, body: CodeSignInForm) -> Tokens:
         """Sign in with the code from the newest letter."""
-        return session_cookies.opened(
-            body.transport,
-            lambda browser: services().sign_in.by_code(
-                email=body.email, code=body.code, ticket=SIGN_IN.presented(), browser=browser
-            ),
+        context = session_cookies.sign_in_context(body.transport)
+        return session_cookies.signed_in(
+            services().sign_in.by_code(email=body.email, code=body.code, ticket=SIGN_IN.presented(), context=context)
         )
 
 
@@ -116,9 +113,9 @@ class RefreshToken(Resource):
         Two tabs may ask at once, and an answer may get lost: for 30 seconds, while its successor is unused, the same
         token gives the same successor. Brought again after that it ends the session.
         """
-        return session_cookies.exchanged(
-            body.refresh_token, lambda token: services().sessions.refresh(token=token, origin=origin())
-        )
+        presented = session_cookies.presented_refresh_token(body.refresh_token)
+        tokens = services().sessions.refresh(token=presented.token, origin=origin())
+        return session_cookies.delivered(tokens, transport=presented.transport)
 
 
 @sessions.route("/sign_out")
