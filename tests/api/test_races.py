@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 
 from tests.actors import Visitor
+from tests.conftest import Query
 
 ADA = "ada@example.org"
 
@@ -84,3 +85,23 @@ def test_rl2_a_limit_is_exact_under_concurrency(make_app: Any) -> None:
     answers = at_once(50, lambda: Visitor(app).look_up(ADA))
 
     assert Counter(map(outcome, answers)) == {(404, "user_unknown"): 7, (429, "too_many_requests"): 43}
+
+
+def test_a1_of_two_passwords_at_one_moment_one_is_set_and_the_other_attempt_is_recorded(
+    crowded: Flask, query: Query
+) -> None:
+    ada = Visitor(crowded).sign_up(ADA)
+    Visitor(crowded).ask_for_code(ada, 7505)
+    Visitor(crowded).confirm(ada, 7505)
+
+    first, second = "correct horse battery", "analytical engines hum"
+    answers = together(
+        lambda: Visitor(crowded).finish(ada, password=first), lambda: Visitor(crowded).finish(ada, password=second)
+    )
+
+    assert sorted(map(outcome, answers)) == [(200, ""), (409, "password_already_set")]
+    recorded = query("SELECT count(*) FROM events WHERE kind = 'password_refused' AND user_id = %s", ada)
+    assert recorded == [(1,)]
+    winner, loser = (first, second) if answers[0].status_code == 200 else (second, first)
+    assert Visitor(crowded).sign_in(ADA, winner).status_code == 200
+    assert Visitor(crowded).sign_in(ADA, loser).status_code == 401

@@ -1,0 +1,385 @@
+"""One more row is one more line: an audit event at every point of every flow is kept with all of it, or not at all.
+
+`Interleaving` adds an audit event before each statement of a flow and before its commit, through the same call that
+services use. A flow is run once as it is, and once for each of these points with a statement after the event that fails
+in PostgreSQL: then the database has to be as it was.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, ClassVar
+
+import psycopg2
+import pytest
+from flask import Flask
+from sqlalchemy import literal_column, select
+
+from auth_service.errors import CredentialsRejected, PasswordAlreadySet, RefreshRejected
+from auth_service.models import NoParameters, Transaction, Write, unit_of_work
+from auth_service.models.prepared import Call
+from auth_service.services.addresses import Address, parse
+from auth_service.services.event_statements import NOTE
+from auth_service.services.history import Origin
+from auth_service.services.sessions import Caller
+from auth_service.services.sign_in_stages import SignInContext
+from auth_service.wiring import Services
+from tests.actors import Mailbox, Visitor
+from tests.conftest import MakeApp, Query
+
+PASSWORD, OTHER = "correct horse battery", "analytical engines hum"
+CLIENT = Origin(address="198.51.100.7", device="curl")
+NETWORK = "198.51.100.7"
+PROBE = "a-probe"
+FAIL = Write(select(literal_column("1/0")), parameters=NoParameters)
+TABLES = (
+    "users",
+    "user_roles",
+    "letters",
+    "sessions",
+    "undos",
+    "email_changes",
+    "events",
+    "service_keys",
+    "signing_keys",
+)
+
+
+class Interleaving(Transaction):
+    """A transaction with an audit event before each statement and before the commit."""
+
+    points: ClassVar[int] = 0
+    """How many points the last flow passed."""
+    fails_at: ClassVar[int | None] = None
+
+    def write(self, call: Call[Any]) -> None:
+        """Add an event, then the statement."""
+        self._pass_point()
+        super().write(call)
+
+    def commit(self) -> None:
+        """Add an event, then commit."""
+        self._pass_point()
+        super().commit()
+
+    def _pass_point(self) -> None:
+        event = NOTE(
+            {
+                "kind": "data_exported",
+                "outcome": "success",
+                "user_id": None,
+                "session_id": None,
+                "seen_address": CLIENT.address,
+                "seen_device": PROBE,
+                "details": "{}",
+            }
+        )
+        super().write(event)
+        if Interleaving.points == self.fails_at:
+            super().write(FAIL({}))
+        Interleaving.points += 1
+
+
+@dataclass
+class World:
+    """The service with users in every state that a flow begins with."""
+
+    app: Flask
+    services: Services
+    mailbox: Mailbox
+    query: Query
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def visitor(self) -> Visitor:
+        """A client with cookies of its own."""
+        return Visitor(self.app)
+
+    def email(self) -> str:
+        """An address that no user has."""
+        return f"user{next(self._numbers)}@example.org"
+
+    def registered(self) -> tuple[int, str]:
+        """A user with a password: the id and the address."""
+        email = self.email()
+        return self.visitor().register(email, self.mailbox, password=PASSWORD), email
+
+    def tokens(self) -> dict[str, Any]:
+        """The tokens of a user who has just signed in."""
+        return self.visitor().signed_in(self.registered()[1], PASSWORD)
+
+    def caller(self) -> Caller:
+        """A user who has just signed in, as the endpoints see one."""
+        with self.app.app_context(), unit_of_work():
+            return self.services.sessions.caller(self.tokens()["access_token"])
+
+    def contents(self) -> list[Any]:
+        """A digest of every table."""
+        return [
+            self.query(f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t")
+            for table in TABLES
+        ]
+
+    def probes(self) -> int:
+        """How many events of `Interleaving` were kept."""
+        [(found,)] = self.query("SELECT count(*) FROM events WHERE device = %s", PROBE)
+        return int(found)
+
+
+Flow = Callable[[World], Callable[[], object]]
+"""Prepares what a flow needs, and returns the flow."""
+
+
+def context() -> SignInContext:
+    return SignInContext(client=CLIENT, transport="bearer", device_token=None)
+
+
+def address(email: str) -> Address:
+    return parse(email)
+
+
+def sign_up(world: World) -> Callable[[], object]:
+    email = address(world.email())
+    return lambda: world.services.registration.sign_up(email=email, language="en")
+
+
+def send_code(world: World) -> Callable[[], object]:
+    user = world.visitor().sign_up(world.email())
+    return lambda: world.services.registration.send_code(
+        user_id=user, brought=None, ticket=None, language="ru", network=NETWORK
+    )
+
+
+def confirmed(world: World) -> tuple[int, str]:
+    visitor, email = world.visitor(), world.email()
+    user = visitor.sign_up(email)
+    visitor.ask_for_code(user)
+    assert visitor.confirm(user, world.mailbox.code_sent_to(email)).status_code == 200
+    ticket = visitor.client.get_cookie("registration")
+    assert ticket is not None
+    return user, ticket.value
+
+
+def finish(world: World) -> Callable[[], object]:
+    user, ticket = confirmed(world)
+    return lambda: world.services.registration.finish(user_id=user, ticket=ticket, password=PASSWORD, origin=CLIENT)
+
+
+def finish_with_another_password(world: World) -> Callable[[], object]:
+    user, ticket = confirmed(world)
+    with world.app.app_context(), unit_of_work():
+        world.services.registration.finish(user_id=user, ticket=ticket, password=PASSWORD, origin=CLIENT)
+    return lambda: world.services.registration.finish(user_id=user, ticket=ticket, password=OTHER, origin=CLIENT)
+
+
+def sign_in_on_a_new_device(world: World) -> Callable[[], object]:
+    _, email = world.registered()
+    world.query("UPDATE users SET verified_at = now() - interval '2 days'")
+    return lambda: world.services.sign_in.by_password(email=address(email), password=PASSWORD, context=context())
+
+
+def sign_in_with_a_wrong_password(world: World) -> Callable[[], object]:
+    _, email = world.registered()
+    return lambda: world.services.sign_in.by_password(email=address(email), password=OTHER, context=context())
+
+
+def send_sign_in_code(world: World) -> Callable[[], object]:
+    _, email = world.registered()
+    return lambda: world.services.sign_in.send_code(email=address(email), ticket=None, network=NETWORK)
+
+
+def send_sign_in_code_to_an_unknown_address(world: World) -> Callable[[], object]:
+    email = address(world.email())
+    return lambda: world.services.sign_in.send_code(email=email, ticket=None, network=NETWORK)
+
+
+def sign_in_by_code(world: World) -> Callable[[], object]:
+    _, email = world.registered()
+    world.visitor().ask_to_sign_in(email)
+    code = world.mailbox.code_sent_to(email)
+    return lambda: world.services.sign_in.by_code(email=address(email), code=code, ticket=None, context=context())
+
+
+def refresh(world: World) -> Callable[[], object]:
+    token = world.tokens()["refresh_token"]
+    return lambda: world.services.sessions.refresh(token=token, origin=CLIENT)
+
+
+def refresh_with_a_reused_token(world: World) -> Callable[[], object]:
+    token = world.tokens()["refresh_token"]
+    visitor = world.visitor()
+    visitor.refresh(visitor.refresh(token).get_json()["data"]["refresh_token"])
+    return lambda: world.services.sessions.refresh(token=token, origin=CLIENT)
+
+
+def sign_out(world: World) -> Callable[[], object]:
+    caller = world.caller()
+    return lambda: world.services.sessions.sign_out(caller, origin=CLIENT)
+
+
+def end_another_session(world: World) -> Callable[[], object]:
+    _, email = world.registered()
+    first, second = (world.visitor().signed_in(email, PASSWORD)["access_token"] for _ in range(2))
+    with world.app.app_context(), unit_of_work():
+        caller, other = (world.services.sessions.caller(token) for token in (first, second))
+    return lambda: world.services.own_sessions.end(other.session_id, caller=caller, origin=CLIENT)
+
+
+def end_all_sessions(world: World) -> Callable[[], object]:
+    caller = world.caller()
+    return lambda: world.services.own_sessions.end_all(caller, origin=CLIENT)
+
+
+def change_password(world: World) -> Callable[[], object]:
+    caller = world.caller()
+    return lambda: world.services.account.change_password(caller, current=PASSWORD, new=OTHER, origin=CLIENT)
+
+
+def send_deletion_code(world: World) -> Callable[[], object]:
+    caller = world.caller()
+    return lambda: world.services.account.send_deletion_code(caller, network=NETWORK)
+
+
+def delete_account(world: World) -> Callable[[], object]:
+    caller = world.caller()
+    return lambda: world.services.account.delete(caller, password=PASSWORD, code=None, origin=CLIENT)
+
+
+def begin_email_change(world: World) -> Callable[[], object]:
+    caller, email = world.caller(), address(world.email())
+    return lambda: world.services.email_changes.begin(
+        caller, email=email, password=PASSWORD, origin=CLIENT, network=NETWORK
+    )
+
+
+def change_email(world: World) -> Callable[[], object]:
+    tokens, email = world.tokens(), world.email()
+    assert world.visitor().ask_to_move(tokens["access_token"], email, password=PASSWORD).status_code == 200
+    code = world.mailbox.code_sent_to(email)
+    with world.app.app_context(), unit_of_work():
+        caller = world.services.sessions.caller(tokens["access_token"])
+    return lambda: world.services.email_changes.confirm(caller, code=code, origin=CLIENT)
+
+
+def reset_password(world: World) -> Callable[[], object]:
+    _, email = world.registered()
+    world.visitor().ask_to_recover(email)
+    code = world.mailbox.code_sent_to(email)
+    return lambda: world.services.recovery.set_password(
+        email=address(email), code=code, new_password=OTHER, ticket=None, origin=CLIENT
+    )
+
+
+def revert_email_change(world: World) -> Callable[[], object]:
+    _, before = world.registered()
+    tokens, email = world.visitor().signed_in(before, PASSWORD), world.email()
+    visitor = world.visitor()
+    visitor.ask_to_move(tokens["access_token"], email, password=PASSWORD)
+    assert visitor.move(tokens["access_token"], world.mailbox.code_sent_to(email)).status_code == 200
+    token = world.mailbox.undo_sent_to(before, about="address")
+    return lambda: world.services.undos.carry_out(token, origin=CLIENT)
+
+
+def export_data(world: World) -> Callable[[], object]:
+    caller = world.caller()
+    return lambda: world.services.export.of(caller, origin=CLIENT)
+
+
+def rotate_signing_key(world: World) -> Callable[[], object]:
+    world.query("UPDATE signing_keys SET created_at = now() - interval '1 hour'")
+    return world.services.keyring.rotate
+
+
+def create_service_key(world: World) -> Callable[[], object]:
+    from datetime import timedelta
+
+    name = f"shop-{uuid.uuid4().hex[:8]}"
+    return lambda: world.services.service_keys.create(name=name, scopes=["tokens:introspect"], lives=timedelta(days=1))
+
+
+FLOWS: list[Flow] = [
+    sign_up,
+    send_code,
+    finish,
+    sign_in_on_a_new_device,
+    send_sign_in_code,
+    send_sign_in_code_to_an_unknown_address,
+    sign_in_by_code,
+    refresh,
+    sign_out,
+    end_another_session,
+    end_all_sessions,
+    change_password,
+    send_deletion_code,
+    delete_account,
+    begin_email_change,
+    change_email,
+    reset_password,
+    revert_email_change,
+    export_data,
+    rotate_signing_key,
+    create_service_key,
+]
+
+REJECTED: list[tuple[Flow, type[Exception]]] = [
+    (sign_in_with_a_wrong_password, CredentialsRejected),
+    (finish_with_another_password, PasswordAlreadySet),
+    (refresh_with_a_reused_token, RefreshRejected),
+]
+"""Flows whose error commits: the failed attempt is recorded with everything that was added to it."""
+
+
+@pytest.fixture
+def world(make_app: MakeApp, request: pytest.FixtureRequest, query: Query, tmp_path: Any) -> World:
+    from auth_service.adapters.inbox import Inbox
+
+    app = make_app(rate_limits="off")
+    return World(
+        app=app,
+        services=app.extensions["auth_service"],
+        mailbox=Mailbox(app, Inbox(tmp_path / "inbox")),
+        query=query,
+    )
+
+
+def run(world: World, flow: Callable[[], object], *, fails_at: int | None) -> int:
+    """Run a flow; return how many points it passed."""
+    Interleaving.points, Interleaving.fails_at = 0, fails_at
+    with world.app.app_context(), unit_of_work(Interleaving):
+        flow()
+    return Interleaving.points
+
+
+@pytest.mark.parametrize("prepare", FLOWS, ids=lambda flow: flow.__name__)
+def test_an_event_at_any_point_is_kept_with_the_whole_flow_or_not_at_all(world: World, prepare: Flow) -> None:
+    flow = prepare(world)
+    points = run(world, flow, fails_at=None)
+    assert points >= 2, "before and after at least one statement"
+    assert world.probes() == points
+
+    for point in range(points):
+        flow = prepare(world)
+        before = world.contents()
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            run(world, flow, fails_at=point)
+        assert world.contents() == before, f"point {point} of {points}"
+
+
+@pytest.mark.parametrize(("prepare", "error"), REJECTED, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_rejected_attempt_is_recorded_with_every_event_or_not_at_all(
+    world: World, prepare: Flow, error: type[Exception]
+) -> None:
+    flow = prepare(world)
+    before = world.contents()
+    with pytest.raises(error):
+        run(world, flow, fails_at=None)
+    points = Interleaving.points
+    assert world.probes() == points
+    assert world.contents() != before
+
+    for point in range(points):
+        flow = prepare(world)
+        before = world.contents()
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            run(world, flow, fails_at=point)
+        assert world.contents() == before, f"point {point} of {points}"
