@@ -16,7 +16,7 @@ PRODUCTION := $(COMPOSE) --env-file .env.test
 # Containers read these as users of their own; a checkout under a strict umask would not let them.
 READABLE := chmod -R a+rX deploy migrations src manage.py
 
-.PHONY: help run test check format docs lock up up_local_compose down logs bench chaos
+.PHONY: help run test check format docs lock up up_local_compose down logs bench bench_paired chaos
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ logs: ## follow the logs of the containers
 
 bench: $(READY) ## measure the service against its floors
 	@PYTHONPATH=src $(BIN)/python -m tests.bench
+
+bench_paired: $(READY) ## measure this checkout beside another commit (AGAINST=HEAD~1), alternately in one run
+	@PYTHONPATH=src $(BIN)/python -m tests.bench.paired --against $(or $(AGAINST),HEAD~1)
 
 chaos: $(READY) ## the long forms of the fault tests: hundreds of kills
 	@$(BIN)/python -m pytest -m chaos

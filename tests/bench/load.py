@@ -10,6 +10,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
@@ -67,6 +68,8 @@ class Errand:
 
     subject: int
 
+
+SHOWN_FAILURES = 3
 
 Person = Generator[Request | Errand, Answer | str, None]
 RunErrands = Callable[[list[int]], dict[int, str]]
@@ -183,6 +186,8 @@ class Crowd:
             self._go_on(talk, answer)
         else:
             self._failures += 1
+            if self._failures <= SHOWN_FAILURES:
+                print(f"unexpected answer {answer.status}: {answer.body[:200]!r}", file=sys.stderr, flush=True)
             talk.person = self.make_person()
             self._go_on(talk, None)
 

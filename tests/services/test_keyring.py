@@ -264,6 +264,22 @@ def test_tk7_many_requests_wait_for_one_that_reads(two: list[Flask], monkeypatch
     assert len(statements) == 1
 
 
+def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(
+    two: list[Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, _ = two
+
+    def ask() -> str:
+        with app.app_context():
+            return keyring(app).signing().signing_kid
+
+    ask()
+    with later(monkeypatch, timedelta(seconds=31)), reads(app) as statements:
+        assert len(set(at_once(20, ask))) == 1
+
+    assert len(statements) == 1
+
+
 def test_tk7_without_postgres_tokens_are_checked_with_the_keys_that_are_held(
     two: list[Flask], make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

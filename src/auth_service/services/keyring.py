@@ -151,6 +151,9 @@ class Keyring:
         """The keys to sign with. Raises DatabaseAway where they could not be read for so long that they may be old."""
         keys = self.now()
         if _since(self._held.read_at, SIGNS_FOR):
+            # After a pause without requests another thread may be reading them at this moment: wait for it.
+            keys = self._read_again(every=FRESH, wait=True)
+        if _since(self._held.read_at, SIGNS_FOR):
             raise DatabaseAway(retry_after=1)
         return keys
 
