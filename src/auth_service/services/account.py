@@ -56,10 +56,7 @@ class Account:
         person = self.users.owner(caller.id)
         if self.outbox.is_full(person.address):
             raise self.outbox.refusal(person.address)
-        to = Recipient(
-            user_id=person.id, address=person.address, language=person.language, subject=_subject(person, caller)
-        )
-        return self.codes.mail_in_session(to, network=network)
+        return self.codes.mail_in_session(_recipient(person, caller), network=network)
 
     def delete(self, caller: Caller, *, password: str | None, code: str | None, origin: Origin) -> None:
         """Delete the account: nothing of it can be used or brought back, and its history says no more whose it was.
@@ -71,10 +68,8 @@ class Account:
         if password is not None:
             self.proofs.by_password(person, password, purpose="deletion", origin=origin)
         elif code is not None:
-            subject = _subject(person, caller)
-            self.proofs.by_code(
-                code, codes=self.codes, subject=subject, caller=caller, purpose="deletion", origin=origin
-            )
+            to = _recipient(person, caller)
+            self.proofs.by_code(code, codes=self.codes, to=to, caller=caller, purpose="deletion", origin=origin)
         else:
             raise ReauthenticationRequired
         if self.users.lock(person.id) != person.credential_version:
@@ -88,6 +83,12 @@ class Account:
         self.notices.tell_of_deletion(person, former=former)
 
 
-def _subject(person: Person, caller: Caller) -> str:
-    """Whom a deletion code is about: this user, address and version, in this session."""
-    return f"{person.id} {person.email_key} {person.credential_version} {caller.session_id}"
+def _recipient(person: Person, caller: Caller) -> Recipient:
+    """The user at the address of the account, for a code that this session alone can use."""
+    return Recipient(
+        address=person.address,
+        language=person.language,
+        user_id=person.id,
+        credential_version=person.credential_version,
+        session_id=caller.session_id,
+    )

@@ -1,6 +1,8 @@
 """Codes: mailed to an address within limits, brought back within guesses, to prove that somebody reads it now."""
 
+import json
 import secrets
+import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -33,13 +35,37 @@ class CodeSent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipient:
-    """Whom a code is mailed to; for nobody (`user_id` 0) everything happens but the letter."""
+    """Who a code is for and where it is sent; everything but the language takes part in its binding.
 
-    user_id: int
+    A decoy stands for an account that must not be revealed: everything happens but the email, so that neither the
+    answer nor its time shows the difference (user enumeration, ASVS 6.3.8).
+    """
+
     address: Address
     language: str
-    subject: str
-    """What the code is about: this user, address and version of the account, so that it is worth nothing elsewhere."""
+    user_id: int | None
+    """None for an address without an account."""
+    credential_version: int | None
+    session_id: uuid.UUID | None
+    """The session that takes the place of a flow ticket; None for a code that belongs to a ticket."""
+    is_decoy: bool = False
+
+
+def bind_code(
+    *,
+    purpose: str,
+    user_id: int | None,
+    address: Address,
+    credential_version: int | None,
+    session_id: uuid.UUID | None,
+) -> str:
+    """Bind a code to what it is for. The digest of a code covers this text, so that the code is useless elsewhere.
+
+    A JSON list, which no two different bindings share: texts are quoted, and an absent part is `null`. Otherwise an
+    address could be chosen such that a code for one user, version or session counts for another one (ASVS 6.6.2).
+    """
+    parts = [purpose, user_id, address.key, credential_version, None if session_id is None else session_id.hex]
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,13 +113,15 @@ class Codes:
         to, code = self._drawn(to)
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
         # would bring a code that does not exist.
-        held = issued(self.challenges, ticket, subject=to.subject, code=code)
-        self.challenges.remember_newest(ticket=held, subject=to.subject)
+        binding = self._binding(to)
+        held = issued(self.challenges, ticket, subject=binding, code=code)
+        self.challenges.remember_newest(ticket=held, subject=binding)
         self._write(to, code)
         return CodeSent(ticket=held, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
 
-    def spend(self, code: str, *, subject: str, ticket: str | None) -> None:
+    def spend(self, code: str, to: Recipient, *, ticket: str | None) -> None:
         """Judge a code and spend it. Raises CodeWrong, or CodeExpired where no living code waits for a guess."""
+        subject = self._binding(to)
         judgement = None
         if ticket is not None:
             judgement = self.challenges.judge(ticket=ticket, subject=subject, code=code)
@@ -105,35 +133,46 @@ class Codes:
         _refuse_unless_right(judgement)
 
     def mail_in_session(self, to: Recipient, *, network: str, more_follows: bool = False) -> CodeSent:
-        """Mail a code whose subject names the session that asks for it: the session is the ticket.
+        """Mail a code that is bound to the session that asks for it: the session is the ticket.
 
         Otherwise as `mail`. Whoever is not signed in there is never judged, and cannot burn it. `more_follows` says
         that the unit of work goes on to write other things.
         """
         resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
         to, code = self._drawn(to)
-        wait = self.challenges.issue(ticket=to.subject, subject=to.subject, code=code)
+        binding = self._binding(to)
+        wait = self.challenges.issue(ticket=binding, subject=binding, code=code)
         if wait:
             raise TooManyCodes(retry_after=wait.total_seconds())
         self._write(to, code, more_follows=more_follows)
-        return CodeSent(ticket=to.subject, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
+        return CodeSent(ticket=binding, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
 
-    def spend_in_session(self, code: str, *, subject: str) -> None:
+    def spend_in_session(self, code: str, to: Recipient) -> None:
         """Judge a code that was mailed by `mail_in_session`, and spend it. Raises CodeWrong, CodeExpired."""
+        subject = self._binding(to)
         _refuse_unless_right(self.challenges.judge(ticket=subject, subject=subject, code=code))
 
     def _drawn(self, to: Recipient) -> tuple[Recipient, str]:
         """Whom a code goes to, and the code; beyond the daily cap nobody is mailed it, and nobody guesses it."""
         if self.outbox.is_full(to.address):
-            return replace(to, user_id=0), secrets.token_urlsafe()
+            return replace(to, is_decoy=True), secrets.token_urlsafe()
         return to, random_code()
+
+    def _binding(self, to: Recipient) -> str:
+        return bind_code(
+            purpose=self.kind,
+            user_id=to.user_id,
+            address=to.address,
+            credential_version=to.credential_version,
+            session_id=to.session_id,
+        )
 
     def _write(self, to: Recipient, code: str, *, more_follows: bool = False) -> None:
         lives = self.challenges.code_lifetime
         self.outbox.put_code(
             kind=self.kind,
             to=to.address,
-            user_id=to.user_id or None,
+            user_id=None if to.is_decoy else to.user_id,
             language=to.language,
             values={"code": code, "minutes": lives // timedelta(minutes=1)},
             lives=lives,

@@ -46,18 +46,10 @@ class EmailChanges:
         person = self.users.owner(caller.id)
         self.proofs.fresh(person, password, caller=caller, purpose="email_change", origin=origin)
         self._count(person)
-        has_it = self.users.by_email(email)
-        free = has_it is None or not has_it.verified_mail
-        sent = self.codes.mail_in_session(
-            Recipient(
-                user_id=person.id if free else 0,
-                address=email,
-                language=person.language,
-                subject=_subject(person, email, caller),
-            ),
-            network=network,
-            more_follows=True,
-        )
+        owner = self.users.by_email(email)
+        is_taken = owner is not None and owner.verified_mail
+        to = _recipient(person, email, caller, is_decoy=is_taken)
+        sent = self.codes.mail_in_session(to, network=network, more_follows=True)
         self._remember(caller, email)
         self.history.note(Kind.EMAIL_CHANGE_ASKED, user_id=person.id, origin=origin, session_id=caller.session_id)
         return sent
@@ -72,10 +64,8 @@ class EmailChanges:
         email = self._wish(caller)
         if person is None or email is None:
             raise CodeExpired
-        subject = _subject(person, email, caller)
-        self.proofs.by_code(
-            code, codes=self.codes, subject=subject, caller=caller, purpose="email_change", origin=origin
-        )
+        to = _recipient(person, email, caller)
+        self.proofs.by_code(code, codes=self.codes, to=to, caller=caller, purpose="email_change", origin=origin)
         # If the account was changed since it was read, the code was for the account as it was.
         if not self.users.move(person, email):
             raise CodeExpired
@@ -111,6 +101,13 @@ class EmailChanges:
         return None if row is None else Address(stored=row.email, key=row.email_key)
 
 
-def _subject(person: Person, email: Address, caller: Caller) -> str:
-    """Whom such a code is about: this user and version, the new address, this session."""
-    return f"{person.id} {email.key} {person.credential_version} {caller.session_id}"
+def _recipient(person: Person, email: Address, caller: Caller, *, is_decoy: bool = False) -> Recipient:
+    """The user at the new address, for a code that this session alone can use."""
+    return Recipient(
+        address=email,
+        language=person.language,
+        user_id=person.id,
+        credential_version=person.credential_version,
+        session_id=caller.session_id,
+        is_decoy=is_decoy,
+    )

@@ -38,7 +38,7 @@ class Recovery:
         phc = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")
         person = self.users.by_email(email)
         try:
-            self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)
+            self.codes.spend(code, recipient(email, person), ticket=ticket)
         except (CodeWrong, CodeExpired):
             # Also of nobody: it must not show in the time that it takes.
             self.history.note_failure(Kind.RECOVERY_REFUSED, user_id=person.id if person else None, origin=origin)

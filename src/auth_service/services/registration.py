@@ -21,7 +21,7 @@ from auth_service.errors import (
 )
 from auth_service.models import User, writing
 from auth_service.services.addresses import Address
-from auth_service.services.codes import CodeLimiter, CodeSent, issued, random_code
+from auth_service.services.codes import CodeLimiter, CodeSent, bind_code, issued, random_code
 from auth_service.services.history import Origin
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
@@ -179,5 +179,10 @@ class Registration:
 
 
 def _subject(person: Person) -> str:
-    """Whom a challenge is about: this user under this address."""
-    return f"{person.id} {person.email_key}"
+    return bind_code(
+        purpose=LETTER,
+        user_id=person.id,
+        address=person.address,
+        credential_version=person.credential_version,
+        session_id=None,
+    )

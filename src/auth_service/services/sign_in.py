@@ -87,7 +87,7 @@ class SignIn:
         """
         person = self.users.by_email(email)
         try:
-            self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)
+            self.codes.spend(code, recipient(email, person), ticket=ticket)
         except (CodeWrong, CodeExpired):
             self._refuse(person, browser.origin, method="code")
         if person is None or not person.verified_mail:  # there was no letter, so the code was guessed right

@@ -150,14 +150,22 @@ class Person:
 
 
 def recipient(address: Address, person: Person | None) -> Recipient:
-    """Whom a code for an address is mailed to: a user of the portal, or else nobody."""
+    """The recipient of a code for an address that a client names: a verified user, otherwise a decoy."""
     if person is None or not person.verified_mail:
-        return Recipient(user_id=0, address=address, language=LANGUAGES[0], subject=f"nobody {address.key}")
+        return Recipient(
+            address=address,
+            language=LANGUAGES[0],
+            user_id=None,
+            credential_version=None,
+            session_id=None,
+            is_decoy=True,
+        )
     return Recipient(
-        user_id=person.id,
         address=person.address,
         language=person.language,
-        subject=f"{person.id} {person.email_key} {person.credential_version}",
+        user_id=person.id,
+        credential_version=person.credential_version,
+        session_id=None,
     )
 
 
