@@ -9,6 +9,7 @@ from datetime import timedelta
 from auth_service.adapters.challenges import Challenges, CodeVerdict, Judgement, new_ticket
 from auth_service.adapters.limiter import Limit, Limiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
+from auth_service.models.letter import EmailKind
 from auth_service.services.addresses import Address
 from auth_service.services.outbox import Outbox
 
@@ -53,7 +54,7 @@ class Recipient:
 
 def bind_code(
     *,
-    purpose: str,
+    purpose: EmailKind,
     user_id: int | None,
     address: Address,
     credential_version: int | None,
@@ -75,7 +76,7 @@ class CodeLimiter:
     limiter: Limiter
     limits: CodeLimits
 
-    def count(self, kind: str, *, key: str, network: str) -> timedelta:
+    def count(self, kind: EmailKind, *, key: str, network: str) -> timedelta:
         """Count one for an address; returns after how long the next one may be. Raises TooManyCodes."""
         hit = self.limiter.hit(
             Limit(name=f"{kind}s", windows=self.limits.per_address, subject=key),
@@ -97,7 +98,7 @@ class Codes:
     five guesses of their own: these run out without burning the code, so that nobody can burn it for its owner.
     """
 
-    kind: str
+    kind: EmailKind
     challenges: Challenges
     limiter: CodeLimiter
     outbox: Outbox

@@ -13,7 +13,7 @@ from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
 from auth_service.models import Letter, Prepared, User, read_at_once, reading, writing, written_at_once
-from auth_service.models.letter import DEAD, EXPIRED, WAITING
+from auth_service.models.letter import CODE_KINDS, DEAD, EXPIRED, WAITING, EmailKind
 from auth_service.models.prepared import Step, Values
 from auth_service.services.addresses import Address
 
@@ -31,10 +31,11 @@ _LOCK = Prepared(select(func.pg_advisory_xact_lock(func.hashtextextended(bindpar
 
 
 def _counts(recipient_key: Any) -> Any:
-    """Which letters to an address count for its daily cap: codes of the last 24 hours."""
+    """Which emails to an address count for its daily cap: those of the last 24 hours that carry a code."""
     return and_(
         Letter.recipient_key == recipient_key,
-        Letter.kind.like("%\\_code"),
+        # Not `IN`: SQLAlchemy expands its list at each execution, and prepared statements have no such step.
+        or_(*(Letter.kind == kind.value for kind in CODE_KINDS)),
         Letter.created_at > func.now() - DAY,
     )
 
@@ -125,7 +126,7 @@ class Outbox:
     def put_code(
         self,
         *,
-        kind: str,
+        kind: EmailKind,
         to: Address,
         user_id: int | None,
         language: str,

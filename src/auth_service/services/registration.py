@@ -20,6 +20,7 @@ from auth_service.errors import (
     UserUnknown,
 )
 from auth_service.models import User, writing
+from auth_service.models.letter import EmailKind
 from auth_service.services.addresses import Address
 from auth_service.services.codes import CodeLimiter, CodeSent, bind_code, issued, random_code
 from auth_service.services.history import Origin
@@ -28,7 +29,6 @@ from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
 from auth_service.services.users import Person, Profile, Users
 
-LETTER = "registration_code"
 NEVER_CHANGED = 0
 """The version of the credentials of an account whose password and address are those of the registration."""
 
@@ -85,7 +85,7 @@ class Registration:
         if codes_of_a_day >= self.outbox.codes_a_day:
             raise self.outbox.refusal(person.address)
         subject = _subject(person)
-        resend_after = self.limiter.count(LETTER, key=person.email_key, network=network)
+        resend_after = self.limiter.count(EmailKind.REGISTRATION_CODE, key=person.email_key, network=network)
 
         code = brought if brought and (trusted or self.callers_bring_codes) else random_code()
         # Redis first: if the commit fails after this, its owner asks for another code. The other way round a letter
@@ -98,7 +98,7 @@ class Registration:
         if language is not None and language != person.language:
             writing().execute(update(User).where(User.id == user_id).values(language=language))
         written = self.outbox.put_code(
-            kind=LETTER,
+            kind=EmailKind.REGISTRATION_CODE,
             to=person.address,
             user_id=user_id,
             language=language or person.language,
@@ -145,7 +145,9 @@ class Registration:
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
             phc = self.passwords.checked_and_hashed(password, email=person.email) if password is not None else None
-            made = self.users.promote(user_id, digest=digest, phc=phc, letters_about=LETTER, origin=origin)
+            made = self.users.promote(
+                user_id, digest=digest, phc=phc, letters_about=EmailKind.REGISTRATION_CODE, origin=origin
+            )
             if made is not None:
                 return made
             # Nothing was written: the same request was quicker elsewhere. See what it made.
@@ -180,7 +182,7 @@ class Registration:
 
 def _subject(person: Person) -> str:
     return bind_code(
-        purpose=LETTER,
+        purpose=EmailKind.REGISTRATION_CODE,
         user_id=person.id,
         address=person.address,
         credential_version=person.credential_version,

@@ -22,6 +22,7 @@ from auth_service.models import (
     written_at_once,
 )
 from auth_service.models.event import Kind
+from auth_service.models.letter import EmailKind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
 from auth_service.services.codes import Recipient
@@ -227,7 +228,7 @@ class Users:
         return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
     def promote(
-        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: str, origin: Origin
+        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: EmailKind, origin: Origin
     ) -> Profile | None:
         """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
 

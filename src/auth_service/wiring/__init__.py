@@ -12,6 +12,7 @@ from auth_service.adapters.postman import Postman
 from auth_service.adapters.redis_store import RedisStore
 from auth_service.adapters.refresh_tokens import RefreshTokens
 from auth_service.adapters.smtp_url import SmtpUrl
+from auth_service.models.letter import EmailKind
 from auth_service.services.account import Account
 from auth_service.services.delivery import Delivery
 from auth_service.services.email_changes import EmailChanges
@@ -157,7 +158,7 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
     return SignIn(
         users=shared.users,
         passwords=shared.passwords,
-        codes=shared.codes("sign_in_code"),
+        codes=shared.codes(EmailKind.SIGN_IN_CODE),
         sessions=sessions,
         history=shared.history,
         undos=undos,
@@ -170,7 +171,7 @@ def _recovery(shared: Shared, sessions: Sessions) -> Recovery:
     return Recovery(
         users=shared.users,
         passwords=shared.passwords,
-        codes=shared.codes("recovery_code"),
+        codes=shared.codes(EmailKind.RECOVERY_CODE),
         sessions=sessions,
         history=shared.history,
         notices=shared.notices,
@@ -192,7 +193,7 @@ def _account(shared: Shared, sessions: Sessions, undos: Undos, proofs: Proofs) -
         users=shared.users,
         passwords=shared.passwords,
         proofs=proofs,
-        codes=shared.codes("deletion_code"),
+        codes=shared.codes(EmailKind.DELETION_CODE),
         sessions=sessions,
         undos=undos,
         history=shared.history,
@@ -205,7 +206,7 @@ def _email_changes(shared: Shared, undos: Undos, proofs: Proofs) -> EmailChanges
     return EmailChanges(
         users=shared.users,
         proofs=proofs,
-        codes=shared.codes("email_code"),
+        codes=shared.codes(EmailKind.EMAIL_CODE),
         undos=undos,
         history=shared.history,
         notices=shared.notices,

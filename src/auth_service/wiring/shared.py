@@ -9,6 +9,7 @@ from auth_service.adapters.hasher import Hasher
 from auth_service.adapters.limiter import Limiter, LocalLimiter
 from auth_service.adapters.redis_store import RedisStore
 from auth_service.adapters.throttle import Throttle
+from auth_service.models.letter import EmailKind
 from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
 from auth_service.services.history import History
 from auth_service.services.keyring import Keyring
@@ -51,7 +52,7 @@ class Shared:
             total_guesses=self.settings.ticket_guesses,
         )
 
-    def codes(self, kind: str) -> Codes:
+    def codes(self, kind: EmailKind) -> Codes:
         """Codes that are mailed in letters of one kind."""
         return Codes(kind=kind, challenges=self.challenges(kind), limiter=self.code_limiter, outbox=self.outbox)
 
