@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from auth_service.errors import AccountChanged, ReauthenticationRequired
 from auth_service.models.event import Kind
-from auth_service.services.codes import Codes, CodeSent, Recipient
+from auth_service.services.codes import CodeNotEmailed, CodeSent, OneTimeCodes, Recipient
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
@@ -22,7 +22,7 @@ class Account:
     users: Users
     passwords: Passwords
     proofs: Proofs
-    codes: Codes
+    codes: OneTimeCodes
     sessions: Sessions
     undos: Undos
     history: History
@@ -49,14 +49,16 @@ class Account:
         self.notices.tell("password_changed", user_id=person.id, origin=origin)
 
     def send_deletion_code(self, caller: Caller, *, network: str) -> CodeSent:
-        """Mail a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway.
+        """Email a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway.
 
-        Beyond the daily cap too: whoever is signed in is known to be there, and would wait for a letter in vain.
+        TooManyCodes beyond the daily cap too: a signed-in user is known to exist, and would wait for the email in vain.
         """
         person = self.users.owner(caller.id)
-        if self.outbox.is_full(person.address):
-            raise self.outbox.refusal(person.address)
-        return self.codes.mail_in_session(_recipient(person, caller), network=network)
+        try:
+            return self.codes.send(_recipient(person, caller), network=network)
+        except CodeNotEmailed:
+            self.users.owner(caller.id)  # raises TokenInvalid if the account was deleted meanwhile
+            raise self.outbox.refusal(person.address) from None
 
     def delete(self, caller: Caller, *, password: str | None, code: str | None, origin: Origin) -> None:
         """Delete the account: nothing of it can be used or brought back, and its history says no more whose it was.

@@ -10,7 +10,7 @@ from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
 from auth_service.models import EmailChange, Session, reading, writing
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address, masked
-from auth_service.services.codes import Codes, CodeSent, Recipient
+from auth_service.services.codes import CodeSent, OneTimeCodes, Recipient
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.proofs import Proofs
@@ -29,7 +29,7 @@ class EmailChanges:
 
     users: Users
     proofs: Proofs
-    codes: Codes
+    codes: OneTimeCodes
     undos: Undos
     history: History
     notices: Notices
@@ -49,7 +49,7 @@ class EmailChanges:
         owner = self.users.by_email(email)
         is_taken = owner is not None and owner.verified_mail
         to = _recipient(person, email, caller, is_decoy=is_taken)
-        sent = self.codes.mail_in_session(to, network=network, more_follows=True)
+        sent = self.codes.send(to, network=network, more_follows=True)
         self._remember(caller, email)
         self.history.note(Kind.EMAIL_CHANGE_ASKED, user_id=person.id, origin=origin, session_id=caller.session_id)
         return sent

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from auth_service.errors import CodeExpired, CodeWrong
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
-from auth_service.services.codes import Codes, CodeSent
+from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.passwords import Passwords
@@ -19,14 +19,14 @@ class Recovery:
 
     users: Users
     passwords: Passwords
-    codes: Codes
+    codes: OneTimeCodes
     sessions: Sessions
     history: History
     notices: Notices
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
         """Mail a code to set a password with, if there is somebody. Raises TooManyCodes, RedisAway."""
-        return self.codes.mail(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
+        return self.codes.send(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def set_password(self, *, email: Address, code: str, new_password: str, ticket: str | None, origin: Origin) -> None:
         """Set a password for an address and a code from its newest letter.
@@ -38,7 +38,7 @@ class Recovery:
         phc = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")
         person = self.users.by_email(email)
         try:
-            self.codes.spend(code, recipient(email, person), ticket=ticket)
+            self.codes.verify_and_consume(code, recipient(email, person), ticket=ticket)
         except (CodeWrong, CodeExpired):
             # Also of nobody: it must not show in the time that it takes.
             self.history.note_failure(Kind.RECOVERY_REFUSED, user_id=person.id if person else None, origin=origin)

@@ -11,7 +11,7 @@ from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, Ser
 from auth_service.models import User, writing
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
-from auth_service.services.codes import Codes, CodeSent
+from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Sessions, Tokens
@@ -43,7 +43,7 @@ class SignIn:
 
     users: Users
     passwords: Passwords
-    codes: Codes
+    codes: OneTimeCodes
     sessions: Sessions
     history: History
     undos: Undos
@@ -78,7 +78,7 @@ class SignIn:
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
         """Mail a code to sign in with, if there is somebody to sign in. Raises TooManyCodes, RedisAway."""
-        return self.codes.mail(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
+        return self.codes.send(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def by_code(self, *, email: Address, code: str, ticket: str | None, browser: Browser) -> SignedIn:
         """Open a session for an address and a code from its newest letter.
@@ -87,7 +87,7 @@ class SignIn:
         """
         person = self.users.by_email(email)
         try:
-            self.codes.spend(code, recipient(email, person), ticket=ticket)
+            self.codes.verify_and_consume(code, recipient(email, person), ticket=ticket)
         except (CodeWrong, CodeExpired):
             self._refuse(person, browser.origin, method="code")
         if person is None or not person.verified_mail:  # there was no letter, so the code was guessed right

@@ -14,6 +14,7 @@ from auth_service.adapters.refresh_tokens import RefreshTokens
 from auth_service.adapters.smtp_url import SmtpUrl
 from auth_service.models.letter import EmailKind
 from auth_service.services.account import Account
+from auth_service.services.codes import UnboundAttempts
 from auth_service.services.delivery import Delivery
 from auth_service.services.email_changes import EmailChanges
 from auth_service.services.export import Export
@@ -158,7 +159,7 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
     return SignIn(
         users=shared.users,
         passwords=shared.passwords,
-        codes=shared.codes(EmailKind.SIGN_IN_CODE),
+        codes=shared.one_time_codes(EmailKind.SIGN_IN_CODE, unbound=UnboundAttempts.COUNTED_APART),
         sessions=sessions,
         history=shared.history,
         undos=undos,
@@ -171,7 +172,7 @@ def _recovery(shared: Shared, sessions: Sessions) -> Recovery:
     return Recovery(
         users=shared.users,
         passwords=shared.passwords,
-        codes=shared.codes(EmailKind.RECOVERY_CODE),
+        codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
         sessions=sessions,
         history=shared.history,
         notices=shared.notices,
@@ -193,7 +194,7 @@ def _account(shared: Shared, sessions: Sessions, undos: Undos, proofs: Proofs) -
         users=shared.users,
         passwords=shared.passwords,
         proofs=proofs,
-        codes=shared.codes(EmailKind.DELETION_CODE),
+        codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
         undos=undos,
         history=shared.history,
@@ -206,7 +207,7 @@ def _email_changes(shared: Shared, undos: Undos, proofs: Proofs) -> EmailChanges
     return EmailChanges(
         users=shared.users,
         proofs=proofs,
-        codes=shared.codes(EmailKind.EMAIL_CODE),
+        codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
         undos=undos,
         history=shared.history,
         notices=shared.notices,
