@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from auth_service.errors import AccountChanged, ReauthenticationRequired
 from auth_service.models.event import Kind
-from auth_service.services.codes import CodeNotEmailed, CodeSent, OneTimeCodes, Recipient
+from auth_service.services.codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
+from auth_service.services.recipients import recipient
 from auth_service.services.sessions import Caller, Sessions
 from auth_service.services.undos import Undos
-from auth_service.services.users import Person, Users
+from auth_service.services.users import Users
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +56,9 @@ class Account:
         """
         person = self.users.owner(caller.id)
         try:
-            return self.codes.send(_recipient(person, caller), network=network)
+            return self.codes.send(
+                recipient(person, address=person.address, session_id=caller.session_id), network=network
+            )
         except CodeNotEmailed:
             self.users.owner(caller.id)  # raises TokenInvalid if the account was deleted meanwhile
             raise self.outbox.refusal(person.address) from None
@@ -70,7 +73,7 @@ class Account:
         if password is not None:
             self.proofs.by_password(person, password, purpose="deletion", origin=origin)
         elif code is not None:
-            to = _recipient(person, caller)
+            to = recipient(person, address=person.address, session_id=caller.session_id)
             self.proofs.by_code(code, codes=self.codes, to=to, caller=caller, purpose="deletion", origin=origin)
         else:
             raise ReauthenticationRequired
@@ -83,14 +86,3 @@ class Account:
         # Only now, when whatever was under way in its sessions has ended and is to be seen.
         self.history.forget_person(person.id)
         self.notices.tell_of_deletion(person, former=former)
-
-
-def _recipient(person: Person, caller: Caller) -> Recipient:
-    """The user at the address of the account, for a code that this session alone can use."""
-    return Recipient(
-        address=person.address,
-        language=person.language,
-        user_id=person.id,
-        credential_version=person.credential_version,
-        session_id=caller.session_id,
-    )

@@ -218,9 +218,23 @@ class OneTimeCodes:
         if to.session_id is not None:
             _refuse_while(self.challenges.issue(ticket=binding, subject=binding, code=code))
             return None
-        ticket = issued(self.challenges, self.bound_ticket(to, ticket), subject=binding, code=code)
+        ticket = self._issue_to_ticket(binding, code, self.bound_ticket(to, ticket))
         if self.unbound is not UnboundAttempts.REFUSED:
             self.challenges.remember_newest(ticket=ticket, subject=binding)
+        return ticket
+
+    def _issue_to_ticket(self, binding: str, code: str, ticket: str | None) -> str:
+        """Issue a code to the client's ticket, or to a new one where that one is not of this binding.
+
+        A ticket that an attacker planted, or that belongs to another user's code, is left alone.
+        """
+        if ticket is not None:
+            wait = self.challenges.renew(ticket=ticket, subject=binding, code=code)
+            if wait is not None:
+                _refuse_while(wait)
+                return ticket
+        ticket = new_ticket()
+        self.challenges.issue(ticket=ticket, subject=binding, code=code)
         return ticket
 
     def _binding(self, to: Recipient) -> str:
@@ -237,20 +251,3 @@ def _refuse_while(wait: timedelta) -> None:
     """Raise TooManyCodes for a ticket or session whose attempts are used up, until `wait` is over."""
     if wait:
         raise TooManyCodes(retry_after=wait.total_seconds())
-
-
-def issued(challenges: Challenges, held: str | None, *, subject: str, code: str) -> str:
-    """Issue a code under the ticket that is held, or under a new one; returns the ticket. Raises TooManyCodes.
-
-    One that is not about this subject is not held: a ticket that was planted, or that belongs to another user's
-    challenge, is left alone.
-    """
-    if held is not None:
-        wait = challenges.renew(ticket=held, subject=subject, code=code)
-        if wait:
-            raise TooManyCodes(retry_after=wait.total_seconds())
-        if wait is not None:
-            return held
-    made = new_ticket()
-    challenges.issue(ticket=made, subject=subject, code=code)
-    return made

@@ -10,10 +10,11 @@ from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
 from auth_service.models import EmailChange, Session, reading, writing
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address, masked
-from auth_service.services.codes import CodeSent, OneTimeCodes, Recipient
+from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.proofs import Proofs
+from auth_service.services.recipients import recipient
 from auth_service.services.sessions import Caller
 from auth_service.services.undos import Undos
 from auth_service.services.users import Person, Users, hold
@@ -48,7 +49,7 @@ class EmailChanges:
         self._count(person)
         owner = self.users.by_email(email)
         is_taken = owner is not None and owner.verified_mail
-        to = _recipient(person, email, caller, is_decoy=is_taken)
+        to = recipient(person, address=email, session_id=caller.session_id, is_decoy=is_taken)
         sent = self.codes.send(to, network=network, more_follows=True)
         self._remember(caller, email)
         self.history.note(Kind.EMAIL_CHANGE_ASKED, user_id=person.id, origin=origin, session_id=caller.session_id)
@@ -64,7 +65,7 @@ class EmailChanges:
         email = self._wish(caller)
         if person is None or email is None:
             raise CodeExpired
-        to = _recipient(person, email, caller)
+        to = recipient(person, address=email, session_id=caller.session_id)
         self.proofs.by_code(code, codes=self.codes, to=to, caller=caller, purpose="email_change", origin=origin)
         # If the account was changed since it was read, the code was for the account as it was.
         if not self.users.move(person, email):
@@ -99,15 +100,3 @@ class EmailChanges:
         with reading() as connection:
             row = connection.execute(_WISH, {"session": caller.session_id, "owner": caller.id}).one_or_none()
         return None if row is None else Address(stored=row.email, key=row.email_key)
-
-
-def _recipient(person: Person, email: Address, caller: Caller, *, is_decoy: bool = False) -> Recipient:
-    """The user at the new address, for a code that this session alone can use."""
-    return Recipient(
-        address=email,
-        language=person.language,
-        user_id=person.id,
-        credential_version=person.credential_version,
-        session_id=caller.session_id,
-        is_decoy=is_decoy,
-    )

@@ -14,9 +14,10 @@ from auth_service.services.addresses import Address
 from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
+from auth_service.services.recipients import recipient_or_decoy
 from auth_service.services.sessions import Sessions, Tokens
 from auth_service.services.undos import Undos
-from auth_service.services.users import Person, Users, recipient
+from auth_service.services.users import Person, Users
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +79,7 @@ class SignIn:
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
         """Mail a code to sign in with, if there is somebody to sign in. Raises TooManyCodes, RedisAway."""
-        return self.codes.send(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
+        return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def by_code(self, *, email: Address, code: str, ticket: str | None, browser: Browser) -> SignedIn:
         """Open a session for an address and a code from its newest letter.
@@ -87,7 +88,7 @@ class SignIn:
         """
         person = self.users.by_email(email)
         try:
-            self.codes.verify_and_consume(code, recipient(email, person), ticket=ticket)
+            self.codes.verify_and_consume(code, recipient_or_decoy(email, person), ticket=ticket)
         except (CodeWrong, CodeExpired):
             self._refuse(person, browser.origin, method="code")
         if person is None or not person.verified_mail:  # there was no letter, so the code was guessed right

@@ -25,9 +25,7 @@ from auth_service.models.event import Kind
 from auth_service.models.letter import EmailKind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
-from auth_service.services.codes import Recipient
 from auth_service.services.history import Origin, noted
-from auth_service.services.letters import LANGUAGES
 from auth_service.services.outbox import codes_of_a_day, withdrawal
 
 # Statements are built at import: building one costs about as much as running it.
@@ -148,26 +146,6 @@ class Person:
     def address(self) -> Address:
         """Where letters to this person go, and how they are counted."""
         return Address(stored=self.email, key=self.email_key)
-
-
-def recipient(address: Address, person: Person | None) -> Recipient:
-    """The recipient of a code for an address that a client names: a verified user, otherwise a decoy."""
-    if person is None or not person.verified_mail:
-        return Recipient(
-            address=address,
-            language=LANGUAGES[0],
-            user_id=None,
-            credential_version=None,
-            session_id=None,
-            is_decoy=True,
-        )
-    return Recipient(
-        address=person.address,
-        language=person.language,
-        user_id=person.id,
-        credential_version=person.credential_version,
-        session_id=None,
-    )
 
 
 def hold(user_id: int) -> bool:

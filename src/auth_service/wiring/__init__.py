@@ -112,16 +112,19 @@ def wire(settings: Settings) -> Services:
 def _registration(shared: Shared, proofs: Proofs) -> Registration:
     # Finishing may be repeated, and by many at once: they are no guesses as long as the password is the right one.
     repeats = replace(shared.throttle, free=REPEATS)
+    production = shared.settings.production
     return Registration(
         users=shared.users,
-        challenges=shared.challenges("registration"),
-        limiter=shared.code_limiter,
+        codes=shared.one_time_codes(
+            EmailKind.REGISTRATION_CODE,
+            unbound=UnboundAttempts.REFUSED if production else UnboundAttempts.AS_BOUND,
+            reveals_daily_cap=True,
+        ),
         outbox=shared.outbox,
         passwords=shared.passwords,
         proofs=replace(proofs, throttle=repeats, counted_as="registration_repeats"),
         tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
-        callers_bring_codes=not shared.settings.production,
-        tickets_required=shared.settings.production,
+        client_supplied_codes=not production,
     )
 
 
