@@ -1,7 +1,7 @@
 """The same work for everybody who is refused, counted; how long it takes is measured by `make chaos`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nacl.pwhash
@@ -11,7 +11,7 @@ import redis.connection
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_service.services import codes
+from auth_service.wiring import Services
 from tests import round_trips
 from tests.actors import Mailbox, Visitor, refusal
 from tests.conftest import Stores
@@ -149,7 +149,10 @@ def test_cd3_beyond_the_daily_cap_there_is_nothing_to_guess(
 ) -> None:
     app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", limit_codes_a_day=1)
     stranger = Visitor(app, address="198.51.100.9")
-    monkeypatch.setattr(codes, "random_code", lambda: "750505")  # the best guess that there is
+    services: Services = app.extensions["auth_service"]
+    codes = replace(services.sign_in.codes, draw=lambda: "750505")  # the best guess that there is
+    drawing = replace(services, sign_in=replace(services.sign_in, codes=codes))
+    monkeypatch.setitem(app.extensions, "auth_service", drawing)
 
     for _ in range(2):
         assert send_sign_in_code(stranger, KNOWN).status_code == 200

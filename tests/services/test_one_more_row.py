@@ -146,7 +146,7 @@ def sign_up(world: World) -> Callable[[], object]:
 def send_code(world: World) -> Callable[[], object]:
     user = world.visitor().sign_up(world.email())
     return lambda: world.services.registration.send_code(
-        user_id=user, brought=None, ticket=None, language="ru", network=NETWORK
+        user_id=user, client_supplied=None, ticket=None, language="ru", network=NETWORK
     )
 
 

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from jinja2.meta import find_undeclared_variables
 
 from auth_service.adapters.inbox import Inbox
 from auth_service.adapters.postman import MailDeferred, MailRefused
 from auth_service.models import unit_of_work
+from auth_service.models.letter import CODE_KINDS, EmailKind
 from auth_service.services.addresses import parse
 from auth_service.services.leases import LONGEST_PAUSE
+from auth_service.services.letters import TEMPLATES
 from auth_service.wiring import Services
 from tests.actors import Visitor
 from tests.conftest import MakeApp, Query
+from tests.statements import plan_of, statements
 
 ADA = parse("ada@example.org")
 
@@ -40,7 +44,7 @@ def write(services: Services, context: None, ada: int) -> Callable[..., bool]:
     def write_letter(*, lives: timedelta = timedelta(minutes=10)) -> bool:
         with unit_of_work():
             return services.outbox.put_code(
-                kind="registration_code",
+                kind=EmailKind.REGISTRATION_CODE,
                 to=ADA,
                 user_id=ada,
                 language="en",
@@ -180,6 +184,64 @@ def test_letters_without_a_code_neither_count_nor_put_the_next_code_off(
     assert 0 < wait <= 60
 
 
+def test_the_daily_cap_counts_kinds_that_carry_a_code_whatever_other_kinds_are_called(
+    write: Callable[..., bool], services: Services, query: Query
+) -> None:
+    write()
+    [(kind,)] = query("SELECT kind FROM letters")
+    copies = (
+        "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, not_after, state, ended_at)"
+        " SELECT gen_random_uuid(), %s || n, %s, recipient, recipient_key, 'en', now(), 'sent', now()"
+        " FROM letters, generate_series(1, 9) n WHERE dedup_key NOT LIKE '%%copy%%'"
+    )
+    query(copies, "copy of another kind", "discount_code")
+    assert not services.outbox.is_full(ADA)
+
+    for number, kind in enumerate(CODE_KINDS):
+        query("DELETE FROM letters WHERE dedup_key LIKE %s", "copy of a code%")
+        query(copies, f"copy of a code {number} ", kind.value)
+        assert services.outbox.is_full(ADA), kind
+    assert not write()
+
+
+def test_kinds_that_carry_a_code_are_those_whose_templates_show_one() -> None:
+    sources: dict[str, set[str]] = {}
+    for name in TEMPLATES.list_templates():
+        kind, _, form = name.partition(".")
+        if form != "html":  # the layout of all of them
+            source = TEMPLATES.loader.get_source(TEMPLATES, name)[0]  # type: ignore[union-attr] # there is one
+            sources.setdefault(kind, set()).update(find_undeclared_variables(TEMPLATES.parse(source)))
+
+    assert sources.keys() == set(EmailKind)
+    assert {kind for kind, variables in sources.items() if "code" in variables} == set(CODE_KINDS)
+    assert [kind.carries_code for kind in EmailKind] == [kind in CODE_KINDS for kind in EmailKind]
+
+
+def test_the_daily_cap_is_counted_along_the_index_of_an_address(app: Flask, ada: int, query: Query) -> None:
+    query(
+        "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, not_after, state, ended_at)"
+        " SELECT gen_random_uuid(), n, 'sign_in_code', 'x', n % 1000, 'en', now(), 'sent', now()"
+        " FROM generate_series(1, 10000) n"
+    )
+    query("ANALYZE letters")
+    visitor = Visitor(app)
+    visitor.ask_for_code(ada)
+    visitor.call("POST", "/sign_in/send_code", json={"email": ADA.stored})
+
+    with statements(app) as sent:
+        visitor.ask_for_code(ada)
+        visitor.call("POST", "/sign_in/send_code", json={"email": ADA.stored})
+
+    # Statements that are sent together are one text.
+    all_of_them = [(one.strip(), values) for text, values in sent for one in text.split(";")]
+    counting = [(text, values) for text, values in all_of_them if "sign_in_code" in f"{text} {values}"]
+    assert len(counting) >= 3, "those that read the user and the count, the count alone, and those that write emails"
+    for statement, values in counting:
+        plan = plan_of(app, statement, values)
+        assert "ix_letters_recipient_key_created_at" in {name for _, name in plan}, plan
+        assert "Seq Scan" not in {node for node, _ in plan}, plan
+
+
 def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Services, query: Query) -> None:
     for _ in range(10):
         write()
@@ -239,7 +301,7 @@ def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
 ) -> None:
     with unit_of_work():
         services.outbox.put_code(
-            kind="registration_code",
+            kind=EmailKind.REGISTRATION_CODE,
             to=ADA,
             user_id=ada,
             language="en",

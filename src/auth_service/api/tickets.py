@@ -26,8 +26,9 @@ class Ticket:
         return value if FORM.fullmatch(value) else secrets.token_urlsafe(32)
 
     def hand_out(self, sent: CodeSent) -> CodeSent:
-        """Give the ticket to the caller with the answer to this request."""
-        self.cookie.give(sent.ticket, lives=settings().ticket_lifetime_seconds)
+        """Set the cookie with the flow ticket that a code belongs to."""
+        if sent.ticket is not None:
+            self.cookie.give(sent.ticket, lives=settings().ticket_lifetime_seconds)
         return sent
 
 

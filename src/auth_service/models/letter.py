@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,6 +10,41 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth_service.models.base import Base
 
 WAITING, SENT, EXPIRED, DEAD = "waiting", "sent", "expired", "dead"
+
+
+class EmailKind(StrEnum):
+    """The kinds of emails, by the names of their templates.
+
+    The names persist in rows of the outbox. No constraint of the table repeats them: two releases that run side by side
+    may know others.
+    """
+
+    REGISTRATION_CODE = "registration_code"
+    SIGN_IN_CODE = "sign_in_code"
+    RECOVERY_CODE = "recovery_code"
+    EMAIL_CODE = "email_code"
+    DELETION_CODE = "deletion_code"
+    NEW_DEVICE = "new_device"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of an email
+    PASSWORD_RECOVERED = "password_recovered"  # noqa: S105 - the name of an email
+    REFRESH_REUSED = "refresh_reused"
+    EMAIL_CHANGED = "email_changed"
+    ACCOUNT_DELETED = "account_deleted"
+
+    @property
+    def carries_code(self) -> bool:
+        """Whether such an email has a one-time code in it, and so counts for the daily cap of its address."""
+        return self in CODE_KINDS
+
+
+CODE_KINDS = (
+    EmailKind.REGISTRATION_CODE,
+    EmailKind.SIGN_IN_CODE,
+    EmailKind.RECOVERY_CODE,
+    EmailKind.EMAIL_CODE,
+    EmailKind.DELETION_CODE,
+)
+"""The kinds of emails that carry a one-time code. A tuple: statements that name them have one text in all processes."""
 
 
 class Letter(Base):

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 from auth_service.errors import AccountChanged, ReauthenticationRequired
 from auth_service.models.event import Kind
-from auth_service.services.codes import Codes, CodeSent, Recipient
+from auth_service.services.codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
+from auth_service.services.recipients import recipient
 from auth_service.services.sessions import Caller, Sessions
 from auth_service.services.undos import Undos
-from auth_service.services.user_statements import Person
 from auth_service.services.users import Users
 
 
@@ -23,7 +23,7 @@ class Account:
     users: Users
     passwords: Passwords
     proofs: Proofs
-    codes: Codes
+    codes: OneTimeCodes
     sessions: Sessions
     undos: Undos
     history: History
@@ -50,17 +50,18 @@ class Account:
         self.notices.tell("password_changed", user_id=person.id, origin=origin)
 
     def send_deletion_code(self, caller: Caller, *, network: str) -> CodeSent:
-        """Mail a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway.
+        """Email a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway.
 
-        Beyond the daily cap too: whoever is signed in is known to be there, and would wait for a letter in vain.
+        TooManyCodes beyond the daily cap too: a signed-in user is known to exist, and would wait for the email in vain.
         """
         person = self.users.owner(caller.id)
-        if self.outbox.is_full(person.address):
-            raise self.outbox.refusal(person.address)
-        to = Recipient(
-            user_id=person.id, address=person.address, language=person.language, subject=_subject(person, caller)
-        )
-        return self.codes.mail_in_session(to, network=network)
+        try:
+            return self.codes.send(
+                recipient(person, address=person.address, session_id=caller.session_id), network=network
+            )
+        except CodeNotEmailed:
+            self.users.owner(caller.id)  # raises TokenInvalid if the account was deleted meanwhile
+            raise self.outbox.refusal(person.address) from None
 
     def delete(self, caller: Caller, *, password: str | None, code: str | None, origin: Origin) -> None:
         """Delete the account: nothing of it can be used or brought back, and its history says no more whose it was.
@@ -72,10 +73,8 @@ class Account:
         if password is not None:
             self.proofs.by_password(person, password, purpose="deletion", origin=origin)
         elif code is not None:
-            subject = _subject(person, caller)
-            self.proofs.by_code(
-                code, codes=self.codes, subject=subject, caller=caller, purpose="deletion", origin=origin
-            )
+            to = recipient(person, address=person.address, session_id=caller.session_id)
+            self.proofs.by_code(code, codes=self.codes, to=to, caller=caller, purpose="deletion", origin=origin)
         else:
             raise ReauthenticationRequired
         if self.users.lock(person.id) != person.credential_version:
@@ -87,8 +86,3 @@ class Account:
         # Only now, when whatever was under way in its sessions has ended and is to be seen.
         self.history.forget_person(person.id)
         self.notices.tell_of_deletion(person, former=former)
-
-
-def _subject(person: Person, caller: Caller) -> str:
-    """Whom a deletion code is about: this user, address and version, in this session."""
-    return f"{person.id} {person.email_key} {person.credential_version} {caller.session_id}"

@@ -12,10 +12,11 @@ from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
 from auth_service.models import EmailChange, Session, Statement, Write, fetch_one, transaction
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address, masked
-from auth_service.services.codes import Codes, CodeSent, Recipient
+from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.proofs import Proofs
+from auth_service.services.recipients import recipient
 from auth_service.services.sessions import Caller
 from auth_service.services.undos import Undos
 from auth_service.services.user_statements import Person
@@ -67,7 +68,7 @@ class EmailChanges:
 
     users: Users
     proofs: Proofs
-    codes: Codes
+    codes: OneTimeCodes
     undos: Undos
     history: History
     notices: Notices
@@ -84,17 +85,10 @@ class EmailChanges:
         person = self.users.owner(caller.id)
         self.proofs.fresh(person, password, caller=caller, purpose="email_change", origin=origin)
         self._count(person)
-        has_it = self.users.by_email(email)
-        free = has_it is None or not has_it.verified_mail
-        sent = self.codes.mail_in_session(
-            Recipient(
-                user_id=person.id if free else 0,
-                address=email,
-                language=person.language,
-                subject=_subject(person, email, caller),
-            ),
-            network=network,
-        )
+        owner = self.users.by_email(email)
+        is_taken = owner is not None and owner.verified_mail
+        to = recipient(person, address=email, session_id=caller.session_id, is_decoy=is_taken)
+        sent = self.codes.send(to, network=network)
         self._remember(caller, email)
         self.history.note(Kind.EMAIL_CHANGE_ASKED, user_id=person.id, origin=origin, session_id=caller.session_id)
         return sent
@@ -109,10 +103,8 @@ class EmailChanges:
         email = self._wish(caller)
         if person is None or email is None:
             raise CodeExpired
-        subject = _subject(person, email, caller)
-        self.proofs.by_code(
-            code, codes=self.codes, subject=subject, caller=caller, purpose="email_change", origin=origin
-        )
+        to = recipient(person, address=email, session_id=caller.session_id)
+        self.proofs.by_code(code, codes=self.codes, to=to, caller=caller, purpose="email_change", origin=origin)
         # If the account was changed since it was read, the code was for the account as it was.
         if not self.users.move(person, email):
             raise CodeExpired
@@ -147,8 +139,3 @@ class EmailChanges:
 
     def _wish(self, caller: Caller) -> Address | None:
         return fetch_one(_WISH({"session": caller.session_id, "owner": caller.id}))
-
-
-def _subject(person: Person, email: Address, caller: Caller) -> str:
-    """Whom such a code is about: this user and version, the new address, this session."""
-    return f"{person.id} {email.key} {person.credential_version} {caller.session_id}"

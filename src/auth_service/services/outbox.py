@@ -15,7 +15,7 @@ from auth_service import clock
 from auth_service.adapters.crypto import Sealer
 from auth_service.errors import TooManyCodes
 from auth_service.models import Letter, autocommit, fetch_one, transaction
-from auth_service.models.letter import DEAD, EXPIRED, WAITING
+from auth_service.models.letter import DEAD, EXPIRED, WAITING, EmailKind
 from auth_service.services.addresses import Address
 from auth_service.services.outbox_statements import (
     COUNT,
@@ -60,7 +60,7 @@ class Outbox:
     def put_code(
         self,
         *,
-        kind: str,
+        kind: EmailKind,
         to: Address,
         user_id: int | None,
         language: str,

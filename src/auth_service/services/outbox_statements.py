@@ -16,13 +16,14 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from auth_service.models import Letter, NoParameters, Statement, User, Write
-from auth_service.models.letter import EXPIRED, WAITING
+from auth_service.models.letter import CODE_KINDS, EXPIRED, WAITING
 
 DAY = timedelta(days=1)
 
@@ -96,10 +97,11 @@ LOCK = Write(
 
 
 def _counts(recipient_key: Any) -> Any:
-    """Which letters to an address count for its daily cap: codes of the last 24 hours."""
+    """Which emails to an address count for its daily cap: those of the last 24 hours that carry a code."""
     return and_(
         Letter.recipient_key == recipient_key,
-        Letter.kind.like("%\\_code"),
+        # Not `IN`: SQLAlchemy expands its list at each execution, and prepared statements have no such step.
+        or_(*(Letter.kind == kind.value for kind in CODE_KINDS)),
         Letter.created_at > func.now() - DAY,
     )
 

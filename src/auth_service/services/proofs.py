@@ -12,7 +12,7 @@ from auth_service.errors import (
     ReauthenticationRequired,
 )
 from auth_service.models.event import Kind
-from auth_service.services.codes import Codes
+from auth_service.services.codes import OneTimeCodes, Recipient
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Caller, Sessions
@@ -51,10 +51,12 @@ class Proofs:
             self.history.note_failure(Kind.PASSWORD_REFUSED, user_id=person.id, origin=origin, purpose=purpose)
             raise PasswordWrong
 
-    def by_code(self, code: str, *, codes: Codes, subject: str, caller: Caller, purpose: str, origin: Origin) -> None:
-        """Spend a code that was mailed for the session of whoever calls. Raises CodeWrong, CodeExpired, RedisAway."""
+    def by_code(
+        self, code: str, *, codes: OneTimeCodes, to: Recipient, caller: Caller, purpose: str, origin: Origin
+    ) -> None:
+        """Verify a code that was emailed for the session of the caller. Raises CodeWrong, CodeExpired, RedisAway."""
         try:
-            codes.spend_in_session(code, subject=subject)
+            codes.verify_and_consume(code, to)
         except (CodeWrong, CodeExpired):
             self.history.note_failure(
                 Kind.CODE_REFUSED, user_id=caller.id, origin=origin, session_id=caller.session_id, purpose=purpose

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from auth_service.errors import CodeExpired, CodeWrong
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
-from auth_service.services.codes import Codes, CodeSent
+from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
 from auth_service.services.passwords import Passwords
+from auth_service.services.recipients import recipient_or_decoy
 from auth_service.services.sessions import Sessions
-from auth_service.services.users import Users, recipient
+from auth_service.services.users import Users
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,14 +20,14 @@ class Recovery:
 
     users: Users
     passwords: Passwords
-    codes: Codes
+    codes: OneTimeCodes
     sessions: Sessions
     history: History
     notices: Notices
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
         """Mail a code to set a password with, if there is somebody. Raises TooManyCodes, RedisAway."""
-        return self.codes.mail(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
+        return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def set_password(self, *, email: Address, code: str, new_password: str, ticket: str | None, origin: Origin) -> None:
         """Set a password for an address and a code from its newest letter.
@@ -38,7 +39,7 @@ class Recovery:
         phc = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")
         person = self.users.by_email(email)
         try:
-            self.codes.spend(code, subject=recipient(email, person).subject, ticket=ticket)
+            self.codes.verify_and_consume(code, recipient_or_decoy(email, person), ticket=ticket)
         except (CodeWrong, CodeExpired):
             # Also of nobody: it must not show in the time that it takes.
             self.history.note_failure(Kind.RECOVERY_REFUSED, user_id=person.id if person else None, origin=origin)

@@ -10,12 +10,13 @@ from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, Ser
 from auth_service.models import User, Write, transaction
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
-from auth_service.services.codes import Codes, CodeSent
+from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.passwords import Passwords
+from auth_service.services.recipients import recipient_or_decoy
 from auth_service.services.sign_in_stages import SignedIn, SignInContext, SignInStages, VerifiedSignIn
 from auth_service.services.user_statements import ById, Person
-from auth_service.services.users import Users, recipient
+from auth_service.services.users import Users
 
 
 class _Rehash(ById):
@@ -37,7 +38,7 @@ class SignIn:
 
     users: Users
     passwords: Passwords
-    codes: Codes
+    codes: OneTimeCodes
     history: History
     throttle: Throttle
     stages: SignInStages
@@ -72,7 +73,7 @@ class SignIn:
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
         """Email a code to sign in with, if the address belongs to a user. Raises TooManyCodes, RedisAway."""
-        return self.codes.mail(recipient(email, self.users.by_email(email)), ticket=ticket, network=network)
+        return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def by_code(self, *, email: Address, code: str, ticket: str | None, context: SignInContext) -> SignedIn:
         """Sign in with an email address and a code from its newest email.
@@ -82,7 +83,7 @@ class SignIn:
         """
         user = self.users.by_email(email)
         try:
-            self.codes.spend(code, subject=recipient(email, user).subject, ticket=ticket)
+            self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
         except (CodeWrong, CodeExpired):
             self._reject(user, context.client, method="code")
         if user is None or not user.verified_mail:  # no code was emailed: the client has guessed the decoy

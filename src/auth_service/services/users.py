@@ -5,11 +5,10 @@ from datetime import timedelta
 
 from auth_service.errors import EmailTaken, TokenInvalid, UserUnknown
 from auth_service.models import PORTAL_USER, TEMPORARY_USER, UniqueViolation, fetch_one, transaction
+from auth_service.models.letter import EmailKind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.addresses import Address
-from auth_service.services.codes import Recipient
 from auth_service.services.history import Origin
-from auth_service.services.letters import LANGUAGES
 from auth_service.services.user_statements import (
     CREATE,
     DELETE,
@@ -32,18 +31,6 @@ from auth_service.services.user_statements import (
     Person,
     Profile,
 )
-
-
-def recipient(address: Address, person: Person | None) -> Recipient:
-    """Whom a code for an address is mailed to: a user of the portal, or else nobody."""
-    if person is None or not person.verified_mail:
-        return Recipient(user_id=0, address=address, language=LANGUAGES[0], subject=f"nobody {address.key}")
-    return Recipient(
-        user_id=person.id,
-        address=person.address,
-        language=person.language,
-        subject=f"{person.id} {person.email_key} {person.credential_version}",
-    )
 
 
 def hold(user_id: int) -> bool:
@@ -101,7 +88,7 @@ class Users:
         return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
     def promote(
-        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: str, origin: Origin
+        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: EmailKind, origin: Origin
     ) -> Profile | None:
         """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
 

@@ -12,7 +12,9 @@ from auth_service.adapters.postman import Postman
 from auth_service.adapters.redis_store import RedisStore
 from auth_service.adapters.refresh_tokens import RefreshTokens
 from auth_service.adapters.smtp_url import SmtpUrl
+from auth_service.models.letter import EmailKind
 from auth_service.services.account import Account
+from auth_service.services.codes import UnboundAttempts
 from auth_service.services.delivery import Delivery
 from auth_service.services.email_changes import EmailChanges
 from auth_service.services.export import Export
@@ -111,16 +113,19 @@ def wire(settings: Settings) -> Services:
 def _registration(shared: Shared, proofs: Proofs) -> Registration:
     # Finishing may be repeated, and by many at once: they are no guesses as long as the password is the right one.
     repeats = replace(shared.throttle, free=REPEATS)
+    production = shared.settings.production
     return Registration(
         users=shared.users,
-        challenges=shared.challenges("registration"),
-        limiter=shared.code_limiter,
+        codes=shared.one_time_codes(
+            EmailKind.REGISTRATION_CODE,
+            unbound=UnboundAttempts.REFUSED if production else UnboundAttempts.AS_BOUND,
+            reveals_daily_cap=True,
+        ),
         outbox=shared.outbox,
         passwords=shared.passwords,
         proofs=replace(proofs, throttle=repeats, counted_as="registration_repeats"),
         tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
-        callers_bring_codes=not shared.settings.production,
-        tickets_required=shared.settings.production,
+        client_supplied_codes=not production,
     )
 
 
@@ -157,7 +162,7 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
     return SignIn(
         users=shared.users,
         passwords=shared.passwords,
-        codes=shared.codes("sign_in_code"),
+        codes=shared.one_time_codes(EmailKind.SIGN_IN_CODE, unbound=UnboundAttempts.COUNTED_APART),
         history=shared.history,
         throttle=replace(shared.throttle, altogether=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
@@ -172,7 +177,7 @@ def _recovery(shared: Shared, sessions: Sessions) -> Recovery:
     return Recovery(
         users=shared.users,
         passwords=shared.passwords,
-        codes=shared.codes("recovery_code"),
+        codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
         sessions=sessions,
         history=shared.history,
         notices=shared.notices,
@@ -194,7 +199,7 @@ def _account(shared: Shared, sessions: Sessions, undos: Undos, proofs: Proofs) -
         users=shared.users,
         passwords=shared.passwords,
         proofs=proofs,
-        codes=shared.codes("deletion_code"),
+        codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
         undos=undos,
         history=shared.history,
@@ -207,7 +212,7 @@ def _email_changes(shared: Shared, undos: Undos, proofs: Proofs) -> EmailChanges
     return EmailChanges(
         users=shared.users,
         proofs=proofs,
-        codes=shared.codes("email_code"),
+        codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
         undos=undos,
         history=shared.history,
         notices=shared.notices,

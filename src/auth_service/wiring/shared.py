@@ -9,7 +9,8 @@ from auth_service.adapters.hasher import Hasher
 from auth_service.adapters.limiter import Limiter, LocalLimiter
 from auth_service.adapters.redis_store import RedisStore
 from auth_service.adapters.throttle import Throttle
-from auth_service.services.codes import CodeLimiter, CodeLimits, Codes
+from auth_service.models.letter import EmailKind
+from auth_service.services.codes import CodeLimiter, CodeLimits, OneTimeCodes, UnboundAttempts
 from auth_service.services.history import History
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
@@ -51,9 +52,18 @@ class Shared:
             total_guesses=self.settings.ticket_guesses,
         )
 
-    def codes(self, kind: str) -> Codes:
-        """Codes that are mailed in letters of one kind."""
-        return Codes(kind=kind, challenges=self.challenges(kind), limiter=self.code_limiter, outbox=self.outbox)
+    def one_time_codes(
+        self, kind: EmailKind, *, unbound: UnboundAttempts, reveals_daily_cap: bool = False
+    ) -> OneTimeCodes:
+        """The codes that emails of one kind carry."""
+        return OneTimeCodes(
+            kind=kind,
+            challenges=self.challenges(kind),
+            limiter=self.code_limiter,
+            outbox=self.outbox,
+            unbound=unbound,
+            reveals_daily_cap=reveals_daily_cap,
+        )
 
 
 def shared_parts(settings: Settings) -> Shared:

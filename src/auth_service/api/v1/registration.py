@@ -90,8 +90,8 @@ class SendCode(Resource):
         return REGISTRATION.hand_out(
             services().registration.send_code(
                 user_id=user_id,
-                brought=body.code,
-                trusted=calling_service() is not None,
+                client_supplied=body.code,
+                by_service=calling_service() is not None,
                 ticket=REGISTRATION.presented(),
                 language=wanted_language(),
                 network=client_network(),
