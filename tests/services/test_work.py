@@ -11,11 +11,14 @@ from auth_service.wiring import wire
 
 
 class Forgets(Conflict):
-    """This was refused."""
+    """Raised by this test only."""
+
+    error_code = "forgets"
+    message = "Send something else."
 
 
-class Keeps(Conflict):
-    """This was refused, and noted."""
+class Keeps(Forgets):
+    """The same, for an error that commits what was written before it."""
 
     keeps_work = True
 

@@ -18,13 +18,13 @@ from auth_service.api.cards import Card
 from auth_service.api.envelope import Cursor, answer, plain
 from auth_service.api.limits import PerClient
 from auth_service.errors import (
-    BadRequest,
     BodyNotJson,
     BodyTooLarge,
     ContentEncodingUnsupported,
     ContentTypeUnsupported,
     DatabaseAway,
     Forbidden,
+    HttpRequestInvalid,
     Refusal,
     ServiceBusy,
     TooManyRequests,
@@ -62,7 +62,7 @@ class Contract:
         """Every refusal that this endpoint can give, its own and those that follow from what it takes."""
         every: list[type[Refusal]] = [*self.refuses, *self.access.refuses, DatabaseAway, ServiceBusy]
         if self.body or self.query_or_body:
-            every += [BadRequest, BodyNotJson, BodyTooLarge, ContentTypeUnsupported, ContentEncodingUnsupported]
+            every += [HttpRequestInvalid, BodyNotJson, BodyTooLarge, ContentTypeUnsupported, ContentEncodingUnsupported]
         every.append(ValidationFailed)
         if self.limits:
             every.append(TooManyRequests)

@@ -29,7 +29,7 @@ SECURITY_HEADERS = {
 
 BY_STATUS: dict[int, type[Refusal]] = {
     404: errors.PathUnknown,
-    405: errors.MethodNotAllowed,
+    405: errors.MethodUnsupported,
     415: errors.ContentTypeUnsupported,
 }
 """What werkzeug refuses by itself, in our words; everything else that it refuses is a bad request."""
@@ -121,7 +121,7 @@ def _refusal(error: Exception) -> AnyResponse:
     if isinstance(error, Refusal):
         return _refused(error)
     if isinstance(error, HTTPException):
-        response = _refused(BY_STATUS.get(error.code or 400, errors.BadRequest)())
+        response = _refused(BY_STATUS.get(error.code or 400, errors.HttpRequestInvalid)())
         if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response

@@ -44,7 +44,7 @@ class DeletionForm(Form):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if self.password is not None and self.code is not None:
-            raise ValueError("Give the password or the code, not both.")
+            raise ValueError("Send the password or the code, not both.")
         return self
 
 
