@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
 
-from auth_service.api.swagger import NEW_PASSWORD
+from auth_service.api.contract.swagger import NEW_PASSWORD
 from auth_service.services import addresses, passwords
 from auth_service.services.addresses import Address
 
