@@ -1,5 +1,6 @@
-"""Fail unless flask-restx's own validator accepts /api/swagger.json."""
+"""Fail unless flask-restx's own validator accepts /api/swagger.json; write the document to a file if one is named."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,4 +14,7 @@ from auth_service.settings import Settings
 settings = Settings.read(env_file=None, app_env="test").completed(
     database_url="postgresql+psycopg2://nobody@127.0.0.1/nothing", redis_url="redis://127.0.0.1/0"
 )
-validate(create_app(settings).test_client().get("/api/swagger.json").json)
+document = create_app(settings).test_client().get("/api/swagger.json").json
+validate(document)
+for name in sys.argv[1:]:
+    Path(name).write_text(json.dumps(document, indent=2) + "\n", "utf-8")

@@ -96,7 +96,7 @@ def test_one_place_commits() -> None:
 
 @pytest.mark.parametrize("refusal", list(refusals()), ids=lambda refusal: refusal.code())
 def test_every_refusal_has_a_sentence_and_is_documented_and_tested(refusal: type[Refusal]) -> None:
-    assert re.fullmatch(r"[A-Z].*\.", refusal.sentence())
+    assert re.fullmatch(r"[A-Z][^?]*[^?.]\.", refusal.sentence())
     assert f"`{refusal.code()}`" in (ROOT / "docs" / "clients.md").read_text("utf-8")
     tests = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py") if path.name != "test_house.py"]
     assert any(re.search(rf"[\"']{refusal.code()}[\"']", text) for text in tests), "no test expects it"

@@ -144,4 +144,4 @@ def test_a_database_that_is_away_is_a_sentence(make_app: Any) -> None:
     said = bring(make_app(database_url="postgresql://auth@127.0.0.1:9/auth"), line())
 
     assert said.exit_code == 1
-    assert said.output == "Error: The database does not answer; please try again. 0 were imported; run it again.\n"
+    assert said.output == "Error: database_away after 0 imported users; run the command again to import the others\n"

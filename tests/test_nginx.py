@@ -8,27 +8,25 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from auth_service import errors
 from auth_service.api.envelope import error_body, status_of
 from auth_service.api.middleware import fixed_headers
 from auth_service.api.parsing import LARGEST_BODY
-from auth_service.errors import Refusal
+from auth_service.cli.docs import refusals
 from auth_service.settings import Settings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 NGINX = DEPLOY / "nginx"
 
 
-def refusals() -> list[tuple[int, str]]:
+def answered_by_nginx() -> list[tuple[int, str]]:
     """What nginx answers by itself: status and body."""
     text = (NGINX / "refusals.conf").read_text(encoding="utf-8")
     return [(int(status), body) for status, body in re.findall(r"return (\d+) '(.*)\\n';", text)]
 
 
-@pytest.mark.parametrize(("status", "body"), refusals())
+@pytest.mark.parametrize(("status", "body"), answered_by_nginx())
 def test_nginx_refuses_in_the_words_of_the_service(status: int, body: str) -> None:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Refusal)]
-    (kind,) = [kind for kind in kinds if f'"code": "{kind.code()}"' in body]
+    (kind,) = [kind for kind in refusals() if f'"code": "{kind.code()}"' in body]
 
     assert status_of(kind) == status
     assert body + "\n" == error_body(kind(retry_after=1 if status in (429, 503) else None))
@@ -40,8 +38,8 @@ def test_se9_nginx_has_no_error_page_of_its_own() -> None:
 
     covered = {int(status) for statuses, _ in pages for status in statuses.split()}
     assert {400, 404, 405, 413, 414, 429, 494, 500, 502, 503, 504} <= covered
-    assert {int(page) for _, page in pages} == {status for status, _ in refusals()}
-    assert text.count("include refusal-headers.conf;") == len(refusals())
+    assert {int(page) for _, page in pages} == {status for status, _ in answered_by_nginx()}
+    assert text.count("include refusal-headers.conf;") == len(answered_by_nginx())
 
 
 def test_se8_refusals_of_nginx_have_the_headers_of_the_service(make_settings: Callable[..., Settings]) -> None:

@@ -30,7 +30,11 @@ def bare(app: Flask) -> Any:
 def test_the_six_requests_of_the_original_document(bare: Any) -> None:
     assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (
         404,
-        {"success": False, "result": None, "error": {"code": "user_unknown", "msg": "There is no such user."}},
+        {
+            "success": False,
+            "result": None,
+            "error": {"code": "user_unknown", "msg": "No user has this address or id; check it or sign up."},
+        },
     )
 
     status, created = said("POST", f"{USERS}/sign_up", '{\n"email":"sgsf@sgfg.ru"\n}', bare)
@@ -49,7 +53,7 @@ def test_the_six_requests_of_the_original_document(bare: Any) -> None:
             "result": None,
             "error": {
                 "code": "code_wrong",
-                "msg": "The code is wrong; `attempts_left` says how many guesses remain.",
+                "msg": "The code does not match; retry while `attempts_left` is above 0, otherwise request a new code.",
                 "attempts_left": 4,
             },
         },
@@ -93,7 +97,7 @@ def test_the_same_six_requests_in_production(make_app: MakeApp, sink: SmtpSink) 
     wrong = "111111" if first != "111111" else "222222"
     assert refusal(visitor.confirm(user_id, wrong)) == {
         "code": "code_wrong",
-        "msg": "The code is wrong; `attempts_left` says how many guesses remain.",
+        "msg": "The code does not match; retry while `attempts_left` is above 0, otherwise request a new code.",
         "attempts_left": 4,
     }
     assert visitor.ask_again(user_id, 7506).json == sent

@@ -48,7 +48,7 @@ def test_alive_but_not_ready_without_dependencies(nowhere: Flask) -> None:
     assert refused.headers["Retry-After"] == "5"
     assert refused.json["error"] == {
         "code": "not_ready",
-        "msg": "The service is not ready to take requests.",
+        "msg": "The service is not ready; send the request again after `retry_after` seconds.",
         "retry_after": 5,
     }
 
@@ -113,7 +113,7 @@ def test_cd11_production_does_not_start_with_pending_migrations(production: Flas
 def test_a_start_waits_for_dependencies_but_not_for_ever(nowhere: Flask) -> None:
     with nowhere.app_context():
         [trouble] = wait_for_dependencies(nowhere.extensions["auth_service"], patience=timedelta(seconds=0.6))
-    assert "does not answer" in trouble
+    assert trouble == "database_away: a dependency does not answer"
 
 
 def test_a_stop_that_was_asked_for_shows_at_once(app: Flask) -> None:

@@ -125,7 +125,7 @@ def test_se9_a_crash_says_nothing_about_the_inside(faulty: Flask, caplog: pytest
     assert answer.status_code == 500
     assert refusal(answer) == {
         "code": "internal_error",
-        "msg": "The service made a mistake, which has been recorded under the request id.",
+        "msg": "An internal error occurred; try again later and report the X-Request-Id of this answer if it persists.",
     }
     assert answer.headers["X-Request-Id"] == "a-request-of-mine"
     assert "a secret of the inside" in caplog.text

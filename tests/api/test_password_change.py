@@ -106,7 +106,7 @@ def test_pw11_without_a_password_there_is_none_to_change(visitor: Visitor, mailb
     answer = visitor.change_password(token, OLD, NEW)
 
     assert (answer.status_code, refusal(answer)["code"]) == (409, "password_not_set")
-    assert "recovery" in refusal(answer)["msg"]
+    assert "password reset" in refusal(answer)["msg"]
     for empty in ("", None):
         body = {"current_password": empty, "new_password": NEW}
         assert visitor.with_token(token, "PUT", "/me/password", json=body).status_code == 422

@@ -272,4 +272,4 @@ def test_in5_nul_fits_nowhere(visitor: Visitor, method: str, path: str, body: di
     answer = visitor.call(method, path, json=body)
 
     assert (answer.status_code, refusal(answer)["code"]) == (422, "validation_failed")
-    assert [field["msg"] for field in refusal(answer)["fields"]] == ["NUL characters are not taken."]
+    assert [field["msg"] for field in refusal(answer)["fields"]] == ["Send no NUL characters."]

@@ -25,11 +25,14 @@ FAIL = Write(select(literal_column("1/0")), parameters=NoParameters)
 
 
 class Forgets(Conflict):
-    """A refusal that is rolled back."""
+    """An error that rolls back."""
+
+    error_code = "forgets"
+    message = "Send something else."
 
 
-class Keeps(Conflict):
-    """A refusal that is committed."""
+class Keeps(Forgets):
+    """An error that commits."""
 
     keeps_work = True
 

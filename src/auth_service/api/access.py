@@ -65,8 +65,8 @@ def _somebody() -> None:
     _prove_same_origin(request.method)
 
 
-def write_down_denial(refusal: Refusal) -> None:
-    """Note in the history of whoever calls, if that is known already, that something was denied."""
+def audit_denied(refusal: Refusal) -> None:
+    """Record the audit event `access_denied` for the user of this request, if it is known already."""
     caller: Caller | None = g.get("caller")
     if caller is None:
         return

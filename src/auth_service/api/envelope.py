@@ -11,22 +11,22 @@ from auth_service import errors
 from auth_service.errors import Refusal
 
 STATUS: dict[type[Refusal], int] = {
-    errors.Malformed: 400,
+    errors.BadRequest: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
-    errors.Missing: 404,
-    errors.WrongMethod: 405,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
     errors.Conflict: 409,
-    errors.TooLarge: 413,
-    errors.TooLong: 414,
-    errors.WrongType: 415,
-    errors.Unfit: 422,
-    errors.TooMany: 429,
-    errors.TooMuchAhead: 431,
-    errors.Crash: 500,
+    errors.ContentTooLarge: 413,
+    errors.UriTooLong: 414,
+    errors.UnsupportedMediaType: 415,
+    errors.Unprocessable: 422,
+    errors.RateLimited: 429,
+    errors.HeaderFieldsTooLarge: 431,
+    errors.Internal: 500,
     errors.Unavailable: 503,
 }
-"""The status of each kind of refusal."""
+"""The status of each family of errors."""
 
 JSON = "application/json"
 

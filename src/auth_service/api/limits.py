@@ -1,12 +1,13 @@
-"""Whose request it is, for counting: the client's network, found through trusted proxies only."""
+"""Rate limits for each client network, and the client's IP address behind trusted proxies (`X-Forwarded-For`)."""
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from flask import request
 
-from auth_service.adapters.limiter import Limit, Windows, network_of
+from auth_service.adapters.limiter import Limit, network_of
 from auth_service.api.wired import services, settings
 from auth_service.errors import TooManyRequests
 from auth_service.settings import Network, Rate, Settings
@@ -14,23 +15,29 @@ from auth_service.settings import Network, Rate, Settings
 MOST_HOPS = 50
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PerClient:
-    """A limit that counts by client network. `setting` is the name of the setting that holds its rate."""
+@dataclass(frozen=True, slots=True)
+class ClientRateLimit:
+    """A rate limit for each client network."""
 
-    setting: str
+    name: str
+    """Names the keys in Redis, after the setting."""
+    rate: Callable[[Settings], Rate]
 
     def count(self) -> None:
         """Count this request. Raises TooManyRequests."""
-        windows = self.windows(settings())
-        hit = services().limiter.hit(Limit(name=self.setting, windows=windows, subject=client_network()))
+        windows = self.rate(settings()).windows
+        hit = services().limiter.hit(Limit(name=self.name, windows=windows, subject=client_network()))
         if not hit.allowed:
             raise TooManyRequests(retry_after=hit.wait.total_seconds())
 
-    def windows(self, settings: Settings) -> Windows:
-        """The windows that are in force."""
-        rate: Rate = getattr(settings, self.setting)
-        return rate.windows
+
+LOOK_UPS = ClientRateLimit("limit_look_ups", lambda settings: settings.limit_look_ups)
+SIGN_UPS = ClientRateLimit("limit_sign_ups", lambda settings: settings.limit_sign_ups)
+CODE_REQUESTS = ClientRateLimit("limit_code_requests", lambda settings: settings.limit_code_requests)
+CODE_ATTEMPTS = ClientRateLimit("limit_guesses", lambda settings: settings.limit_guesses)
+SIGN_INS = ClientRateLimit("limit_sign_ins", lambda settings: settings.limit_sign_ins)
+REFRESHES = ClientRateLimit("limit_refreshes", lambda settings: settings.limit_refreshes)
+EXPORTS = ClientRateLimit("limit_exports", lambda settings: settings.limit_exports)
 
 
 def client_network() -> str:

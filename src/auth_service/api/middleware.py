@@ -5,7 +5,7 @@ import re
 import uuid
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.wrappers import Response as AnyResponse
 
 from auth_service import clock, errors, logs
@@ -29,7 +29,7 @@ SECURITY_HEADERS = {
 
 BY_STATUS: dict[int, type[Refusal]] = {
     404: errors.PathUnknown,
-    405: errors.MethodNotAllowed,
+    405: errors.MethodUnsupported,
     415: errors.ContentTypeUnsupported,
 }
 """What werkzeug refuses by itself, in our words; everything else that it refuses is a bad request."""
@@ -121,9 +121,9 @@ def _refusal(error: Exception) -> AnyResponse:
     if isinstance(error, Refusal):
         return _refused(error)
     if isinstance(error, HTTPException):
-        response = _refused(BY_STATUS.get(error.code or 400, errors.BadRequest)())
-        if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
-            response.headers["Allow"] = ", ".join(sorted(allowed))
+        response = _refused(BY_STATUS.get(error.code or 400, errors.HttpRequestInvalid)())
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
         return response
     log.error("crashed", exc_info=error, extra={"route": _route()})
     return _refused(errors.InternalError())

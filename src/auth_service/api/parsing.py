@@ -10,11 +10,11 @@ from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 
 from auth_service.errors import (
-    BadRequest,
     BodyNotJson,
     BodyTooLarge,
     ContentEncodingUnsupported,
     ContentTypeUnsupported,
+    HttpRequestInvalid,
     ValidationFailed,
 )
 
@@ -37,7 +37,8 @@ LONGEST_NAME = 64
 def body(form: type[Form]) -> Form:
     """Read the body as one JSON object that fits `form`; an absent body is an empty object.
 
-    Raises BadRequest, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ContentEncodingUnsupported, ValidationFailed.
+    Raises HttpRequestInvalid, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ContentEncodingUnsupported,
+    ValidationFailed.
     """
     raw = _raw_body()
     if not raw and request.mimetype not in TYPES_OF_FORMS:
@@ -79,18 +80,19 @@ def _pairs(raw: bytes, *, said_of: str) -> dict[str, str]:
             max_num_fields=MOST_PARAMETERS,
         )
     except ValueError:  # also UnicodeDecodeError
-        raise ValidationFailed(fields=[{"field": "", "msg": f"The {said_of} is malformed."}]) from None
+        message = f"Send a well-formed {said_of} with at most {MOST_PARAMETERS} parameters."
+        raise ValidationFailed(fields=[{"field": "", "msg": message}]) from None
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
-        raise ValidationFailed(fields=[{"field": name, "msg": "This parameter may be given once."} for name in twice])
+        raise ValidationFailed(fields=[{"field": name, "msg": "Send this parameter once."} for name in twice])
     return values
 
 
 def no_query() -> None:
     """Refuse a query string where none belongs: ignored, it would let its sender believe that it did something."""
     if request.query_string:
-        raise ValidationFailed(fields=[{"field": "", "msg": "This takes no query string."}])
+        raise ValidationFailed(fields=[{"field": "", "msg": "Send no query string."}])
 
 
 def query_or_body(form: type[Form]) -> Form:
@@ -106,7 +108,7 @@ def _raw_body() -> bytes:
     try:
         raw = request.get_data()
     except ParseException:  # chunks that are none: gunicorn reads the body only now
-        raise BadRequest from None
+        raise HttpRequestInvalid from None
     # werkzeug refuses a Content-Length over its limit, but cuts a chunked body there without a word. Its limit is one
     # byte higher than ours (see `create_app`), so that what was cut is seen to be too large.
     if len(raw) > LARGEST_BODY:
@@ -136,7 +138,7 @@ def _refuse_nul(values: dict[str, Any]) -> None:
     """Refuse NUL characters in whatever is sent: PostgreSQL cannot keep them, and no secret of ours has any."""
     named = [name for name, value in values.items() if "\0" in name or (isinstance(value, str) and "\0" in value)]
     if named:
-        fields = [{"field": name[:LONGEST_NAME], "msg": "NUL characters are not taken."} for name in named]
+        fields = [{"field": name[:LONGEST_NAME], "msg": "Send no NUL characters."} for name in named]
         raise ValidationFailed(fields=fields[:MOST_MISFITS])
 
 

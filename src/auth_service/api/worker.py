@@ -20,7 +20,7 @@ from auth_service.adapters.lanes import Lanes, stepping_aside
 from auth_service.api import metrics
 from auth_service.api.envelope import JSON, error_body, status_of
 from auth_service.api.middleware import fixed_headers
-from auth_service.errors import BadRequest, HeadersTooLarge, InternalError, Refusal, UrlTooLong
+from auth_service.errors import HeadersTooLarge, HttpRequestInvalid, InternalError, Refusal, UrlTooLong
 
 log = logging.getLogger(__name__)
 
@@ -153,4 +153,4 @@ def _refusal(exc: Exception) -> Refusal:
         return UrlTooLong()
     if isinstance(exc, LimitRequestHeaders):
         return HeadersTooLarge()
-    return BadRequest() if isinstance(exc, ParseException) else InternalError()
+    return HttpRequestInvalid() if isinstance(exc, ParseException) else InternalError()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from auth_service import errors
-from auth_service.api.envelope import STATUS, status_of
+from auth_service.api.envelope import status_of
 from auth_service.errors import Refusal
 from auth_service.models.event import Kind
 from auth_service.settings import Settings
@@ -63,9 +63,9 @@ def events_table() -> str:
 
 
 def refusals() -> Iterator[type[Refusal]]:
-    """Every class that a request can be refused with; kinds are not, they only lend a status."""
+    """Every error that a request can be answered with; families are none, they only lend a status."""
     for found in vars(errors).values():
-        if isinstance(found, type) and issubclass(found, Refusal) and found is not Refusal and found not in STATUS:
+        if isinstance(found, type) and issubclass(found, Refusal) and hasattr(found, "error_code"):
             yield found
 
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from auth_service.api.swagger import DocumentedApi
+from auth_service.api.contract.swagger import DocumentedApi
 from auth_service.api.v1.account import account
 from auth_service.api.v1.history import history
 from auth_service.api.v1.passwords import passwords

@@ -4,8 +4,8 @@ from flask_restx import Resource
 
 from auth_service.api import session_cookies
 from auth_service.api.access import caller
-from auth_service.api.contract import Namespace
-from auth_service.api.limits import PerClient, client_network
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS, client_network
 from auth_service.api.origin import origin
 from auth_service.api.v1.schemas.account import DeletionForm, ExportCard, MeCard, NewEmailCodeForm, NewEmailForm
 from auth_service.api.v1.schemas.fields import revealed
@@ -36,19 +36,19 @@ PROVING = [ReauthenticationRequired, PasswordNotSet, PasswordWrong, TooManyAttem
 class Me(Resource):
     """The caller."""
 
-    @account.contract(data=MeCard)
+    @account.contract(summary="Return the signed-in user and its roles", data=MeCard)
     def get(self) -> Caller:
-        """Say who I am and what I may do."""
         return caller()
 
     @account.contract(
+        summary="Delete the account, with the password or an emailed deletion code",
+        description="A deleted account cannot be restored.",
         body=DeletionForm,
         done=True,
-        limits=[PerClient(setting="limit_sign_ins")],
+        limits=[SIGN_INS],
         refuses=[*PROVING, CodeWrong, CodeExpired, AccountChanged, RedisAway],
     )
     def delete(self, body: DeletionForm) -> None:
-        """Delete my account, with the password or with a code that was mailed for this; it cannot be brought back."""
         services().account.delete(caller(), password=revealed(body.password), code=body.code, origin=origin())
         session_cookies.take_back()
 
@@ -58,13 +58,13 @@ class SendDeletionCode(Resource):
     """Codes for deleting the account."""
 
     @account.contract(
+        summary="Send a code that confirms the deletion of the account from this session",
         data=CodeSentCard,
         done=True,
-        limits=[PerClient(setting="limit_code_requests")],
+        limits=[CODE_REQUESTS],
         refuses=[TooManyCodes, RedisAway],
     )
     def post(self) -> CodeSent:
-        """Mail a code that confirms the deletion of my account from this session."""
         return services().account.send_deletion_code(caller(), network=client_network())
 
 
@@ -73,14 +73,15 @@ class MyEmail(Resource):
     """The address of the account."""
 
     @account.contract(
+        summary="Send a code to the new email address",
+        description="The answer is the same whether or not a user has this address.",
         body=NewEmailForm,
         data=CodeSentCard,
         done=True,
-        limits=[PerClient(setting="limit_code_requests")],
+        limits=[CODE_REQUESTS],
         refuses=[*PROVING, TooManyCodes, RedisAway],
     )
     def post(self, body: NewEmailForm) -> CodeSent:
-        """Mail a code to the address that I want; the answer does not tell whether somebody has it already."""
         return services().email_changes.begin(
             caller(),
             email=body.email,
@@ -90,13 +91,14 @@ class MyEmail(Resource):
         )
 
     @account.contract(
+        summary="Change the email address with the code that was sent to the new one",
+        description="The old address gets a security notification.",
         body=NewEmailCodeForm,
         done=True,
-        limits=[PerClient(setting="limit_guesses")],
+        limits=[CODE_ATTEMPTS],
         refuses=[CodeWrong, CodeExpired, EmailTaken, RedisAway],
     )
     def put(self, body: NewEmailCodeForm) -> None:
-        """Move my account to the new address with the code that was mailed there; the old one is told."""
         services().email_changes.confirm(caller(), code=body.code, origin=origin())
 
 
@@ -104,7 +106,11 @@ class MyEmail(Resource):
 class MyData(Resource):
     """Export of the caller's data."""
 
-    @account.contract(data=ExportCard, limits=[PerClient(setting="limit_exports")])
+    @account.contract(
+        summary="Export the data of the account",
+        description="At most the newest thousand records of each kind.",
+        data=ExportCard,
+        limits=[EXPORTS],
+    )
     def get(self) -> Exported:
-        """Give me everything that is kept about me, at most the newest thousand of each kind."""
         return services().export.of(caller(), origin=origin())

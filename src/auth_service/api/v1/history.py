@@ -3,7 +3,7 @@
 from flask_restx import Resource
 
 from auth_service.api.access import caller
-from auth_service.api.contract import Namespace
+from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.v1.schemas.history import EventCard
 from auth_service.api.v1.schemas.pages import PageQuery
 from auth_service.api.wired import services
@@ -17,12 +17,13 @@ history = Namespace("history", description="What happened to an account.")
 class LoginHistory(Resource):
     """The history of the caller."""
 
-    @history.contract(query=PageQuery, items=EventCard)
+    @history.contract(
+        summary="List the security events of the account, newest first, with failed attempts",
+        description="Send `next_cursor` as `cursor` to get the next page; it is null on the last one.",
+        query=PageQuery,
+        items=EventCard,
+    )
     def get(self, query: PageQuery) -> Page[Entry]:
-        """List what happened to my account, the newest first, and what was tried in vain.
-
-        `next_cursor` asks for the page that follows, and is null on the last one.
-        """
         return services().history.page(
             user_id=caller().id, session_id=caller().session_id, cursor=query.cursor, limit=query.limit
         )

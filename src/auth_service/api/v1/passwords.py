@@ -3,13 +3,13 @@
 from flask_restx import Resource
 
 from auth_service.api.access import anyone, caller
-from auth_service.api.contract import Namespace
-from auth_service.api.limits import PerClient, client_network
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.limits import SIGN_INS, client_network
 from auth_service.api.origin import origin
 from auth_service.api.tickets import RECOVERY
 from auth_service.api.v1.schemas.passwords import PasswordForm, RecoveryForm
 from auth_service.api.v1.schemas.sessions import AddressForm
-from auth_service.api.v1.sessions import CODES_FOR_ANYONE
+from auth_service.api.v1.sessions import code_request
 from auth_service.api.wired import services
 from auth_service.errors import (
     AccountChanged,
@@ -28,9 +28,8 @@ passwords = Namespace("passwords", description="Setting and changing passwords."
 class SendRecoveryCode(Resource):
     """Codes to set a password with."""
 
-    @passwords.contract(**CODES_FOR_ANYONE)
+    @passwords.under(code_request(summary="Send a code for a password reset"))
     def post(self, body: AddressForm) -> None:
-        """Mail a code to set a password with; the answer does not tell whether there is somebody with this address."""
         RECOVERY.hand_out(
             services().recovery.send_code(email=body.email, ticket=RECOVERY.presented(), network=client_network())
         )
@@ -41,14 +40,15 @@ class Password(Resource):
     """Recovery of a forgotten password."""
 
     @passwords.contract(
+        summary="Reset the password with the code from the newest email",
+        description="Revokes every session and opens none.",
         access=anyone,
         body=RecoveryForm,
         done=True,
-        limits=[PerClient(setting="limit_sign_ins")],
+        limits=[SIGN_INS],
         refuses=[CodeWrong, CodeExpired, RedisAway],
     )
     def put(self, body: RecoveryForm) -> None:
-        """Set a password with the code from the newest letter; ends every session and opens none."""
         services().recovery.set_password(
             email=body.email,
             code=body.code,
@@ -63,13 +63,14 @@ class MyPassword(Resource):
     """The password of the caller."""
 
     @passwords.contract(
+        summary="Change the password",
+        description="Revokes all other sessions.",
         body=PasswordForm,
         done=True,
-        limits=[PerClient(setting="limit_sign_ins")],
+        limits=[SIGN_INS],
         refuses=[PasswordNotSet, PasswordWrong, TooManyAttempts, AccountChanged],
     )
     def put(self, body: PasswordForm) -> None:
-        """Change my password; ends all other sessions."""
         services().account.change_password(
             caller(),
             current=body.current_password.get_secret_value(),

@@ -3,9 +3,9 @@
 from flask_restx import Resource
 
 from auth_service.api.access import anyone, anyone_or_service, calling_service
-from auth_service.api.contract import Namespace
+from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.language import preferred_language, wanted_language
-from auth_service.api.limits import PerClient, client_network
+from auth_service.api.limits import CODE_ATTEMPTS, CODE_REQUESTS, LOOK_UPS, SIGN_UPS, client_network
 from auth_service.api.origin import origin
 from auth_service.api.tickets import REGISTRATION
 from auth_service.api.v1.schemas.fields import revealed
@@ -37,29 +37,20 @@ from auth_service.services.user_statements import Profile
 
 registration = Namespace("registration", description="From an address to a user of the portal.")
 
-SENDING = {
-    "access": anyone_or_service,
-    "body": CodeForm,
-    "data": CodeSentCard,
-    "done": True,
-    "limits": [PerClient(setting="limit_code_requests")],
-    "refuses": [UserUnknown, MailAlreadyVerified, TooManyCodes, RedisAway],
-}
-
 
 @registration.route("")
 class LookUp(Resource):
     """Users by address."""
 
     @registration.contract(
+        summary="Look up a user by email address",
         access=anyone,
         query=LookUpQuery,
         data=UserCard,
-        limits=[PerClient(setting="limit_look_ups")],
+        limits=[LOOK_UPS],
         refuses=[UserUnknown],
     )
     def get(self, query: LookUpQuery) -> Profile:
-        """Say whether there is a user with this address."""
         return services().users.look_up(email=query.email)
 
 
@@ -68,15 +59,15 @@ class SignUp(Resource):
     """Creation of temporary users."""
 
     @registration.contract(
+        summary="Create a temporary user for an email address",
         access=anyone,
         body=SignUpForm,
         data=UserCard,
         status=201,
-        limits=[PerClient(setting="limit_sign_ups")],
+        limits=[SIGN_UPS],
         refuses=[EmailTaken],
     )
     def post(self, body: SignUpForm) -> Profile:
-        """Create a temporary user for an address."""
         return services().registration.sign_up(email=body.email, language=preferred_language())
 
 
@@ -84,9 +75,17 @@ class SignUp(Resource):
 class SendCode(Resource):
     """Sending of codes."""
 
-    @registration.contract(**SENDING)
+    @registration.contract(
+        summary="Send a code to the email address of the user",
+        description="It replaces the codes that were sent before under the same flow ticket.",
+        access=anyone_or_service,
+        body=CodeForm,
+        data=CodeSentCard,
+        done=True,
+        limits=[CODE_REQUESTS],
+        refuses=[UserUnknown, MailAlreadyVerified, TooManyCodes, RedisAway],
+    )
     def post(self, user_id: int, body: CodeForm) -> CodeSent:
-        """Mail a code to the user's address; codes mailed before under the same ticket are dead from then on."""
         return REGISTRATION.hand_out(
             services().registration.send_code(
                 user_id=user_id,
@@ -109,15 +108,16 @@ class Mail(Resource):
     """Confirmation of an address."""
 
     @registration.contract(
+        summary="Confirm the email address with the emailed code",
+        description="Send the code once: in the query string or in the body.",
         access=anyone,
         query_or_body=GuessForm,
         done=True,
-        limits=[PerClient(setting="limit_guesses")],
+        limits=[CODE_ATTEMPTS],
         refuses=[CodeWrong, CodeExpired, RedisAway],
     )
-    def put(self, user_id: int, given: GuessForm) -> None:
-        """Confirm the address with the code from the letter, given once: in the query string or in the body."""
-        services().registration.confirm(user_id=user_id, code=given.code, ticket=REGISTRATION.presented())
+    def put(self, user_id: int, payload: GuessForm) -> None:
+        services().registration.confirm(user_id=user_id, code=payload.code, ticket=REGISTRATION.presented())
 
 
 @registration.route("/<user_id:user_id>/sign_up")
@@ -125,14 +125,14 @@ class Finish(Resource):
     """The end of a registration."""
 
     @registration.contract(
+        summary="Finish the registration, with or without a password",
         access=anyone,
         body=FinishForm,
         data=UserCard,
-        limits=[PerClient(setting="limit_guesses")],
+        limits=[CODE_ATTEMPTS],
         refuses=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, RedisAway],
     )
     def patch(self, user_id: int, body: FinishForm) -> Profile:
-        """Finish the registration, with a password or without one."""
         return services().registration.finish(
             user_id=user_id,
             ticket=REGISTRATION.presented(),

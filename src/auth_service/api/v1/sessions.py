@@ -6,8 +6,9 @@ from flask_restx import Resource
 
 from auth_service.api import session_cookies
 from auth_service.api.access import anyone, caller
-from auth_service.api.contract import Namespace
-from auth_service.api.limits import PerClient, client_network
+from auth_service.api.contract.contract import Contract
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.limits import CODE_REQUESTS, REFRESHES, SIGN_INS, client_network
 from auth_service.api.origin import origin
 from auth_service.api.tickets import SIGN_IN
 from auth_service.api.v1.schemas.pages import PageQuery
@@ -35,14 +36,21 @@ from auth_service.services.sessions import Tokens
 
 sessions = Namespace("sessions", description="Signing in, staying signed in, and ending it.")
 
-CODES_FOR_ANYONE = {
-    "access": anyone,
-    "body": AddressForm,
-    "done": True,
-    "limits": [PerClient(setting="limit_code_requests")],
-    "refuses": [TooManyCodes, RedisAway],
-}
-"""To ask for a code by an address, of whoever it is: recovery has the same terms, so that it does not tell more."""
+
+def code_request(*, summary: str) -> Contract:
+    """The contract of a request for an emailed code by address, for sign-in and password reset alike.
+
+    One contract and one answer for known and unknown addresses: prevents user enumeration.
+    """
+    return Contract(
+        summary=summary,
+        description="The answer is the same whether or not a user has this address.",
+        access=anyone,
+        body=AddressForm,
+        done=True,
+        limits=[CODE_REQUESTS],
+        refuses=[TooManyCodes, RedisAway],
+    )
 
 
 @sessions.route("/sign_in")
@@ -50,14 +58,14 @@ class SignIn(Resource):
     """Sign-in by password."""
 
     @sessions.contract(
+        summary="Sign in with a password",
         access=anyone,
         body=SignInForm,
         data=TokensCard,
-        limits=[PerClient(setting="limit_sign_ins")],
+        limits=[SIGN_INS],
         refuses=[CredentialsRejected, TooManyAttempts, CrossSite],
     )
     def post(self, body: SignInForm) -> Tokens:
-        """Sign in with a password."""
         context = session_cookies.sign_in_context(body.transport)
         password = body.password.get_secret_value()
         return session_cookies.signed_in(
@@ -69,9 +77,8 @@ class SignIn(Resource):
 class SendSignInCode(Resource):
     """Codes to sign in with."""
 
-    @sessions.contract(**CODES_FOR_ANYONE)
+    @sessions.under(code_request(summary="Send a code to sign in with"))
     def post(self, body: AddressForm) -> None:
-        """Mail a code to sign in with; the answer does not tell whether there is somebody with this address."""
         SIGN_IN.hand_out(
             services().sign_in.send_code(email=body.email, ticket=SIGN_IN.presented(), network=client_network())
         )
@@ -82,14 +89,14 @@ class CodeSignIn(Resource):
     """Sign-in by mailed code."""
 
     @sessions.contract(
+        summary="Sign in with the code from the newest email",
         access=anyone,
         body=CodeSignInForm,
         data=TokensCard,
-        limits=[PerClient(setting="limit_sign_ins")],
+        limits=[SIGN_INS],
         refuses=[CredentialsRejected, CrossSite, RedisAway],
     )
     def post(self, body: CodeSignInForm) -> Tokens:
-        """Sign in with the code from the newest letter."""
         context = session_cookies.sign_in_context(body.transport)
         return session_cookies.signed_in(
             services().sign_in.by_code(email=body.email, code=body.code, ticket=SIGN_IN.presented(), context=context)
@@ -101,18 +108,18 @@ class RefreshToken(Resource):
     """Exchange of refresh tokens."""
 
     @sessions.contract(
+        summary="Exchange a refresh token for the next pair of tokens",
+        description=(
+            "Concurrent requests and lost answers: for 30 seconds, while its successor is unused, the same "
+            "refresh token returns the same successor. Reuse after that revokes the session."
+        ),
         access=anyone,
         body=RefreshForm,
         data=TokensCard,
-        limits=[PerClient(setting="limit_refreshes")],
+        limits=[REFRESHES],
         refuses=[RefreshRejected, CrossSite],
     )
     def post(self, body: RefreshForm) -> Tokens:
-        """Exchange a refresh token for the next pair.
-
-        Two tabs may ask at once, and an answer may get lost: for 30 seconds, while its successor is unused, the same
-        token gives the same successor. Brought again after that it ends the session.
-        """
         presented = session_cookies.presented_refresh_token(body.refresh_token)
         tokens = services().sessions.refresh(token=presented.token, origin=origin())
         return session_cookies.delivered(tokens, transport=presented.transport)
@@ -122,9 +129,8 @@ class RefreshToken(Resource):
 class SignOut(Resource):
     """Sign-out."""
 
-    @sessions.contract(done=True)
+    @sessions.contract(summary="Revoke this session", done=True)
     def post(self) -> None:
-        """End this session."""
         services().sessions.sign_out(caller(), origin=origin())
         session_cookies.take_back()
 
@@ -133,9 +139,8 @@ class SignOut(Resource):
 class SignOutEverywhere(Resource):
     """Sign-out on all devices."""
 
-    @sessions.contract(done=True)
+    @sessions.contract(summary="Revoke all sessions of the account, including this one", done=True)
     def post(self) -> None:
-        """End all my sessions, this one too."""
         services().own_sessions.end_all(caller(), origin=origin())
         session_cookies.take_back()
 
@@ -144,17 +149,17 @@ class SignOutEverywhere(Resource):
 class MySessions(Resource):
     """All sessions of the caller."""
 
-    @sessions.contract(query=PageQuery, items=SessionCard)
+    @sessions.contract(
+        summary="List the active sessions of the account, newest first",
+        description="Send `next_cursor` as `cursor` to get the next page; it is null on the last one.",
+        query=PageQuery,
+        items=SessionCard,
+    )
     def get(self, query: PageQuery) -> Page[OpenSession]:
-        """List my living sessions, the newest first.
-
-        `next_cursor` asks for the page that follows, and is null on the last one.
-        """
         return services().own_sessions.page(caller(), cursor=query.cursor, limit=query.limit)
 
-    @sessions.contract(done=True)
+    @sessions.contract(summary="Revoke all sessions of the account except this one", done=True)
     def delete(self) -> None:
-        """End all my sessions but this one."""
         services().own_sessions.end_others(caller(), origin=origin())
 
 
@@ -162,7 +167,6 @@ class MySessions(Resource):
 class MySession(Resource):
     """One session of the caller."""
 
-    @sessions.contract(done=True, refuses=[SessionUnknown])
+    @sessions.contract(summary="Revoke one session of the account", done=True, refuses=[SessionUnknown])
     def delete(self, session_id: uuid.UUID) -> None:
-        """End one of my sessions."""
         services().own_sessions.end(session_id, caller=caller(), origin=origin())

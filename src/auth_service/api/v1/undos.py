@@ -3,8 +3,8 @@
 from flask_restx import Resource
 
 from auth_service.api.access import anyone
-from auth_service.api.contract import Namespace
-from auth_service.api.limits import PerClient
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.limits import CODE_ATTEMPTS
 from auth_service.api.origin import origin
 from auth_service.api.v1.schemas.undos import UndoForm
 from auth_service.api.wired import services
@@ -18,16 +18,16 @@ class Undo(Resource):
     """Undo links."""
 
     @undos.contract(
+        summary="Revert an account takeover with the token of an emailed link",
+        description=(
+            "The token is the part of the link after `#`. Revokes every session, invalidates the password "
+            "and restores a changed email address. The user then sets a new password with a password reset."
+        ),
         access=anyone,
         body=UndoForm,
         done=True,
-        limits=[PerClient(setting="limit_guesses")],
+        limits=[CODE_ATTEMPTS],
         refuses=[UndoUnknown, EmailTaken],
     )
     def post(self, body: UndoForm) -> None:
-        """Take an account back with the token of the link: what stands behind `#` in it.
-
-        Every session ends, no password fits any more, and a changed address is what it was. Its owner then sets a
-        password with a code that is mailed there.
-        """
         services().undos.carry_out(body.token.get_secret_value(), origin=origin())

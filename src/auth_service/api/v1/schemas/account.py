@@ -26,7 +26,10 @@ class NewEmailForm(Form):
     """The address that is wanted, and the password; an account without one needs a sign-in by code just before."""
 
     email: Email
-    password: Password | None = None
+    password: Annotated[
+        Password | None,
+        Field(description="Absent for an account without a password, a short time after its sign-in by code."),
+    ] = None
 
 
 class NewEmailCodeForm(Form):
@@ -38,13 +41,16 @@ class NewEmailCodeForm(Form):
 class DeletionForm(Form):
     """The password, or the code that was mailed for this."""
 
-    password: Password | None = None
-    code: Code | None = None
+    password: Annotated[Password | None, Field(description="The password, where no code is sent.")] = None
+    code: Annotated[
+        Code | None,
+        Field(description="The emailed deletion code, as a string or as an integer, where no password is sent."),
+    ] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if self.password is not None and self.code is not None:
-            raise ValueError("Give the password or the code, not both.")
+            raise ValueError("Send the password or the code, not both.")
         return self
 
 

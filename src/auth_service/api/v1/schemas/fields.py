@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
 
-from auth_service.api.swagger import NEW_PASSWORD
+from auth_service.api.contract.swagger import NEW_PASSWORD
 from auth_service.services import addresses, passwords
 from auth_service.services.addresses import Address
 
@@ -20,7 +20,7 @@ def _address(value: Any) -> Address:
     if not isinstance(value, str):
         raise ValueError("Input should be a valid string")  # noqa: TRY004 - pydantic reports ValueErrors
     if len(value) > addresses.LONGEST:
-        raise ValueError("The email address is too long")
+        raise ValueError(f"Send at most {addresses.LONGEST} characters")
     return addresses.parse(value)
 
 
@@ -29,7 +29,7 @@ def _code(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**8:
         value = str(value)
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4,8}", value, re.ASCII):
-        raise ValueError("a code is four to eight ASCII digits")
+        raise ValueError("Send four to eight ASCII digits")
     return value
 
 

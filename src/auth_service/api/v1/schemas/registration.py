@@ -29,12 +29,15 @@ class SignUpForm(Form):
 
 
 class CodeForm(Form):
-    """A code of the caller's making, or none.
+    """A client-supplied code, or none."""
 
-    In production it is accepted and ignored: the service makes its own.
-    """
-
-    code: Code | None = None
+    code: Annotated[
+        Code | None,
+        Field(
+            description="A client-supplied code: four to eight ASCII digits, as a string or as an integer. In "
+            "production it is ignored, unless a service key of scope `registration:code` comes with it."
+        ),
+    ] = None
 
 
 class GuessForm(Form):
@@ -61,5 +64,5 @@ class UserCard(Card):
 class CodeSentCard(Card):
     """How long the code lives, and after how long the next may be asked for; whole seconds."""
 
-    expires_in: Annotated[Seconds, Field(examples=[600])]
-    resend_after: Annotated[Seconds, Field(examples=[0])]
+    expires_in: Annotated[Seconds, Field(description="Seconds until the code expires.", examples=[600])]
+    resend_after: Annotated[Seconds, Field(description="Seconds until the next code can be requested.", examples=[0])]

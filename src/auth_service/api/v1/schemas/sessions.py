@@ -56,7 +56,7 @@ class CodeSignInForm(Form):
 class RefreshForm(Form):
     """The refresh token; absent where it is in a cookie."""
 
-    refresh_token: RefreshToken | None = None
+    refresh_token: Annotated[RefreshToken | None, Field(description="Absent where it is in a cookie.")] = None
 
 
 class TokensCard(Card):
@@ -64,10 +64,10 @@ class TokensCard(Card):
 
     leaves_out_none: ClassVar[bool] = True
 
-    access_token: str | None = None
+    access_token: Annotated[str | None, Field(description="Absent where the tokens are in cookies.")] = None
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the word of RFC 6749
     expires_in: Annotated[Seconds, Field(examples=[900])]
-    refresh_token: str | None = None
+    refresh_token: Annotated[str | None, Field(description="Absent where the tokens are in cookies.")] = None
 
 
 class SessionCard(Card):

@@ -23,7 +23,7 @@ class TokenStateCard(Card):
 
     leaves_out_none: ClassVar[bool] = True
 
-    active: bool
+    active: Annotated[bool, Field(description="Where false, the only field.")]
     token_type: Literal["Bearer", "refresh_token"] | None = None
     iss: str | None = None
     aud: str | None = None

@@ -1,0 +1,1 @@
+"""Endpoint contracts: what a view declares, how a request is answered, and the Swagger document."""

@@ -1,0 +1,113 @@
+"""Endpoint decorator: authorize, count rate limits, parse, run the view in one unit of work, render the response."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+import flask_restx
+from flask import Response
+from pydantic import BaseModel
+
+from auth_service.api import parsing
+from auth_service.api.access import Access, audit_denied
+from auth_service.api.cards import Card
+from auth_service.api.contract import swagger
+from auth_service.api.contract.contract import Contract
+from auth_service.api.envelope import Cursor, answer, plain
+from auth_service.errors import Forbidden
+from auth_service.models import unit_of_work
+
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
+Terms = ParamSpec("Terms")
+
+
+def _decorator_with(
+    make: Callable[Terms, Contract],
+) -> Callable[Concatenate["Namespace", Terms], Decorator]:
+    """Make the method `contract`: its parameters are those of `make`, so that mypy checks every name and type."""
+
+    def contract(namespace: "Namespace", /, *args: Terms.args, **terms: Terms.kwargs) -> Decorator:
+        return namespace.under(make(*args, **terms))
+
+    return contract
+
+
+class Namespace(flask_restx.Namespace):
+    """A flask-restx namespace whose views state their contracts."""
+
+    contract = _decorator_with(Contract)
+    """`@namespace.contract(…)` takes the fields of `Contract` by name."""
+
+    def under(self, contract: Contract) -> Decorator:
+        """Make a view an endpoint under this contract."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def endpoint(resource: Any, **arguments: Any) -> Response:
+                return _respond(contract, view, resource, arguments)
+
+            endpoint.contract = contract  # type: ignore[attr-defined] # tests/test_house.py reads it
+            return swagger.document(self, endpoint, contract)
+
+        return decorate
+
+
+def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str, Any]) -> Response:
+    """Answer one request.
+
+    Authorization and rendering happen inside the unit of work: both read the same database, and a rendering that fails
+    must not leave a commit behind an error answer. A unit of work that writes nothing costs nothing.
+    """
+    with unit_of_work():
+        _authorize(contract.access)
+        for limit in contract.limits:
+            limit.count()
+        result = view(resource, **arguments, **_parse(contract))
+        return _render(contract, result)
+
+
+def _authorize(access: Access) -> None:
+    try:
+        access.check()
+    except Forbidden as denied:
+        audit_denied(denied)
+        raise
+
+
+def _parse(contract: Contract) -> dict[str, BaseModel]:
+    """Read the request; the keys are the names of the view's parameters."""
+    if not (contract.query or contract.query_or_body or contract.ignores_query):
+        parsing.no_query()
+    values: dict[str, BaseModel] = {}
+    if contract.query:
+        values["query"] = parsing.query(contract.query)
+    if contract.body:
+        values["body"] = (parsing.urlencoded if _is_form(contract) else parsing.body)(contract.body)
+    if contract.query_or_body:
+        values["payload"] = parsing.query_or_body(contract.query_or_body)
+    return values
+
+
+def _is_form(contract: Contract) -> bool:
+    return contract.form_too and parsing.is_form()
+
+
+def _render(contract: Contract, result: Any) -> Response:
+    data = _data(contract, result)
+    if _is_form(contract) and data is not None:
+        return plain(data)
+    page = Cursor(following=result.next_cursor) if contract.items else None
+    response = answer(status=contract.status, data=data, done=contract.done, page=page)
+    response.headers.extend([(name, value(result)) for name, value in contract.headers.items()])
+    return response
+
+
+def _data(contract: Contract, result: Any) -> bytes | None:
+    if contract.items:
+        return b"[" + b",".join(_json(contract.items, item) for item in result.items) + b"]"
+    return _json(contract.data, result) if contract.data else None
+
+
+def _json(card: type[Card], value: Any) -> bytes:
+    return card.model_validate(value).model_dump_json(exclude_none=card.leaves_out_none).encode()

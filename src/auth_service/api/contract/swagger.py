@@ -1,0 +1,307 @@
+"""Swagger 2.0 document and page, made from the contracts and the pydantic models of the endpoints."""
+
+import re
+import secrets
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import flask_restx
+from flask import Response, render_template
+from flask_restx.swagger import PATH_TYPES, extract_path
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from auth_service.api.contract.contract import Contract
+from auth_service.api.envelope import JSON, status_of
+from auth_service.api.session_cookies import PROOF_HEADER
+from auth_service.errors import CrossSite, Refusal
+
+ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["success", "result", "error"],
+    "properties": {
+        "success": {"type": "boolean", "enum": [False]},
+        "result": {"type": "string", "x-nullable": True, "description": "Always null."},
+        "error": {
+            "type": "object",
+            "required": ["code", "msg"],
+            "properties": {
+                "code": {"type": "string", "description": "Stable, for programs.", "example": "code_wrong"},
+                "msg": {"type": "string", "description": "In English, for people: what to do next."},
+                "retry_after": {"type": "integer", "description": "Seconds after which to send the request again."},
+                "scope": {"type": "string", "description": "The scope that the service key lacks."},
+                "attempts_left": {"type": "integer", "description": "Attempts that remain after a wrong code."},
+                "fields": {
+                    "type": "array",
+                    "description": "The invalid values.",
+                    "items": {
+                        "type": "object",
+                        "required": ["field", "msg"],
+                        "properties": {
+                            "field": {"type": "string"},
+                            "msg": {"type": "string"},
+                            "reason": {"type": "string", "description": "Stable; why a new password is not accepted."},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+PATH_TYPES["user_id"] = "integer"
+
+FORM = "application/x-www-form-urlencoded"
+FORM_TOO = "x-form-too"
+"""Marks an operation whose body may be a form; flask-restx cannot state what an operation consumes."""
+
+NEW_PASSWORD = "x-new-password"  # noqa: S105 - no password
+"""Marks a new password, whose minimum length is a setting."""
+
+CSRF_HEADER = (
+    "Any value that is not empty: required where cookies authenticate the request or are to be set (CSRF check)."
+)
+
+
+class DocumentedApi(flask_restx.Api):
+    """flask-restx without its error handling, and with a page that needs no inline script."""
+
+    def __init__(self, *, shortest_password: int, **options: Any) -> None:
+        """`shortest_password` is the minimum length of new passwords; `options` are those of flask-restx."""
+        super().__init__(**options)
+        self._shortest_password = shortest_password
+
+    def handle_error(self, e: Exception) -> Response:
+        """Leave every error to the one handler of the application."""
+        raise e
+
+    def _register_doc(self, app_or_blueprint: Any) -> None:
+        # Without the root, at which there is nothing, and to which werkzeug would redirect in HTML.
+        if self._add_specs:
+            app_or_blueprint.add_url_rule(self._doc, "doc", self.render_doc)
+
+    @property
+    def base_path(self) -> str:
+        """The prefix of all paths of the document; flask-restx asks for the path of the root."""
+        prefix: str = self.blueprint.url_prefix
+        return prefix
+
+    @property
+    def __schema__(self) -> dict[str, Any]:
+        """The document, its paths in the order of the routes; flask-restx sorts them alphabetically."""
+        document: dict[str, Any] = super().__schema__
+        order = [
+            extract_path(url)
+            for namespace in self.namespaces
+            for _, urls, _, _ in namespace.resources
+            for url in self.ns_urls(namespace, urls)
+        ]
+        for response in document["responses"].values():
+            response["description"] = "Unused: flask-restx adds it for its own error handling."
+        _add_error_examples(document["paths"])
+        _state_consumed_types(document["paths"])
+        return {
+            **document,
+            "definitions": _with_minimum_length(document["definitions"], shortest_password=self._shortest_password),
+            "paths": dict(sorted(document["paths"].items(), key=lambda path: order.index(path[0]))),
+        }
+
+    def render_doc(self) -> Response:
+        """The Swagger page."""
+        nonce = secrets.token_urlsafe(16)
+        page = Response(render_template("swagger.html", api=self, nonce=nonce), content_type="text/html; charset=utf-8")
+        page.headers["Content-Security-Policy"] = (
+            f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'"
+        )
+        return page
+
+
+def document(namespace: flask_restx.Namespace, view: Callable[..., Any], contract: Contract) -> Callable[..., Any]:
+    """Attach the contract to a view, where flask-restx looks for it."""
+    # flask-restx has no other place for a summary. Assigned here, it is there under `python -OO` too.
+    view.__doc__ = contract.summary
+    view = namespace.doc(description=f"{contract.access.sentence}\n{contract.description}".strip())(view)
+    if security := _security(contract):
+        view = namespace.doc(security=security)(view)
+    view = _with_responses(namespace, view, contract)
+    if contract.form_too:
+        view = namespace.doc(vendor={FORM_TOO: True})(view)
+    documented: Callable[..., Any] = namespace.doc(params=_parameters(namespace, view, contract))(view)
+    return documented
+
+
+def _security(contract: Contract) -> list[dict[str, list[str]]]:
+    access = contract.access
+    if access.needs_token:
+        return [{"bearer": []}]
+    # Where a service key is optional, the access rule says so: the page would show a closed lock.
+    return [{"service": []}, {"service_basic": []}] if access.takes_service_key and not access.is_open else []
+
+
+def _with_responses(
+    namespace: flask_restx.Namespace, view: Callable[..., Any], contract: Contract
+) -> Callable[..., Any]:
+    headers = {name: {"type": "string"} for name in contract.headers}
+    view = namespace.response(contract.status, "Success.", _answer_model(namespace, contract), headers=headers)(view)
+    error_model = namespace.schema_model("Error", ERROR)
+    by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
+    for error in contract.all_refusals():
+        by_status[status_of(error)].append(error)
+    for status, errors in sorted(by_status.items()):
+        description = "\n".join(f"- `{error.code()}`: {error.sentence()}" for error in errors)
+        view = namespace.response(status, description, error_model)(view)
+    return view
+
+
+def _parameters(
+    namespace: flask_restx.Namespace, view: Callable[..., Any], contract: Contract
+) -> dict[str, dict[str, Any]]:
+    parameters: dict[str, dict[str, Any]] = {}
+    if model := contract.query or contract.query_or_body:
+        parameters |= _in_query(model, required=contract.query is not None)
+    if model := contract.body or contract.query_or_body:
+        required = contract.body is not None and bool(model.model_json_schema().get("required"))
+        # flask-restx's own `expect` makes every body a required one.
+        schema = {"$ref": f"#/definitions/{_model(namespace, model).name}"}
+        parameters["payload"] = {"in": "body", "required": required, "schema": schema}
+    csrf = {PROOF_HEADER: CSRF_HEADER} if view.__name__ != "get" and CrossSite in contract.all_refusals() else {}
+    for name, description in {**csrf, **contract.access.heeds}.items():
+        parameters[name] = {"in": "header", "type": "string", "required": False, "description": description}
+    return parameters
+
+
+def _answer_model(namespace: flask_restx.Namespace, contract: Contract) -> Any:
+    properties: dict[str, Any] = {"success": {"type": "boolean", "enum": [True]}}
+    name = "Done"
+    if contract.done:
+        properties["result"] = {"type": "string", "enum": ["Ok"]}
+    if contract.items:
+        name = f"{contract.items.__name__}ListAnswer"
+        item = {"$ref": f"#/definitions/{_model(namespace, contract.items).name}"}
+        properties["data"] = {"type": "array", "items": item}
+        properties["next_cursor"] = {"type": "string", "x-nullable": True}
+    if contract.data:
+        name = f"{contract.data.__name__}{'Done' if contract.done else ''}Answer"
+        properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
+    enveloped = {"type": "object", "required": list(properties), "properties": properties}
+    model = namespace.schema_model(name, enveloped)
+    return _either(namespace, model, contract.data) if contract.form_too and contract.data else model
+
+
+def _either(namespace: flask_restx.Namespace, enveloped: Any, card: type[BaseModel]) -> Any:
+    """The answer to JSON or to a form. Swagger 2.0 has no `oneOf`, so only what both have in common is required."""
+    bare = _model(namespace, card)
+    options = [{"$ref": f"#/definitions/{option.name}"} for option in (enveloped, bare)]
+    return namespace.schema_model(
+        f"{card.__name__}EitherAnswer",
+        {
+            "type": "object",
+            "description": f"`{enveloped.name}`, or for a form `{bare.name}` itself, without the envelope.",
+            "properties": {**json_schema(card)["properties"], **enveloped._schema["properties"]},  # noqa: SLF001
+            "x-oneOf": options,
+        },
+    )
+
+
+def _model(namespace: flask_restx.Namespace, model: type[BaseModel]) -> Any:
+    schema = json_schema(model)
+    for name, definition in schema.pop("definitions", {}).items():
+        namespace.schema_model(name, definition)
+    return namespace.schema_model(model.__name__, schema)
+
+
+def _in_query(model: type[BaseModel], *, required: bool) -> dict[str, dict[str, Any]]:
+    schema = json_schema(model)
+    return {
+        name: {
+            "type": "string",
+            **{keyword: value for keyword, value in field.items() if keyword in _QUERY_KEYWORDS},
+            "in": "query",
+            "required": required and name in schema.get("required", []),
+        }
+        for name, field in schema["properties"].items()
+    }
+
+
+_QUERY_KEYWORDS = frozenset(
+    ("type", "format", "pattern", "maxLength", "minLength", "minimum", "maximum", "default", "description")
+)
+
+
+class _WithoutDocstrings(GenerateJsonSchema):
+    """Without titles, which repeat the names, and docstrings, which are for developers and absent in `python -OO`."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        generated: dict[str, Any] = super().model_schema(schema)
+        generated.pop("description", None)
+        return generated
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a pydantic model in the subset that Swagger 2.0 has."""
+    schema = model.model_json_schema(ref_template="#/definitions/{model}", schema_generator=_WithoutDocstrings)
+    converted: dict[str, Any] = _converted(schema)
+    converted.pop("title", None)
+    return converted
+
+
+def _converted(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_converted(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {("definitions" if name == "$defs" else name): _converted(value) for name, value in node.items()}
+    if "const" in node:
+        node["enum"] = [node.pop("const")]
+    if "examples" in node:
+        node["example"] = node.pop("examples")[0]
+    options = node.get("anyOf", [])
+    others = [option for option in options if option != {"type": "null"}]
+    if len(others) < len(options):
+        node.pop("anyOf")
+        node.pop("default", None)
+        node["x-nullable"] = True
+        # What the field says about itself wins over what its type says.
+        node = {**(others[0] if len(others) == 1 else {"x-anyOf": others}), **node}
+    return node
+
+
+def _add_error_examples(paths: dict[str, Any]) -> None:
+    """Add an example of the first error to each error response, which otherwise would all show the same one.
+
+    flask-restx has no parameter for examples, so they are read from the lists that `_with_responses` wrote.
+    """
+    operations = (operation for path in paths.values() for operation in path.values() if "responses" in operation)
+    for response in (response for operation in operations for response in operation["responses"].values()):
+        if first := FIRST_ERROR.match(response["description"]):
+            error = {"code": first[1], "msg": first[2]}
+            response["examples"] = {JSON: {"success": False, "result": None, "error": error}}
+
+
+FIRST_ERROR = re.compile(r"- `(\w+)`: (.*)")
+
+
+def _state_consumed_types(paths: dict[str, Any]) -> None:
+    for operation in (operation for path in paths.values() for operation in path.values()):
+        if FORM_TOO in operation:
+            del operation[FORM_TOO]
+            operation["consumes"] = [JSON, FORM]
+
+
+def _with_minimum_length(node: Any, *, shortest_password: int) -> Any:
+    """The models with the setting of this deployment; flask-restx makes them once for all applications of a process."""
+    if isinstance(node, list):
+        return [_with_minimum_length(item, shortest_password=shortest_password) for item in node]
+    if not isinstance(node, dict):
+        return node
+    copy = {name: _with_minimum_length(value, shortest_password=shortest_password) for name, value in node.items()}
+    if copy.pop(NEW_PASSWORD, False):
+        copy["minLength"] = shortest_password
+    return copy

@@ -1,0 +1,41 @@
+"""Endpoint contracts: their fields are checked by mypy and at run time; rate limits come from the named settings."""
+
+from collections.abc import Callable
+
+import pytest
+
+from auth_service.api import limits
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.limits import ClientRateLimit
+from auth_service.settings import Settings
+
+
+def test_a_misspelt_or_missing_field_is_no_contract() -> None:
+    """mypy refuses these lines too: where it did not, it would report the `type: ignore` as unused."""
+    namespace = Namespace("test")
+
+    with pytest.raises(TypeError, match="sumary"):
+        namespace.contract(sumary="List the users")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="summary"):
+        namespace.contract(status=201)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        namespace.contract("List the users")  # type: ignore[call-arg]
+
+
+RATE_LIMITS = [limit for limit in vars(limits).values() if isinstance(limit, ClientRateLimit)]
+
+
+@pytest.mark.parametrize("limit", RATE_LIMITS, ids=lambda limit: limit.name)
+def test_a_rate_limit_has_the_name_and_the_rate_of_one_setting(
+    make_settings: Callable[..., Settings], limit: ClientRateLimit
+) -> None:
+    settings = make_settings(**{limit.name: "7/3m"})
+
+    assert limit.rate(settings).text == "7/3m"
+
+
+def test_rate_limits_are_counted_apart() -> None:
+    names = [limit.name for limit in RATE_LIMITS]
+
+    assert len(names) == 7
+    assert len(set(names)) == len(names)

@@ -1,0 +1,42 @@
+"""What the API answers, as data: errors, Swagger document, a few requests. A program, to run it under `python -OO`."""
+
+import json
+import sys
+from typing import Any
+
+from flask import Flask
+
+from auth_service.api.envelope import error_body, status_of
+from auth_service.app import create_app
+from auth_service.cli.docs import refusals
+from auth_service.errors import Refusal
+from auth_service.settings import Settings
+
+
+def report(app: Flask, *, email: str) -> dict[str, Any]:
+    """Every error as it is rendered, the Swagger document, and answers, among them to a sign-up of `email`."""
+    client = app.test_client()
+
+    def answer(method: str, path: str, **options: Any) -> list[Any]:
+        response = client.open(path, method=method, **options)
+        return [response.status_code, (response.json or {}).get("error")]
+
+    sign_up = {"json": {"email": email}}
+    return {
+        "docstring": Refusal.__doc__,
+        "errors": {error.code(): [status_of(error), json.loads(error_body(error()))] for error in refusals()},
+        "answers": [
+            answer("POST", "/api/v1/users/sign_up", **sign_up),
+            answer("POST", "/api/v1/users/sign_up", **sign_up),
+            answer("GET", "/api/v1/users?email=unknown@example.org"),
+            answer("GET", "/api/v1/users?email=unknown"),
+            answer("GET", "/api/v1/users/me"),
+            answer("GET", "/nowhere"),
+            answer("PUT", "/health/live"),
+        ],
+        "document": client.get("/api/swagger.json").json,
+    }
+
+
+if __name__ == "__main__":
+    json.dump(report(create_app(Settings.read(env_file=None)), email=sys.argv[1]), sys.stdout)
