@@ -8,8 +8,8 @@ from flask import Flask
 
 from auth_service.api.envelope import error_body, status_of
 from auth_service.app import create_app
-from auth_service.cli.docs import refusals
-from auth_service.errors import Refusal
+from auth_service.cli.docs import error_classes
+from auth_service.errors import ServiceError
 from auth_service.settings import Settings
 
 
@@ -23,8 +23,8 @@ def report(app: Flask, *, email: str) -> dict[str, Any]:
 
     sign_up = {"json": {"email": email}}
     return {
-        "docstring": Refusal.__doc__,
-        "errors": {error.code(): [status_of(error), json.loads(error_body(error()))] for error in refusals()},
+        "docstring": ServiceError.__doc__,
+        "errors": {error.code: [status_of(error), json.loads(error_body(error()))] for error in error_classes()},
         "answers": [
             answer("POST", "/api/v1/users/sign_up", **sign_up),
             answer("POST", "/api/v1/users/sign_up", **sign_up),

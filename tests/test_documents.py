@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.cli.docs import refusals
+from auth_service.cli.docs import error_classes
 from auth_service.models import db
 from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.bench.pages import SHOWN
@@ -130,7 +130,7 @@ def test_the_keys_in_redis_are_those_that_are_written() -> None:
 def test_clients_are_told_what_to_do_with_refusals_that_exist() -> None:
     told = set(first_column(section(CLIENTS, "What to do with a refusal").partition("<!-- refusals -->")[0]))
 
-    assert told <= {refusal.code() for refusal in refusals()}
+    assert told <= {refusal.code for refusal in error_classes()}
 
 
 def test_the_russian_readme_has_the_same_commands_and_answers() -> None:

@@ -11,7 +11,7 @@ from flask import Flask
 from auth_service.api.envelope import error_body, status_of
 from auth_service.api.middleware import fixed_headers
 from auth_service.api.parsing import LARGEST_BODY
-from auth_service.cli.docs import refusals
+from auth_service.cli.docs import error_classes
 from auth_service.settings import Settings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -26,7 +26,7 @@ def answered_by_nginx() -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize(("status", "body"), answered_by_nginx())
 def test_nginx_refuses_in_the_words_of_the_service(status: int, body: str) -> None:
-    (kind,) = [kind for kind in refusals() if f'"code": "{kind.code()}"' in body]
+    (kind,) = [kind for kind in error_classes() if f'"code": "{kind.code}"' in body]
 
     assert status_of(kind) == status
     assert body + "\n" == error_body(kind(retry_after=1 if status in (429, 503) else None))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.cli.docs import refusals
+from auth_service.cli.docs import error_classes
 from auth_service.settings import SECRETS, Settings
 from tests.documents import ROOT
 from tests.optimized import report
@@ -49,4 +49,4 @@ def test_errors_and_the_swagger_document_are_the_same_without_docstrings(
     assert [error and error["code"] for _, error in usual["answers"]] == [
         None, "email_taken", "user_unknown", "validation_failed", "token_missing", "path_unknown", "method_not_allowed",
     ]  # fmt: skip
-    assert usual["errors"].keys() == {error.code() for error in refusals()}
+    assert usual["errors"].keys() == {error.code for error in error_classes()}

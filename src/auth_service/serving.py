@@ -60,8 +60,8 @@ def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE)
             return [OTHER_KEY]
         except Unavailable as away:
             if clock.monotonic() > give_up_at:
-                return [f"{away.code()}: a dependency does not answer"]
-            log.warning("waiting for a dependency", extra={"trouble": away.code()})
+                return [f"{away.code}: a dependency does not answer"]
+            log.warning("waiting for a dependency", extra={"trouble": away.code})
             time.sleep(0.5)
 
 

@@ -94,14 +94,14 @@ def test_every_operation_says_all_that_its_contract_says(app: Flask, document: A
         needed = contract.access.takes_service_key and not contract.access.is_open
         assert ("bearer" in keys, "service" in keys) == (contract.access.needs_token, needed)
         assert contract.headers.keys() == said["responses"][str(contract.status)].get("headers", {}).keys()
-        statuses = {status_of(kind) for kind in contract.all_refusals()}
+        statuses = {status_of(kind) for kind in contract.all_errors()}
         assert {int(status) for status in said["responses"]} == {contract.status, *statuses}
         for status, response in said["responses"].items():
             shown = response.get("examples", {}).get("application/json", {"error": None})
-            codes = {kind.code() for kind in contract.all_refusals() if status_of(kind) == int(status)}
+            codes = {kind.code for kind in contract.all_errors() if status_of(kind) == int(status)}
             assert (shown["error"]["code"] in codes) if codes else (shown["error"] is None)
-        for kind in contract.all_refusals():
-            assert f"- `{kind.code()}`: {kind.sentence()}" in said["responses"][str(status_of(kind))]["description"]
+        for kind in contract.all_errors():
+            assert f"- `{kind.code}`: {kind.message}" in said["responses"][str(status_of(kind))]["description"]
 
 
 def headers_of(operation: Any) -> set[str]:
@@ -115,7 +115,7 @@ def test_it_says_where_cookies_need_a_proof_and_what_gateways_send(app: Flask, d
         if path == "/v1/sessions/verify":
             assert said == {"X-Service-Key", "X-Original-Method", "X-Forwarded-Method", "X-Requested-With"}
         else:
-            assert said == ({"X-Requested-With"} if method != "get" and CrossSite in contract.all_refusals() else set())
+            assert said == ({"X-Requested-With"} if method != "get" and CrossSite in contract.all_errors() else set())
 
 
 def test_it_says_how_services_call_and_that_introspection_takes_a_form(document: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import literal_column, select, text
 
-from auth_service.errors import DatabaseAway
+from auth_service.errors import DatabaseUnavailable
 from auth_service.models import NoParameters, Statement, autocommit, db, fetch_one, transaction, unit_of_work
 from tests.conftest import Stores
 from tests.models.roles import ADD, DROP, FIND, NAME
@@ -37,7 +37,7 @@ def test_a_session_that_ended_is_away_and_replaced(app: Flask, stores: Stores) -
 
     with app.app_context():
         before = own_pid()
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             ask_twice()
         assert own_pid() != before
         end_session(stores, own_pid())

@@ -5,7 +5,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import bindparam, delete, insert, literal_column, select, text
 
-from auth_service.errors import Conflict, DatabaseAway
+from auth_service.errors import Conflict, DatabaseUnavailable
 from auth_service.models import (
     NoParameters,
     Role,
@@ -27,14 +27,14 @@ FAIL = Write(select(literal_column("1/0")), parameters=NoParameters)
 class Forgets(Conflict):
     """An error that rolls back."""
 
-    error_code = "forgets"
+    code = "forgets"
     message = "Send something else."
 
 
 class Keeps(Forgets):
     """An error that commits."""
 
-    keeps_work = True
+    commit_on_raise = True
 
 
 def end_session(stores: Stores, pid: int) -> None:
@@ -203,7 +203,7 @@ def test_a_server_that_dies_before_its_answer_is_unavailable(app: Flask, stores:
 
     with app.app_context():
         before = own_pid()
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             ask_twice()
 
         assert own_pid() != before
@@ -219,6 +219,6 @@ def test_a_transaction_whose_server_dies_is_unavailable_and_leaves_nothing(app: 
             transaction().write(ADD({"name": OTHER}))
 
     with app.app_context():
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             write_twice()
         assert NAME not in roles()

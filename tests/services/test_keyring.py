@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from auth_service import clock
 from auth_service.adapters.crypto import SealBroken, Sealer
 from auth_service.cli.keys import keys
-from auth_service.errors import DatabaseAway, KeysSealed
+from auth_service.errors import DatabaseUnavailable, KeysSealed
 from auth_service.models import db, unit_of_work
 from auth_service.services.keyring import FRESH, KNOWN_HERE, PUBLISHED_FIRST, Keyring, KeyTooYoung
 from auth_service.serving import wait_for_dependencies
@@ -292,9 +292,9 @@ def test_tk7_without_postgres_tokens_are_checked_with_the_keys_that_are_held(
         assert keyring(two[0]).now() is key_set
         assert keyring(two[0]).signing() is key_set
         assert keyring(two[0]).knowing(key_set.signing_kid) is key_set
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             keyring(two[0]).knowing("unknown")  # it may be a key that was made meanwhile
-    with later(monkeypatch, timedelta(seconds=31)), away.app_context(), pytest.raises(DatabaseAway):
+    with later(monkeypatch, timedelta(seconds=31)), away.app_context(), pytest.raises(DatabaseUnavailable):
         keyring(two[0]).signing()  # by now they may have been rotated
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from auth_service import clock
 from auth_service.adapters.crypto import Digests
 from auth_service.adapters.redis_store import NOW, RedisStore, Script
-from auth_service.errors import RedisAway
+from auth_service.errors import RedisUnavailable
 
 Windows = Sequence[tuple[int, timedelta]]
 
@@ -132,7 +132,7 @@ class Limiter:
         keys = [f"limit:{each.name}:{self.digests.of(each.name, each.subject).hex()[:32]}" for each in limits]
         try:
             hits = self._hits(keys, limits)
-        except RedisAway:
+        except RedisUnavailable:
             hits = self._local_hits(keys, limits)
         refused = [hit for hit in hits if not hit.allowed]
         return Hit(allowed=not refused, wait=max(hit.wait for hit in refused or hits))

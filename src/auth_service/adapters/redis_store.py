@@ -1,4 +1,4 @@
-"""Redis: one Lua call on one key at a time, within a budget, or RedisAway."""
+"""Redis: one Lua call on one key at a time, within a budget, or RedisUnavailable."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from auth_service.adapters.breaker import Breaker
-from auth_service.errors import RedisAway, ServiceBusy
+from auth_service.errors import RedisUnavailable, ServiceBusy
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Script:
 
 
 class RedisStore:
-    """Runs scripts and a few plain commands; every failure of the server is RedisAway, none is tried twice.
+    """Runs scripts and a few plain commands; every failure of the server is RedisUnavailable, none is tried twice.
 
     ServiceBusy where all connections are taken: whatever was to be counted was not, and is not to be counted elsewhere.
 
@@ -95,7 +95,7 @@ class RedisStore:
         self._answered(lambda: self._command("SET", NAMESPACE + key, value, "PX", ttl // timedelta(milliseconds=1)))
 
     def ping(self) -> None:
-        """Raise RedisAway unless the server answers."""
+        """Raise RedisUnavailable unless the server answers."""
         self._answered(lambda: self._command("PING"))
 
     def eviction_policy(self) -> str | None:
@@ -105,15 +105,15 @@ class RedisStore:
         except ResponseError:
             return None
         except RedisError as away:
-            raise RedisAway(retry_after=1) from away
+            raise RedisUnavailable(retry_after=1) from away
         return found[1].decode() if found else None
 
     def memory_used(self) -> int:
-        """Bytes that the server uses. Raises RedisAway, also where the server does not tell."""
+        """Bytes that the server uses. Raises RedisUnavailable, also where the server does not tell."""
         lines: bytes = self._answered(lambda: self._command("INFO", "memory"))
         used = re.search(rb"^used_memory:(\d+)", lines, re.MULTILINE)
         if used is None:
-            raise RedisAway(retry_after=1)
+            raise RedisUnavailable(retry_after=1)
         return int(used[1])
 
     def close(self) -> None:
@@ -171,17 +171,17 @@ class RedisStore:
 
     def _answered(self, ask: Callable[[], T]) -> T:
         if not self._breaker.lets_through():
-            raise RedisAway(retry_after=1)
+            raise RedisUnavailable(retry_after=1)
         try:
             answer = ask()
         except (RedisConnectionError, RedisTimeout) as away:
             self._breaker.failed()
             self._hang_up()
             log.warning("redis does not answer", extra={"trouble": type(away).__name__})
-            raise RedisAway(retry_after=1) from away
+            raise RedisUnavailable(retry_after=1) from away
         except RedisError as refused:
             log.warning("redis refuses", extra={"trouble": type(refused).__name__})
-            raise RedisAway(retry_after=1) from refused
+            raise RedisUnavailable(retry_after=1) from refused
         self._breaker.succeeded()
         return answer
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from auth_service.adapters.crypto import Digests
 from auth_service.adapters.limiter import HIT, TAKE_BACK, LocalLimiter, Windows, script_arguments
 from auth_service.adapters.redis_store import NOW, RedisStore, Script
-from auth_service.errors import RedisAway, ServiceBusy
+from auth_service.errors import RedisUnavailable, ServiceBusy
 
 _MS = timedelta(milliseconds=1)
 
@@ -80,7 +80,7 @@ class Throttle:
             return Attempt(number=1, wait=timedelta())
         try:
             return self._counted(name, subject, trusted=trusted)
-        except RedisAway:
+        except RedisUnavailable:
             hit = self.local.hit(self._key(name, subject), [(self.free, self.longest_pause)])
             wait = timedelta() if hit.allowed else hit.wait
             return Attempt(number=int(hit.allowed), wait=wait, trusted=trusted, counted_here=True)
@@ -92,7 +92,7 @@ class Throttle:
         if attempt.counted_here:
             self.local.take_back(self._key(name, subject))
             return
-        with suppress(RedisAway, ServiceBusy):  # it is forgotten by itself
+        with suppress(RedisUnavailable, ServiceBusy):  # it is forgotten by itself
             self.store.run_all(
                 [
                     (FORGIVE, self._key(name, subject), (attempt.number,)),

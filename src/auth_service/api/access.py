@@ -11,8 +11,8 @@ from auth_service.api.origin import origin
 from auth_service.api.wired import services
 from auth_service.errors import (
     CrossSite,
-    Refusal,
     ScopeMissing,
+    ServiceError,
     ServiceKeyInvalid,
     ServiceKeyMissing,
     TokenInvalid,
@@ -34,7 +34,7 @@ class Access:
     name: str
     sentence: str
     check: Callable[[], None]
-    refuses: tuple[type[Refusal], ...] = ()
+    errors: tuple[type[ServiceError], ...] = ()
     is_open: bool = False
     """Whether a request without any credentials is let in."""
     needs_token: bool = False
@@ -65,13 +65,13 @@ def _somebody() -> None:
     _prove_same_origin(request.method)
 
 
-def audit_denied(refusal: Refusal) -> None:
+def audit_denied(refusal: ServiceError) -> None:
     """Record the audit event `access_denied` for the user of this request, if it is known already."""
     caller: Caller | None = g.get("caller")
     if caller is None:
         return
     services().history.note_failure(
-        Kind.ACCESS_DENIED, user_id=caller.id, origin=origin(), session_id=caller.session_id, refusal=refusal.code()
+        Kind.ACCESS_DENIED, user_id=caller.id, origin=origin(), session_id=caller.session_id, refusal=refusal.code
     )
 
 
@@ -152,7 +152,7 @@ def service(scope: str) -> Access:
         name=f"service {scope}",
         sentence=f"Services may call this, with a key of scope `{scope}`.",
         check=check,
-        refuses=(ServiceKeyMissing, ServiceKeyInvalid, ScopeMissing),
+        errors=(ServiceKeyMissing, ServiceKeyInvalid, ScopeMissing),
         takes_service_key=True,
     )
 
@@ -169,7 +169,7 @@ signed_in = Access(
     name="signed_in",
     sentence="Whoever is signed in may call this.",
     check=_somebody,
-    refuses=(TokenMissing, TokenInvalid, CrossSite),
+    errors=(TokenMissing, TokenInvalid, CrossSite),
     needs_token=True,
 )
 
@@ -177,7 +177,7 @@ at_a_gateway = Access(
     name="at_a_gateway",
     sentence="Whoever is signed in may call this, in person or through a gateway that passes their request on.",
     check=_somebody_at_a_gateway,
-    refuses=(TokenMissing, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
+    errors=(TokenMissing, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
     needs_token=True,
     heeds={
         SERVICE_KEY_HEADER: f"The gateway's own service key, of scope `{VERIFY}`, if it has one.",
@@ -191,6 +191,6 @@ anyone_or_service = Access(
     sentence=f"Anyone may call this. A service with a key of scope `{BRING_CODES}` may also bring codes in production.",
     check=_anyone_or_service,
     is_open=True,
-    refuses=(ServiceKeyInvalid, ScopeMissing),
+    errors=(ServiceKeyInvalid, ScopeMissing),
     takes_service_key=True,
 )

@@ -8,9 +8,9 @@ from typing import Any
 from flask import Response
 
 from auth_service import errors
-from auth_service.errors import Refusal
+from auth_service.errors import ServiceError
 
-STATUS: dict[type[Refusal], int] = {
+STATUS: dict[type[ServiceError], int] = {
     errors.BadRequest: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
@@ -30,7 +30,7 @@ STATUS: dict[type[Refusal], int] = {
 
 JSON = "application/json"
 
-CHALLENGE: dict[type[Refusal], str] = {
+CHALLENGE: dict[type[ServiceError], str] = {
     errors.TokenInvalid: 'Bearer realm="auth", error="invalid_token"',
     errors.ServiceKeyInvalid: 'Bearer realm="auth", error="invalid_token"',
     errors.ScopeMissing: 'Bearer realm="auth", error="insufficient_scope"',
@@ -38,7 +38,7 @@ CHALLENGE: dict[type[Refusal], str] = {
 """What `WWW-Authenticate` says (RFC 6750, 3)."""
 
 
-def status_of(refusal: type[Refusal]) -> int:
+def status_of(refusal: type[ServiceError]) -> int:
     """The status that a refusal is answered with."""
     return next(STATUS[kind] for kind in refusal.__mro__ if kind in STATUS)
 
@@ -67,7 +67,7 @@ def plain(data: bytes) -> Response:
     return Response(data, status=200, content_type=JSON)
 
 
-def refused(refusal: Refusal) -> Response:
+def refused(refusal: ServiceError) -> Response:
     """A refusal, with `Retry-After` where coming back helps."""
     response = Response(error_body(refusal), status=status_of(type(refusal)), content_type=JSON)
     if refusal.retry_after is not None:
@@ -79,9 +79,9 @@ def refused(refusal: Refusal) -> Response:
     return response
 
 
-def error_body(refusal: Refusal) -> str:
+def error_body(refusal: ServiceError) -> str:
     """The body of a refusal."""
-    error: dict[str, Any] = {"code": refusal.code(), "msg": refusal.sentence(), **refusal.members}
+    error: dict[str, Any] = {"code": refusal.code, "msg": refusal.message, **refusal.members}
     if refusal.retry_after is not None:
         error["retry_after"] = _whole_seconds(refusal.retry_after)
     return json.dumps({"success": False, "result": None, "error": error}) + "\n"

@@ -11,7 +11,7 @@ from flask import Blueprint, Response
 from auth_service.api import draining
 from auth_service.api.envelope import answer
 from auth_service.api.wired import services
-from auth_service.errors import NotReady, Refusal
+from auth_service.errors import NotReady, ServiceError
 from auth_service.models import autocommit, unit_of_work
 from auth_service.models.schema import Standing, standing
 from auth_service.wiring import Services
@@ -52,8 +52,8 @@ def _of_database(wired: Services) -> list[str]:
             if found not in (Standing.CURRENT, Standing.NEXT):
                 return [f"database: {found.value}"]
             lag = wired.outbox.backlog().oldest
-    except Refusal as away:
-        return [f"database: {away.code()}"]
+    except ServiceError as away:
+        return [f"database: {away.code}"]
     return [f"outbox: the oldest letter has waited {lag.total_seconds():.0f} s"] if lag > LONGEST_LAG else []
 
 
@@ -61,6 +61,6 @@ def _of_redis(wired: Services) -> list[str]:
     try:
         wired.redis.ping()
         policy = wired.redis.eviction_policy()
-    except Refusal as away:
-        return [f"redis: {away.code()}"]
+    except ServiceError as away:
+        return [f"redis: {away.code}"]
     return [] if policy in (None, "noeviction") else [f"redis: evicts keys ({policy})"]

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, s
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from auth_service.errors import Refusal
+from auth_service.errors import ServiceError
 from auth_service.models import unit_of_work
 from auth_service.wiring import Services
 
@@ -40,9 +40,9 @@ def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, method, str(status)), SECONDS.labels(route)
 
 
-def observe_refusal(kind: type[Refusal]) -> None:
+def observe_refusal(kind: type[ServiceError]) -> None:
     """Count one refusal: several share a status, and an operator has to tell them apart."""
-    _refused(kind.code()).inc()
+    _refused(kind.code).inc()
 
 
 @cache
@@ -64,7 +64,7 @@ class OutboxCollector:
         try:
             with self._app.app_context(), unit_of_work():
                 backlog = services.outbox.backlog()
-        except Refusal:
+        except ServiceError:
             yield GaugeMetricFamily("auth_database_up", "Whether PostgreSQL answers.", value=0)
             return
         yield GaugeMetricFamily("auth_database_up", "Whether PostgreSQL answers.", value=1)
@@ -90,7 +90,7 @@ class RedisCollector:
         try:
             used = services.redis.memory_used()
             policy = services.redis.eviction_policy()
-        except Refusal:
+        except ServiceError:
             yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=0)
             return
         yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=1)

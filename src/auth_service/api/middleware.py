@@ -12,7 +12,7 @@ from auth_service import clock, errors, logs
 from auth_service.api import cookies, metrics
 from auth_service.api.envelope import refused
 from auth_service.api.parsing import LARGEST_BODY
-from auth_service.errors import Refusal
+from auth_service.errors import ServiceError
 from auth_service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-site",
 }
 
-BY_STATUS: dict[int, type[Refusal]] = {
+BY_STATUS: dict[int, type[ServiceError]] = {
     404: errors.PathUnknown,
     405: errors.MethodUnsupported,
     415: errors.ContentTypeUnsupported,
@@ -118,7 +118,7 @@ def _route() -> str:
 
 def _refusal(error: Exception) -> AnyResponse:
     """Speak for every error: refusals, what werkzeug refuses, and crashes."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ServiceError):
         return _refused(error)
     if isinstance(error, HTTPException):
         response = _refused(BY_STATUS.get(error.code or 400, errors.HttpRequestInvalid)())
@@ -129,7 +129,7 @@ def _refusal(error: Exception) -> AnyResponse:
     return _refused(errors.InternalError())
 
 
-def _refused(refusal: Refusal) -> Response:
-    g.refusal = refusal.code()
+def _refused(refusal: ServiceError) -> Response:
+    g.refusal = refusal.code
     metrics.observe_refusal(type(refusal))
     return refused(refusal)

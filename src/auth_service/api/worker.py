@@ -20,7 +20,7 @@ from auth_service.adapters.lanes import Lanes, stepping_aside
 from auth_service.api import metrics
 from auth_service.api.envelope import JSON, error_body, status_of
 from auth_service.api.middleware import fixed_headers
-from auth_service.errors import HeadersTooLarge, HttpRequestInvalid, InternalError, Refusal, UrlTooLong
+from auth_service.errors import HeadersTooLarge, HttpRequestInvalid, InternalError, ServiceError, UrlTooLong
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _closed_already(*, graceful: bool = False) -> None:
     """Stands in for closing a connection a second time."""
 
 
-def _refusal(exc: Exception) -> Refusal:
+def _refusal(exc: Exception) -> ServiceError:
     if isinstance(exc, LimitRequestLine):
         return UrlTooLong()
     if isinstance(exc, LimitRequestHeaders):

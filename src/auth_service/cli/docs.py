@@ -10,7 +10,7 @@ import click
 
 from auth_service import errors
 from auth_service.api.envelope import status_of
-from auth_service.errors import Refusal
+from auth_service.errors import ServiceError
 from auth_service.models.event import Kind
 from auth_service.settings import Settings
 
@@ -52,7 +52,7 @@ def settings_table() -> str:
 
 def refusals_table() -> str:
     """Every refusal, with its status."""
-    rows = [f"| {status_of(kind)} | `{kind.code()}` | {kind.sentence()} |" for kind in refusals()]
+    rows = [f"| {status_of(kind)} | `{kind.code}` | {kind.message} |" for kind in error_classes()]
     return "\n".join(["| status | `error.code` | `error.msg` |", "| --- | --- | --- |", *sorted(rows)])
 
 
@@ -62,10 +62,10 @@ def events_table() -> str:
     return "\n".join(["| `kind` | what it means |", "| --- | --- |", *rows])
 
 
-def refusals() -> Iterator[type[Refusal]]:
+def error_classes() -> Iterator[type[ServiceError]]:
     """Every error that a request can be answered with; families are none, they only lend a status."""
     for found in vars(errors).values():
-        if isinstance(found, type) and issubclass(found, Refusal) and hasattr(found, "error_code"):
+        if isinstance(found, type) and issubclass(found, ServiceError) and hasattr(found, "code"):
             yield found
 
 

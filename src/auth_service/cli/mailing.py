@@ -99,7 +99,7 @@ class Mailing:
             with self.enter():
                 work()
         except Unavailable as away:
-            log.warning("the mailer waits for a dependency", extra={"trouble": away.code()})
+            log.warning("the mailer waits for a dependency", extra={"trouble": away.code})
         except Exception:
             log.exception("the mailer stumbled")
         else:

@@ -80,7 +80,7 @@ class Upkeep:
             with self.enter():
                 done = self.maintenance.run(stopped=self.stop.is_set)
         except Unavailable as away:
-            log.warning("the maintenance waits for a dependency", extra={"trouble": away.code()})
+            log.warning("the maintenance waits for a dependency", extra={"trouble": away.code})
         except OperationalError as away:  # without its text, which may name people
             log.warning("the maintenance waits for a dependency", extra={"trouble": type(away.orig).__name__})
         except Exception:

@@ -41,7 +41,7 @@ def import_people(*, file: BinaryIO) -> None:
             unverified += _unverified(batch)
     except Unavailable as away:
         raise click.ClickException(
-            f"{away.code()} after {imported} imported users; run the command again to import the others"
+            f"{away.code} after {imported} imported users; run the command again to import the others"
         ) from None
     there = read_so_far - unverified - imported
     print(f"imported {imported}, already there {there}, not verified {unverified}, refused {len(refused)}")

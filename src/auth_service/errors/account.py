@@ -6,33 +6,33 @@ from auth_service.errors.base import Conflict, Forbidden, NotFound
 class PasswordWrong(Forbidden):
     """The password of a signed-in user does not match. The failed attempt is committed (brute force)."""
 
-    error_code = "password_wrong"
+    code = "password_wrong"
     message = "The password does not match; check it and send it again."
 
 
 class ReauthenticationRequired(Forbidden):
     """The operation needs reauthentication: the password, a code, or a session opened by a code a short time ago."""
 
-    error_code = "reauthentication_required"
+    code = "reauthentication_required"
     message = "This request needs reauthentication; send the password, or sign in again with an emailed code."
 
 
 class PasswordNotSet(Conflict):
     """The account has no password to check."""
 
-    error_code = "password_not_set"
+    code = "password_not_set"
     message = "This account has no password; set one with a password reset."
 
 
 class AccountChanged(Conflict):
     """A concurrent request changed the password, the address or the status of the account (credential version)."""
 
-    error_code = "account_changed"
+    code = "account_changed"
     message = "Another request has changed the account; read it again, then repeat the request."
 
 
 class UndoUnknown(NotFound):
     """The token of an account revert link is unknown, expired or used."""
 
-    error_code = "undo_unknown"
+    code = "undo_unknown"
     message = "This link has expired or was used; reset the password to secure the account."

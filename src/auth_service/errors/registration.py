@@ -6,45 +6,45 @@ from auth_service.errors.base import Conflict, NotFound, RateLimited
 class UserUnknown(NotFound):
     """No user has the email address or the id. Registration reveals this by its contract."""
 
-    error_code = "user_unknown"
+    code = "user_unknown"
     message = "No user has this address or id; check it or sign up."
 
 
 class EmailTaken(Conflict):
     """Another account has the address: on sign-up, or at the moment when an address would change or be restored."""
 
-    error_code = "email_taken"
+    code = "email_taken"
     message = "Another account uses this address; sign in to that account or use another address."
 
 
 class MailAlreadyVerified(Conflict):
     """A code is requested for a user whose address is confirmed already."""
 
-    error_code = "mail_already_verified"
+    code = "mail_already_verified"
     message = "The address of this user is already confirmed; continue with signing in."
 
 
 class MailNotConfirmed(Conflict):
     """The registration is to be finished, but its flow ticket has no confirmed code."""
 
-    error_code = "mail_not_confirmed"
+    code = "mail_not_confirmed"
     message = "The address is not confirmed; confirm it with an emailed code, then send this request again."
 
 
 class PasswordAlreadySet(Conflict):
     """A finished registration is repeated with another password. The failed attempt is committed (brute force)."""
 
-    error_code = "password_already_set"
+    code = "password_already_set"
     message = "The registration is already finished, but not with this password; sign in or reset the password."
-    keeps_work = True
+    commit_on_raise = True
 
 
 class CodeWrong(NotFound):
     """An emailed code does not match. The failed attempt is committed (brute force). Needs `attempts_left`."""
 
-    error_code = "code_wrong"
+    code = "code_wrong"
     message = "The code does not match; retry while `attempts_left` is above 0, otherwise request a new code."
-    keeps_work = True
+    commit_on_raise = True
 
 
 class CodeExpired(NotFound):
@@ -53,13 +53,13 @@ class CodeExpired(NotFound):
     One error for all of them, so that it reveals neither an account nor the state of a code (user enumeration).
     """
 
-    error_code = "code_expired"
+    code = "code_expired"
     message = "There is no valid code for this request; request a new code."
-    keeps_work = True
+    commit_on_raise = True
 
 
 class TooManyCodes(RateLimited):
     """A rate limit of codes (address, network, global limit) or the daily cap is exceeded. Needs `retry_after`."""
 
-    error_code = "too_many_codes"
+    code = "too_many_codes"
     message = "The limit of codes is reached; request the next code after `retry_after` seconds."

@@ -18,117 +18,117 @@ from auth_service.errors.base import (
 class HttpRequestInvalid(BadRequest):
     """The worker or werkzeug could not read the request, or it did not arrive within the worker's deadline."""
 
-    error_code = "bad_request"
+    code = "bad_request"
     message = "The request is not valid HTTP or did not arrive in time; send it again as one complete request."
 
 
 class BodyNotJson(BadRequest):
     """The body is no JSON object, not UTF-8, or has a name twice, of which parsers would keep different ones."""
 
-    error_code = "body_not_json"
+    code = "body_not_json"
     message = "The body is not valid; send one JSON object in UTF-8 in which every name occurs once."
 
 
 class PathUnknown(NotFound):
     """No route matches the path."""
 
-    error_code = "path_unknown"
+    code = "path_unknown"
     message = "This path does not exist; check it against the documentation of the API."
 
 
 class MethodUnsupported(MethodNotAllowed):
     """The route has no view for the method; the middleware adds the `Allow` header."""
 
-    error_code = "method_not_allowed"
+    code = "method_not_allowed"
     message = "This path does not support this method; use one that the Allow header lists."
 
 
 class BodyTooLarge(ContentTooLarge):
     """The body exceeds `LARGEST_BODY` of `api/parsing.py`; nginx has the same limit."""
 
-    error_code = "body_too_large"
+    code = "body_too_large"
     message = "The body is too large; send at most 16 KiB."
 
 
 class UrlTooLong(UriTooLong):
     """The request line exceeds gunicorn's `limit_request_line`; nginx has the same limit."""
 
-    error_code = "url_too_long"
+    code = "url_too_long"
     message = "The URL is too long; send at most 4 KiB."
 
 
 class HeadersTooLarge(HeaderFieldsTooLarge):
     """The headers exceed gunicorn's `limit_request_fields` or `limit_request_field_size`; nginx has the same limits."""
 
-    error_code = "headers_too_large"
+    code = "headers_too_large"
     message = "The headers are too large; send at most 50, each of at most 8 KiB."
 
 
 class ContentTypeUnsupported(UnsupportedMediaType):
     """The body is not declared as JSON. A form of any page can send other types without a preflight (CSRF)."""
 
-    error_code = "content_type_unsupported"
+    code = "content_type_unsupported"
     message = "The body has another content type; send it as application/json."
 
 
 class ContentEncodingUnsupported(UnsupportedMediaType):
     """The body is compressed; nothing unpacks it, which also rules out decompression bombs."""
 
-    error_code = "content_encoding_unsupported"
+    code = "content_encoding_unsupported"
     message = "The body has a Content-Encoding; send it without one."
 
 
 class ValidationFailed(Unprocessable):
     """Values are invalid. `fields` lists each as `field` and `msg`, and for a new password also `reason`."""
 
-    error_code = "validation_failed"
+    code = "validation_failed"
     message = "The request is invalid; correct what `fields` lists and send it again."
 
 
 class TooManyRequests(RateLimited):
     """A rate limit of the client network is exceeded (`api/limits.py`); needs `retry_after`."""
 
-    error_code = "too_many_requests"
+    code = "too_many_requests"
     message = "The rate limit of this network is reached; send the request again after `retry_after` seconds."
 
 
 class InternalError(Internal):
     """An exception that nobody expected; the log has it under the request id."""
 
-    error_code = "internal_error"
+    code = "internal_error"
     message = "An internal error occurred; try again later and report the X-Request-Id of this answer if it persists."
 
 
-class DatabaseAway(Unavailable):
+class DatabaseUnavailable(Unavailable):
     """PostgreSQL did not answer in time or broke the connection; the request may have been committed."""
 
-    error_code = "database_away"
+    code = "database_away"
     message = "The database did not answer in time; check whether the request took effect, then send it again."
 
 
-class RedisAway(Unavailable):
+class RedisUnavailable(Unavailable):
     """Redis did not answer in time or refused the command; codes and counters may have been written."""
 
-    error_code = "redis_away"
+    code = "redis_away"
     message = "Redis did not answer in time; check whether the request took effect, then send it again."
 
 
 class ServiceBusy(Unavailable):
     """A queue is full: password hashes, database connections or Redis connections. Needs `retry_after`."""
 
-    error_code = "service_busy"
+    code = "service_busy"
     message = "The service is at capacity and has changed nothing; send the request again after `retry_after` seconds."
 
 
 class KeysSealed(Unavailable):
     """`KEYRING_KEY` does not open the signing keys; waiting does not help, an operator has to correct the setting."""
 
-    error_code = "keys_sealed"
+    code = "keys_sealed"
     message = "The service cannot sign access tokens; report this to its operator."
 
 
 class NotReady(Unavailable):
     """A dependency fails, a migration is pending or the service stops; the log says which. Needs `retry_after`."""
 
-    error_code = "not_ready"
+    code = "not_ready"
     message = "The service is not ready; send the request again after `retry_after` seconds."

@@ -9,71 +9,71 @@ class CredentialsRejected(Unauthenticated):
     The failed attempt is committed (brute force).
     """
 
-    error_code = "credentials_rejected"
+    code = "credentials_rejected"
     message = "The email address and the password or code do not match; check both or reset the password."
-    keeps_work = True
+    commit_on_raise = True
 
 
 class TokenMissing(Unauthenticated):
     """The endpoint needs an access token, and neither the `Authorization` header nor a cookie has one."""
 
-    error_code = "token_missing"
+    code = "token_missing"
     message = "This request needs an access token; sign in and send the token."
 
 
 class TokenInvalid(Unauthenticated):
     """The access token is malformed, forged or expired, or its session was revoked."""
 
-    error_code = "token_invalid"
+    code = "token_invalid"
     message = "The access token is invalid, expired or revoked; refresh it or sign in again."
 
 
 class RefreshRejected(Unauthenticated):
     """The refresh token is unknown, expired or reused; reuse detection revokes its session, which is committed."""
 
-    error_code = "refresh_rejected"
+    code = "refresh_rejected"
     message = "The refresh token is no longer valid; sign in again."
-    keeps_work = True
+    commit_on_raise = True
 
 
 class TooManyAttempts(RateLimited):
     """The throttle of failed attempts is in force for the address or the user (brute force). Needs `retry_after`."""
 
-    error_code = "too_many_attempts"
+    code = "too_many_attempts"
     message = "There were too many failed attempts; try again after `retry_after` seconds."
 
 
 class SessionUnknown(NotFound):
     """The user has no active session with this id. If another user has it, the audit event about that is committed."""
 
-    error_code = "session_unknown"
+    code = "session_unknown"
     message = "No active session of this account has this id; list the sessions to get their ids."
-    keeps_work = True
+    commit_on_raise = True
 
 
 class ServiceKeyMissing(Unauthenticated):
     """The endpoint needs a service key, and the `Authorization` header has none."""
 
-    error_code = "service_key_missing"
+    code = "service_key_missing"
     message = "This request needs a service key; send it in the Authorization header."
 
 
 class ServiceKeyInvalid(Unauthenticated):
     """The service key is malformed, unknown, expired or revoked."""
 
-    error_code = "service_key_invalid"
+    code = "service_key_invalid"
     message = "The service key is invalid, expired or revoked; send a valid one."
 
 
 class ScopeMissing(Forbidden):
     """The service key is valid but lacks the scope of the endpoint. Needs `scope`."""
 
-    error_code = "scope_missing"
+    code = "scope_missing"
     message = "The service key lacks the scope in `scope`; send a key that has it."
 
 
 class CrossSite(Forbidden):
     """The CSRF check failed: a cookie authenticates an unsafe request that no allowed origin proves to have sent."""
 
-    error_code = "cross_site"
+    code = "cross_site"
     message = "Send requests with cookies from an allowed origin and with a non-empty X-Requested-With header."

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from auth_service.errors import DatabaseAway, Refusal, ServiceBusy
+from auth_service.errors import DatabaseUnavailable, ServiceBusy, ServiceError
 from auth_service.models.base import db
 from auth_service.models.prepared import Call, DriverConnection, R, Row
 
@@ -48,7 +48,7 @@ class Transaction:
     def fetch_all(self, call: Call[R]) -> list[R]:
         """Send what was collected and this statement; return its rows.
 
-        Raises UniqueViolation, DatabaseAway, ServiceBusy, also for a statement that was collected before.
+        Raises UniqueViolation, DatabaseUnavailable, ServiceBusy, also for a statement that was collected before.
         """
         self.write(call)
         make = call.statement.row
@@ -95,16 +95,16 @@ _current: ContextVar[Transaction | None] = ContextVar("transaction", default=Non
 def unit_of_work(transaction_class: type[Transaction] = Transaction) -> Iterator[None]:
     """Commit the transaction once when the block ends, roll it back when the block raises.
 
-    An error whose class says `commit_on_raise` is committed and raised on. Raises DatabaseAway or ServiceBusy where
-    PostgreSQL is unavailable, too slow or at its limits; then nothing was committed, or everything, if the answer to
-    COMMIT was lost: every operation is idempotent, so that the client may repeat it.
+    An error whose class says `commit_on_raise` is committed and raised on. Raises DatabaseUnavailable or ServiceBusy
+    where PostgreSQL is unavailable, too slow or at its limits; then nothing was committed, or everything, if the answer
+    to COMMIT was lost: every operation is idempotent, so that the client may repeat it.
     """
     current = transaction_class(db.engine)
     token = _current.set(current)
     try:
         yield
-    except Refusal as error:
-        if error.keeps_work:
+    except ServiceError as error:
+        if error.commit_on_raise:
             current.commit()
         raise
     else:
@@ -126,7 +126,7 @@ def fetch_one(call: Call[R]) -> R | None:
     """Return the first row of a statement that only reads, or None where there is none.
 
     In one round trip and in autocommit, as long as the unit of work has written nothing; after that within its
-    transaction, so that it sees the writes. Raises DatabaseAway, ServiceBusy.
+    transaction, so that it sees the writes. Raises DatabaseUnavailable, ServiceBusy.
     """
     current = _current.get()
     if current is not None and not current.is_empty:
@@ -143,7 +143,7 @@ def fetch_one(call: Call[R]) -> R | None:
 
 @contextmanager
 def autocommit() -> Iterator[Connection]:
-    """Give a connection of SQLAlchemy for reads outside of a transaction. Raises DatabaseAway, ServiceBusy."""
+    """Give a connection of SQLAlchemy for reads outside of a transaction. Raises DatabaseUnavailable, ServiceBusy."""
     try:
         with db.engine.connect() as connection:
             yield connection
@@ -181,8 +181,8 @@ def _busy() -> ServiceBusy:
     return ServiceBusy(retry_after=1)
 
 
-def _unavailable(error: BaseException | None) -> DatabaseAway:
+def _unavailable(error: BaseException | None) -> DatabaseUnavailable:
     # Without the statement and its parameters, which may hold email addresses.
     reason = f"{type(error).__name__} {getattr(error, 'pgcode', None) or ''}".strip()
     log.warning("the database does not answer", extra={"trouble": reason})
-    return DatabaseAway(retry_after=1)
+    return DatabaseUnavailable(retry_after=1)

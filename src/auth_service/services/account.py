@@ -50,7 +50,7 @@ class Account:
         self.notices.tell("password_changed", user_id=person.id, origin=origin)
 
     def send_deletion_code(self, caller: Caller, *, network: str) -> CodeSent:
-        """Email a code that confirms a deletion from this session. Raises TooManyCodes, RedisAway.
+        """Email a code that confirms a deletion from this session. Raises TooManyCodes, RedisUnavailable.
 
         TooManyCodes beyond the daily cap too: a signed-in user is known to exist, and would wait for the email in vain.
         """
@@ -67,7 +67,7 @@ class Account:
         """Delete the account: nothing of it can be used or brought back, and its history says no more whose it was.
 
         Raises ReauthenticationRequired without a password or a code, PasswordNotSet, TooManyAttempts, PasswordWrong,
-        CodeWrong, CodeExpired, AccountChanged, ServiceBusy, RedisAway.
+        CodeWrong, CodeExpired, AccountChanged, ServiceBusy, RedisUnavailable.
         """
         person = self.users.owner(caller.id)
         if password is not None:

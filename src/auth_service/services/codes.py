@@ -155,8 +155,8 @@ class OneTimeCodes:
 
         `ticket` is the flow ticket that the client holds, `network` where the client comes from, `codes_today` how many
         codes the address had in 24 hours, where that was read already. `client_supplied` takes the place of a drawn
-        code: the caller decides whether it may. Raises TooManyCodes, RedisAway; CodeNotEmailed only where the daily cap
-        is revealed.
+        code: the caller decides whether it may. Raises TooManyCodes, RedisUnavailable; CodeNotEmailed only where the
+        daily cap is revealed.
         """
         if self.reveals_daily_cap and self._is_full(to, codes_today):
             raise self.outbox.refusal(to.address)

@@ -80,7 +80,7 @@ class EmailChanges:
 
         Everything but the letter also happens for an address that somebody has already, the caller included: neither
         the answer nor its time tells whether there is somebody with it. Raises ReauthenticationRequired,
-        PasswordNotSet, TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisAway.
+        PasswordNotSet, TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisUnavailable.
         """
         person = self.users.owner(caller.id)
         self.proofs.fresh(person, password, caller=caller, purpose="email_change", origin=origin)
@@ -97,7 +97,7 @@ class EmailChanges:
         """Move the account to the address that this session wants, if the code came from there.
 
         Raises CodeWrong, CodeExpired for everything that is no live code of this session, EmailTaken if somebody else
-        has proved the address meanwhile, RedisAway.
+        has proved the address meanwhile, RedisUnavailable.
         """
         person = self.users.person(caller.id)
         email = self._wish(caller)

@@ -13,7 +13,7 @@ from auth_service import clock
 from auth_service.adapters import access_tokens
 from auth_service.adapters.access_tokens import KeySet
 from auth_service.adapters.crypto import SealBroken, Sealer
-from auth_service.errors import DatabaseAway, KeysSealed, ServiceBusy, Unavailable
+from auth_service.errors import DatabaseUnavailable, KeysSealed, ServiceBusy, Unavailable
 from auth_service.models import NoParameters, SigningKey, Statement, Write, autocommit, transaction, unit_of_work
 from auth_service.models.locks import Lock
 from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
@@ -139,7 +139,7 @@ class Keyring:
     def now(self) -> KeySet:
         """The keys to verify with, at most FRESH old; older ones while the database is away.
 
-        Raises DatabaseAway where there never were any, and KeysSealed.
+        Raises DatabaseUnavailable where there never were any, and KeysSealed.
         """
         held = self._held
         if held.keys is not None and not _since(held.asked_at, FRESH):
@@ -148,20 +148,23 @@ class Keyring:
         return self._read_again(every=FRESH, wait=held.keys is None)
 
     def signing(self) -> KeySet:
-        """The keys to sign with. Raises DatabaseAway where they could not be read for so long that they may be old."""
+        """The keys to sign with.
+
+        Raises DatabaseUnavailable where they could not be read for so long that they may be old.
+        """
         keys = self.now()
         if _since(self._held.read_at, SIGNS_FOR):
             # After a pause without requests another thread may be reading them at this moment: wait for it.
             keys = self._read_again(every=FRESH, wait=True)
         if _since(self._held.read_at, SIGNS_FOR):
-            raise DatabaseAway(retry_after=1)
+            raise DatabaseUnavailable(retry_after=1)
         return keys
 
     def knowing(self, kid: str) -> KeySet:
         """The keys to verify with, read again if this one is not among them: it may have been made a moment ago.
 
-        Raises DatabaseAway, ServiceBusy or KeysSealed where it is not, and they could not be read: nobody can say then
-        that the token is bad.
+        Raises DatabaseUnavailable, ServiceBusy or KeysSealed where it is not, and they could not be read: nobody can
+        say then that the token is bad.
         """
         keys = self.now()
         if kid in keys.verifying:
@@ -229,11 +232,11 @@ class Keyring:
         try:
             held.keys = self._read() or self._made()
             held.read_at, held.trouble = began, None
-        except (DatabaseAway, ServiceBusy, KeysSealed) as away:
+        except (DatabaseUnavailable, ServiceBusy, KeysSealed) as away:
             if held.keys is None:
                 raise
             held.trouble = type(away)
-            log.warning("the signing keys could not be read again", extra={"trouble": away.code()})
+            log.warning("the signing keys could not be read again", extra={"trouble": away.code})
         finally:
             held.asked_at = clock.monotonic()
         return held.keys
@@ -271,7 +274,7 @@ class Keyring:
             self._complete()
         keys = self._read()
         if keys is None:
-            raise DatabaseAway(retry_after=1)
+            raise DatabaseUnavailable(retry_after=1)
         return keys
 
     def _take_turn(self) -> None:

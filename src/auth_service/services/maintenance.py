@@ -68,8 +68,8 @@ class Maintenance:
         """Do all that is due; None if somebody else is doing it right now.
 
         Each step is a transaction of its own, so that a run that is killed, or `stopped` between two of them, has done
-        less and harmed nothing. Raises DatabaseAway and ServiceBusy, and SQLAlchemy's OperationalError where a lock on
-        the history could not be had.
+        less and harmed nothing. Raises DatabaseUnavailable and ServiceBusy, and SQLAlchemy's OperationalError where a
+        lock on the history could not be had.
         """
         with patient_engine(self.database_url) as engine, _alone(engine) as allowed:
             if not allowed:

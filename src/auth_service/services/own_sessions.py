@@ -101,7 +101,7 @@ class OwnSessions:
                 user_id=caller.id,
                 origin=origin,
                 session_id=caller.session_id,
-                refusal=SessionUnknown.code(),
+                refusal=SessionUnknown.code,
             )
         raise SessionUnknown
 

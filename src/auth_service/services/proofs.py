@@ -54,7 +54,10 @@ class Proofs:
     def by_code(
         self, code: str, *, codes: OneTimeCodes, to: Recipient, caller: Caller, purpose: str, origin: Origin
     ) -> None:
-        """Verify a code that was emailed for the session of the caller. Raises CodeWrong, CodeExpired, RedisAway."""
+        """Verify a code that was emailed for the session of the caller.
+
+        Raises CodeWrong, CodeExpired, RedisUnavailable.
+        """
         try:
             codes.verify_and_consume(code, to)
         except (CodeWrong, CodeExpired):

@@ -26,14 +26,14 @@ class Recovery:
     notices: Notices
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
-        """Mail a code to set a password with, if there is somebody. Raises TooManyCodes, RedisAway."""
+        """Mail a code to set a password with, if there is somebody. Raises TooManyCodes, RedisUnavailable."""
         return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def set_password(self, *, email: Address, code: str, new_password: str, ticket: str | None, origin: Origin) -> None:
         """Set a password for an address and a code from its newest letter.
 
         Raises ValidationFailed before the code is looked at, CodeWrong and CodeExpired alike for known and unknown
-        addresses, ServiceBusy and RedisAway.
+        addresses, ServiceBusy and RedisUnavailable.
         """
         # Hashed first, for everybody: a service that is busy, or a password that is refused, must not cost the code.
         phc = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")

@@ -80,7 +80,7 @@ class Registration:
 
         `client_supplied` is a code that the client chose; in production it counts only if a service with a key sends it
         (`by_service`). `ticket` is the flow ticket that the client holds, `network` where the client comes from. Raises
-        UserUnknown, MailAlreadyVerified, TooManyCodes, RedisAway.
+        UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable.
         """
         known = self.users.person_and_codes(user_id)
         if known is None:

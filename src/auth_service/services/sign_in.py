@@ -72,14 +72,14 @@ class SignIn:
         )
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
-        """Email a code to sign in with, if the address belongs to a user. Raises TooManyCodes, RedisAway."""
+        """Email a code to sign in with, if the address belongs to a user. Raises TooManyCodes, RedisUnavailable."""
         return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def by_code(self, *, email: Address, code: str, ticket: str | None, context: SignInContext) -> SignedIn:
         """Sign in with an email address and a code from its newest email.
 
-        Raises CredentialsRejected for everything that is not a live code of this address, RedisAway, and what a stage
-        raises.
+        Raises CredentialsRejected for everything that is not a live code of this address, RedisUnavailable, and what a
+        stage raises.
         """
         user = self.users.by_email(email)
         try:

@@ -14,10 +14,10 @@ from auth_service.errors import (
     BodyTooLarge,
     ContentEncodingUnsupported,
     ContentTypeUnsupported,
-    DatabaseAway,
+    DatabaseUnavailable,
     HttpRequestInvalid,
-    Refusal,
     ServiceBusy,
+    ServiceError,
     TooManyRequests,
     ValidationFailed,
 )
@@ -49,12 +49,12 @@ class Contract:
     """Whether the answer has `"result": "Ok"`."""
     status: int = 200
     limits: Sequence[ClientRateLimit] = ()
-    refuses: Sequence[type[Refusal]] = ()
+    errors: Sequence[type[ServiceError]] = ()
     """The errors of the endpoint itself."""
 
-    def all_refusals(self) -> list[type[Refusal]]:
+    def all_errors(self) -> list[type[ServiceError]]:
         """Every error that this endpoint can answer with: its own and those that follow from the other fields."""
-        every: list[type[Refusal]] = [*self.refuses, *self.access.refuses, DatabaseAway, ServiceBusy]
+        every: list[type[ServiceError]] = [*self.errors, *self.access.errors, DatabaseUnavailable, ServiceBusy]
         if self.body or self.query_or_body:
             every += [
                 HttpRequestInvalid,

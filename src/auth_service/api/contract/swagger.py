@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from auth_service.api.contract.contract import Contract
 from auth_service.api.envelope import JSON, status_of
 from auth_service.api.session_cookies import PROOF_HEADER
-from auth_service.errors import CrossSite, Refusal
+from auth_service.errors import CrossSite, ServiceError
 
 ERROR: dict[str, Any] = {
     "type": "object",
@@ -148,11 +148,11 @@ def _with_responses(
     headers = {name: {"type": "string"} for name in contract.headers}
     view = namespace.response(contract.status, "Success.", _answer_model(namespace, contract), headers=headers)(view)
     error_model = namespace.schema_model("Error", ERROR)
-    by_status: dict[int, list[type[Refusal]]] = defaultdict(list)
-    for error in contract.all_refusals():
+    by_status: dict[int, list[type[ServiceError]]] = defaultdict(list)
+    for error in contract.all_errors():
         by_status[status_of(error)].append(error)
     for status, errors in sorted(by_status.items()):
-        description = "\n".join(f"- `{error.code()}`: {error.sentence()}" for error in errors)
+        description = "\n".join(f"- `{error.code}`: {error.message}" for error in errors)
         view = namespace.response(status, description, error_model)(view)
     return view
 
@@ -168,7 +168,7 @@ def _parameters(
         # flask-restx's own `expect` makes every body a required one.
         schema = {"$ref": f"#/definitions/{_model(namespace, model).name}"}
         parameters["payload"] = {"in": "body", "required": required, "schema": schema}
-    csrf = {PROOF_HEADER: CSRF_HEADER} if view.__name__ != "get" and CrossSite in contract.all_refusals() else {}
+    csrf = {PROOF_HEADER: CSRF_HEADER} if view.__name__ != "get" and CrossSite in contract.all_errors() else {}
     for name, description in {**csrf, **contract.access.heeds}.items():
         parameters[name] = {"in": "header", "type": "string", "required": False, "description": description}
     return parameters

@@ -19,7 +19,7 @@ from auth_service.errors import (
     PasswordNotSet,
     PasswordWrong,
     ReauthenticationRequired,
-    RedisAway,
+    RedisUnavailable,
     TooManyAttempts,
     TooManyCodes,
 )
@@ -46,7 +46,7 @@ class Me(Resource):
         body=DeletionForm,
         done=True,
         limits=[SIGN_INS],
-        refuses=[*PROVING, CodeWrong, CodeExpired, AccountChanged, RedisAway],
+        errors=[*PROVING, CodeWrong, CodeExpired, AccountChanged, RedisUnavailable],
     )
     def delete(self, body: DeletionForm) -> None:
         services().account.delete(caller(), password=revealed(body.password), code=body.code, origin=origin())
@@ -62,7 +62,7 @@ class SendDeletionCode(Resource):
         data=CodeSentCard,
         done=True,
         limits=[CODE_REQUESTS],
-        refuses=[TooManyCodes, RedisAway],
+        errors=[TooManyCodes, RedisUnavailable],
     )
     def post(self) -> CodeSent:
         return services().account.send_deletion_code(caller(), network=client_network())
@@ -79,7 +79,7 @@ class MyEmail(Resource):
         data=CodeSentCard,
         done=True,
         limits=[CODE_REQUESTS],
-        refuses=[*PROVING, TooManyCodes, RedisAway],
+        errors=[*PROVING, TooManyCodes, RedisUnavailable],
     )
     def post(self, body: NewEmailForm) -> CodeSent:
         return services().email_changes.begin(
@@ -96,7 +96,7 @@ class MyEmail(Resource):
         body=NewEmailCodeForm,
         done=True,
         limits=[CODE_ATTEMPTS],
-        refuses=[CodeWrong, CodeExpired, EmailTaken, RedisAway],
+        errors=[CodeWrong, CodeExpired, EmailTaken, RedisUnavailable],
     )
     def put(self, body: NewEmailCodeForm) -> None:
         services().email_changes.confirm(caller(), code=body.code, origin=origin())

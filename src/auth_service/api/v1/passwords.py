@@ -17,7 +17,7 @@ from auth_service.errors import (
     CodeWrong,
     PasswordNotSet,
     PasswordWrong,
-    RedisAway,
+    RedisUnavailable,
     TooManyAttempts,
 )
 
@@ -46,7 +46,7 @@ class Password(Resource):
         body=RecoveryForm,
         done=True,
         limits=[SIGN_INS],
-        refuses=[CodeWrong, CodeExpired, RedisAway],
+        errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
     def put(self, body: RecoveryForm) -> None:
         services().recovery.set_password(
@@ -68,7 +68,7 @@ class MyPassword(Resource):
         body=PasswordForm,
         done=True,
         limits=[SIGN_INS],
-        refuses=[PasswordNotSet, PasswordWrong, TooManyAttempts, AccountChanged],
+        errors=[PasswordNotSet, PasswordWrong, TooManyAttempts, AccountChanged],
     )
     def put(self, body: PasswordForm) -> None:
         services().account.change_password(

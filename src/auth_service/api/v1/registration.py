@@ -26,7 +26,7 @@ from auth_service.errors import (
     MailAlreadyVerified,
     MailNotConfirmed,
     PasswordAlreadySet,
-    RedisAway,
+    RedisUnavailable,
     TooManyAttempts,
     TooManyCodes,
     UserUnknown,
@@ -48,7 +48,7 @@ class LookUp(Resource):
         query=LookUpQuery,
         data=UserCard,
         limits=[LOOK_UPS],
-        refuses=[UserUnknown],
+        errors=[UserUnknown],
     )
     def get(self, query: LookUpQuery) -> Profile:
         return services().users.look_up(email=query.email)
@@ -65,7 +65,7 @@ class SignUp(Resource):
         data=UserCard,
         status=201,
         limits=[SIGN_UPS],
-        refuses=[EmailTaken],
+        errors=[EmailTaken],
     )
     def post(self, body: SignUpForm) -> Profile:
         return services().registration.sign_up(email=body.email, language=preferred_language())
@@ -83,7 +83,7 @@ class SendCode(Resource):
         data=CodeSentCard,
         done=True,
         limits=[CODE_REQUESTS],
-        refuses=[UserUnknown, MailAlreadyVerified, TooManyCodes, RedisAway],
+        errors=[UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable],
     )
     def post(self, user_id: int, body: CodeForm) -> CodeSent:
         return REGISTRATION.hand_out(
@@ -114,7 +114,7 @@ class Mail(Resource):
         query_or_body=GuessForm,
         done=True,
         limits=[CODE_ATTEMPTS],
-        refuses=[CodeWrong, CodeExpired, RedisAway],
+        errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
     def put(self, user_id: int, payload: GuessForm) -> None:
         services().registration.confirm(user_id=user_id, code=payload.code, ticket=REGISTRATION.presented())
@@ -130,7 +130,7 @@ class Finish(Resource):
         body=FinishForm,
         data=UserCard,
         limits=[CODE_ATTEMPTS],
-        refuses=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, RedisAway],
+        errors=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, RedisUnavailable],
     )
     def patch(self, user_id: int, body: FinishForm) -> Profile:
         return services().registration.finish(

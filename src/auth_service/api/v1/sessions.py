@@ -24,7 +24,7 @@ from auth_service.api.wired import services
 from auth_service.errors import (
     CredentialsRejected,
     CrossSite,
-    RedisAway,
+    RedisUnavailable,
     RefreshRejected,
     SessionUnknown,
     TooManyAttempts,
@@ -49,7 +49,7 @@ def code_request(*, summary: str) -> Contract:
         body=AddressForm,
         done=True,
         limits=[CODE_REQUESTS],
-        refuses=[TooManyCodes, RedisAway],
+        errors=[TooManyCodes, RedisUnavailable],
     )
 
 
@@ -63,7 +63,7 @@ class SignIn(Resource):
         body=SignInForm,
         data=TokensCard,
         limits=[SIGN_INS],
-        refuses=[CredentialsRejected, TooManyAttempts, CrossSite],
+        errors=[CredentialsRejected, TooManyAttempts, CrossSite],
     )
     def post(self, body: SignInForm) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)
@@ -94,7 +94,7 @@ class CodeSignIn(Resource):
         body=CodeSignInForm,
         data=TokensCard,
         limits=[SIGN_INS],
-        refuses=[CredentialsRejected, CrossSite, RedisAway],
+        errors=[CredentialsRejected, CrossSite, RedisUnavailable],
     )
     def post(self, body: CodeSignInForm) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)
@@ -117,7 +117,7 @@ class RefreshToken(Resource):
         body=RefreshForm,
         data=TokensCard,
         limits=[REFRESHES],
-        refuses=[RefreshRejected, CrossSite],
+        errors=[RefreshRejected, CrossSite],
     )
     def post(self, body: RefreshForm) -> Tokens:
         presented = session_cookies.presented_refresh_token(body.refresh_token)
@@ -167,6 +167,6 @@ class MySessions(Resource):
 class MySession(Resource):
     """One session of the caller."""
 
-    @sessions.contract(summary="Revoke one session of the account", done=True, refuses=[SessionUnknown])
+    @sessions.contract(summary="Revoke one session of the account", done=True, errors=[SessionUnknown])
     def delete(self, session_id: uuid.UUID) -> None:
         services().own_sessions.end(session_id, caller=caller(), origin=origin())

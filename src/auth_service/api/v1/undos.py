@@ -27,7 +27,7 @@ class Undo(Resource):
         body=UndoForm,
         done=True,
         limits=[CODE_ATTEMPTS],
-        refuses=[UndoUnknown, EmailTaken],
+        errors=[UndoUnknown, EmailTaken],
     )
     def post(self, body: UndoForm) -> None:
         services().undos.carry_out(body.token.get_secret_value(), origin=origin())
