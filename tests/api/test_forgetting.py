@@ -9,6 +9,7 @@ from auth_service.models.event import Kind
 from auth_service.services.history import Origin
 from tests.actors import Mailbox, Visitor
 from tests.conftest import Query
+from tests.statements import LOCK_WAITS
 
 ADA, PASSWORD = "ada@example.org", "correct horse battery"
 
@@ -29,7 +30,7 @@ def test_a_deletion_waits_for_what_names_its_owner_and_what_comes_later_names_no
             writing()  # so that it is kept when all of this is, and not at once
             write_down_a_wrong_code()
             leaving = pool.submit(visitor.leave, token, password=PASSWORD)
-            while query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)] and not leaving.done():
+            while query(LOCK_WAITS) == [(0,)] and not leaving.done():
                 pass
         assert leaving.result().status_code == 200
     with app.app_context(), unit_of_work():

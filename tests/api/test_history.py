@@ -279,11 +279,10 @@ def test_en2_in_a_long_history_failures_are_counted_along_an_index_whoever_fails
 
     known, unknown = plans
     assert known == unknown
-    assert not [name for kind, name in known if kind == "Seq Scan"], known
-    indexes = [name for kind, name in known if "Index" in kind]
-    indexes.remove("pk_users")  # by which the person is looked for, so as not to be deleted meanwhile
-    assert 1 <= len(indexes) <= 2, "only the months that a day lies in are looked at"
-    assert all("coalesce_at" in name for name in indexes)
+    # How the one user is looked up depends on whether autovacuum has seen the table.
+    months = [(kind, name) for kind, name in known if name.startswith("events_")]
+    assert 1 <= len(months) <= 2, "only the months that a day lies in are looked at"
+    assert all(kind.startswith("Index") and "coalesce_at" in name for kind, name in months), months
     query("DELETE FROM events")
 
 

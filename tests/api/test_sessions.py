@@ -243,10 +243,15 @@ def test_tk8_sessions_end_by_themselves(ada: int, visitor: Visitor, query: Query
     assert visitor.refresh(tokens["refresh_token"]).status_code == 401
 
 
-def test_pw12_guessing_is_paused_and_a_known_device_gets_through(ada: int, visitor: Visitor, app: Flask) -> None:
+def test_pw12_guessing_is_paused_and_a_known_device_gets_through(
+    ada: int, visitor: Visitor, app: Flask, lasting_pauses: Callable[[], None]
+) -> None:
     visitor.signed_in(ADA, PASSWORD)  # this browser is known from now on
     stranger = Visitor(app, address="198.51.100.9")
-    codes = [refusal(stranger.sign_in(ADA, "a wrong password"))["code"] for _ in range(8)]
+    codes = []
+    for _ in range(8):
+        codes.append(refusal(stranger.sign_in(ADA, "a wrong password"))["code"])
+        lasting_pauses()
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 3
 
     paused = stranger.sign_in(ADA, PASSWORD)
@@ -257,8 +262,11 @@ def test_pw12_guessing_is_paused_and_a_known_device_gets_through(ada: int, visit
     assert stranger.sign_in(ADA, PASSWORD).status_code == 429, "the owner's success gives an attacker nothing back"
 
 
-def test_en3_unknown_addresses_are_paused_alike(visitor: Visitor) -> None:
-    codes = [refusal(visitor.sign_in("nobody@example.org", "a wrong password"))["code"] for _ in range(7)]
+def test_en3_unknown_addresses_are_paused_alike(visitor: Visitor, lasting_pauses: Callable[[], None]) -> None:
+    codes = []
+    for _ in range(7):
+        codes.append(refusal(visitor.sign_in("nobody@example.org", "a wrong password"))["code"])
+        lasting_pauses()
 
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
 
