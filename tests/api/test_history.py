@@ -37,6 +37,7 @@ def kinds(visitor: Visitor, token: str) -> list[str]:
 # What is written.
 
 
+@pytest.mark.clock
 def test_lg2_an_event_says_who_what_when_where_how_and_with_what_outcome(ada: int, app: Flask, query: Query) -> None:
     visitor = Visitor(app, address="2001:db8::7")
     tokens = visitor.call(
@@ -212,6 +213,7 @@ def capped(make_app: MakeApp) -> Flask:
     return make_app(rate_limits="off", history_failures_a_day=3)
 
 
+@pytest.mark.clock
 def test_lg2_failures_cannot_flush_the_log(ada: int, capped: Flask, query: Query) -> None:
     visitor = Visitor(capped)
     for _ in range(5):
@@ -254,6 +256,7 @@ def test_en2_a_refusal_runs_the_same_statements_for_known_and_unknown_addresses(
     assert query("SELECT count(*) FROM events WHERE outcome = 'failure'") == [(9,)]
 
 
+@pytest.mark.clock
 def test_en2_in_a_long_history_failures_are_counted_along_an_index_whoever_fails(
     ada: int, visitor: Visitor, query: Query
 ) -> None:
@@ -301,6 +304,7 @@ def test_en2_beyond_the_cap_committing_costs_what_it_costs_below(ada: int, cappe
 # What is read.
 
 
+@pytest.mark.clock
 def test_in8_pages_are_capped_and_in_a_stable_order(token: str, visitor: Visitor, ada: int, query: Query) -> None:
     query(
         "INSERT INTO events (at, user_id, kind, outcome, device, details)"
@@ -406,6 +410,7 @@ def sign_in(visitor: Visitor, agent: str = FIREFOX) -> None:
     assert visitor.call("POST", "/sign_in", json=body, headers={"User-Agent": agent}).status_code == 200
 
 
+@pytest.mark.clock
 def test_lg4_the_first_session_of_a_newcomer_is_no_news(
     ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
 ) -> None:
@@ -418,6 +423,7 @@ def test_lg4_the_first_session_of_a_newcomer_is_no_news(
     assert letters(mailbox) == 1
 
 
+@pytest.mark.clock
 def test_lg4_who_registered_days_ago_is_told_of_the_first_session(
     ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
 ) -> None:
@@ -427,6 +433,7 @@ def test_lg4_who_registered_days_ago_is_told_of_the_first_session(
     assert letters(mailbox) == 1
 
 
+@pytest.mark.clock
 def test_lg4_a_session_that_has_ended_counts_as_one(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
     tokens = visitor.signed_in(ADA, PASSWORD)
     visitor.with_token(tokens["access_token"], "POST", "/sign_out")
@@ -435,6 +442,7 @@ def test_lg4_a_session_that_has_ended_counts_as_one(ada: int, visitor: Visitor, 
     assert letters(mailbox) == 1
 
 
+@pytest.mark.clock
 def test_lg4_programs_without_cookies_do_not_flood_a_mailbox(
     ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
@@ -454,6 +462,7 @@ def test_lg4_programs_without_cookies_do_not_flood_a_mailbox(
     assert letters(mailbox) == 4, "another day"
 
 
+@pytest.mark.clock
 def test_lg4_after_the_account_was_taken_back_the_same_device_is_news_again(
     ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
 ) -> None:

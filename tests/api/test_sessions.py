@@ -86,6 +86,7 @@ def test_tk9_a_refresh_token_is_exchanged_and_its_reuse_ends_the_session(
     assert query("SELECT count(*) FROM letters WHERE kind = 'refresh_reused'") == [(1,)]
 
 
+@pytest.mark.clock
 def test_tk10_a_lost_answer_is_given_again_while_its_token_is_unused(ada: int, visitor: Visitor, query: Query) -> None:
     first = visitor.signed_in(ADA, PASSWORD)
 
@@ -234,6 +235,7 @@ def test_az2_somebody_elses_session_is_unknown(ada: int, visitor: Visitor, app: 
     assert visitor.with_token(hers["access_token"], "GET", "/me").status_code == 200
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("column", ["idle_at", "expires_at"])
 def test_tk8_sessions_end_by_themselves(ada: int, visitor: Visitor, query: Query, column: str) -> None:
     tokens = visitor.signed_in(ADA, PASSWORD)

@@ -42,6 +42,7 @@ def moved(owner: Visitor, app: Flask) -> Visitor:
     return there
 
 
+@pytest.mark.clock
 def test_pw12_many_failures_at_many_addresses_stop_strangers_but_no_owner(owner: Visitor, besieged: Flask) -> None:
     stranger = Visitor(besieged, address="198.51.100.9")
     codes = [refusal(stranger.sign_in(f"guess{n}@example.org", WRONG))["code"] for n in range(14)]

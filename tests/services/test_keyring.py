@@ -103,6 +103,7 @@ def later(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> Iterator[None]:
         yield
 
 
+@pytest.mark.clock
 def test_tk7_the_next_key_is_published_before_it_signs(two: list[Flask], query: Query) -> None:
     app, _ = two
     first = published(app)
@@ -122,6 +123,7 @@ def test_tk7_the_next_key_is_published_before_it_signs(two: list[Flask], query: 
     assert set(published(app)) == {kid for (kid,) in query("SELECT kid FROM signing_keys")}
 
 
+@pytest.mark.clock
 def test_tk7_a_key_that_signs_no_more_is_wiped_and_leaves_when_its_last_token_has_expired(
     two: list[Flask], query: Query
 ) -> None:

@@ -78,6 +78,7 @@ def test_cd5_only_waiting_letters_have_a_payload_and_it_is_encrypted(
     assert found.message_id == f"<{letter.id}@127.0.0.1>"
 
 
+@pytest.mark.clock
 def test_a_leased_letter_is_nobody_elses_until_the_lease_runs_out(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_leased_letter_is_nobody_elses_until_the_lease_runs_out(
     assert again.attempts == 2
 
 
+@pytest.mark.clock
 def test_a_deferred_letter_comes_back_after_a_growing_pause(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
@@ -150,6 +152,7 @@ def test_released_letters_are_free_at_once(write: Callable[..., bool], services:
     assert again.attempts == 1
 
 
+@pytest.mark.clock
 def test_the_daily_cap_is_exact(write: Callable[..., bool], services: Services) -> None:
     for _ in range(10):
         assert write()
@@ -180,6 +183,7 @@ def test_letters_without_a_code_neither_count_nor_put_the_next_code_off(
     assert 0 < wait <= 60
 
 
+@pytest.mark.clock
 def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Services, query: Query) -> None:
     for _ in range(10):
         write()
@@ -193,6 +197,7 @@ def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Serv
     assert write()
 
 
+@pytest.mark.clock
 def test_the_backlog_tells_how_long_the_oldest_has_waited(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
@@ -207,6 +212,7 @@ def test_the_backlog_tells_how_long_the_oldest_has_waited(
     assert timedelta(seconds=100) <= found.oldest < timedelta(seconds=110)
 
 
+@pytest.mark.clock
 def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
