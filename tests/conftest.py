@@ -1,12 +1,15 @@
 """Real PostgreSQL, real Redis, migrated by Alembic; each test begins with both of them empty."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import psycopg2
 import psycopg2.sql
 import pytest
@@ -29,6 +32,13 @@ CODE_KEY = "tests-only-codes-0123456789-abcdefghijklmnopqrstuvwxyz"
 OUTBOX_KEY = "tests-only-outbox-0123456789-abcdefghijklmnopqrstuvwxyz"
 SESSION_KEY = "tests-only-session-0123456789-abcdefghijklmnopqrstuvwxyz"
 KEYRING_KEY = "tests-only-keyring-0123456789-abcdefghijklmnopqrstuvwxyz"
+
+BEFORE_MIDNIGHT = timedelta(seconds=30)
+"""A test of the calendar takes less than this."""
+
+# A time limit for each example would measure what else this machine does.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 MakeApp = Callable[..., Flask]
 Query = Callable[..., list[tuple[Any, ...]]]
@@ -81,7 +91,17 @@ class _database:  # noqa: N801 - reads as a verb where it is used
         self._run("CREATE DATABASE {}")
 
     def __exit__(self, *_: object) -> None:
-        self._run("DROP DATABASE {} WITH (FORCE)")
+        # A worker of autovacuum belongs to the superuser and cannot be terminated from here; it ends by itself.
+        give_up_at = time.monotonic() + 30
+        while True:
+            try:
+                self._run("DROP DATABASE {} WITH (FORCE)")
+            except psycopg2.errors.InsufficientPrivilege:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.1)
+            else:
+                break
         self._connection.close()
 
 
@@ -163,6 +183,16 @@ def forget(app: Flask) -> None:
     with app.app_context():
         db.engine.dispose()
     app.extensions["auth_service"].redis.close()
+
+
+@pytest.fixture(autouse=True)
+def _one_day(request: pytest.FixtureRequest) -> None:
+    """Begin tests of the calendar after midnight if it is near: what they do then happens on one day, in one month."""
+    if request.node.get_closest_marker("clock"):
+        now = datetime.now(UTC)
+        midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        if midnight - now < BEFORE_MIDNIGHT:
+            time.sleep((midnight - now).total_seconds())
 
 
 @pytest.fixture(autouse=True)

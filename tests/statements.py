@@ -10,6 +10,9 @@ from sqlalchemy import event
 
 from auth_service.models import db
 
+LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+"""Counts the sessions that wait for a lock, those of other databases of the server left out."""
+
 
 @contextmanager
 def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:

@@ -61,6 +61,7 @@ def until(condition: Callable[[], bool], *, within: float = 15) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.clock
 def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: FlaskCliRunner, stores: Stores) -> None:
     visitor = Visitor(app)
     stale, fresh = visitor.sign_up("stale@example.org"), visitor.sign_up("fresh@example.org")

@@ -49,6 +49,7 @@ def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
     }
 
 
+@pytest.mark.clock
 def test_the_history_says_where_somebody_came_from(app: Flask) -> None:
     bring(app, line(password_hash=HASHES[0], language="ru"))
     visitor = Visitor(app)

@@ -8,6 +8,7 @@ from auth_service.cli.service_keys import service_keys
 from tests.api.test_tokens import Shop
 
 
+@pytest.mark.clock
 def test_an_operator_makes_lists_and_revokes_a_key(app: Flask) -> None:
     runner: FlaskCliRunner = app.test_cli_runner()
 

@@ -81,6 +81,7 @@ def test_a_remembered_token_says_the_same() -> None:
     assert verifier.verify(GOOD, RING).user_id == 7
 
 
+@pytest.mark.clock
 def test_tk5_a_remembered_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, began = tokens(), datetime.now(UTC)
     token = signed(began)

@@ -25,6 +25,7 @@ def test_a_token_is_worth_nothing_elsewhere(other: Any) -> None:
     assert TOKENS.known(TOKENS.make(**other), **ADAS) is None
 
 
+@pytest.mark.clock
 def test_a_token_ends_whatever_the_cookie_says(monkeypatch: pytest.MonkeyPatch) -> None:
     token = TOKENS.make(**ADAS)
     now = datetime.now(UTC)

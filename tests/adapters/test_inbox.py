@@ -41,6 +41,7 @@ def note(subject: str, text: str) -> EmailMessage:
     return message
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("language", letters.LANGUAGES)
 def test_a_letter_is_found_as_it_was_sent(inbox: Inbox, language: str) -> None:
     before = datetime.now(UTC)

@@ -79,6 +79,7 @@ def test_several_limits_are_counted_by_a_server_that_was_restarted(stores: Store
     assert [limiter.hit(*limits).allowed for _ in range(3)] == [True, True, False]
 
 
+@pytest.mark.clock
 def test_rl2_the_window_slides(stores: Stores, make_app: MakeApp) -> None:
     limiter = limiter_at(stores.redis_url)
     for _ in range(3):

@@ -16,6 +16,7 @@ from auth_service.adapters.inbox import Inbox
 from tests.actors import Mailbox, Visitor
 from tests.api.test_races import at_once, outcome, together
 from tests.conftest import Query, Stores
+from tests.statements import LOCK_WAITS
 
 ADA, GRACE, NEW = "ada@example.org", "grace@example.org", "new@example.org"
 PASSWORD = "correct horse battery"
@@ -294,19 +295,18 @@ def test_cd3_of_fifty_guesses_at_once_five_are_judged(
 
 
 def test_an_undo_lets_a_deletion_that_came_first_finish(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox, stores: Stores
+    ada: Visitor, crowded: Flask, mailbox: Mailbox, stores: Stores, query: Query
 ) -> None:
     """Whoever has locked the user goes on; the link is looked at after that, and not before."""
     ada.signed_in(ADA, PASSWORD)
     Visitor(crowded).signed_in(ADA, PASSWORD)
     undo = mailbox.undo_sent_to(ADA, about="device")
     deleting = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
     with deleting.cursor() as cursor, ThreadPoolExecutor(1) as pool:
         cursor.execute("SELECT 1 FROM users FOR UPDATE")
         undoing = pool.submit(Visitor(crowded).undo, undo)
-        while (cursor.execute(waiting), cursor.fetchone())[1] == (0,):
+        while query(LOCK_WAITS) == [(0,)]:
             assert not undoing.done()
         cursor.execute("DELETE FROM users")
         deleting.commit()

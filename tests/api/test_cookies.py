@@ -13,6 +13,7 @@ def ada(visitor: Visitor, mailbox: Mailbox) -> int:
     return visitor.register(EMAIL, mailbox, password=PASSWORD)
 
 
+@pytest.mark.clock
 def test_se4_a_browser_signs_in_refreshes_and_leaves_by_cookies(ada: int, visitor: Visitor) -> None:
     body = {"email": EMAIL, "password": PASSWORD, "transport": "cookie"}
     answer = visitor.call("POST", "/sign_in", json=body, headers=OURS)

@@ -66,6 +66,7 @@ def test_se3_a_change_needs_the_password(token: str, visitor: Visitor, mailbox: 
     assert refusal(visitor.call("POST", "/me/email", json=body))["code"] == "token_missing"
 
 
+@pytest.mark.clock
 def test_se3_without_a_password_the_sign_in_has_to_be_fresh(visitor: Visitor, mailbox: Mailbox, query: Query) -> None:
     visitor.register(GRACE, mailbox)
     visitor.ask_to_sign_in(GRACE)
@@ -299,6 +300,7 @@ def test_undoing_a_sign_in_leaves_the_undo_of_the_address(
     assert visitor.look_up(ADA).get_json()["data"]["id"] == ada
 
 
+@pytest.mark.clock
 def test_an_undo_works_for_72_hours(token: str, visitor: Visitor, mailbox: Mailbox, query: Query) -> None:
     moved(visitor, mailbox, token, NEW)
     [(hours,)] = query("SELECT extract(epoch FROM expires_at - now()) / 3600 FROM undos WHERE kind = 'email_changed'")

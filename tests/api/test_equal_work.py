@@ -5,16 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nacl.pwhash
-import psycopg2
 import pytest
 import redis.connection
 from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_service.wiring import Services
-from tests import round_trips
+from tests import round_trips, transactions
 from tests.actors import Mailbox, Visitor, refusal
-from tests.conftest import Stores
 
 PASSWORD = "correct horse battery"
 KNOWN, TEMPORARY, WITHOUT, UNKNOWN = (f"{who}@example.org" for who in ("known", "temporary", "without", "unknown"))
@@ -43,30 +41,20 @@ class Meter:
 
     app: Flask
     work: list[Work]
-    database_url: str
 
     def of(self, request: Request, email: str) -> tuple[Work, TestResponse]:
         """What a request about somebody costs, from a browser and a network of its own."""
         visitor = Visitor(self.app, address="198.51.100.9")
         self.work.append(work := Work())
-        before = self._transactions()
-        with round_trips.counted() as waits:
+        with round_trips.counted() as waits, transactions.committed(self.app) as committed:
             answer = request(visitor, email)
-        work.postgres = len(waits)
-        work.written = self._transactions() - before
+        work.postgres = len(waits) - committed.added
+        work.written = len(committed.ids)
         return work, answer
-
-    def _transactions(self) -> int:
-        connection = psycopg2.connect(self.database_url.replace("+psycopg2", ""))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-            [(counter,)] = cursor.fetchall()
-        connection.close()
-        return int(counter)
 
 
 @pytest.fixture
-def meter(visitor: Visitor, app: Flask, mailbox: Mailbox, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Meter:
+def meter(visitor: Visitor, app: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Meter:
     """A meter, and people of every kind."""
     visitor.register(KNOWN, mailbox, password=PASSWORD)
     Visitor(app).register(WITHOUT, mailbox)
@@ -85,7 +73,7 @@ def meter(visitor: Visitor, app: Flask, mailbox: Mailbox, stores: Stores, monkey
 
     monkeypatch.setattr(nacl.pwhash.argon2id, "kdf", counted_kdf)
     monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", counted_send)
-    return Meter(app=app, work=work, database_url=stores.database_url)
+    return Meter(app=app, work=work)
 
 
 def sign_in(visitor: Visitor, email: str) -> TestResponse:
@@ -127,14 +115,13 @@ def test_en2_pw8_everybody_who_is_refused_costs_the_same(meter: Meter) -> None:
         costs = {email: meter.of(request, email)[0] for email in EVERYBODY}
         assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
         assert costs[UNKNOWN].postgres > 0
+        assert costs[UNKNOWN].written == 1, request.__name__
     assert len(meter.of(sign_in, UNKNOWN)[0].hashes) == 1
 
 
-def test_en2_beyond_what_is_mailed_and_written_down_in_a_day_too(
-    meter: Meter, stores: Stores, make_app: Callable[..., Flask]
-) -> None:
+def test_en2_beyond_what_is_mailed_and_written_down_in_a_day_too(meter: Meter, make_app: Callable[..., Flask]) -> None:
     app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", history_failures_a_day=1)
-    worn = Meter(app=app, work=meter.work, database_url=stores.database_url)
+    worn = Meter(app=app, work=meter.work)
     for _ in range(11):
         for email in EVERYBODY:
             worn.of(send_sign_in_code, email)
@@ -142,6 +129,7 @@ def test_en2_beyond_what_is_mailed_and_written_down_in_a_day_too(
         worn.of(request, "warm@example.org")
         costs = {email: worn.of(request, email)[0] for email in EVERYBODY}
         assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
+        assert costs[UNKNOWN].written == 1, request.__name__
 
 
 def test_cd3_beyond_the_daily_cap_there_is_nothing_to_guess(

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from flask import Flask
 
 from tests.actors import Mailbox, Visitor, refusal
@@ -11,6 +12,7 @@ from tests.conftest import MakeApp, Query
 GRACE = "grace@example.org"
 
 
+@pytest.mark.clock
 def test_somebody_takes_everything_along(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
     tokens = visitor.signed_in(ADA, PASSWORD)
     visitor.sign_in(ADA, "a wrong password")

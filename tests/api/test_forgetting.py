@@ -10,6 +10,7 @@ from auth_service.models.event import Kind
 from auth_service.services.history import Origin
 from tests.actors import Mailbox, Visitor
 from tests.conftest import Query
+from tests.statements import LOCK_WAITS
 
 SENT = Statement(select(literal_column("1")), parameters=NoParameters, row=int)
 """Sends what the transaction has collected."""
@@ -33,7 +34,7 @@ def test_a_deletion_waits_for_what_names_its_owner_and_what_comes_later_names_no
             write_down_a_wrong_code()
             transaction().fetch_one(SENT({}))
             leaving = pool.submit(visitor.leave, token, password=PASSWORD)
-            while query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)] and not leaving.done():
+            while query(LOCK_WAITS) == [(0,)] and not leaving.done():
                 pass
         assert leaving.result().status_code == 200
     with app.app_context(), unit_of_work():

@@ -74,6 +74,7 @@ def test_not_ready_on_another_revision(app: Flask, stores: Stores, revision: str
     assert get(app, "/health/ready").status_code == 200
 
 
+@pytest.mark.clock
 def test_not_ready_when_nobody_delivers(app: Flask, stores: Stores) -> None:
     visitor = Visitor(app)
     visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)

@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from auth_service.models import unit_of_work
 from auth_service.models.event import Kind
+from tests import transactions
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.conftest import MakeApp, Query
@@ -37,6 +38,7 @@ def kinds(visitor: Visitor, token: str) -> list[str]:
 # What is written.
 
 
+@pytest.mark.clock
 def test_lg2_an_event_says_who_what_when_where_how_and_with_what_outcome(ada: int, app: Flask, query: Query) -> None:
     visitor = Visitor(app, address="2001:db8::7")
     tokens = visitor.call(
@@ -212,6 +214,7 @@ def capped(make_app: MakeApp) -> Flask:
     return make_app(rate_limits="off", history_failures_a_day=3)
 
 
+@pytest.mark.clock
 def test_lg2_failures_cannot_flush_the_log(ada: int, capped: Flask, query: Query) -> None:
     visitor = Visitor(capped)
     for _ in range(5):
@@ -254,16 +257,19 @@ def test_en2_a_refusal_runs_the_same_statements_for_known_and_unknown_addresses(
     assert query("SELECT count(*) FROM events WHERE outcome = 'failure'") == [(9,)]
 
 
+@pytest.mark.clock
 def test_en2_in_a_long_history_failures_are_counted_along_an_index_whoever_fails(
     ada: int, visitor: Visitor, query: Query
 ) -> None:
     app = visitor.client.application
+    # Five weeks before and after this instant. PostgreSQL reads an empty partition from end to end, and the day that is
+    # counted touches the next month at the end of one, and the last month at the beginning.
     query(
         "INSERT INTO events (at, user_id, kind, outcome, device, details)"
-        " SELECT now() - number * interval '10 seconds',"
+        " SELECT now() + number * interval '200 seconds',"
         "  CASE number %% 3 WHEN 0 THEN NULL WHEN 1 THEN %s ELSE number END,"
         "  'sign_in_refused', CASE number %% 2 WHEN 0 THEN 'success' ELSE 'failure' END, '', '{}'"
-        " FROM generate_series(1, 30000) AS number",
+        " FROM generate_series(-15120, 15120) AS number",
         ada,
     )
     query("ANALYZE events")
@@ -277,11 +283,10 @@ def test_en2_in_a_long_history_failures_are_counted_along_an_index_whoever_fails
 
     known, unknown = plans
     assert known == unknown
-    assert not [name for kind, name in known if kind == "Seq Scan"], known
-    indexes = [name for kind, name in known if "Index" in kind]
-    indexes.remove("pk_users")  # by which the person is looked for, so as not to be deleted meanwhile
-    assert 1 <= len(indexes) <= 2, "only the months that a day lies in are looked at"
-    assert all("coalesce_at" in name for name in indexes)
+    # How the one user is looked up depends on whether autovacuum has seen the table.
+    months = [(kind, name) for kind, name in known if name.startswith("events_")]
+    assert 1 <= len(months) <= 2, "only the months that a day lies in are looked at"
+    assert all(kind.startswith("Index") and "coalesce_at" in name for kind, name in months), months
     query("DELETE FROM events")
 
 
@@ -290,17 +295,17 @@ def test_en2_beyond_the_cap_committing_costs_what_it_costs_below(ada: int, cappe
     for email in (ADA, "nobody@example.org"):
         written = []
         for _ in range(6):
-            [(before,)] = query("SELECT pg_current_wal_insert_lsn() - '0/0'")
-            visitor.sign_in(email, "a wrong password")
-            [(after,)] = query("SELECT pg_current_wal_insert_lsn() - '0/0'")
-            written.append(after - before)
-        assert all(size > 0 for size in written), written
+            with transactions.committed(capped) as committed:
+                visitor.sign_in(email, "a wrong password")
+            written.append(len(committed.ids))
+        assert written == [1] * 6
         assert query("SELECT count(*) FROM events WHERE outcome = 'failure'") != [(0,)]
 
 
 # What is read.
 
 
+@pytest.mark.clock
 def test_in8_pages_are_capped_and_in_a_stable_order(token: str, visitor: Visitor, ada: int, query: Query) -> None:
     query(
         "INSERT INTO events (at, user_id, kind, outcome, device, details)"
@@ -406,6 +411,7 @@ def sign_in(visitor: Visitor, agent: str = FIREFOX) -> None:
     assert visitor.call("POST", "/sign_in", json=body, headers={"User-Agent": agent}).status_code == 200
 
 
+@pytest.mark.clock
 def test_lg4_the_first_session_of_a_newcomer_is_no_news(
     ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
 ) -> None:
@@ -418,6 +424,7 @@ def test_lg4_the_first_session_of_a_newcomer_is_no_news(
     assert letters(mailbox) == 1
 
 
+@pytest.mark.clock
 def test_lg4_who_registered_days_ago_is_told_of_the_first_session(
     ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
 ) -> None:
@@ -427,6 +434,7 @@ def test_lg4_who_registered_days_ago_is_told_of_the_first_session(
     assert letters(mailbox) == 1
 
 
+@pytest.mark.clock
 def test_lg4_a_session_that_has_ended_counts_as_one(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
     tokens = visitor.signed_in(ADA, PASSWORD)
     visitor.with_token(tokens["access_token"], "POST", "/sign_out")
@@ -435,6 +443,7 @@ def test_lg4_a_session_that_has_ended_counts_as_one(ada: int, visitor: Visitor, 
     assert letters(mailbox) == 1
 
 
+@pytest.mark.clock
 def test_lg4_programs_without_cookies_do_not_flood_a_mailbox(
     ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
@@ -454,6 +463,7 @@ def test_lg4_programs_without_cookies_do_not_flood_a_mailbox(
     assert letters(mailbox) == 4, "another day"
 
 
+@pytest.mark.clock
 def test_lg4_after_the_account_was_taken_back_the_same_device_is_news_again(
     ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
 ) -> None:

@@ -98,6 +98,7 @@ def test_rl1_an_ipv4_address_is_itself_in_ipv6_too(make_app: MakeApp) -> None:
     assert look_ups(make_app, (CLIENT, None), (f"::ffff:{CLIENT}", None), (CLIENT, None)) == [404, 404, 429]
 
 
+@pytest.mark.clock
 def test_rl4_other_spellings_of_a_path_share_the_limit(make_app: MakeApp) -> None:
     app = make_app(limit_look_ups="2/1m")
     requests = [("", {}), ("", {"PATH_INFO": "//api/v1/users"}), ("/api%2fv1/users", {}), ("/%61pi/v1/users", {})]

@@ -16,6 +16,9 @@ from tests.actors import Mailbox, Visitor, refusal
 from tests.conftest import MakeApp
 from tests.crowds import occupied
 
+LONG = 15.0
+"""Seconds: far more than a budget, however slow the machine is, and far less than waiting without one takes."""
+
 
 def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) -> None:
     app = make_app(database_connections=1)
@@ -32,7 +35,7 @@ def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) 
     assert answer.status_code == 503
     assert refusal(answer)["code"] == "service_busy"
     assert answer.headers["Retry-After"] == "1"
-    assert waited < 2
+    assert waited < LONG
     assert visitor.look_up("ada@example.org").status_code == 404
 
 
@@ -66,7 +69,7 @@ def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, visitor: Vi
         blocker.rollback()
 
     assert (answer.status_code, refusal(answer)["code"]) == (503, "database_away")
-    assert waited < 2
+    assert waited < LONG
     assert visitor.finish(ada).status_code == 200, "trying again converges"
 
 

@@ -84,9 +84,12 @@ def test_a_new_password_is_estimated_once(token: str, visitor: Visitor, monkeypa
     assert estimated == [NEW]
 
 
-def test_pw12_guessing_with_a_stolen_token_is_paused(token: str, visitor: Visitor, app: Flask) -> None:
+def test_pw12_guessing_with_a_stolen_token_is_paused(
+    token: str, visitor: Visitor, app: Flask, lasting_pauses: Callable[[], None]
+) -> None:
     thief = Visitor(app, address="198.51.100.9")
     codes = [refusal(thief.change_password(token, f"wrong guess {n}", NEW))["code"] for n in range(5)]
+    lasting_pauses()
     # Nor does another endpoint that asks for it give more guesses, nor does being right after all.
     codes.append(refusal(thief.leave(token, password="wrong guess"))["code"])
     codes.append(refusal(thief.ask_to_move(token, "thief@example.org", password="wrong guess"))["code"])

@@ -93,6 +93,7 @@ def test_pw10_one_answer_for_all(ada: int, app: Flask, mailbox: Mailbox, query: 
     assert [email for (email,) in query("SELECT recipient FROM letters WHERE kind = 'recovery_code'")] == [ADA]
 
 
+@pytest.mark.clock
 def test_pw10_the_code_lives_for_ten_minutes_and_is_kept_nowhere(
     ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
 ) -> None:

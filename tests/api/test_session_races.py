@@ -16,6 +16,7 @@ from flask import Flask
 from tests.actors import Mailbox, Visitor
 from tests.api.test_races import at_once, outcome
 from tests.conftest import Stores
+from tests.statements import LOCK_WAITS
 
 ADA = "ada@example.org"
 OLD, NEW = "correct horse battery", "another horse battery"
@@ -23,7 +24,6 @@ OLD, NEW = "correct horse battery", "another horse battery"
 Answer = Any
 """Of the test client."""
 Recovering = Callable[[str], Callable[[], Answer]]
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 MONTHS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass"
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -104,7 +104,7 @@ def one_after_the_other(query: Query, *acts: Callable[[], Answer]) -> list[Answe
             for act in acts:
                 begun.append(pool.submit(act))
                 until = time.monotonic() + 0.9  # less than anybody waits for a lock
-                while query(WAITING) < [(len(begun),)] and time.monotonic() < until:
+                while query(LOCK_WAITS) < [(len(begun),)] and time.monotonic() < until:
                     time.sleep(0.005)
         finally:
             query("COMMIT")
@@ -241,7 +241,7 @@ def test_sessions_are_ended_in_the_order_of_their_ids(crowded: Flask, query: Que
         try:
             ending = pool.submit(Visitor(crowded).with_token, token, "DELETE", "/me/sessions")
             until = time.monotonic() + 0.9  # less than anybody waits for a lock
-            while query(WAITING) < [(1,)] and time.monotonic() < until:
+            while query(LOCK_WAITS) < [(1,)] and time.monotonic() < until:
                 time.sleep(0.005)
             free = query(f"SELECT id::text FROM sessions WHERE id = '{high}' FOR UPDATE SKIP LOCKED")
         finally:

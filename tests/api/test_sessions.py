@@ -86,6 +86,7 @@ def test_tk9_a_refresh_token_is_exchanged_and_its_reuse_ends_the_session(
     assert query("SELECT count(*) FROM letters WHERE kind = 'refresh_reused'") == [(1,)]
 
 
+@pytest.mark.clock
 def test_tk10_a_lost_answer_is_given_again_while_its_token_is_unused(ada: int, visitor: Visitor, query: Query) -> None:
     first = visitor.signed_in(ADA, PASSWORD)
 
@@ -234,6 +235,7 @@ def test_az2_somebody_elses_session_is_unknown(ada: int, visitor: Visitor, app: 
     assert visitor.with_token(hers["access_token"], "GET", "/me").status_code == 200
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("column", ["idle_at", "expires_at"])
 def test_tk8_sessions_end_by_themselves(ada: int, visitor: Visitor, query: Query, column: str) -> None:
     tokens = visitor.signed_in(ADA, PASSWORD)
@@ -243,10 +245,15 @@ def test_tk8_sessions_end_by_themselves(ada: int, visitor: Visitor, query: Query
     assert visitor.refresh(tokens["refresh_token"]).status_code == 401
 
 
-def test_pw12_guessing_is_paused_and_a_known_device_gets_through(ada: int, visitor: Visitor, app: Flask) -> None:
+def test_pw12_guessing_is_paused_and_a_known_device_gets_through(
+    ada: int, visitor: Visitor, app: Flask, lasting_pauses: Callable[[], None]
+) -> None:
     visitor.signed_in(ADA, PASSWORD)  # this browser is known from now on
     stranger = Visitor(app, address="198.51.100.9")
-    codes = [refusal(stranger.sign_in(ADA, "a wrong password"))["code"] for _ in range(8)]
+    codes = []
+    for _ in range(8):
+        codes.append(refusal(stranger.sign_in(ADA, "a wrong password"))["code"])
+        lasting_pauses()
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 3
 
     paused = stranger.sign_in(ADA, PASSWORD)
@@ -257,8 +264,11 @@ def test_pw12_guessing_is_paused_and_a_known_device_gets_through(ada: int, visit
     assert stranger.sign_in(ADA, PASSWORD).status_code == 429, "the owner's success gives an attacker nothing back"
 
 
-def test_en3_unknown_addresses_are_paused_alike(visitor: Visitor) -> None:
-    codes = [refusal(visitor.sign_in("nobody@example.org", "a wrong password"))["code"] for _ in range(7)]
+def test_en3_unknown_addresses_are_paused_alike(visitor: Visitor, lasting_pauses: Callable[[], None]) -> None:
+    codes = []
+    for _ in range(7):
+        codes.append(refusal(visitor.sign_in("nobody@example.org", "a wrong password"))["code"])
+        lasting_pauses()
 
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
 

@@ -126,6 +126,7 @@ def test_tk12_the_roles_are_those_of_now(tokens: dict[str, Any], shop: Shop, que
     assert shop.learns(tokens["access_token"])["roles"] == []
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("ending", ["sign_out", "idle", "expired", "user deleted", "reused"])
 def test_tk12_what_ended_is_inactive_and_nothing_more_is_said(
     tokens: dict[str, Any], shop: Shop, visitor: Visitor, query: Query, ending: str
@@ -259,6 +260,7 @@ def test_tk15_a_key_is_no_users_token_and_the_other_way_round(
         assert (answer.status_code, refusal(answer)["code"]) == (401, "service_key_invalid")
 
 
+@pytest.mark.clock
 def test_tk15_a_key_ends_when_it_expires_and_at_once_when_it_is_revoked(
     app: Flask, services: Services, tokens: dict[str, Any], query: Query
 ) -> None:
@@ -309,6 +311,7 @@ def test_az7_odd_keys_are_not_made(app: Flask, services: Services, query: Query,
     assert query("SELECT count(*) FROM service_keys") == [(0,)]
 
 
+@pytest.mark.clock
 def test_tk15_the_last_use_is_noted_once_a_minute_and_nobody_waits_for_it(
     app: Flask, crowded: Flask, query: Query, stores: Stores
 ) -> None:

@@ -181,6 +181,7 @@ def test_tk4_a_token_of_one_kind_is_useless_as_another(
     assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
 
 
+@pytest.mark.clock
 def test_tk5_clocks_may_differ_by_half_a_minute(visitor: Visitor, forger: Forger) -> None:
     for claim, near, far in (("exp", -28, -31), ("nbf", 29, 32), ("iat", 29, 32)):
         now = int(time.time())
@@ -210,6 +211,7 @@ def test_tk5_times_are_whole_numbers(visitor: Visitor, forger: Forger) -> None:
         check_refused(visitor, *(forger.token(**{claim: odd}) for odd in ODD_TIMES))
 
 
+@pytest.mark.clock
 def test_tk5_a_token_lives_fifteen_minutes_at_most(forger: Forger) -> None:
     assert forger.claims["exp"] - forger.claims["iat"] == 900
     assert forger.claims["nbf"] == forger.claims["iat"]

@@ -59,6 +59,7 @@ def test_a_letter_that_waited_too_long_for_a_hand_is_given_back(
         assert services.delivery.deliver(again, postman=inbox) == "sent"
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(("lives", "begins_within"), [(600, 22.5), (5, 5)])
 def test_sending_begins_early_enough_to_end_within_the_lease_and_the_life_of_the_code(
     lives: int, begins_within: float, app: Flask, services: Services

@@ -27,7 +27,7 @@ from auth_service.services.maintenance import Done
 from auth_service.wiring import Services
 from tests.actors import Visitor
 from tests.conftest import MakeApp, Query, Stores
-from tests.statements import plan_of, statements
+from tests.statements import LOCK_WAITS, plan_of, statements
 
 MANAGE = Path(__file__).parents[2] / "manage.py"
 MONTHS = "SELECT relname FROM pg_class WHERE relname ~ '^events_[0-9]{4}_[0-9]{2}$' ORDER BY 1"
@@ -53,8 +53,7 @@ def without_months(app: Flask, query: Query) -> Iterator[None]:
         query(f"DROP TABLE {name}")
     yield
     query("DELETE FROM events")
-    while query("SELECT events_make_month()") != [(None,)]:
-        pass
+    run(app)
 
 
 def run(app: Flask) -> Done:
@@ -76,6 +75,7 @@ def note(app: Flask, user_id: int = 1) -> None:
 # Months.
 
 
+@pytest.mark.clock
 def test_months_are_made_ahead_and_what_was_written_before_is_moved_there(
     without_months: None, app: Flask, query: Query
 ) -> None:
@@ -99,6 +99,7 @@ def test_months_are_made_ahead_and_what_was_written_before_is_moved_there(
     assert (again.months_made, again.months_dropped) == ([], [])
 
 
+@pytest.mark.clock
 def test_months_have_what_the_table_has(app: Flask, query: Query) -> None:
     run(app)
     for table in ("events", this_month(), this_month(3)):
@@ -109,6 +110,7 @@ def test_months_have_what_the_table_has(app: Flask, query: Query) -> None:
     assert query(constraints, this_month()) == query(constraints, "events")
 
 
+@pytest.mark.clock
 def test_old_months_go_and_young_ones_stay(make_app: MakeApp, app: Flask, query: Query) -> None:
     run(app)
     now = datetime.now(UTC)
@@ -125,8 +127,10 @@ def test_old_months_go_and_young_ones_stay(make_app: MakeApp, app: Flask, query:
     assert run(app).months_dropped == [this_month(-30), this_month(-14)]
     assert set(kept) <= {name for (name,) in query(MONTHS)}
     # As short as a setting may be; the database itself would not go below it.
-    assert run(make_app(history_lifetime_seconds=30 * 86400)).months_dropped == [this_month(-11)]
-    query(f"DROP TABLE {this_month(-1)}")
+    # On the 31st the month before has been over for thirty days.
+    ended = [this_month(-1)] if now.day == 31 else []
+    assert run(make_app(history_lifetime_seconds=30 * 86400)).months_dropped == [this_month(-11), *ended]
+    query(f"DROP TABLE IF EXISTS {this_month(-1)}")
 
 
 def test_people_go_on_writing_and_reading_while_months_are_made(without_months: None, app: Flask, query: Query) -> None:
@@ -136,17 +140,13 @@ def test_people_go_on_writing_and_reading_while_months_are_made(without_months: 
     )
     services: Services = app.extensions["auth_service"]
     stop = threading.Event()
-    longest = 0.0
 
     def write(_: int) -> int:
-        nonlocal longest
         written = 0
         while not stop.is_set():
-            began = time.monotonic()
-            note(app)
+            note(app)  # raises DatabaseAway where a statement or a lock runs out of its budget
             with app.app_context():
                 assert services.history.page(user_id=1, limit=1).items
-            longest = max(longest, time.monotonic() - began)
             written += 1
         return written
 
@@ -163,7 +163,6 @@ def test_people_go_on_writing_and_reading_while_months_are_made(without_months: 
     assert done.months_made == [this_month(ahead) for ahead in range(4)]
     assert query("SELECT user_id, count(*) FROM events GROUP BY 1 ORDER BY 1") == [(1, written), (2, 50000)]
     assert query("SELECT count(*) FROM events_default") == [(0,)]
-    assert longest < 1.2, "no statement ran out of its budget"
 
 
 def test_a_month_waits_for_no_lock_for_long_and_comes_back(
@@ -173,19 +172,15 @@ def test_a_month_waits_for_no_lock_for_long_and_comes_back(
     blocker.cursor().execute("LOCK TABLE events_default IN ACCESS SHARE MODE")
     release = threading.Timer(1.5, blocker.rollback)
     release.start()
-    slowest = 0.0
     making = threading.Thread(target=run, args=[app])
     making.start()
     while making.is_alive():
-        began = time.monotonic()
-        note(app)
-        slowest = max(slowest, time.monotonic() - began)
+        note(app)  # raises DatabaseAway after a second behind the lock; making a month waits half a second at most
 
     making.join()
     release.join()
     blocker.close()
     assert query(MONTHS) == [(this_month(ahead),) for ahead in range(4)]
-    assert slowest < 1.0, "those who write waited for half a second at most"
 
 
 def test_killed_in_the_middle_it_has_harmed_nothing(
@@ -206,17 +201,19 @@ def test_killed_in_the_middle_it_has_harmed_nothing(
         "DATA_DIR": str(tmp_path / "data"),
     }
     process = subprocess.Popen([sys.executable, str(MANAGE), "maintenance"], env=environment, cwd=tmp_path)
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events_default'::regclass"
-    give_up_at = time.monotonic() + 20
-    while query(waits) != [(1,)]:
+    give_up_at = time.monotonic() + 60
+    while query(LOCK_WAITS) != [(1,)]:
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     blocker.rollback()
     blocker.close()
-    give_up_at = time.monotonic() + 10  # until the server has noticed
-    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    give_up_at = time.monotonic() + 60  # until the server has noticed
+    held = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
     while query(held) != [(0,)]:
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
@@ -257,6 +254,7 @@ def stale(app: Flask, query: Query, *, people: int) -> None:
     )
 
 
+@pytest.mark.clock
 def test_everything_that_was_kept_long_enough_goes_in_batches(
     app: Flask, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,12 +269,13 @@ def test_everything_that_was_kept_long_enough_goes_in_batches(
         assert query(f"SELECT count(*) FROM {table}") == [(left,)], table
 
 
+@pytest.mark.clock
 def test_what_is_young_stays_whatever_the_settings_say(make_app: MakeApp, app: Flask, query: Query) -> None:
     hasty = make_app(letter_lifetime_seconds=0, ended_session_lifetime_seconds=0)
     stale(app, query, people=3)
     query("UPDATE letters SET ended_at = now() - interval '23 hours'")
     query("UPDATE sessions SET ended_at = now() - interval '23 hours', end_reason = 'signed_out'")
-    query("UPDATE undos SET expires_at = now() + interval '1 second'")
+    query("UPDATE undos SET expires_at = now() + interval '5 minutes'")
 
     done = run(hasty)
 

@@ -82,6 +82,7 @@ def test_cd5_only_waiting_letters_have_a_payload_and_it_is_encrypted(
     assert found.message_id == f"<{letter.id}@127.0.0.1>"
 
 
+@pytest.mark.clock
 def test_a_leased_letter_is_nobody_elses_until_the_lease_runs_out(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_leased_letter_is_nobody_elses_until_the_lease_runs_out(
     assert again.attempts == 2
 
 
+@pytest.mark.clock
 def test_a_deferred_letter_comes_back_after_a_growing_pause(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
@@ -154,6 +156,7 @@ def test_released_letters_are_free_at_once(write: Callable[..., bool], services:
     assert again.attempts == 1
 
 
+@pytest.mark.clock
 def test_the_daily_cap_is_exact(write: Callable[..., bool], services: Services) -> None:
     for _ in range(10):
         assert write()
@@ -242,6 +245,7 @@ def test_the_daily_cap_is_counted_along_the_index_of_an_address(app: Flask, ada:
         assert "Seq Scan" not in {node for node, _ in plan}, plan
 
 
+@pytest.mark.clock
 def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Services, query: Query) -> None:
     for _ in range(10):
         write()
@@ -255,6 +259,7 @@ def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Serv
     assert write()
 
 
+@pytest.mark.clock
 def test_the_backlog_tells_how_long_the_oldest_has_waited(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
@@ -269,6 +274,7 @@ def test_the_backlog_tells_how_long_the_oldest_has_waited(
     assert timedelta(seconds=100) <= found.oldest < timedelta(seconds=110)
 
 
+@pytest.mark.clock
 def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:

@@ -95,14 +95,22 @@ def launch(
     return subprocess.Popen(  # noqa: S603 - our own words
         [*_wrapping(death), *command],
         cwd=folder,
-        # Nothing of the caller's: a PGPORT or a locale that is not installed would change how the servers start.
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        # Nothing else of the caller's: a PGPORT or a locale that is not installed would change how the servers start.
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **_moved_clock()},
         stdin=stdin,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         umask=0o077,
     )
+
+
+def _moved_clock() -> dict[str, str]:
+    """What makes the servers see the clock of a caller that runs under `datefudge`: now() decides about expiry."""
+    if "DATEFUDGE" not in os.environ:
+        return {}
+    names = ("DATEFUDGE", "DATEFUDGE_DOSTATIC", "LD_PRELOAD", "LD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _wrapping(death: signal.Signals) -> list[str]:
