@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from werkzeug.test import TestResponse
 
-from auth_service.adapters.challenges import new_ticket
+from auth_service.adapters.code_store import new_ticket
 from auth_service.adapters.inbox import Inbox
 from auth_service.models import unit_of_work
 from auth_service.wiring import Services

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from auth_service.api.cookies import Cookie
 from auth_service.api.wired import settings
-from auth_service.services.codes import CodeSent
+from auth_service.services.one_time_codes import CodeSent
 
 FORM = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 """256 bits in base64url."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from auth_service.errors import AccountChanged, ReauthenticationRequired
 from auth_service.models.event import Kind
-from auth_service.services.codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
+from auth_service.services.one_time_codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs

@@ -12,9 +12,9 @@ from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
 from auth_service.models import EmailChange, Session, Statement, Write, fetch_one, transaction
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address, masked
-from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
 from auth_service.services.notices import Notices
+from auth_service.services.one_time_codes import CodeSent, OneTimeCodes
 from auth_service.services.proofs import Proofs
 from auth_service.services.recipients import recipient
 from auth_service.services.sessions import Caller

@@ -12,8 +12,8 @@ from auth_service.errors import (
     ReauthenticationRequired,
 )
 from auth_service.models.event import Kind
-from auth_service.services.codes import OneTimeCodes, Recipient
 from auth_service.services.history import History, Origin
+from auth_service.services.one_time_codes import OneTimeCodes, Recipient
 from auth_service.services.passwords import Passwords
 from auth_service.services.sessions import Caller, Sessions
 from auth_service.services.user_statements import Person

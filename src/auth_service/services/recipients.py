@@ -3,8 +3,8 @@
 import uuid
 
 from auth_service.services.addresses import Address
-from auth_service.services.codes import Recipient
 from auth_service.services.letters import LANGUAGES
+from auth_service.services.one_time_codes import Recipient
 from auth_service.services.user_statements import Person
 
 

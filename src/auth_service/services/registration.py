@@ -19,8 +19,8 @@ from auth_service.errors import (
 from auth_service.models import User, Write, transaction
 from auth_service.models.letter import EmailKind
 from auth_service.services.addresses import Address
-from auth_service.services.codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.history import Origin
+from auth_service.services.one_time_codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.outbox import Outbox
 from auth_service.services.passwords import Passwords
 from auth_service.services.proofs import Proofs
@@ -130,7 +130,7 @@ class Registration:
         digest = self.tickets.of("finished", str(user_id), bound_ticket)
 
         if not person.verified_mail:
-            if not self.codes.was_verified(to, ticket=bound_ticket):
+            if not self.codes.was_accepted(to, ticket=bound_ticket):
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
             phc = self.passwords.checked_and_hashed(password, email=person.email) if password is not None else None

@@ -10,8 +10,8 @@ from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, Ser
 from auth_service.models import User, Write, transaction
 from auth_service.models.event import Kind
 from auth_service.services.addresses import Address
-from auth_service.services.codes import CodeSent, OneTimeCodes
 from auth_service.services.history import History, Origin
+from auth_service.services.one_time_codes import CodeSent, OneTimeCodes
 from auth_service.services.passwords import Passwords
 from auth_service.services.recipients import recipient_or_decoy
 from auth_service.services.sign_in_stages import SignedIn, SignInContext, SignInStages, VerifiedSignIn

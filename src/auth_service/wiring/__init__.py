@@ -14,7 +14,6 @@ from auth_service.adapters.refresh_tokens import RefreshTokens
 from auth_service.adapters.smtp_url import SmtpUrl
 from auth_service.models.letter import EmailKind
 from auth_service.services.account import Account
-from auth_service.services.codes import UnboundAttempts
 from auth_service.services.delivery import Delivery
 from auth_service.services.email_changes import EmailChanges
 from auth_service.services.export import Export
@@ -24,6 +23,7 @@ from auth_service.services.introspection import Introspection
 from auth_service.services.keyring import Keyring
 from auth_service.services.leases import Leases
 from auth_service.services.maintenance import Kept, Maintenance
+from auth_service.services.one_time_codes import UnboundAttempts
 from auth_service.services.outbox import Outbox
 from auth_service.services.own_sessions import OwnSessions
 from auth_service.services.proofs import Proofs

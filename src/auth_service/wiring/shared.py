@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from auth_service.adapters.challenges import Challenges
+from auth_service.adapters.code_store import CodeStore
 from auth_service.adapters.crypto import Digests, Sealer
 from auth_service.adapters.hasher import Hasher
 from auth_service.adapters.limiter import Limiter, LocalLimiter
 from auth_service.adapters.redis_store import RedisStore
 from auth_service.adapters.throttle import Throttle
 from auth_service.models.letter import EmailKind
-from auth_service.services.codes import CodeLimiter, CodeLimits, OneTimeCodes, UnboundAttempts
 from auth_service.services.history import History
 from auth_service.services.keyring import Keyring
 from auth_service.services.notices import Notices
+from auth_service.services.one_time_codes import CodeLimiter, CodeLimits, OneTimeCodes, UnboundAttempts
 from auth_service.services.outbox import UNLIMITED, Outbox
 from auth_service.services.pages import Cursors
 from auth_service.services.passwords import Passwords
@@ -28,6 +28,7 @@ class Shared:
     settings: Settings
     redis: RedisStore
     limiter: Limiter
+    code_store: CodeStore
     code_limiter: CodeLimiter
     throttle: Throttle
     users: Users
@@ -40,25 +41,13 @@ class Shared:
     """Seals what letters say, from the outbox to the mailer."""
     cursors: Cursors
 
-    def challenges(self, purpose: str) -> Challenges:
-        """Codes of one purpose in Redis."""
-        return Challenges(
-            store=self.redis,
-            digests=Digests(self.settings.secret("code_key"), purpose="challenges"),
-            purpose=purpose,
-            code_lifetime=self.settings.code_lifetime_seconds,
-            ticket_lifetime=self.settings.ticket_lifetime_seconds,
-            guesses=self.settings.code_guesses,
-            total_guesses=self.settings.ticket_guesses,
-        )
-
     def one_time_codes(
         self, kind: EmailKind, *, unbound: UnboundAttempts, reveals_daily_cap: bool = False
     ) -> OneTimeCodes:
         """The codes that emails of one kind carry."""
         return OneTimeCodes(
             kind=kind,
-            challenges=self.challenges(kind),
+            store=self.code_store,
             limiter=self.code_limiter,
             outbox=self.outbox,
             unbound=unbound,
@@ -87,6 +76,7 @@ def shared_parts(settings: Settings) -> Shared:
         settings=settings,
         redis=redis,
         limiter=limiter,
+        code_store=_code_store(settings, redis),
         code_limiter=_code_limiter(settings, limiter),
         throttle=_throttle(settings, redis),
         users=Users(),
@@ -107,13 +97,24 @@ def shared_parts(settings: Settings) -> Shared:
     )
 
 
+def _code_store(settings: Settings, redis: RedisStore) -> CodeStore:
+    return CodeStore(
+        redis=redis,
+        digests=Digests(settings.secret("code_key"), purpose="challenges"),
+        code_lifetime=settings.code_lifetime_seconds,
+        ticket_lifetime=settings.ticket_lifetime_seconds,
+        attempts=settings.code_guesses,
+        total_attempts=settings.ticket_guesses,
+    )
+
+
 def _code_limiter(settings: Settings, limiter: Limiter) -> CodeLimiter:
     return CodeLimiter(
         limiter=limiter,
         limits=CodeLimits(
             per_address=settings.limit_codes.windows,
             per_address_and_network=settings.limit_codes_per_network.windows,
-            altogether=settings.limit_codes_altogether.windows,
+            global_limit=settings.limit_codes_altogether.windows,
         ),
     )
 

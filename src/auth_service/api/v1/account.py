@@ -23,8 +23,8 @@ from auth_service.errors import (
     TooManyAttempts,
     TooManyCodes,
 )
-from auth_service.services.codes import CodeSent
 from auth_service.services.export import Exported
+from auth_service.services.one_time_codes import CodeSent
 from auth_service.services.sessions import Caller
 
 account = Namespace("account", description="One's own account.")

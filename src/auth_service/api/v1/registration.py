@@ -32,7 +32,7 @@ from auth_service.errors import (
     UserUnknown,
     ValidationFailed,
 )
-from auth_service.services.codes import CodeSent
+from auth_service.services.one_time_codes import CodeSent
 from auth_service.services.user_statements import Profile
 
 registration = Namespace("registration", description="From an address to a user of the portal.")

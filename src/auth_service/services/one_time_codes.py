@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
-from auth_service.adapters.challenges import Challenges, CodeVerdict, new_ticket
+from auth_service.adapters.code_store import CodeStore, VerificationOutcome, VerificationResult, new_ticket
 from auth_service.adapters.limiter import Limit, Limiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
 from auth_service.models.letter import EmailKind
@@ -24,7 +24,7 @@ class CodeLimits:
 
     per_address: Windows
     per_address_and_network: Windows
-    altogether: Windows
+    global_limit: Windows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +85,7 @@ class CodeLimiter:
             Limit(name=f"{kind}s", windows=self.limits.per_address, subject=key),
             # One network cannot use up the daily cap of an address: the owner of the address has a reserved share.
             Limit(name="codes_per_network", windows=self.limits.per_address_and_network, subject=f"{key} {network}"),
-            Limit(name="codes_altogether", windows=self.limits.altogether, subject=""),
+            Limit(name="codes_altogether", windows=self.limits.global_limit, subject=""),
         )
         if not hit.allowed:
             raise TooManyCodes(retry_after=hit.wait.total_seconds())
@@ -125,7 +125,7 @@ class OneTimeCodes:
     """
 
     kind: EmailKind
-    challenges: Challenges
+    store: CodeStore
     limiter: CodeLimiter
     outbox: Outbox
     unbound: UnboundAttempts
@@ -172,27 +172,24 @@ class OneTimeCodes:
             to=to.address,
             user_id=None if to.is_decoy else to.user_id,
             language=to.language,
-            values={"code": code, "minutes": self.challenges.code_lifetime // timedelta(minutes=1)},
-            lives=self.challenges.code_lifetime,
+            values={"code": code, "minutes": self.store.code_lifetime // timedelta(minutes=1)},
+            lives=self.store.code_lifetime,
         )
         if self.reveals_daily_cap and not emailed:
             raise CodeNotEmailed
-        return CodeSent(ticket=ticket, expires_in=self.challenges.code_lifetime, resend_after=resend_after)
+        return CodeSent(ticket=ticket, expires_in=self.store.code_lifetime, resend_after=resend_after)
 
     def verify_and_consume(self, code: str, to: Recipient, *, ticket: str | None = None) -> None:
         """Accept a code once. Raises CodeWrong, or CodeExpired where no open code has attempts left for this client."""
         binding = self._binding(to)
         bound_to = self.bound_ticket(to, ticket)
-        result = None
-        if bound_to is not None:
-            result = self.challenges.judge(ticket=bound_to, subject=binding, code=code)
-        if self.unbound is UnboundAttempts.COUNTED_APART and (result is None or result.verdict is CodeVerdict.EXPIRED):
-            newest = self.challenges.newest(subject=binding)
-            if newest is not None:
-                result = self.challenges.judge(ticket=newest, subject=binding, code=code, held=newest == bound_to)
-        if result is None or result.verdict is CodeVerdict.EXPIRED:
+        result = self._verify(code, binding, ticket=bound_to)
+        if result.outcome is VerificationOutcome.EXPIRED and self.unbound is UnboundAttempts.COUNTED_APART:
+            newest = self.store.newest(binding=binding)
+            result = self._verify(code, binding, ticket=newest, is_unbound=newest != bound_to)
+        if result.outcome is VerificationOutcome.EXPIRED:
             raise CodeExpired
-        if result.verdict is CodeVerdict.WRONG:
+        if result.outcome is VerificationOutcome.WRONG:
             raise CodeWrong(attempts_left=result.attempts_left)
 
     def bound_ticket(self, to: Recipient, ticket: str | None) -> str | None:
@@ -200,12 +197,12 @@ class OneTimeCodes:
         if to.session_id is not None:
             return self._binding(to)
         if ticket is None and self.unbound is UnboundAttempts.AS_BOUND:
-            return self.challenges.newest(subject=self._binding(to))
+            return self.store.newest(binding=self._binding(to))
         return ticket
 
-    def was_verified(self, to: Recipient, *, ticket: str) -> bool:
+    def was_accepted(self, to: Recipient, *, ticket: str) -> bool:
         """Whether the code of a ticket was accepted and no other one was requested since."""
-        return self.challenges.confirmed(ticket=ticket, subject=self._binding(to))
+        return self.store.was_accepted(ticket=ticket, binding=self._binding(to))
 
     def _is_full(self, to: Recipient, codes_today: int | None) -> bool:
         return self.outbox.is_full(to.address) if codes_today is None else codes_today >= self.outbox.codes_a_day
@@ -214,11 +211,11 @@ class OneTimeCodes:
         """Issue a code; returns the flow ticket that it belongs to, if it is not the session's. Raises TooManyCodes."""
         binding = self._binding(to)
         if to.session_id is not None:
-            _refuse_while(self.challenges.issue(ticket=binding, subject=binding, code=code))
+            _refuse_while(self.store.issue(ticket=binding, binding=binding, code=code))
             return None
         ticket = self._issue_to_ticket(binding, code, self.bound_ticket(to, ticket))
         if self.unbound is not UnboundAttempts.REFUSED:
-            self.challenges.remember_newest(ticket=ticket, subject=binding)
+            self.store.remember_newest(ticket=ticket, binding=binding)
         return ticket
 
     def _issue_to_ticket(self, binding: str, code: str, ticket: str | None) -> str:
@@ -227,13 +224,18 @@ class OneTimeCodes:
         A ticket that an attacker planted, or that belongs to another user's code, is left alone.
         """
         if ticket is not None:
-            wait = self.challenges.renew(ticket=ticket, subject=binding, code=code)
+            wait = self.store.renew(ticket=ticket, binding=binding, code=code)
             if wait is not None:
                 _refuse_while(wait)
                 return ticket
         ticket = new_ticket()
-        self.challenges.issue(ticket=ticket, subject=binding, code=code)
+        self.store.issue(ticket=ticket, binding=binding, code=code)
         return ticket
+
+    def _verify(self, code: str, binding: str, *, ticket: str | None, is_unbound: bool = False) -> VerificationResult:
+        if ticket is None:
+            return VerificationResult(outcome=VerificationOutcome.EXPIRED)
+        return self.store.verify_and_consume(ticket=ticket, binding=binding, code=code, is_unbound=is_unbound)
 
     def _binding(self, to: Recipient) -> str:
         return bind_code(
