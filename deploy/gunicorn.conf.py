@@ -20,8 +20,8 @@ workers = settings.web_workers
 threads = settings.web_threads
 # Of one worker; behind it they wait to be let in. Each of them may be a slow client, for whom a thread waits.
 worker_connections = 1200
-worker_class = "auth_service.api.worker.Worker"
-wsgi_app = "auth_service.serving:application()"
+worker_class = "auth_service.server.gunicorn_worker.Worker"
+wsgi_app = "auth_service.server.wsgi:application()"
 preload_app = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108 - heartbeats never touch a disk
 graceful_timeout = 25
@@ -36,7 +36,7 @@ control_socket_disable = True
 # then lets anybody else of this user in, too: see `on_starting`.
 reuse_port = True
 loglevel = "warning"
-logger_class = "auth_service.serving.Logger"
+logger_class = "auth_service.server.wsgi.Logger"
 
 if settings.metrics_port is not None:
     # Workers keep their counts in files that the master adds up. Set before the first metric is made.
@@ -54,7 +54,7 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    from auth_service.api import metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+    from auth_service.api.http import metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
     gc.freeze()  # what was loaded before the fork is never looked at again, and stays shared memory
     if settings.metrics_port is not None:
@@ -64,7 +64,7 @@ def when_ready(server: Any) -> None:
 
 def drain_before_stopping(server: Any) -> None:
     """On SIGTERM say 503 at `/health/ready` at once, and go on answering until balancers have noticed."""
-    from auth_service.api import draining  # noqa: PLC0415
+    from auth_service.api.ops import draining  # noqa: PLC0415
 
     stop = server.handle_term
 
@@ -81,7 +81,7 @@ def drain_before_stopping(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    from auth_service.serving import forget_connections  # noqa: PLC0415
+    from auth_service.server.wsgi import forget_connections  # noqa: PLC0415
 
     forget_connections(server.app.wsgi())
 

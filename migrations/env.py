@@ -12,10 +12,10 @@ from flask import current_app
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from auth_service.adapters.postgres import patient_engine
-from auth_service.models import Base
-from auth_service.models.locks import Lock
-from auth_service.models.schema import is_modelled
+from auth_service.adapters.postgres.connections import patient_engine
+from auth_service.db import Base
+from auth_service.db.advisory_locks import Lock
+from auth_service.db.schema_version import is_modelled
 from auth_service.settings import Settings
 
 log = logging.getLogger("alembic.env")

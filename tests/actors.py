@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_service.adapters.inbox import Inbox, InboxLetter
+from auth_service.adapters.email.dev_inbox import Inbox, InboxLetter
 from auth_service.wiring import Services
 
 USERS = "/api/v1/users"

@@ -17,10 +17,10 @@ import redis
 from flask import Flask
 from flask_migrate import upgrade
 
-from auth_service.adapters import engines
-from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.email.dev_inbox import Inbox
 from auth_service.app import create_app
 from auth_service.cli.settings import read_settings
+from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor
@@ -168,7 +168,7 @@ class Applications:
 
 
 def _idle_connections(app: Flask) -> int:
-    from auth_service.models import db
+    from auth_service.db import db
 
     with app.app_context():
         pool: Any = db.engine.pool
@@ -178,7 +178,7 @@ def _idle_connections(app: Flask) -> int:
 
 def forget(app: Flask) -> None:
     """Close what an application opened."""
-    from auth_service.models import db
+    from auth_service.db import db
 
     with app.app_context():
         db.engine.dispose()

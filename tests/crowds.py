@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import Hasher
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import psycopg2.extensions
 from flask import Flask
 from sqlalchemy import event
 
-from auth_service.models import db
+from auth_service.db import db
 
 LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 """Counts the sessions that wait for a lock, those of other databases of the server left out."""

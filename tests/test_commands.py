@@ -19,14 +19,14 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from auth_service import cli
-from auth_service.adapters.inbox import Inbox
-from auth_service.cli import supervisor
+from auth_service.adapters.email.dev_inbox import Inbox
 from auth_service.cli.docs import docs
 from auth_service.cli.engines import with_engines
 from auth_service.cli.mail import mail
-from auth_service.cli.mailing import Mailing
+from auth_service.cli.mail_worker import Mailing
 from auth_service.cli.maintenance import maintenance
 from auth_service.cli.settings import read_settings
+from auth_service.embedded import supervisor
 from auth_service.settings import SECRETS, Settings, SettingsRefused
 from auth_service.wiring import Services, postman
 from tests.actors import Visitor
@@ -318,7 +318,7 @@ import os, signal, sys, time
 
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
-        if name == "auth_service.cli.supervisor":
+        if name == "auth_service.embedded.supervisor":
             try:
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from auth_service.cli.docs import error_classes
-from auth_service.models import db
+from auth_service.db import db
 from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.bench.pages import SHOWN
 from tests.documents import (

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 
 from auth_service.cli.docs import brought_up_to_date, error_classes
+from auth_service.db.advisory_locks import Lock
 from auth_service.errors import ServiceError
-from auth_service.models.locks import Lock
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -74,13 +74,13 @@ def test_no_two_things_share_an_advisory_lock() -> None:
     }
 
     assert {name: found for name, found in numbers.items() if found} == {
-        "locks.py": set(Lock),
+        "advisory_locks.py": set(Lock),
         "0004_events.py": {Lock.HISTORY},
     }
 
 
 COMMITS = {
-    "models/transaction.py": "the unit of work",
+    "db/transaction.py": "the unit of work",
     "services/maintenance.py": "one transaction after the other, beside a lock that is held meanwhile",
 }
 """Where something is committed, and what."""

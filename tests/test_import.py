@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from auth_service.cli.users import users
-from auth_service.services import imports
+from auth_service.services.users import import_users as imports
 from tests.actors import Mailbox, Visitor
 from tests.adapters.test_foreign_hashes import CHEAP, PASSWORD
 

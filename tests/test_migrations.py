@@ -16,8 +16,8 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Engine, make_url
 
-from auth_service.models import Base
-from auth_service.models.schema import Standing, head, is_modelled, standing
+from auth_service.db import Base
+from auth_service.db.schema_version import Standing, head, is_modelled, standing
 from tests.conftest import MakeApp, Stores
 
 MANAGE = Path(__file__).parents[1] / "manage.py"

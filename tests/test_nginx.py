@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from auth_service.api.envelope import error_body, status_of
-from auth_service.api.middleware import fixed_headers
-from auth_service.api.parsing import LARGEST_BODY
+from auth_service.api.http.middleware import fixed_headers
+from auth_service.api.http.parsing import LARGEST_BODY
+from auth_service.api.http.responses import error_body, status_of
 from auth_service.cli.docs import error_classes
 from auth_service.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from auth_service.models import db
+from auth_service.db import db
 from tests.conftest import Query
 from tests.transactions import committed
 

@@ -11,7 +11,7 @@ import psycopg2.extensions
 from flask import Flask
 from sqlalchemy import event
 
-from auth_service.models import db
+from auth_service.db import db
 
 _BEGINS = re.compile(r"\s*(BEGIN|START\s+TRANSACTION)\b", re.IGNORECASE)
 _ENDS = re.compile(r"(.*?)[;\s]*\bCOMMIT[;\s]*", re.IGNORECASE | re.DOTALL)

@@ -8,15 +8,17 @@ from flask_migrate import Migrate
 from werkzeug.routing import BaseConverter
 
 from auth_service import logs
-from auth_service.adapters import postgres
-from auth_service.adapters.breaker import Breaker
-from auth_service.api import dev_inbox, middleware, v1
-from auth_service.api.health import health
-from auth_service.api.parsing import INTEGER, LARGEST_BODY
-from auth_service.api.undo_page import undo_page
-from auth_service.api.well_known import well_known
-from auth_service.models import db
-from auth_service.models.schema import MIGRATIONS
+from auth_service.adapters.circuit_breaker import Breaker
+from auth_service.adapters.postgres import connections as postgres
+from auth_service.api import v1
+from auth_service.api.http import middleware
+from auth_service.api.http.parsing import INTEGER, LARGEST_BODY
+from auth_service.api.ops.health import health
+from auth_service.api.ops.jwks import well_known
+from auth_service.api.pages import dev_inbox
+from auth_service.api.pages.account_revert import undo_page
+from auth_service.db import db
+from auth_service.db.schema_version import MIGRATIONS
 from auth_service.settings import Settings
 from auth_service.wiring import database_connections, wire
 
@@ -44,7 +46,7 @@ class Application(Flask):
 def create_app(settings: Settings) -> Flask:
     """Make the application for complete settings. Opens no connection."""
     logs.configure(level=settings.log_level)
-    app = Application(__name__, static_folder=None, template_folder="api/templates")
+    app = Application(__name__, static_folder=None, template_folder="api/pages/templates")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=postgres.engine_options(connections=database_connections(settings)),

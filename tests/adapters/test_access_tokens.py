@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_service.adapters import access_tokens
-from auth_service.adapters.access_tokens import AccessTokens, KeySet, TokenRejected, Verified
+from auth_service.adapters.crypto import access_tokens
+from auth_service.adapters.crypto.access_tokens import AccessTokens, KeySet, TokenRejected, Verified
 from tests.forgery import Forger, decoded
 
 KID, PRIVATE, PUBLIC = access_tokens.new_key()

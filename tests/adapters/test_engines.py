@@ -22,15 +22,16 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from auth_service.adapters import engines as module
-from auth_service.adapters.engines import EngineError, Engines, Redis, processes, running, server
+from auth_service.embedded import engines as module
+from auth_service.embedded import processes, server
+from auth_service.embedded.engines import EngineError, Engines, Redis, running
 
 ONCE = Retry(NoBackoff(), 0)
 
 OWNER = """
 import sys
 from pathlib import Path
-from auth_service.adapters.engines import running
+from auth_service.embedded.engines import running
 with running(data_dir=Path(sys.argv[1]), durable=False) as engines:
     print(engines.borrowed, engines.database_url, engines.redis_url, flush=True)
     sys.stdin.read()
@@ -39,7 +40,7 @@ with running(data_dir=Path(sys.argv[1]), durable=False) as engines:
 FORKING_OWNER = """
 import os, sys
 from pathlib import Path
-from auth_service.adapters.engines import running
+from auth_service.embedded.engines import running
 with running(data_dir=Path(sys.argv[1]), durable=False) as engines:
     if os.fork() == 0:
         sys.exit()

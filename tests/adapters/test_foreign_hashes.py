@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from auth_service.adapters import foreign_hashes
+from auth_service.adapters.crypto import legacy_hashes as foreign_hashes
 
 PASSWORD = "correct horse battery"
 LONG = "Pässword-" * 9 + "tail"

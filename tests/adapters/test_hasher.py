@@ -18,7 +18,7 @@ import nacl.pwhash
 import pytest
 
 import auth_service
-from auth_service.adapters.hasher import NICENESS, Hasher, PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import NICENESS, Hasher, PasswordVerdict
 from auth_service.errors import ServiceBusy
 
 PASSWORD = "correct horse battery"
@@ -256,7 +256,7 @@ def test_hashing_steps_back_behind_requests(library: Library, callers: ThreadPoo
 
 FORKS = """
 import os, sys
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import Hasher
 
 hasher = Hasher(at_once=1)
 phc = hasher.hash("correct horse battery")  # the parent has its thread now; the child must not wait for it

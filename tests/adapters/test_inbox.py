@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.adapters.inbox import Inbox
-from auth_service.adapters.postman import MailDeferred, Postman
-from auth_service.services import letters
+from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.transport import MailDeferred, Postman
+from auth_service.services.email import rendering as letters
 
 TO = "ada@example.org"
 
@@ -207,7 +207,7 @@ FILLER = """
 import sys
 from email.message import EmailMessage
 from pathlib import Path
-from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.email.dev_inbox import Inbox
 
 inbox = Inbox(Path(sys.argv[1]))
 for number in range(20):

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from auth_service.adapters.lanes import MOST_SPARE, Lanes, stepping_aside
+from auth_service.adapters.request_threads import MOST_SPARE, Lanes, stepping_aside
 
 LONG = 20.0
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 import redis
 
-from auth_service.adapters.breaker import Breaker
-from auth_service.adapters.crypto import Digests
-from auth_service.adapters.limiter import Limit, Limiter, LocalLimiter
-from auth_service.adapters.redis_store import RedisStore
+from auth_service.adapters.circuit_breaker import Breaker
+from auth_service.adapters.crypto.keys import Digests
+from auth_service.adapters.redis.client import RedisStore
+from auth_service.adapters.redis.rate_limiter import Limit, Limiter, LocalLimiter
 from tests.conftest import MakeApp, Stores
 
 SECOND = timedelta(seconds=1)

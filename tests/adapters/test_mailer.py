@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from auth_service.adapters.mailer import MailDeferred, Mailer, MailRefused, SmtpUrl
-from auth_service.adapters.postman import MailFailure
+from auth_service.adapters.email.smtp_transport import MailDeferred, Mailer, MailRefused, SmtpUrl
+from auth_service.adapters.email.transport import MailFailure
 from tests.fakes import Mode, SmtpSink
 
 TO = "ada@example.org"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from auth_service.adapters.redis_store import RedisStore, Script
+from auth_service.adapters.redis.client import RedisStore, Script
 from auth_service.errors import RedisUnavailable, ServiceBusy
 from auth_service.wiring import Services
 from tests.conftest import MakeApp, Stores

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from flask import Flask
 
-from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.email.dev_inbox import Inbox
 from tests.actors import Mailbox, Visitor
 from tests.api.test_races import at_once, outcome, together
 from tests.conftest import Query, Stores

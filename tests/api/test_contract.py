@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from auth_service.api import limits
 from auth_service.api.contract.endpoint import Namespace
-from auth_service.api.limits import ClientRateLimit
+from auth_service.api.security import rate_limits as limits
+from auth_service.api.security.rate_limits import ClientRateLimit
 from auth_service.settings import Settings
 
 

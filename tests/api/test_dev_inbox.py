@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.email.dev_inbox import Inbox
 from auth_service.wiring import Services
 from tests.actors import Visitor
 from tests.conftest import MakeApp

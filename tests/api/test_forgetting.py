@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Flask
 from sqlalchemy import literal_column, select
 
-from auth_service.models import NoParameters, Statement, transaction, unit_of_work
-from auth_service.models.event import Kind
-from auth_service.services.history import Origin
+from auth_service.db import NoParameters, Statement, transaction, unit_of_work
+from auth_service.models.audit_event import Kind
+from auth_service.services.audit.events import Origin
 from tests.actors import Mailbox, Visitor
 from tests.conftest import Query
 from tests.statements import LOCK_WAITS

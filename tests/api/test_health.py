@@ -15,11 +15,12 @@ import redis
 from flask import Flask
 from gunicorn.http.errors import LimitRequestLine
 
-from auth_service.api import draining, metrics
-from auth_service.api.worker import Worker
+from auth_service.api.http import metrics
+from auth_service.api.ops import draining
 from auth_service.cli.docs import error_classes
-from auth_service.models.schema import head
-from auth_service.serving import _troubles, forget_connections, wait_for_dependencies
+from auth_service.db.schema_version import head
+from auth_service.server.gunicorn_worker import Worker
+from auth_service.server.wsgi import _troubles, forget_connections, wait_for_dependencies
 from auth_service.settings import Settings
 from tests.actors import Visitor
 from tests.conftest import MakeApp, Stores

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_service.models import unit_of_work
-from auth_service.models.event import Kind
+from auth_service.db import unit_of_work
+from auth_service.models.audit_event import Kind
 from tests import transactions
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.conftest import ADA, PASSWORD
@@ -198,7 +198,7 @@ def test_an_event_of_no_known_kind_is_a_mistake(app: Flask) -> None:
 
 def test_every_kind_has_a_sentence_and_is_written_somewhere() -> None:
     services = (Path(__file__).parents[2] / "src" / "auth_service").rglob("*.py")
-    written = " ".join(path.read_text("utf-8") for path in services if path.name != "event.py")
+    written = " ".join(path.read_text("utf-8") for path in services if path.name != "audit_event.py")
 
     for kind in Kind:
         assert kind.sentence.endswith(".")

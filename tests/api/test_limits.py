@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from auth_service.api.limits import address_behind_proxies
+from auth_service.api.security.rate_limits import address_behind_proxies
 from tests.actors import USERS, Visitor
 from tests.conftest import MakeApp
 

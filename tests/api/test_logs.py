@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from auth_service import logs
-from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.email.dev_inbox import Inbox
 from auth_service.app import create_app
 from auth_service.settings import Settings
 from tests.actors import USERS, Mailbox, Visitor

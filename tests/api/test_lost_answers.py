@@ -16,7 +16,7 @@ from flask import Flask
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from auth_service.models import db
+from auth_service.db import db
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import outcome

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from werkzeug.test import TestResponse
 
-from auth_service.adapters.code_store import new_ticket
-from auth_service.adapters.inbox import Inbox
-from auth_service.models import unit_of_work
+from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.redis.code_store import new_ticket
+from auth_service.db import unit_of_work
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor
 from tests.conftest import MakeApp, Stores

@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.db import db
 from auth_service.errors import ServiceBusy
-from auth_service.models import db
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.conftest import MakeApp

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.services import passwords
+from auth_service.services.credentials import passwords
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.conftest import Query

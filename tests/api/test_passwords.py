@@ -13,7 +13,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 from zxcvbn import matching
 
-from auth_service.services.passwords import ALIKE
+from auth_service.services.credentials.passwords import ALIKE
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
 from tests.actors import Visitor

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.adapters.hasher import PasswordVerdict
-from auth_service.services.passwords import Passwords
+from auth_service.adapters.crypto.password_hasher import PasswordVerdict
+from auth_service.services.credentials.passwords import Passwords
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.conftest import ADA, PASSWORD

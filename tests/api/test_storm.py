@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 from flask import Flask
 
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import Hasher
 from tests.actors import USERS, Mailbox, Visitor, refusal
 from tests.api.conftest import Answer, Live
 from tests.conftest import MakeApp

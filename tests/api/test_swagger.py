@@ -20,11 +20,11 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.email.dev_inbox import Inbox
 from auth_service.api.contract.contract import Contract
-from auth_service.api.envelope import status_of
+from auth_service.api.http.responses import status_of
+from auth_service.db import unit_of_work
 from auth_service.errors import CrossSite
-from auth_service.models import unit_of_work
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor
 from tests.conftest import MakeApp

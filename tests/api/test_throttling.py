@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from auth_service.adapters.limiter import LocalLimiter
-from auth_service.adapters.throttle import Throttle
+from auth_service.adapters.redis.login_throttle import Throttle
+from auth_service.adapters.redis.rate_limiter import LocalLimiter
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.api.test_races import at_once, outcome

@@ -15,8 +15,8 @@ from flask import Flask
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from auth_service.models import db, unit_of_work
-from auth_service.services.service_keys import KeyRefused, NewServiceKey
+from auth_service.db import db, unit_of_work
+from auth_service.services.tokens.service_keys import KeyRefused, NewServiceKey
 from auth_service.wiring import Services
 from tests import round_trips
 from tests.actors import Mailbox, Visitor, refusal

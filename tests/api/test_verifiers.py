@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
 
-from auth_service.adapters import access_tokens
-from auth_service.adapters.access_tokens import KeySet
-from auth_service.models import unit_of_work
-from auth_service.services.keyring import FRESH, KeyTooYoung
+from auth_service.adapters.crypto import access_tokens
+from auth_service.adapters.crypto.access_tokens import KeySet
+from auth_service.db import unit_of_work
+from auth_service.services.tokens.signing_keys import FRESH, KeyTooYoung
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor
 from tests.api.conftest import ROOT, Live

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from auth_service import clock
-from auth_service.models import db
+from auth_service.db import db
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
 from tests.forgery import Forger, decoded, encoded

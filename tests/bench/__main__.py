@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psycopg2
 
-from auth_service.adapters.crypto import Sealer
+from auth_service.adapters.crypto.keys import Sealer
 from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, Person, wrk
 from tests.bench.members import asking_for, introspecting, members, refreshing, signing_in
 from tests.bench.pages import publish

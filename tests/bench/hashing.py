@@ -18,7 +18,7 @@ from collections.abc import Callable
 import argon2
 import nacl.pwhash
 
-from auth_service.adapters.hasher import MEMORY_KIB, TIME
+from auth_service.adapters.crypto.password_hasher import MEMORY_KIB, TIME
 
 PASSWORD = b"correct horse battery"
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_ARENA_MAX": "4"}

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import psycopg2
 
-from auth_service.adapters.hasher import Hasher
-from auth_service.adapters.refresh_tokens import RefreshTokens
+from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
 from tests.bench.load import Answer, Crowd, Person, Request, request
 from tests.bench.people import USERS, cookie_of
 from tests.bench.stage import ROOT, Server, Stage

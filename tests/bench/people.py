@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 
-from auth_service.adapters.crypto import Sealer
+from auth_service.adapters.crypto.keys import Sealer
 from tests.bench.load import Answer, Errand, Person, RunErrands, request
 
 USERS = "/api/v1/users"

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import psycopg2
 
-from auth_service.adapters import engines
-from auth_service.adapters.engines import Engines
+from auth_service.embedded import engines
+from auth_service.embedded.engines import Engines
 from auth_service.settings import SECRETS
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import time
 
 import nacl.pwhash
 
-from auth_service.adapters.hasher import MEMORY_KIB, TIME
+from auth_service.adapters.crypto.password_hasher import MEMORY_KIB, TIME
 from tests.bench.load import Crowd, Load
 from tests.bench.members import Members, asking_for, signing_in
 from tests.bench.people import USERS

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import Hasher
 from tests.faults.client import Entry, persist
 from tests.faults.ledger import Ledger
 from tests.faults.members import Member

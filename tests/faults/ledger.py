@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from auth_service import clock
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import Hasher
 from tests.fakes import SinkMessage
 from tests.faults.client import Entry
 from tests.faults.service import Service, code_in

@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 import psycopg2
 import redis
 
-from auth_service.adapters import engines
-from auth_service.adapters.engines import Engines, Server, processes
+from auth_service.embedded import engines, processes
+from auth_service.embedded.engines import Engines, Server
 from auth_service.settings import SECRETS
 from tests.fakes import SinkMessage, SmtpSink
 from tests.faults.client import Answer, Caller, Unanswered, ask, good

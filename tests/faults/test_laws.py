@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from auth_service.adapters.hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import Hasher
 from tests.faults.client import Answer, Entry
 from tests.faults.held import sessions_of
 from tests.faults.ledger import PORTAL, Aftermath, Ledger, User

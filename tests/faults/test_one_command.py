@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.adapters.engines import processes
+from auth_service.embedded import processes
 from tests.faults.client import USERS, Unanswered, ask
 from tests.faults.programs import MANAGE, Program, free_port, wait_until
 

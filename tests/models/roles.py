@@ -4,7 +4,8 @@ from typing import TypedDict
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from auth_service.models import Role, Statement, Write, autocommit
+from auth_service.db import Statement, Write, autocommit
+from auth_service.models import Role
 
 NAME, OTHER = "ROLE_OF_A_TEST", "ROLE_OF_ANOTHER"
 

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import literal_column, select, text
 
+from auth_service.db import NoParameters, Statement, autocommit, db, fetch_one, transaction, unit_of_work
 from auth_service.errors import DatabaseUnavailable
-from auth_service.models import NoParameters, Statement, autocommit, db, fetch_one, transaction, unit_of_work
 from tests.conftest import Stores
 from tests.models.roles import ADD, DROP, FIND, NAME
 from tests.models.test_work import end_session, own_pid
@@ -48,7 +48,7 @@ def test_a_session_that_ended_is_away_and_replaced(app: Flask, stores: Stores) -
 def test_a_pooler_that_forgets_statements_costs_their_speed_only(
     app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auth_service.models.prepared._unprepared", set())
+    monkeypatch.setattr("auth_service.db.prepared._unprepared", set())
     with app.app_context(), unit_of_work():
         fetch_one(FIND({"name": NAME}))
         fetch_one(ADD({"name": NAME}))
@@ -67,7 +67,7 @@ def test_a_migration_that_changes_a_type_costs_one_plan_and_not_all(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unprepared: set[object] = set()
-    monkeypatch.setattr("auth_service.models.prepared._unprepared", unprepared)
+    monkeypatch.setattr("auth_service.db.prepared._unprepared", unprepared)
     words = Statement(select(literal_column("word")).select_from(text("words")), parameters=NoParameters, row=str)
     with app.app_context(), db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE words AS SELECT 'seven'::varchar(9) AS word")

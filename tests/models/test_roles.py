@@ -12,10 +12,10 @@ from flask import Flask
 from flask_migrate import upgrade
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
-from auth_service.adapters import engines
 from auth_service.app import create_app
-from auth_service.models import unit_of_work
-from auth_service.models.schema import head, standing
+from auth_service.db import unit_of_work
+from auth_service.db.schema_version import head, standing
+from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.actors import Visitor
@@ -200,7 +200,7 @@ def test_cf4_maintenance_needs_nothing_but_the_role_of_the_service(
 
 
 def test_the_service_knows_the_revision_of_what_the_owner_made(deployed: Flask) -> None:
-    from auth_service.models import autocommit
+    from auth_service.db import autocommit
 
     with deployed.app_context(), autocommit() as connection:
         assert standing(connection).name == "CURRENT", head()

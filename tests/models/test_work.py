@@ -5,10 +5,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import bindparam, delete, insert, literal_column, select, text
 
-from auth_service.errors import Conflict, DatabaseUnavailable
-from auth_service.models import (
+from auth_service.db import (
     NoParameters,
-    Role,
     Statement,
     UniqueViolation,
     Write,
@@ -17,6 +15,8 @@ from auth_service.models import (
     transaction,
     unit_of_work,
 )
+from auth_service.errors import Conflict, DatabaseUnavailable
+from auth_service.models import Role
 from tests.conftest import Stores
 from tests.models.roles import ADD, DROP, FIND, NAME, OTHER, roles
 from tests.round_trips import counted

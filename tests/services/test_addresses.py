@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from auth_service.services import addresses
+from auth_service.services.email import addresses
 
 PLAIN = "abcxyz019._+-"
 ODD = ["localhost", "printer.local", "xn--e1afmkfd.xn--p1ai", "xn--a.org", "ab--c.org", "1.2.3.4", "-a.org", "a..org"]

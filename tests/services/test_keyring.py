@@ -18,12 +18,12 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from auth_service import clock
-from auth_service.adapters.crypto import SealBroken, Sealer
+from auth_service.adapters.crypto.keys import SealBroken, Sealer
 from auth_service.cli.keys import keys
+from auth_service.db import db, unit_of_work
 from auth_service.errors import DatabaseUnavailable, KeysSealed
-from auth_service.models import db, unit_of_work
-from auth_service.services.keyring import FRESH, KNOWN_HERE, PUBLISHED_FIRST, Keyring, KeyTooYoung
-from auth_service.serving import wait_for_dependencies
+from auth_service.server.wsgi import wait_for_dependencies
+from auth_service.services.tokens.signing_keys import FRESH, KNOWN_HERE, PUBLISHED_FIRST, Keyring, KeyTooYoung
 from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor, refusal
@@ -174,7 +174,7 @@ def test_tk7_the_key_set_may_be_kept_for_a_while_and_asked_for_again_cheaply(two
 
 
 def test_tk7_three_rotations_under_load_refuse_no_token(two: list[Flask], tmp_path: Any, query: Query) -> None:
-    from auth_service.adapters.inbox import Inbox
+    from auth_service.adapters.email.dev_inbox import Inbox
 
     Visitor(two[0]).register(ADA, Mailbox(two[0], Inbox(tmp_path)), password=PASSWORD)
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
@@ -344,7 +344,7 @@ def test_another_keyring_key_opens_nothing_until_the_keys_are_replaced(
 
 
 def test_after_a_leak_no_token_of_before_is_good(two: list[Flask], tmp_path: Any) -> None:
-    from auth_service.adapters.inbox import Inbox
+    from auth_service.adapters.email.dev_inbox import Inbox
 
     app, _ = two
     visitor = Visitor(app)

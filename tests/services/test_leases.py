@@ -10,9 +10,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from auth_service.adapters.inbox import Inbox
-from auth_service.models import Letter, autocommit, unit_of_work
-from auth_service.services.leases import LeasedLetter, Leases
+from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.db import autocommit, unit_of_work
+from auth_service.models import Letter
+from auth_service.services.email.queue import LeasedLetter, Leases
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
 from tests.actors import Visitor

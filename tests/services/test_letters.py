@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from auth_service.services import letters
+from auth_service.services.email import rendering as letters
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

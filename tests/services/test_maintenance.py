@@ -19,10 +19,10 @@ from flask.testing import FlaskCliRunner
 
 from auth_service.cli.maintenance import SUCCEEDED_AT, Upkeep
 from auth_service.cli.maintenance import maintenance as command
-from auth_service.models import unit_of_work
-from auth_service.models.locks import Lock
+from auth_service.db import unit_of_work
+from auth_service.db.advisory_locks import Lock
 from auth_service.services import maintenance as module
-from auth_service.services.history import Origin
+from auth_service.services.audit.events import Origin
 from auth_service.services.maintenance import Done
 from auth_service.wiring import Services
 from tests.actors import Visitor

@@ -16,14 +16,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import literal_column, select
 
+from auth_service.db import NoParameters, Transaction, Write, unit_of_work
+from auth_service.db.prepared import Call
 from auth_service.errors import CredentialsRejected, PasswordAlreadySet, RefreshRejected
-from auth_service.models import NoParameters, Transaction, Write, unit_of_work
-from auth_service.models.prepared import Call
-from auth_service.services.addresses import Address, parse
-from auth_service.services.event_statements import NOTE
-from auth_service.services.history import Origin
-from auth_service.services.sessions import Caller
-from auth_service.services.sign_in_stages import SignInContext
+from auth_service.services.audit.events import Origin
+from auth_service.services.audit.statements import NOTE
+from auth_service.services.email.addresses import Address, parse
+from auth_service.services.flows.sign_in_stages import SignInContext
+from auth_service.services.sessions.sessions import Caller
 from auth_service.wiring import Services
 from tests.actors import Mailbox, Visitor
 from tests.conftest import MakeApp, Query
@@ -331,7 +331,7 @@ REJECTED: list[tuple[Flow, type[Exception]]] = [
 
 @pytest.fixture
 def world(make_app: MakeApp, request: pytest.FixtureRequest, query: Query, tmp_path: Any) -> World:
-    from auth_service.adapters.inbox import Inbox
+    from auth_service.adapters.email.dev_inbox import Inbox
 
     app = make_app(rate_limits="off")
     return World(

@@ -14,11 +14,10 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auth_service.db import unit_of_work
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
-from auth_service.models import unit_of_work
-from auth_service.models.letter import CODE_KINDS, EmailKind
-from auth_service.services.addresses import Address, parse
-from auth_service.services.one_time_codes import (
+from auth_service.models.outbox_message import CODE_KINDS, EmailKind
+from auth_service.services.credentials.one_time_codes import (
     CodeNotEmailed,
     CodeSent,
     OneTimeCodes,
@@ -27,7 +26,8 @@ from auth_service.services.one_time_codes import (
     bind_code,
     random_code,
 )
-from auth_service.services.recipients import recipient_or_decoy
+from auth_service.services.email.addresses import Address, parse
+from auth_service.services.users.recipients import recipient_or_decoy
 from auth_service.wiring import Services
 from tests.actors import Visitor
 from tests.conftest import MakeApp, Query, Stores

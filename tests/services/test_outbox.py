@@ -9,13 +9,13 @@ import pytest
 from flask import Flask
 from jinja2.meta import find_undeclared_variables
 
-from auth_service.adapters.inbox import Inbox
-from auth_service.adapters.postman import MailDeferred, MailRefused
-from auth_service.models import unit_of_work
-from auth_service.models.letter import CODE_KINDS, EmailKind
-from auth_service.services.addresses import parse
-from auth_service.services.leases import LONGEST_PAUSE
-from auth_service.services.letters import TEMPLATES
+from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.transport import MailDeferred, MailRefused
+from auth_service.db import unit_of_work
+from auth_service.models.outbox_message import CODE_KINDS, EmailKind
+from auth_service.services.email.addresses import parse
+from auth_service.services.email.queue import LONGEST_PAUSE
+from auth_service.services.email.rendering import TEMPLATES
 from auth_service.wiring import Services
 from tests.actors import Visitor
 from tests.conftest import MakeApp, Query

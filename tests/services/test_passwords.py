@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from auth_service.adapters.hasher import Hasher, PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import Hasher, PasswordVerdict
 from auth_service.errors import ValidationFailed
-from auth_service.services.passwords import Passwords
+from auth_service.services.credentials.passwords import Passwords
 
 FULL_WIDTH = "ｃｏｒｒｅｃｔ　ｈｏｒｓｅ　ｂａｔｔｅｒｙ"
 """What a Japanese keyboard makes of the usual password."""

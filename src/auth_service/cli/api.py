@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from auth_service.cli.engines import with_engines
 from auth_service.cli.settings import read_settings
 
 ROOT = Path(__file__).parents[3]
@@ -28,6 +29,7 @@ def api() -> None:
     # There is nothing to clean up yet. As a KeyboardInterrupt, a Ctrl-C might be lost in what follows: Python keeps to
     # itself those that come while it tidies up after an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from auth_service.cli.supervisor import supervise  # noqa: PLC0415 - only where there is something to supervise
+    from auth_service.embedded.supervisor import supervise  # noqa: PLC0415 - only where there is something to supervise
 
-    sys.exit(supervise(settings, gunicorn=GUNICORN, manage=[sys.executable, str(ROOT / "manage.py")]))
+    manage = [sys.executable, str(ROOT / "manage.py")]
+    sys.exit(supervise(settings, with_engines=with_engines, gunicorn=GUNICORN, manage=manage))

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from auth_service import errors
-from auth_service.api.envelope import status_of
+from auth_service.api.http.responses import status_of
 from auth_service.errors import ServiceError
-from auth_service.models.event import Kind
+from auth_service.models.audit_event import Kind
 from auth_service.settings import Settings
 
 DOCS = Path(__file__).parents[3] / "docs"

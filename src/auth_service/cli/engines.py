@@ -13,7 +13,7 @@ def with_engines(settings: Settings) -> Iterator[Settings]:
         yield settings.completed()
         return
     # Only here: the wheels of the engines are not installed where production runs.
-    from auth_service.adapters import engines  # noqa: PLC0415
+    from auth_service.embedded import engines  # noqa: PLC0415
 
     with engines.running(data_dir=settings.data_dir.resolve()) as started:
         yield settings.completed(database_url=started.database_url, redis_url=started.redis_url)

@@ -7,8 +7,8 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from auth_service.models import unit_of_work
-from auth_service.services.keyring import KNOWN_HERE, PUBLISHED_FIRST, Keyring, KeyTooYoung
+from auth_service.db import unit_of_work
+from auth_service.services.tokens.signing_keys import KNOWN_HERE, PUBLISHED_FIRST, Keyring, KeyTooYoung
 from auth_service.wiring import Services
 
 

@@ -9,10 +9,10 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from auth_service.api import metrics
-from auth_service.cli.mailing import Mailing
+from auth_service.api.http import metrics
+from auth_service.cli.mail_worker import Mailing
 from auth_service.cli.maintenance import Upkeep
-from auth_service.models import unit_of_work
+from auth_service.db import unit_of_work
 from auth_service.wiring import Services, postman
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from auth_service.models import unit_of_work
+from auth_service.db import unit_of_work
 from auth_service.models.service_key import SCOPES
-from auth_service.services.service_keys import LONGEST_LIFE, KeyRefused, ServiceKeys
+from auth_service.services.tokens.service_keys import LONGEST_LIFE, KeyRefused, ServiceKeys
 from auth_service.wiring import Services
 
 

@@ -8,9 +8,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from auth_service.db import unit_of_work
 from auth_service.errors import Unavailable
-from auth_service.models import unit_of_work
-from auth_service.services.imports import BATCH, LineRefused, Newcomer, read
+from auth_service.services.users.import_users import BATCH, LineRefused, Newcomer, read
 from auth_service.wiring import Services
 
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 class ServiceError(Exception):
     """An error that a request is answered with.
 
-    A family, below, lends the status: `auth_service.api.envelope.STATUS` has the numbers. Each error is one class of a
-    family with its own `code` and `message`. Docstrings are for developers; `python -OO` drops them.
+    A family, below, lends the status: `auth_service.api.http.responses.STATUS` has the numbers. Each error is one class
+    of a family with its own `code` and `message`. Docstrings are for developers; `python -OO` drops them.
     """
 
     code: ClassVar[str]

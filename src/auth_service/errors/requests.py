@@ -44,7 +44,7 @@ class MethodUnsupported(MethodNotAllowed):
 
 
 class BodyTooLarge(ContentTooLarge):
-    """The body exceeds `LARGEST_BODY` of `api/parsing.py`; nginx has the same limit."""
+    """The body exceeds `LARGEST_BODY` of `api/http/parsing.py`; nginx has the same limit."""
 
     code = "body_too_large"
     message = "The body is too large; send at most 16 KiB."
@@ -86,7 +86,7 @@ class ValidationFailed(Unprocessable):
 
 
 class TooManyRequests(RateLimited):
-    """A rate limit of the client network is exceeded (`api/limits.py`); needs `retry_after`."""
+    """A rate limit of the client network is exceeded (`api/security/rate_limits.py`); needs `retry_after`."""
 
     code = "too_many_requests"
     message = "The rate limit of this network is reached; send the request again after `retry_after` seconds."

@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.models.base import Base
+from auth_service.db.base import Base
 
 TEMPORARY_USER = "ROLE_TEMPORARY_USER"
 PORTAL_USER = "ROLE_PORTAL_USER"

@@ -6,7 +6,7 @@ from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.models.base import Base
+from auth_service.db.base import Base
 
 INTROSPECT, VERIFY, BRING_CODES = "tokens:introspect", "sessions:verify", "registration:code"
 SCOPES = (INTROSPECT, VERIFY, BRING_CODES)

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.models.base import Base
+from auth_service.db.base import Base
 
 
 class Session(Base):

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.models.base import Base
+from auth_service.db.base import Base
 
 NEXT, CURRENT, PREVIOUS = "next", "current", "previous"
 

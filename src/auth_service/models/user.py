@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.models.base import Base
+from auth_service.db.base import Base
 
 HIGHEST_ID = 2**53 - 1
 """The largest integer that JavaScript keeps exact."""

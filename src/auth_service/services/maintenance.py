@@ -10,13 +10,13 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, Executable, Interval, bindparam, func, select, text
 from sqlalchemy.exc import OperationalError
 
-from auth_service.adapters.postgres import patient_engine
-from auth_service.models import unit_of_work
-from auth_service.models.locks import Lock
-from auth_service.services.endings import forget_ended
-from auth_service.services.outbox import Outbox
-from auth_service.services.undos import Undos
-from auth_service.services.users import Users
+from auth_service.adapters.postgres.connections import patient_engine
+from auth_service.db import unit_of_work
+from auth_service.db.advisory_locks import Lock
+from auth_service.services.email.outbox import Outbox
+from auth_service.services.flows.account_revert import Undos
+from auth_service.services.sessions.revocation import forget_ended
+from auth_service.services.users.users import Users
 
 log = logging.getLogger(__name__)
 

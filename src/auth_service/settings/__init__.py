@@ -15,7 +15,7 @@ from pydantic_settings import SettingsConfigDict
 
 from auth_service.settings.env_file import in_force
 from auth_service.settings.groups import ForContainers, Lifetimes, Limits
-from auth_service.settings.kinds import (
+from auth_service.settings.types import (
     Flag,
     Lasting,
     Network,

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.kinds import Count, Lasting, Rate, RateLimit, Seconds
+from auth_service.settings.types import Count, Lasting, Rate, RateLimit, Seconds
 
 
 class Lifetimes(BaseSettings):

@@ -2,39 +2,39 @@
 
 from dataclasses import dataclass, replace
 
-from auth_service.adapters.access_tokens import AccessTokens
-from auth_service.adapters.crypto import Digests
-from auth_service.adapters.devices import DeviceTokens
-from auth_service.adapters.inbox import Inbox
-from auth_service.adapters.limiter import Limiter
-from auth_service.adapters.mailer import Mailer
-from auth_service.adapters.postman import Postman
-from auth_service.adapters.redis_store import RedisStore
-from auth_service.adapters.refresh_tokens import RefreshTokens
-from auth_service.adapters.smtp_url import SmtpUrl
-from auth_service.models.letter import EmailKind
-from auth_service.services.account import Account
-from auth_service.services.delivery import Delivery
-from auth_service.services.email_changes import EmailChanges
-from auth_service.services.export import Export
-from auth_service.services.history import History
-from auth_service.services.imports import Imports
-from auth_service.services.introspection import Introspection
-from auth_service.services.keyring import Keyring
-from auth_service.services.leases import Leases
+from auth_service.adapters.crypto.access_tokens import AccessTokens
+from auth_service.adapters.crypto.device_tokens import DeviceTokens
+from auth_service.adapters.crypto.keys import Digests
+from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
+from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.smtp_transport import Mailer
+from auth_service.adapters.email.smtp_url import SmtpUrl
+from auth_service.adapters.email.transport import Postman
+from auth_service.adapters.redis.client import RedisStore
+from auth_service.adapters.redis.rate_limiter import Limiter
+from auth_service.models.outbox_message import EmailKind
+from auth_service.services.audit.events import History
+from auth_service.services.credentials.one_time_codes import UnboundAttempts
+from auth_service.services.email.delivery import Delivery
+from auth_service.services.email.outbox import Outbox
+from auth_service.services.email.queue import Leases
+from auth_service.services.flows.account_revert import Undos
+from auth_service.services.flows.account_settings import Account
+from auth_service.services.flows.data_export import Export
+from auth_service.services.flows.email_change import EmailChanges
+from auth_service.services.flows.password_reset import Recovery
+from auth_service.services.flows.reauthentication import Proofs
+from auth_service.services.flows.registration import Registration
+from auth_service.services.flows.sign_in import SignIn
+from auth_service.services.flows.sign_in_stages import NewDeviceNotification, SignInStages
 from auth_service.services.maintenance import Kept, Maintenance
-from auth_service.services.one_time_codes import UnboundAttempts
-from auth_service.services.outbox import Outbox
-from auth_service.services.own_sessions import OwnSessions
-from auth_service.services.proofs import Proofs
-from auth_service.services.recovery import Recovery
-from auth_service.services.registration import Registration
-from auth_service.services.service_keys import ServiceKeys
-from auth_service.services.sessions import Sessions
-from auth_service.services.sign_in import SignIn
-from auth_service.services.sign_in_stages import NewDeviceNotification, SignInStages
-from auth_service.services.undos import Undos
-from auth_service.services.users import Users
+from auth_service.services.sessions.introspection import Introspection
+from auth_service.services.sessions.my_sessions import OwnSessions
+from auth_service.services.sessions.sessions import Sessions
+from auth_service.services.tokens.service_keys import ServiceKeys
+from auth_service.services.tokens.signing_keys import Keyring
+from auth_service.services.users.import_users import Imports
+from auth_service.services.users.users import Users
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring.shared import Shared, shared_parts
 

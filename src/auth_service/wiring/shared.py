@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from auth_service.adapters.code_store import CodeStore
-from auth_service.adapters.crypto import Digests, Sealer
-from auth_service.adapters.hasher import Hasher
-from auth_service.adapters.limiter import Limiter, LocalLimiter
-from auth_service.adapters.redis_store import RedisStore
-from auth_service.adapters.throttle import Throttle
-from auth_service.models.letter import EmailKind
-from auth_service.services.history import History
-from auth_service.services.keyring import Keyring
-from auth_service.services.notices import Notices
-from auth_service.services.one_time_codes import CodeLimiter, CodeLimits, OneTimeCodes, UnboundAttempts
-from auth_service.services.outbox import UNLIMITED, Outbox
-from auth_service.services.pages import Cursors
-from auth_service.services.passwords import Passwords
-from auth_service.services.users import Users
+from auth_service.adapters.crypto.keys import Digests, Sealer
+from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.adapters.redis.client import RedisStore
+from auth_service.adapters.redis.code_store import CodeStore
+from auth_service.adapters.redis.login_throttle import Throttle
+from auth_service.adapters.redis.rate_limiter import Limiter, LocalLimiter
+from auth_service.models.outbox_message import EmailKind
+from auth_service.services.audit.events import History
+from auth_service.services.credentials.one_time_codes import CodeLimiter, CodeLimits, OneTimeCodes, UnboundAttempts
+from auth_service.services.credentials.passwords import Passwords
+from auth_service.services.email.outbox import UNLIMITED, Outbox
+from auth_service.services.pagination import Cursors
+from auth_service.services.tokens.signing_keys import Keyring
+from auth_service.services.users.security_notifications import Notices
+from auth_service.services.users.users import Users
 from auth_service.settings import Settings
 
 

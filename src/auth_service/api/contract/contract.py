@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from auth_service.api.access import Access, signed_in
-from auth_service.api.cards import Card
-from auth_service.api.limits import ClientRateLimit
+from auth_service.api.http.schemas import Card
+from auth_service.api.security.authentication import Access, signed_in
+from auth_service.api.security.rate_limits import ClientRateLimit
 from auth_service.errors import (
     BodyNotJson,
     BodyTooLarge,

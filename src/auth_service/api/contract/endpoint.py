@@ -8,14 +8,14 @@ import flask_restx
 from flask import Response
 from pydantic import BaseModel
 
-from auth_service.api import parsing
-from auth_service.api.access import Access, audit_denied
-from auth_service.api.cards import Card
 from auth_service.api.contract import swagger
 from auth_service.api.contract.contract import Contract
-from auth_service.api.envelope import Cursor, answer, plain
+from auth_service.api.http import parsing
+from auth_service.api.http.responses import Cursor, answer, plain
+from auth_service.api.http.schemas import Card
+from auth_service.api.security.authentication import Access, audit_denied
+from auth_service.db import unit_of_work
 from auth_service.errors import Forbidden
-from auth_service.models import unit_of_work
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from auth_service.api.contract.contract import Contract
-from auth_service.api.envelope import JSON, status_of
-from auth_service.api.session_cookies import PROOF_HEADER
+from auth_service.api.http.responses import JSON, status_of
+from auth_service.api.security.session_cookies import PROOF_HEADER
 from auth_service.errors import CrossSite, ServiceError
 
 ERROR: dict[str, Any] = {

@@ -4,12 +4,12 @@ from flask import Blueprint
 
 from auth_service.api.contract.swagger import DocumentedApi
 from auth_service.api.v1.account import account
-from auth_service.api.v1.history import history
+from auth_service.api.v1.account_revert import undos
+from auth_service.api.v1.login_history import history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.registration import registration
 from auth_service.api.v1.sessions import sessions
 from auth_service.api.v1.tokens import tokens
-from auth_service.api.v1.undos import undos
 from auth_service.settings import Settings
 
 DESCRIPTION = """

@@ -2,15 +2,15 @@
 
 from flask_restx import Resource
 
-from auth_service.api import session_cookies
-from auth_service.api.access import caller
 from auth_service.api.contract.endpoint import Namespace
-from auth_service.api.limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS, client_network
-from auth_service.api.origin import origin
+from auth_service.api.current import services
+from auth_service.api.security import session_cookies
+from auth_service.api.security.authentication import caller
+from auth_service.api.security.client_info import origin
+from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS, client_network
 from auth_service.api.v1.schemas.account import DeletionForm, ExportCard, MeCard, NewEmailCodeForm, NewEmailForm
 from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import CodeSentCard
-from auth_service.api.wired import services
 from auth_service.errors import (
     AccountChanged,
     CodeExpired,
@@ -23,9 +23,9 @@ from auth_service.errors import (
     TooManyAttempts,
     TooManyCodes,
 )
-from auth_service.services.export import Exported
-from auth_service.services.one_time_codes import CodeSent
-from auth_service.services.sessions import Caller
+from auth_service.services.credentials.one_time_codes import CodeSent
+from auth_service.services.flows.data_export import Exported
+from auth_service.services.sessions.sessions import Caller
 
 account = Namespace("account", description="One's own account.")
 

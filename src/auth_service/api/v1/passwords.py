@@ -2,15 +2,15 @@
 
 from flask_restx import Resource
 
-from auth_service.api.access import anyone, caller
 from auth_service.api.contract.endpoint import Namespace
-from auth_service.api.limits import SIGN_INS, client_network
-from auth_service.api.origin import origin
-from auth_service.api.tickets import RECOVERY
+from auth_service.api.current import services
+from auth_service.api.security.authentication import anyone, caller
+from auth_service.api.security.client_info import origin
+from auth_service.api.security.flow_cookies import RECOVERY
+from auth_service.api.security.rate_limits import SIGN_INS, client_network
 from auth_service.api.v1.schemas.passwords import PasswordForm, RecoveryForm
 from auth_service.api.v1.schemas.sessions import AddressForm
 from auth_service.api.v1.sessions import code_request
-from auth_service.api.wired import services
 from auth_service.errors import (
     AccountChanged,
     CodeExpired,

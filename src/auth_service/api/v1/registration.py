@@ -2,12 +2,13 @@
 
 from flask_restx import Resource
 
-from auth_service.api.access import anyone, anyone_or_service, calling_service
 from auth_service.api.contract.endpoint import Namespace
-from auth_service.api.language import preferred_language, wanted_language
-from auth_service.api.limits import CODE_ATTEMPTS, CODE_REQUESTS, LOOK_UPS, SIGN_UPS, client_network
-from auth_service.api.origin import origin
-from auth_service.api.tickets import REGISTRATION
+from auth_service.api.current import services
+from auth_service.api.http.language import preferred_language, wanted_language
+from auth_service.api.security.authentication import anyone, anyone_or_service, calling_service
+from auth_service.api.security.client_info import origin
+from auth_service.api.security.flow_cookies import REGISTRATION
+from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, LOOK_UPS, SIGN_UPS, client_network
 from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import (
     CodeForm,
@@ -18,7 +19,6 @@ from auth_service.api.v1.schemas.registration import (
     SignUpForm,
     UserCard,
 )
-from auth_service.api.wired import services
 from auth_service.errors import (
     CodeExpired,
     CodeWrong,
@@ -32,8 +32,8 @@ from auth_service.errors import (
     UserUnknown,
     ValidationFailed,
 )
-from auth_service.services.one_time_codes import CodeSent
-from auth_service.services.user_statements import Profile
+from auth_service.services.credentials.one_time_codes import CodeSent
+from auth_service.services.users.statements import Profile
 
 registration = Namespace("registration", description="From an address to a user of the portal.")
 

@@ -4,14 +4,15 @@ import uuid
 
 from flask_restx import Resource
 
-from auth_service.api import session_cookies
-from auth_service.api.access import anyone, caller
 from auth_service.api.contract.contract import Contract
 from auth_service.api.contract.endpoint import Namespace
-from auth_service.api.limits import CODE_REQUESTS, REFRESHES, SIGN_INS, client_network
-from auth_service.api.origin import origin
-from auth_service.api.tickets import SIGN_IN
-from auth_service.api.v1.schemas.pages import PageQuery
+from auth_service.api.current import services
+from auth_service.api.security import session_cookies
+from auth_service.api.security.authentication import anyone, caller
+from auth_service.api.security.client_info import origin
+from auth_service.api.security.flow_cookies import SIGN_IN
+from auth_service.api.security.rate_limits import CODE_REQUESTS, REFRESHES, SIGN_INS, client_network
+from auth_service.api.v1.schemas.pagination import PageQuery
 from auth_service.api.v1.schemas.sessions import (
     AddressForm,
     CodeSignInForm,
@@ -20,7 +21,6 @@ from auth_service.api.v1.schemas.sessions import (
     SignInForm,
     TokensCard,
 )
-from auth_service.api.wired import services
 from auth_service.errors import (
     CredentialsRejected,
     CrossSite,
@@ -30,9 +30,9 @@ from auth_service.errors import (
     TooManyAttempts,
     TooManyCodes,
 )
-from auth_service.services.own_sessions import OpenSession
-from auth_service.services.pages import Page
-from auth_service.services.sessions import Tokens
+from auth_service.services.pagination import Page
+from auth_service.services.sessions.my_sessions import OpenSession
+from auth_service.services.sessions.sessions import Tokens
 
 sessions = Namespace("sessions", description="Signing in, staying signed in, and ending it.")
 

@@ -2,13 +2,13 @@
 
 from flask_restx import Resource
 
-from auth_service.api.access import at_a_gateway, caller, service
 from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.current import services
+from auth_service.api.security.authentication import at_a_gateway, caller, service
 from auth_service.api.v1.schemas.tokens import IdentityCard, IntrospectForm, TokenStateCard
-from auth_service.api.wired import services
 from auth_service.models.service_key import INTROSPECT
-from auth_service.services.introspection import TokenState
-from auth_service.services.sessions import Caller
+from auth_service.services.sessions.introspection import TokenState
+from auth_service.services.sessions.sessions import Caller
 
 tokens = Namespace("tokens", description="For other services: whose token, and whose request, is this?")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from auth_service.api.cards import Card
+from auth_service.api.http.schemas import Card
 from auth_service.api.v1.schemas.fields import Code, Email, Form
 from auth_service.api.v1.schemas.sessions import Password
 

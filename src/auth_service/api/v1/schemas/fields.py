@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
 
 from auth_service.api.contract.swagger import NEW_PASSWORD
-from auth_service.services import addresses, passwords
-from auth_service.services.addresses import Address
+from auth_service.services.credentials import passwords
+from auth_service.services.email import addresses
+from auth_service.services.email.addresses import Address
 
 
 class Form(BaseModel):

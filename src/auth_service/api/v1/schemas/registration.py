@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from auth_service.api.cards import Card
+from auth_service.api.http.schemas import Card
 from auth_service.api.v1.schemas.fields import Code, Email, Form, NewPassword
 
 

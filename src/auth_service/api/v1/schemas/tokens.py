@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, WithJsonSchema
 
-from auth_service.api.cards import Card
+from auth_service.api.http.schemas import Card
 from auth_service.api.v1.schemas.fields import Form
 
 

@@ -1,0 +1,1 @@
+"""Cryptography: keys, password hashes and tokens."""

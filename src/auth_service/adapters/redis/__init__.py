@@ -1,0 +1,1 @@
+"""Redis: rate limits, login throttling and one-time codes."""

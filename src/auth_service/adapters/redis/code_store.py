@@ -1,0 +1,182 @@
+"""One-time codes in Redis: one key for each ticket, and every transition is one Lua call on it.
+
+A key holds the digest of the binding (what the code is for), the keyed digest of the code, the state, the attempts and
+the expiry, by Redis's own clock. Neither codes nor addresses can be read out of Redis. Losing a key costs the user one
+new code, nothing else.
+
+States: `open` (a code was issued) → `confirmed` (the right code was accepted, once) or `burnt` (too many wrong ones). A
+new code takes the key back to `open`. It takes over the wrong attempts at a code that was still open, so that a resend
+does not refill the attempts. After a burnt code they begin afresh, within the total of the ticket (decision 3).
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from auth_service.adapters.crypto.keys import Digests
+from auth_service.adapters.redis.client import NOW, RedisStore, Script
+
+_MS = timedelta(milliseconds=1)
+TICKET_BYTES = 32
+
+ISSUE = Script(
+    NOW
+    + """
+local binding, digest = ARGV[1], ARGV[2]
+local code_ttl, ticket_ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
+local total_attempts = tonumber(ARGV[5])
+local old = redis.call('HMGET', KEYS[1], 'binding', 'state', 'until', 'wrong', 'total', 'unbound')
+local wrong, total, unbound = 0, 0, 0
+if ARGV[6] == 'renew' and old[1] ~= binding then return -1 end
+if old[1] == binding then
+  total = tonumber(old[5])
+  if old[2] == 'open' and tonumber(old[3]) > now then wrong, unbound = tonumber(old[4]), tonumber(old[6]) end
+  if total >= total_attempts then return redis.call('PTTL', KEYS[1]) end
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'binding', binding, 'digest', digest, 'state', 'open',
+  'until', now + code_ttl, 'wrong', wrong, 'total', total, 'unbound', unbound)
+redis.call('PEXPIRE', KEYS[1], ticket_ttl)
+return 0
+"""
+)
+
+VERIFY_AND_CONSUME = Script(
+    NOW
+    + """
+local binding, digest, attempts = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local is_unbound = ARGV[4] == 'unbound'
+local key = redis.call('HMGET', KEYS[1], 'binding', 'state', 'until', 'digest', 'unbound')
+if key[1] ~= binding or key[2] ~= 'open' or tonumber(key[3]) <= now then return {'expired', 0} end
+if is_unbound and tonumber(key[5]) >= attempts then return {'expired', 0} end
+if key[4] == digest then
+  redis.call('HDEL', KEYS[1], 'digest')
+  redis.call('HSET', KEYS[1], 'state', 'confirmed')
+  return {'accepted', 0}
+end
+if is_unbound then return {'wrong', attempts - redis.call('HINCRBY', KEYS[1], 'unbound', 1)} end
+redis.call('HINCRBY', KEYS[1], 'total', 1)
+local wrong = redis.call('HINCRBY', KEYS[1], 'wrong', 1)
+if wrong >= attempts then
+  redis.call('HDEL', KEYS[1], 'digest')
+  redis.call('HSET', KEYS[1], 'state', 'burnt')
+end
+return {'wrong', attempts - wrong}
+"""
+)
+
+WAS_ACCEPTED = Script(
+    """
+local key = redis.call('HMGET', KEYS[1], 'binding', 'state')
+return key[1] == ARGV[1] and key[2] == 'confirmed' and 1 or 0
+"""
+)
+
+
+class VerificationOutcome(Enum):
+    """What an attempt led to."""
+
+    ACCEPTED = "accepted"
+    WRONG = "wrong"
+    EXPIRED = "expired"
+    """No open code with attempts left: expired, consumed, burnt, replaced, or never issued."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerificationResult:
+    """The outcome of an attempt, and how many attempts are left after a wrong code."""
+
+    outcome: VerificationOutcome
+    attempts_left: int = 0
+
+
+def new_ticket() -> str:
+    """Draw the 256 random bits of a flow ticket: only their holder has the bound attempts at its code."""
+    return secrets.token_urlsafe(TICKET_BYTES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeStore:
+    """The state of emailed codes. A `binding` says what a code is for; a code counts for no other one."""
+
+    redis: RedisStore
+    digests: Digests
+    code_lifetime: timedelta
+    ticket_lifetime: timedelta
+    attempts: int
+    """Wrong attempts that burn a code; as many unbound ones run out without burning it."""
+    total_attempts: int
+    """Wrong attempts at all codes of a ticket, after which it gets no other code."""
+
+    def issue(self, *, ticket: str, binding: str, code: str) -> timedelta:
+        """Make `code` the only valid one of a ticket, new or not.
+
+        Returns zero, or how long the ticket gets no other code because its attempts are used up.
+        """
+        return timedelta(milliseconds=self._issue(ticket, binding, code, "issue"))
+
+    def renew(self, *, ticket: str, binding: str, code: str) -> timedelta | None:
+        """Make `code` the only valid one of a ticket that has this binding already; None if it has not.
+
+        Otherwise returns zero, or how long the ticket gets no other code because its attempts are used up.
+        """
+        milliseconds = self._issue(ticket, binding, code, "renew")
+        return None if milliseconds < 0 else timedelta(milliseconds=milliseconds)
+
+    def _issue(self, ticket: str, binding: str, code: str, mode: str) -> int:
+        return int(
+            self.redis.run(
+                ISSUE,
+                self._key(ticket),
+                self._binding_digest(binding),
+                self._code_digest(ticket, binding, code),
+                self.code_lifetime // _MS,
+                self.ticket_lifetime // _MS,
+                self.total_attempts,
+                mode,
+            )
+        )
+
+    def verify_and_consume(
+        self, *, ticket: str, binding: str, code: str, is_unbound: bool = False
+    ) -> VerificationResult:
+        """Compare, count and consume in one step: of any number of concurrent attempts, only those left are evaluated.
+
+        Unbound attempts, of a client that does not hold the ticket, are counted apart. When they run out, no other
+        unbound attempt is evaluated, and the code stays valid for the holder of the ticket.
+        """
+        outcome, attempts_left = self.redis.run(
+            VERIFY_AND_CONSUME,
+            self._key(ticket),
+            self._binding_digest(binding),
+            self._code_digest(ticket, binding, code),
+            self.attempts,
+            "unbound" if is_unbound else "bound",
+        )
+        return VerificationResult(outcome=VerificationOutcome(outcome.decode()), attempts_left=attempts_left)
+
+    def was_accepted(self, *, ticket: str, binding: str) -> bool:
+        """Whether the code of a ticket was accepted and no other one was issued since."""
+        return bool(self.redis.run(WAS_ACCEPTED, self._key(ticket), self._binding_digest(binding)))
+
+    def remember_newest(self, *, ticket: str, binding: str) -> None:
+        """Have `newest` find this ticket, for attempts without one."""
+        self.redis.put(self._newest_key(binding), ticket, ttl=self.ticket_lifetime)
+
+    def newest(self, *, binding: str) -> str | None:
+        """The ticket of the newest code with this binding, if it was remembered."""
+        ticket = self.redis.get(self._newest_key(binding))
+        return ticket.decode() if ticket else None
+
+    def _key(self, ticket: str) -> str:
+        return f"challenge:{self.digests.of('ticket', ticket).hex()}"
+
+    def _newest_key(self, binding: str) -> str:
+        return f"newest:{self.digests.of('newest', binding).hex()}"
+
+    def _binding_digest(self, binding: str) -> bytes:
+        return self.digests.of("binding", binding)
+
+    def _code_digest(self, ticket: str, binding: str, code: str) -> bytes:
+        return self.digests.of("code", ticket, binding, code)

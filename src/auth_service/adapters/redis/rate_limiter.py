@@ -1,0 +1,156 @@
+"""Rate limits: an exact sliding window in Redis, and a small one in this process while Redis is away."""
+
+import ipaddress
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+from typing import Literal
+
+from auth_service import clock
+from auth_service.adapters.crypto.keys import Digests
+from auth_service.adapters.redis.client import NOW, RedisStore, Script
+from auth_service.errors import RedisUnavailable
+
+Windows = Sequence[tuple[int, timedelta]]
+
+_MS = timedelta(milliseconds=1)
+
+# The key is a list of the instants at which something was allowed, newest first. The n-th newest lying inside the
+# window means that n have been allowed in it: no approximation, and nothing to gain at the edge of a window.
+HIT = Script(
+    NOW
+    + """
+local function wait()
+  local longest = 0
+  for i = 1, #ARGV, 2 do
+    local nth = redis.call('LINDEX', KEYS[1], ARGV[i] - 1)
+    if nth then longest = math.max(longest, nth + ARGV[i + 1] - now) end
+  end
+  return longest
+end
+local refused = wait()
+if refused > 0 then return {0, refused} end
+local most, longest = 0, 0
+for i = 1, #ARGV, 2 do
+  most = math.max(most, tonumber(ARGV[i]))
+  longest = math.max(longest, tonumber(ARGV[i + 1]))
+end
+redis.call('LPUSH', KEYS[1], now)
+redis.call('LTRIM', KEYS[1], 0, most - 1)
+redis.call('PEXPIRE', KEYS[1], longest)
+return {1, wait()}
+"""
+)
+
+
+TAKE_BACK = Script("redis.call('LPOP', KEYS[1])")
+
+
+def script_arguments(windows: Windows) -> list[int]:
+    """What HIT is told about windows: counts and milliseconds."""
+    return [number for count, window in windows for number in (count, window // _MS)]
+
+
+@lru_cache(maxsize=1024)
+def network_of(address: str) -> str:
+    """Whom an address is counted as: itself, or its /64 of IPv6, all of which one client may have."""
+    parsed = ipaddress.ip_address(address)
+    return address if parsed.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """How often something may happen for one subject; limits of different names are counted apart."""
+
+    name: str
+    windows: Windows
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """Whether something may happen now, and after how long the next time may be."""
+
+    allowed: bool
+    wait: timedelta
+
+
+@dataclass(kw_only=True)
+class LocalLimiter:
+    """The same windows in the memory of one process, for the most recent subjects only."""
+
+    subjects: int = 10_000
+    _seen: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hit(self, key: str, windows: Windows) -> Hit:
+        """Count one, if every window has room."""
+        now = clock.monotonic()
+        with self._lock:
+            instants = self._seen.setdefault(key, deque(maxlen=max(count for count, _ in windows)))
+            self._seen.move_to_end(key)
+            if len(self._seen) > self.subjects:
+                self._seen.popitem(last=False)
+            wait = _wait(instants, windows, now)
+            if wait > 0:
+                return Hit(allowed=False, wait=timedelta(seconds=wait))
+            instants.appendleft(now)
+            return Hit(allowed=True, wait=timedelta(seconds=_wait(instants, windows, now)))
+
+    def take_back(self, key: str) -> None:
+        """Forget the newest one."""
+        with self._lock:
+            if self._seen.get(key):
+                self._seen[key].popleft()
+
+
+def _wait(instants: deque[float], windows: Windows, now: float) -> float:
+    waits = (instants[count - 1] + window.total_seconds() - now for count, window in windows if len(instants) >= count)
+    return max(0.0, *waits, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limiter:
+    """Counts before the work is done. Subjects reach Redis as digests only."""
+
+    store: RedisStore
+    digests: Digests
+    local: LocalLimiter
+    switched: Literal["on", "off"]
+
+    def hit(self, *limits: Limit) -> Hit:
+        """Count one under every limit, if every window of each has room; otherwise under none.
+
+        While Redis is away this process counts by itself: a limit that lets everything through when its store is
+        down is an invitation to bring the store down. Raises ServiceBusy.
+        """
+        if self.switched == "off":
+            return Hit(allowed=True, wait=timedelta())
+        keys = [f"limit:{each.name}:{self.digests.of(each.name, each.subject).hex()[:32]}" for each in limits]
+        try:
+            hits = self._hits(keys, limits)
+        except RedisUnavailable:
+            hits = self._local_hits(keys, limits)
+        refused = [hit for hit in hits if not hit.allowed]
+        return Hit(allowed=not refused, wait=max(hit.wait for hit in refused or hits))
+
+    def _hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
+        # Each limit is counted by a call of its own. What one refuses, the others give back a moment later: for that
+        # moment they may count too many, never too few.
+        arguments = [script_arguments(each.windows) for each in limits]
+        answers = self.store.run_each(HIT, list(zip(keys, arguments, strict=True)))
+        allowed = [key for key, (allowed, _) in zip(keys, answers, strict=True) if allowed]
+        if 0 < len(allowed) < len(keys):
+            self.store.run_each(TAKE_BACK, [(key, ()) for key in allowed])
+        return [Hit(allowed=bool(allowed), wait=timedelta(milliseconds=wait)) for allowed, wait in answers]
+
+    def _local_hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
+        hits = [self.local.hit(key, each.windows) for key, each in zip(keys, limits, strict=True)]
+        if not all(hit.allowed for hit in hits):
+            for key, hit in zip(keys, hits, strict=True):
+                if hit.allowed:
+                    self.local.take_back(key)
+        return hits

@@ -1,0 +1,1 @@
+"""HTTP: parsing, answers, cookies, middleware and metrics."""

@@ -1,0 +1,1 @@
+"""Authentication, CSRF check, session cookies and rate limits of requests."""

@@ -1,0 +1,33 @@
+"""Undoing what somebody else did to an account, with the link from the letter about it."""
+
+from flask_restx import Resource
+
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.current import services
+from auth_service.api.security.authentication import anyone
+from auth_service.api.security.client_info import origin
+from auth_service.api.security.rate_limits import CODE_ATTEMPTS
+from auth_service.api.v1.schemas.account_revert import UndoForm
+from auth_service.errors import EmailTaken, UndoUnknown
+
+undos = Namespace("undos", description="This was not me.")
+
+
+@undos.route("/undo")
+class Undo(Resource):
+    """Undo links."""
+
+    @undos.contract(
+        summary="Revert an account takeover with the token of an emailed link",
+        description=(
+            "The token is the part of the link after `#`. Revokes every session, invalidates the password "
+            "and restores a changed email address. The user then sets a new password with a password reset."
+        ),
+        access=anyone,
+        body=UndoForm,
+        done=True,
+        limits=[CODE_ATTEMPTS],
+        errors=[UndoUnknown, EmailTaken],
+    )
+    def post(self, body: UndoForm) -> None:
+        services().undos.carry_out(body.token.get_secret_value(), origin=origin())

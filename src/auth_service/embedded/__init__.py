@@ -1,0 +1,1 @@
+"""Embedded engines: PostgreSQL and Valkey from wheels and the supervisor of `make run`, never in production."""

@@ -1,0 +1,200 @@
+"""Embedded engines: PostgreSQL and a Redis-compatible server from wheels, for the `local` and `test` profiles."""
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import IO, Self
+
+from auth_service.embedded.postgres import Postgres
+from auth_service.embedded.private_files import open_private, write_private
+from auth_service.embedded.processes import EngineError
+from auth_service.embedded.redis import Redis
+from auth_service.embedded.server import Server
+
+__all__ = ["EngineError", "Engines", "Postgres", "Redis", "Server", "running"]
+
+_logger = logging.getLogger(__name__)
+
+NEIGHBOUR_PATIENCE = 30.0
+"""Seconds to wait for another process that is starting or stopping the engines of the same folder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engines:
+    """Two servers that answer."""
+
+    data_dir: Path
+    postgres: Postgres
+    redis: Redis
+    borrowed: bool
+    """Whether another process started them, and will stop them."""
+
+    @property
+    def servers(self) -> tuple[Server, Server]:
+        """Both."""
+        return self.postgres, self.redis
+
+    @property
+    def database_url(self) -> str:
+        """`postgresql+psycopg2://auth:…@127.0.0.1:PORT/auth`"""
+        return self.postgres.url
+
+    @property
+    def redis_url(self) -> str:
+        """`redis://:…@127.0.0.1:PORT/0`"""
+        return self.redis.url
+
+
+@contextmanager
+def running(*, data_dir: Path, durable: bool = True) -> Iterator[Engines]:
+    """Both engines of `data_dir`: started here and stopped at exit, or borrowed from the process that runs them.
+
+    Everything they keep is in `data_dir`, which is made if need be: the databases, their logs, `access.json` with ports
+    and passwords, and, while they answer, `engines.json` with URLs and pids. Ports stay the same over restarts unless
+    somebody else took them. `durable=False` is faster, but a killed server may have lost what it said was written; it
+    has no effect on borrowed engines.
+
+    Call it from the main thread: Linux ends the engines with the thread that started them. They run in sessions of
+    their own, so a terminal's Ctrl-C reaches only the caller; when the caller is killed, Linux ends them, and
+    elsewhere the next call does.
+
+    Raises `EngineError` when the wheels are missing or a server does not start, with the end of its log.
+    """
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open_private(data_dir / "engines.lock") as lock:
+        if not _owns(lock, data_dir=data_dir):
+            yield _engines(_Access.kept_in(data_dir), data_dir=data_dir, durable=durable, borrowed=True)
+            return
+        owner = os.getpid()
+        stack = ExitStack()
+        try:
+            yield _started(stack, data_dir=data_dir, durable=durable)
+        finally:
+            # A forked worker that unwinds through here must not stop the engines of its parent.
+            if os.getpid() == owner:
+                stack.close()
+
+
+def _started(stack: ExitStack, *, data_dir: Path, durable: bool) -> Engines:
+    """Start both engines; closing `stack` stops them."""
+    announcement = data_dir / "engines.json"
+    announcement.unlink(missing_ok=True)
+    access = _Access.kept_in(data_dir)
+    for server in _engines(access, data_dir=data_dir, durable=durable).servers:
+        server.stop()  # what an owner that was killed may have left; it also holds the ports
+    access = access.with_free_ports()
+    write_private(data_dir / "access.json", json.dumps(asdict(access), indent=2))
+    engines = _engines(access, data_dir=data_dir, durable=durable)
+    for server in engines.servers:
+        stack.callback(server.stop)
+        server.launch()
+    for server in engines.servers:  # only now, so that they start side by side
+        server.wait()
+    stack.callback(announcement.unlink, missing_ok=True)
+    card = {
+        "owner": os.getpid(),
+        "database_url": engines.database_url,
+        "redis_url": engines.redis_url,
+        "postgres_pid": engines.postgres.pid,
+        "redis_pid": engines.redis.pid,
+    }
+    write_private(announcement, json.dumps(card, indent=2))
+    return engines
+
+
+def _owns(lock: IO[bytes], *, data_dir: Path) -> bool:
+    """Take the lock of the folder; or find, within `NEIGHBOUR_PATIENCE`, that its owner's engines answer."""
+    deadline = time.monotonic() + NEIGHBOUR_PATIENCE
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if _announced(data_dir / "engines.json"):
+            _logger.info("borrowing the engines that another process runs in %s", data_dir)
+            return False
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"Another process holds {data_dir / 'engines.lock'}, but its engines did not answer "
+                f"within {NEIGHBOUR_PATIENCE:.0f} s."
+            )
+        time.sleep(0.05)
+
+
+def _announced(announcement: Path) -> bool:
+    """Whether a living owner says that its engines answer; one that was killed could not take its word back."""
+    try:
+        os.kill(json.loads(announcement.read_text())["owner"], 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Access:
+    """What lets one in, kept in `access.json`. A port of 0 is one to be chosen."""
+
+    superuser_password: str = field(repr=False)
+    database_password: str = field(repr=False)
+    redis_password: str = field(repr=False)
+    postgres_port: int = 0
+    redis_port: int = 0
+
+    @classmethod
+    def kept_in(cls, data_dir: Path) -> Self:
+        """That of the folder, made up if it has none yet."""
+        try:
+            return cls(**json.loads((data_dir / "access.json").read_text()))
+        except FileNotFoundError:
+            return cls(
+                superuser_password=secrets.token_urlsafe(32),
+                database_password=secrets.token_urlsafe(32),
+                redis_password=secrets.token_urlsafe(32),
+            )
+
+    def with_free_ports(self) -> Self:
+        """The same, with other ports in place of those that are taken."""
+        postgres_port, redis_port = _free_ports(self.postgres_port, self.redis_port)
+        return replace(self, postgres_port=postgres_port, redis_port=redis_port)
+
+
+def _engines(access: _Access, *, data_dir: Path, durable: bool, borrowed: bool = False) -> Engines:
+    return Engines(
+        data_dir=data_dir,
+        postgres=Postgres(
+            data_dir=data_dir,
+            durable=durable,
+            port=access.postgres_port,
+            password=access.database_password,
+            superuser_password=access.superuser_password,
+        ),
+        redis=Redis(data_dir=data_dir, durable=durable, port=access.redis_port, password=access.redis_password),
+        borrowed=borrowed,
+    )
+
+
+def _free_ports(*wanted: int) -> list[int]:
+    """The wanted ports of 127.0.0.1, each replaced by a free one where it is 0 or taken."""
+    with ExitStack() as held:
+        return [held.enter_context(_bound(port)).getsockname()[1] for port in wanted]
+
+
+def _bound(port: int) -> socket.socket:
+    probe = socket.socket()
+    # As the servers do, so that connections that linger from the last run do not count as taken.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port != 0))
+    try:
+        probe.bind(("127.0.0.1", port))
+    except OSError:
+        probe.close()
+        probe = socket.socket()
+        probe.bind(("127.0.0.1", 0))
+    return probe

@@ -1,0 +1,47 @@
+"""What is under way with an account: changes of its address, and what its owner may still undo."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, Text, Uuid, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_service.db.base import Base
+
+NEW_DEVICE, EMAIL_CHANGED = "new_device", "email_changed"
+
+
+class Undo(Base):
+    """A link in a letter by which the owner of an account takes back what somebody else did; used once.
+
+    Only the digest of its token is kept. The address is the one that an `email_changed` gives back.
+    """
+
+    __tablename__ = "undos"
+    __table_args__ = (
+        CheckConstraint("kind IN ('new_device', 'email_changed')", name="kind_known"),
+        CheckConstraint("(kind = 'email_changed') = (email IS NOT NULL)", name="email_where_it_changed"),
+        CheckConstraint("(email IS NULL) = (email_key IS NULL)", name="email_has_key"),
+        Index("ix_undos_user_id", "user_id"),
+        Index("ix_undos_expires_at", "expires_at"),
+    )
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+    email: Mapped[str | None] = mapped_column(Text)
+    email_key: Mapped[str | None] = mapped_column(Text)
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class EmailChange(Base):
+    """The address that a session wants for its account, until the code that was mailed there comes back."""
+
+    __tablename__ = "email_changes"
+    __table_args__ = (Index("ix_email_changes_user_id", "user_id"),)
+
+    session_id: Mapped[uuid.UUID] = mapped_column(Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(Text)
+    email_key: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -1,0 +1,89 @@
+"""The outbox: letters that wait to be sent, and a record of those that were."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, Text, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_service.db.base import Base
+
+WAITING, SENT, EXPIRED, DEAD = "waiting", "sent", "expired", "dead"
+
+
+class EmailKind(StrEnum):
+    """The kinds of emails, by the names of their templates.
+
+    The names persist in rows of the outbox. No constraint of the table repeats them: two releases that run side by side
+    may know others.
+    """
+
+    REGISTRATION_CODE = "registration_code"
+    SIGN_IN_CODE = "sign_in_code"
+    RECOVERY_CODE = "recovery_code"
+    EMAIL_CODE = "email_code"
+    DELETION_CODE = "deletion_code"
+    NEW_DEVICE = "new_device"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of an email
+    PASSWORD_RECOVERED = "password_recovered"  # noqa: S105 - the name of an email
+    REFRESH_REUSED = "refresh_reused"
+    EMAIL_CHANGED = "email_changed"
+    ACCOUNT_DELETED = "account_deleted"
+
+    @property
+    def carries_code(self) -> bool:
+        """Whether such an email has a one-time code in it, and so counts for the daily cap of its address."""
+        return self in CODE_KINDS
+
+
+CODE_KINDS = (
+    EmailKind.REGISTRATION_CODE,
+    EmailKind.SIGN_IN_CODE,
+    EmailKind.RECOVERY_CODE,
+    EmailKind.EMAIL_CODE,
+    EmailKind.DELETION_CODE,
+)
+"""The kinds of emails that carry a one-time code. A tuple: statements that name them have one text in all processes."""
+
+
+class Letter(Base):
+    """A letter, written in the same transaction as its cause.
+
+    `waiting` until it is `sent`, `expired` (its content was worth nothing any more) or `dead` (refused for good). Only
+    a waiting letter has a payload, and that is encrypted.
+    """
+
+    __tablename__ = "letters"
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'sent', 'expired', 'dead')", name="state_known"),
+        CheckConstraint("(state = 'waiting') = (payload IS NOT NULL)", name="only_waiting_has_payload"),
+        CheckConstraint("(state = 'waiting') = (ended_at IS NULL)", name="ended_has_instant"),
+        CheckConstraint("language IN ('en', 'ru')", name="language_known"),
+        CheckConstraint("attempts >= 0", name="attempts_counted"),
+        Index("ix_letters_due", "next_attempt_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_letters_recipient_key_created_at", "recipient_key", "created_at"),
+        Index("ix_letters_user_id", "user_id"),
+        Index("ix_letters_ended_at", "ended_at", postgresql_where=text("state <> 'waiting'")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    dedup_key: Mapped[str] = mapped_column(Text, unique=True)
+    """What the letter is about, once: the same cause written twice is one letter."""
+    kind: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="SET NULL"))
+    recipient: Mapped[str] = mapped_column(Text)
+    recipient_key: Mapped[str] = mapped_column(Text)
+    """The normalised address, by which letters to one person are counted."""
+    language: Mapped[str] = mapped_column(Text)
+    payload: Mapped[bytes | None] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(Text, default=WAITING, server_default=WAITING)
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    next_attempt_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    not_after: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    """After this the letter is worth nothing and is not sent."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    trouble: Mapped[str | None] = mapped_column(Text)
+    """Why the last attempt failed, in a word or an SMTP status; never the server's text."""

@@ -1,0 +1,88 @@
+"""The application as gunicorn loads it: checked before it listens."""
+
+import logging
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+from gunicorn.glogging import Logger as GunicornLogger
+
+from auth_service import clock
+from auth_service.app import create_app
+from auth_service.db import autocommit, db, unit_of_work
+from auth_service.db.schema_version import Standing, standing
+from auth_service.errors import KeysSealed, Unavailable
+from auth_service.settings import Settings
+from auth_service.wiring import Services
+
+log = logging.getLogger(__name__)
+
+PATIENCE = timedelta(seconds=30)
+"""How long a start waits for dependencies that are still starting themselves."""
+
+
+OTHER_KEY = (
+    "KEYRING_KEY: not the one that the keys that sign access tokens were sealed with; name that one again, or make new "
+    "keys with `manage.py keys replace`"
+)
+
+
+class Logger(GunicornLogger):
+    """Sends gunicorn's own words through the service's JSON log."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave handlers to the root logger."""
+        self.error_log.setLevel(logging.WARNING)
+        self.error_log.propagate = True
+        self.access_log.disabled = True
+
+
+def application() -> Flask:
+    """Make the application, unless this deployment must not start; then exit, saying why."""
+    app = create_app(Settings.read().completed())
+    with app.app_context():
+        if troubles := wait_for_dependencies(app.extensions["auth_service"]):
+            log.critical("not starting", extra={"troubles": troubles})
+            sys.exit("\n".join(troubles))
+    forget_connections(app)
+    return app
+
+
+def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE) -> list[str]:
+    """Wait until PostgreSQL and Redis answer; returns what is wrong with them, if anything is."""
+    give_up_at = clock.monotonic() + patience.total_seconds()
+    while True:
+        try:
+            return _troubles(services)
+        except KeysSealed:  # no waiting mends that
+            return [OTHER_KEY]
+        except Unavailable as away:
+            if clock.monotonic() > give_up_at:
+                return [f"{away.code}: a dependency does not answer"]
+            log.warning("waiting for a dependency", extra={"trouble": away.code})
+            time.sleep(0.5)
+
+
+def _troubles(services: Services) -> list[str]:
+    with unit_of_work(), autocommit() as connection:
+        found = standing(connection)
+    troubles = (
+        [] if found in (Standing.CURRENT, Standing.NEXT) else [f"database: {found.value} (`manage.py db upgrade`)"]
+    )
+    services.redis.ping()
+    policy = services.redis.eviction_policy()
+    if services.settings.production and policy not in (None, "noeviction"):
+        troubles.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")
+    if not troubles:
+        services.keyring.signing()  # with another KEYRING_KEY than before, nobody could sign in
+    return troubles
+
+
+def forget_connections(app: Flask) -> None:
+    """Forget connections on this side of a fork, without closing those of the other side."""
+    with app.app_context():
+        db.engine.dispose(close=False)
+    services: Services = app.extensions["auth_service"]
+    services.redis.close()

@@ -1,0 +1,1 @@
+"""Credentials: passwords and one-time codes."""

@@ -1,0 +1,1 @@
+"""Email: outbox, queue, rendering and delivery."""

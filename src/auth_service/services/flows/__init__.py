@@ -1,0 +1,1 @@
+"""Flows: what a client does in one or several requests, from registration to account deletion."""

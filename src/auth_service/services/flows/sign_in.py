@@ -1,0 +1,110 @@
+"""Sign-in by password or by emailed code: one answer and constant work for all who are rejected."""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from sqlalchemy import bindparam, update
+
+from auth_service.adapters.redis.login_throttle import Throttle
+from auth_service.db import Write, transaction
+from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy
+from auth_service.models import User
+from auth_service.models.audit_event import Kind
+from auth_service.services.audit.events import History, Origin
+from auth_service.services.credentials.one_time_codes import CodeSent, OneTimeCodes
+from auth_service.services.credentials.passwords import Passwords
+from auth_service.services.email.addresses import Address
+from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext, SignInStages, VerifiedSignIn
+from auth_service.services.users.recipients import recipient_or_decoy
+from auth_service.services.users.statements import ById, Person
+from auth_service.services.users.users import Users
+
+
+class _Rehash(ById):
+    outdated: str
+    password_hash: str
+
+
+_REHASH = Write(
+    update(User)
+    .where(User.id == bindparam("user_id"), User.password_hash == bindparam("outdated"))
+    .values(password_hash=bindparam("password_hash")),
+    parameters=_Rehash,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignIn:
+    """Verifies the first factor; `stages` decide whether a session is opened."""
+
+    users: Users
+    passwords: Passwords
+    codes: OneTimeCodes
+    history: History
+    throttle: Throttle
+    stages: SignInStages
+
+    def by_password(self, *, email: Address, password: str, context: SignInContext) -> SignedIn:
+        """Sign in with an email address and a password.
+
+        Raises TooManyAttempts before any work is done, CredentialsRejected for an unknown address, a wrong password,
+        an account without one and a temporary user alike, ServiceBusy, and what a stage raises.
+        """
+        self.passwords.make_sure_of_room()
+        user = self.users.by_email(email)
+        known_device = self.stages.known_device(user, context)
+        # Attempts from a known device are throttled by themselves: brute force against the address, or against all
+        # addresses, does not lock the owner out there.
+        subject = f"device {known_device}" if known_device else f"address {email.key}"
+        verdict = self.passwords.attempt(
+            password,
+            user.password_hash if user else None,
+            throttle=self.throttle,
+            counted_as="sign_in",
+            subject=subject,
+            trusted=known_device is not None,
+        )
+        if user is None or not verdict.matches:
+            self._reject(user, context.client, method="password")
+        if verdict.outdated:
+            self._rehash(user, password)
+        return self.stages.complete(
+            VerifiedSignIn(user=user, method="password", context=context, known_device=known_device)
+        )
+
+    def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
+        """Email a code to sign in with, if the address belongs to a user. Raises TooManyCodes, RedisUnavailable."""
+        return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
+
+    def by_code(self, *, email: Address, code: str, ticket: str | None, context: SignInContext) -> SignedIn:
+        """Sign in with an email address and a code from its newest email.
+
+        Raises CredentialsRejected for everything that is not a live code of this address, RedisUnavailable, and what a
+        stage raises.
+        """
+        user = self.users.by_email(email)
+        try:
+            self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
+        except (CodeWrong, CodeExpired):
+            self._reject(user, context.client, method="code")
+        if user is None or not user.verified_mail:  # no code was emailed: the client has guessed the decoy
+            self._reject(user, context.client, method="code")
+        known_device = self.stages.known_device(user, context)
+        return self.stages.complete(
+            VerifiedSignIn(user=user, method="code", context=context, known_device=known_device)
+        )
+
+    def _reject(self, user: Person | None, client: Origin, *, method: str) -> NoReturn:
+        """Record the failed attempt, for unknown addresses too: constant work prevents user enumeration by timing."""
+        self.history.note_failure(Kind.SIGN_IN_REFUSED, user_id=user.id if user else None, origin=client, method=method)
+        raise CredentialsRejected
+
+    def _rehash(self, user: Person, password: str) -> None:
+        """Replace an outdated hash, unless the password was changed meanwhile or the hash queue is full."""
+        try:
+            password_hash = self.passwords.hashed(password)
+        except ServiceBusy:
+            return  # the next sign-in replaces it; a user with the right password is not rejected for this
+        transaction().write(
+            _REHASH({"user_id": user.id, "outdated": user.password_hash or "", "password_hash": password_hash})
+        )

@@ -1,0 +1,175 @@
+"""SQL statements about sessions, with their typed parameters and rows."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypedDict
+
+from sqlalchemy import Interval, bindparam, func, insert, literal, select, update
+
+from auth_service.db import Statement
+from auth_service.models import Session, User, UserRole
+from auth_service.models.audit_event import Kind
+from auth_service.services.audit.statements import SeenAt, noted
+
+# Statements are built at import: building one costs about as much as running it.
+
+_live = Session.lives()
+
+
+def _roles(owner: Any) -> Any:
+    return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
+
+
+def _open() -> Any:
+    """A session of somebody whose account is as it was when they proved who they are, noted in the history."""
+    given = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in ("id", "method", "transport")}
+    seen = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
+    lives = {
+        "idle_at": func.now() + bindparam("idle", type_=Interval),
+        "expires_at": func.now() + bindparam("absolute", type_=Interval),
+    }
+    values = {"user_id": User.id, "counter": literal(0), **given, **seen, **lives}
+    owner = (
+        select(*values.values())
+        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
+        # Whoever changes the password at this moment waits for us and ends this session too, or we wait and find
+        # another version: nobody stays signed in by a password that was changed.
+        .with_for_update(read=True)
+    )
+    opened = (
+        insert(Session)
+        .from_select(list(values), owner, include_defaults=False)
+        .returning(Session.id, Session.user_id, Session.method)
+        .cte("opened")
+    )
+    signed_in = noted(Kind.SIGNED_IN, about=opened, session_id=opened.c.id, method=opened.c.method)
+    return select(_roles(opened.c.user_id)).select_from(opened).add_cte(signed_in)
+
+
+class Open(SeenAt):
+    """Parameters of a new session."""
+
+    id: uuid.UUID
+    owner: int
+    version: int
+    method: str
+    transport: str
+    idle: timedelta
+    absolute: timedelta
+
+
+class Refresh(SeenAt):
+    """Parameters of the rotation of a refresh token."""
+
+    session: uuid.UUID
+    used: int
+    idle: timedelta
+
+
+class Served(TypedDict):
+    """Parameters of the look at a token that was rotated before."""
+
+    session: uuid.UUID
+    grace: timedelta
+
+
+class OfToken(TypedDict):
+    """Parameters of the search for the session of an access token."""
+
+    session: uuid.UUID
+    owner: int
+
+
+class Fresh(TypedDict):
+    """Parameters of the question whether a session was authenticated recently."""
+
+    session: uuid.UUID
+    within: timedelta
+
+
+class Roles(NamedTuple):
+    """The roles of the owner of a session."""
+
+    roles: Sequence[str] | None
+
+
+class Owner(NamedTuple):
+    """The owner of a session."""
+
+    id: int
+    roles: Sequence[str] | None
+
+
+class Successor(NamedTuple):
+    """A session whose refresh token was used before: how far its counter is, and whether it moved just now."""
+
+    owner: int
+    roles: Sequence[str] | None
+    counter: int
+    is_recent: bool
+
+
+class CallerRow(NamedTuple):
+    """The session of an access token and its owner."""
+
+    id: int
+    email: str
+    verified_mail: bool
+    roles: Sequence[str] | None
+    authenticated_at: datetime
+    transport: str
+
+
+_this_session = Session.id == bindparam("session", type_=Session.id.type)
+
+OPEN = Statement(_open(), parameters=Open, row=Roles)
+
+REFRESH = Statement(
+    update(Session)
+    .where(_this_session, Session.counter == bindparam("used"), _live)
+    .values(
+        counter=Session.counter + 1,
+        refreshed_at=func.now(),
+        idle_at=func.least(func.now() + bindparam("idle", type_=Interval), Session.expires_at),
+        device=bindparam("seen_device"),
+        address=bindparam("seen_address"),
+    )
+    .returning(Session.user_id, _roles(Session.user_id)),
+    parameters=Refresh,
+    row=Owner,
+)
+
+SERVED_BEFORE = Statement(
+    select(
+        Session.user_id,
+        _roles(Session.user_id),
+        Session.counter,
+        Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
+    ).where(_this_session, _live),
+    parameters=Served,
+    row=Successor,
+)
+
+CALLER = Statement(
+    select(
+        User.id,
+        User.email,
+        User.verified_mail,
+        _roles(User.id),
+        Session.authenticated_at,
+        Session.transport,
+    )
+    .join(Session, Session.user_id == User.id)
+    .where(_live, _this_session, User.id == bindparam("owner")),
+    parameters=OfToken,
+    row=CallerRow,
+)
+
+FRESH = Statement(
+    select(Session.id).where(
+        _this_session, _live, Session.authenticated_at > func.now() - bindparam("within", type_=Interval)
+    ),
+    parameters=Fresh,
+    row=lambda _: True,
+)

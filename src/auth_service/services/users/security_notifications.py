@@ -1,0 +1,88 @@
+"""Notices: letters that tell the owner of an account what happened to it."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, select
+
+from auth_service import clock
+from auth_service.db import Statement, transaction
+from auth_service.models import User
+from auth_service.services.audit.events import Origin
+from auth_service.services.email.addresses import Address
+from auth_service.services.email.outbox import Outbox
+from auth_service.services.email.statements import NewLetter
+from auth_service.services.users.statements import ById, Person
+
+LIVES = timedelta(days=3)
+"""A notice is still worth reading after this, but not worth trying to send."""
+
+
+class _Mailbox(NamedTuple):
+    email: str
+    email_key: str
+    language: str
+
+
+_MAILBOX = Statement(
+    select(User.email, User.email_key, User.language).where(User.id == bindparam("user_id")),
+    parameters=ById,
+    row=_Mailbox,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notices:
+    """Writes notices into the outbox, in the transaction of what they tell of."""
+
+    outbox: Outbox
+
+    def tell(
+        self, kind: str, *, user_id: int, origin: Origin, to: Address | None = None, about: str = "", **values: Any
+    ) -> None:
+        """Tell a user, at the address of the account or at another one (`to`).
+
+        The same `about` is told once: a token that is stolen and tried a hundred times is one letter.
+        """
+        owner = transaction().fetch_one(_MAILBOX({"user_id": user_id}))
+        if owner is None:
+            return
+        to = to or Address(stored=owner.email, key=owner.email_key)
+        letter = self.letter(
+            kind, user_id=user_id, to=to, language=owner.language, origin=origin, about=about, **values
+        )
+        self.outbox.put(letter)
+
+    def letter(
+        self, kind: str, *, user_id: int, to: Address, language: str, origin: Origin, about: str = "", **values: Any
+    ) -> NewLetter:
+        """A notice as the outbox takes it, for a statement that does more than to write it."""
+        return self.outbox.letter(
+            kind=kind,
+            dedup_key=f"{kind}:{user_id}:{about or uuid.uuid4()}",
+            to=to,
+            user_id=user_id,
+            language=language,
+            values={"device": origin.device, "address": origin.address, "at": _now(), **values},
+            lives=LIVES,
+        )
+
+    def tell_of_deletion(self, person: Person, *, former: Sequence[Address]) -> None:
+        """Tell somebody whose account is gone by now, at its address and at those that it had until lately."""
+        for to in {address.key: address for address in (*former, person.address)}.values():
+            letter = self.outbox.letter(
+                kind="account_deleted",
+                to=to,
+                user_id=None,
+                language=person.language,
+                values={"at": _now()},
+                lives=LIVES,
+            )
+            self.outbox.put(letter)
+
+
+def _now() -> str:
+    return f"{clock.now():%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,236 @@
+"""SQL statements about users, with their typed parameters and rows."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, literal, null, or_, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+
+from auth_service.db import Statement, Write
+from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, EmailChange, User, UserRole
+from auth_service.models.audit_event import Kind
+from auth_service.services.audit.statements import SeenAt, noted
+from auth_service.services.email.addresses import Address
+from auth_service.services.email.statements import codes_of_a_day, withdrawal
+
+# Statements are built at import: building one costs about as much as running it.
+
+# Not `IN`, whose list SQLAlchemy writes into the statement anew for each execution.
+_registration_roles = (
+    select(func.array_agg(aggregate_order_by(UserRole.role, UserRole.role)))
+    .where(UserRole.user_id == User.id, or_(*(UserRole.role == role for role in REGISTRATION_ROLES)))
+    .scalar_subquery()
+)
+
+
+class ById(TypedDict):
+    """Parameters of a statement about the user with an id."""
+
+    user_id: int
+
+
+class ByKey(TypedDict):
+    """Parameters of a statement about the user with a normalised address."""
+
+    key: str
+
+
+class AsRead(ById):
+    """Parameters of a statement about a user whose credentials are still of the version that was read."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A user as strangers may see one: of the roles only those that the registration gives."""
+
+    id: int
+    email: str
+    verified_mail: bool
+    roles: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user as committed, read without a transaction; the fields are those of `User`."""
+
+    id: int
+    email: str
+    email_key: str
+    verified_mail: bool
+    language: str
+    registration_digest: memoryview | None = field(repr=False)
+    password_hash: str | None = field(repr=False)
+    credential_version: int
+
+    @property
+    def address(self) -> Address:
+        """Where letters to this person go, and how they are counted."""
+        return Address(stored=self.email, key=self.email_key)
+
+
+def _person_and_codes(*columns: Any) -> tuple[Person, int]:
+    return Person(*columns[:-1]), columns[-1]
+
+
+_profile = select(User.id, User.email, User.verified_mail, _registration_roles)
+PROFILE_BY_KEY = Statement(_profile.where(User.email_key == bindparam("key")), parameters=ByKey, row=Profile)
+PROFILE_BY_ID = Statement(_profile.where(User.id == bindparam("user_id")), parameters=ById, row=Profile)
+
+_person = select(
+    User.id,
+    User.email,
+    User.email_key,
+    User.verified_mail,
+    User.language,
+    User.registration_digest,
+    User.password_hash,
+    User.credential_version,
+)
+_by_id = User.id == bindparam("user_id")
+PERSON_BY_ID = Statement(_person.where(_by_id), parameters=ById, row=Person)
+PERSON_BY_KEY = Statement(_person.where(User.email_key == bindparam("key")), parameters=ByKey, row=Person)
+PERSON_AND_CODES = Statement(
+    _person.add_columns(codes_of_a_day(User.email_key)).where(_by_id), parameters=ById, row=_person_and_codes
+)
+
+
+def _create() -> Any:
+    """A user with a first role, unless the address is taken; of many at once, the others wait to see what one does."""
+    made = (
+        insert(User)
+        .values(
+            {name: bindparam(name) for name in ("id", "email", "email_key", "language")}
+            | {"verified_mail": False, "credential_version": 0}
+        )
+        .on_conflict_do_nothing(index_elements=[User.email_key])
+        .returning(User.id)
+        .cte("made")
+    )
+    granted = select(made.c.id, literal(TEMPORARY_USER))
+    return insert(UserRole).from_select(["user_id", "role"], granted).returning(UserRole.user_id)
+
+
+def _promote() -> Any:
+    """A temporary user becomes one of the portal, unless it is already; the condition decides, under the row's lock."""
+    won = (
+        update(User)
+        .where(User.id == bindparam("user_id"), User.verified_mail.is_(False))
+        .values(
+            verified_mail=True,
+            verified_at=func.now(),
+            registration_digest=bindparam("digest"),
+            password_hash=bindparam("phc"),
+        )
+        .returning(User.id.label("user_id"), User.email)
+        .cte("won")
+    )
+    dropped = delete(UserRole).where(UserRole.user_id == won.c.user_id, UserRole.role == TEMPORARY_USER).cte("dropped")
+    role = select(won.c.user_id, literal(PORTAL_USER))
+    granted = insert(UserRole).from_select(["user_id", "role"], role).cte("granted")
+    withdrawn = withdrawal(user_id=won.c.user_id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
+    registered = noted(Kind.REGISTERED, about=won)
+    return select(won.c.email).add_cte(dropped, granted, withdrawn, registered)
+
+
+class Create(TypedDict):
+    """Parameters of the creation of a temporary user."""
+
+    id: int
+    email: str
+    email_key: str
+    language: str
+
+
+class Promote(ById, SeenAt):
+    """Parameters of the end of a registration."""
+
+    digest: bytes
+    phc: str | None
+    letters_about: str
+
+
+CREATE = Statement(_create(), parameters=Create, row=int)
+PROMOTE = Statement(_promote(), parameters=Promote, row=str)
+
+_as_it_was_read = and_(_by_id, User.credential_version == bindparam("version"), User.verified_mail)
+_next_version = User.credential_version + 1
+
+
+class SetPassword(AsRead):
+    """Parameters of a change of the password."""
+
+    phc: str | None
+
+
+class Move(AsRead):
+    """Parameters of a change of the address."""
+
+    stored: str
+    key: str
+
+
+class TakeBack(ById):
+    """Parameters of the return of an account to its owner; no address where it was not changed."""
+
+    stored: str | None
+    key: str | None
+
+
+class Stale(TypedDict):
+    """Parameters of the removal of temporary users."""
+
+    older_than: timedelta
+    at_most: int
+
+
+SET_PASSWORD = Statement(
+    update(User)
+    .where(_as_it_was_read)
+    .values(password_hash=bindparam("phc"), credential_version=_next_version)
+    .returning(User.id),
+    parameters=SetPassword,
+    row=int,
+)
+MOVE = Statement(
+    update(User)
+    .where(_as_it_was_read)
+    .values(email=bindparam("stored"), email_key=bindparam("key"), credential_version=_next_version)
+    .returning(User.id),
+    parameters=Move,
+    row=int,
+)
+TAKE_BACK = Statement(
+    update(User)
+    .where(_by_id)
+    .values(
+        password_hash=null(),
+        credential_version=_next_version,
+        email=func.coalesce(bindparam("stored", type_=Text), User.email),
+        email_key=func.coalesce(bindparam("key", type_=Text), User.email_key),
+    )
+    .returning(User.id),
+    parameters=TakeBack,
+    row=int,
+)
+FORGET_WISHES = Write(delete(EmailChange).where(EmailChange.user_id == bindparam("user_id")), parameters=ById)
+HOLD = Statement(select(User.id).where(_by_id).with_for_update(read=True, key_share=True), parameters=ById, row=int)
+LOCK = Statement(select(User.credential_version).where(_by_id).with_for_update(), parameters=ById, row=int)
+DELETE = Write(delete(User).where(_by_id), parameters=ById)
+MAKE_ROOM = Write(
+    delete(User).where(User.email_key == bindparam("key"), User.verified_mail.is_(False)), parameters=ByKey
+)
+
+
+def _delete_stale() -> Any:
+    # Not `IS false`: PostgreSQL would not see that the index of temporary users serves the condition.
+    stale = select(User.id).where(
+        ~User.verified_mail, User.created_at < func.now() - bindparam("older_than", type_=Interval)
+    )
+    some = stale.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
+    return delete(User).where(User.id == some.c.id).returning(User.id)
+
+
+DELETE_STALE = Statement(_delete_stale(), parameters=Stale, row=int, prepared=False)
