@@ -190,14 +190,14 @@ def test_a_language_that_changes_between_the_requests_is_no_part_of_the_binding(
 
 
 def test_cd4_the_code_of_a_decoy_is_bound_and_evaluated_like_any_other(flow: Callable[..., Flow], query: Query) -> None:
-    nobody = replace(flow(), to=recipient_or_decoy(parse("nobody@example.org"), None))
-    ticket = nobody.send().ticket
+    decoy = replace(flow(), to=recipient_or_decoy(parse("unknown@example.org"), None))
+    ticket = decoy.send().ticket
 
-    assert [nobody.attempt(WRONG, ticket) for _ in range(3)] == [4, 3, 2]
-    assert nobody.attempt(WRONG) == 4
+    assert [decoy.attempt(WRONG, ticket) for _ in range(3)] == [4, 3, 2]
+    assert decoy.attempt(WRONG) == 4
     with pytest.raises(CodeExpired):
-        nobody.attempt(CODE, ticket, address=ADA)
-    assert nobody.attempt(CODE, ticket) is None, "the flow finds no user then"
+        decoy.attempt(CODE, ticket, address=ADA)
+    assert decoy.attempt(CODE, ticket) is None, "the flow finds no user then"
     assert query("SELECT count(*) FROM letters") == [(0,)]
 
 
@@ -220,7 +220,7 @@ def test_cd3_unbound_attempts_run_out_without_burning_the_code(flow: Callable[..
     assert [ada.attempt(WRONG) for _ in range(5)] == [4, 3, 2, 1, 0]
     for code in (WRONG, CODE):
         with pytest.raises(CodeExpired):
-            ada.attempt(code, "a ticket that nobody was given")
+            ada.attempt(code, "a ticket that was never issued")
     assert ada.attempt(WRONG, ticket) == 4
     assert ada.attempt(CODE, ticket) is None
 
@@ -240,7 +240,7 @@ def test_cd4_where_unbound_attempts_are_refused_the_ticket_decides_alone(flow: C
     ticket = ada.send().ticket
 
     for code in (CODE, *[WRONG] * 7):
-        for presented in (None, "a ticket that nobody was given"):
+        for presented in (None, "a ticket that was never issued"):
             with pytest.raises(CodeExpired):
                 ada.attempt(code, presented)
     assert ada.attempt(CODE, ticket) is None

@@ -17,6 +17,8 @@ from auth_service.services.email.outbox import Outbox
 
 CODE_DIGITS = 6
 
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeLimits:
@@ -69,7 +71,7 @@ def bind_code(
     address could be chosen such that a code for one user, version or session counts for another one (ASVS 6.6.2).
     """
     parts = [purpose, user_id, address.key, credential_version, None if session_id is None else session_id.hex]
-    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    return _encode_json(parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
