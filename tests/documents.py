@@ -1,4 +1,4 @@
-"""The documents as data: their blocks, their code font, their links, and the commands that they name."""
+"""The documents as data: fenced blocks, code spans, links, sections, tables, and the commands that they name."""
 
 import re
 from collections.abc import Iterator
@@ -6,8 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README, RUSSIAN = ROOT / "README.md", ROOT / "README.ru.md"
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
-CLIENTS, OPERATIONS = ROOT / "docs" / "clients.md", ROOT / "docs" / "operations.md"
+API, ERRORS, FRONT_END = (ROOT / "docs" / name for name in ("api.md", "errors.md", "front-end.md"))
+ARCHITECTURE, OPERATIONS = ROOT / "docs" / "architecture.md", ROOT / "docs" / "operations.md"
+IMPORT_USERS, RUNBOOK = ROOT / "docs" / "import-users.md", ROOT / "docs" / "runbook.md"
+THREATS = ROOT / "docs" / "threats.md"
 PAGES = [
     README,
     RUSSIAN,
@@ -22,38 +24,38 @@ COMMAND = re.compile(r"\b(flask|manage\.py) ([a-z][^#|&;]*)")
 
 def fences(text: str) -> list[tuple[str, str]]:
     """The fenced blocks, each with its language."""
-    return [(found[1], found[2]) for found in FENCE.finditer(text)]
+    return [(match[1], match[2]) for match in FENCE.finditer(text)]
 
 
 def section(page: Path, title: str) -> str:
-    """What stands under a title, up to the next one of any level."""
-    _, found, rest = page.read_text("utf-8").partition(f"# {title}\n")
-    assert found, f"{page.name} has no section {title}"
+    """The text under a title, up to the next title of any level."""
+    _, heading, rest = page.read_text("utf-8").partition(f"# {title}\n")
+    assert heading, f"{page.name} has no section {title}"
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def transcript(text: str) -> Iterator[tuple[str, str]]:
-    """What to type, each with what is printed: the block of JSON after it, or nothing."""
+    """The commands of a section, each with its output: the block of JSON after it, or nothing."""
     blocks = fences(text)
-    for (language, typed), (next_language, printed) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
+    for (language, command), (next_language, output) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
         if language == "bash":
-            yield typed, printed if next_language == "json" else ""
+            yield command, output if next_language == "json" else ""
 
 
 def code(page: Path) -> list[str]:
-    """What is in code font: the lines of commands, and the words in the text."""
+    """What is set in code font: the lines of shell blocks, and the code spans of the text."""
     text = page.read_text("utf-8")
     lines = [line for language, block in fences(text) if language == "bash" for line in block.splitlines()]
     return lines + CODE.findall(FENCE.sub("", text))
 
 
 def commands(page: Path) -> set[str]:
-    """Every command of ours that a page names, as it can be typed."""
-    found = {match for snippet in code(page) for match in COMMAND.findall(snippet)}
-    return {f"{'python ' if program == 'manage.py' else ''}{program} {rest.strip()}" for program, rest in found}
+    """Every `flask` and `manage.py` command that a page names, as it can be typed."""
+    matches = {match for snippet in code(page) for match in COMMAND.findall(snippet)}
+    return {f"{'python ' if program == 'manage.py' else ''}{program} {rest.strip()}" for program, rest in matches}
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that links can give to the sections of a page."""
+    """The anchors of the sections of a page, as links name them."""
     titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

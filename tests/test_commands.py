@@ -285,20 +285,27 @@ def test_letters_leave_by_smtp_where_it_is_named(make_app: MakeApp, make_setting
     assert type(postman(make_settings())).__name__ == "Inbox"
 
 
-def test_docs_check_finds_a_stale_table(
-    runner: FlaskCliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_docs_check_finds_a_stale_table(runner: FlaskCliRunner, tmp_path: Path) -> None:
     page = tmp_path / "operations.md"
     page.write_text("# Settings\n<!-- settings -->\nold\n<!-- /settings -->\nafter\n")
-    monkeypatch.setattr(sys.modules[docs.callback.__module__], "DOCS", tmp_path)
+    folder = ["--folder", str(tmp_path)]
 
-    assert runner.invoke(docs, ["--check"]).exit_code == 1
-    assert runner.invoke(docs).output == "docs/operations.md: written\n"
-    assert runner.invoke(docs, ["--check"]).exit_code == 0
+    assert runner.invoke(docs, ["--check", *folder]).exit_code == 1
+    assert runner.invoke(docs, folder).output == "docs/operations.md: written\n"
+    assert runner.invoke(docs, ["--check", *folder]).exit_code == 0
     text = page.read_text()
-    assert text.startswith("# Settings\n<!-- settings -->\n| name ")
+    assert text.startswith("# Settings\n<!-- settings -->\n| setting ")
     assert text.endswith("<!-- /settings -->\nafter\n")
     assert "| `CODE_LIFETIME_SECONDS` | `600` |" in text
+
+
+def test_docs_names_the_document_that_quotes_missing_code(runner: FlaskCliRunner, tmp_path: Path) -> None:
+    (tmp_path / "architecture.md").write_text("<!-- code: src/auth_service/app.py removed -->\n```python\n```\n")
+
+    result = runner.invoke(docs, ["--check", "--folder", str(tmp_path)])
+
+    assert result.exit_code == 1
+    assert "architecture.md: quotes removed, which app.py does not define" in result.output
 
 
 def test_a_database_that_is_named_and_away_is_a_sentence(

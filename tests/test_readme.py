@@ -1,4 +1,4 @@
-"""The documents are true: what they say to type is typed, and what they say comes back comes back."""
+"""The documents are executed: the tests run their commands and requests and compare the output with the documents."""
 
 import json
 import os
@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.conftest import KEYRING_KEY, MakeApp, Stores, _database
-from tests.documents import CLIENTS, OPERATIONS, PAGES, README, ROOT, commands, fences, section, transcript
+from tests.documents import API, FRONT_END, IMPORT_USERS, PAGES, README, ROOT, commands, fences, section, transcript
 
 ADDRESS = "http://127.0.0.1:5000"
 PATIENCE = 60.0
@@ -102,7 +102,7 @@ def database(stores: Stores) -> Iterator[str]:
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """The folder in which commands are typed."""
-    (tmp_path / "people.jsonl").write_text(dict(fences(section(OPERATIONS, "Bringing people along")))["json"], "utf-8")
+    (tmp_path / "people.jsonl").write_text(dict(fences(IMPORT_USERS.read_text("utf-8")))["json"], "utf-8")
     return checkout(tmp_path)
 
 
@@ -143,11 +143,11 @@ def without_random(text: str) -> Any:
 @pytest.mark.parametrize(
     ("page", "titles"),
     [
-        (README, ["The six requests", "Signing in"]),
-        (CLIENTS, ["With curl"]),
-        (CLIENTS, ["The account, with curl"]),
+        (README, ["The six requests", "Sign-in"]),
+        (API, ["Registration with curl"]),
+        (API, ["Account with curl"]),
     ],
-    ids=["README", "clients", "account"],
+    ids=["README", "registration", "account"],
 )
 def test_requests_are_answered_as_printed(service: Running, tmp_path: Path, page: Path, titles: list[str]) -> None:
     steps = [step for title in titles for step in transcript(section(page, title))]
@@ -162,8 +162,69 @@ def test_requests_are_answered_as_printed(service: Running, tmp_path: Path, page
     assert [without_random(answer) for answer in answers] == [without_random(printed) for _, printed in steps]
 
 
+BROWSER = """
+// What a browser does for a page of the service's own origin: keeps cookies and sends Origin.
+const service = process.env.SERVICE, jar = new Map(), plainFetch = globalThis.fetch;
+globalThis.fetch = async (path, options) => {
+  const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
+  const headers = { ...options.headers, cookie, origin: service };
+  const response = await plainFetch(service + path, { ...options, headers });
+  for (const header of response.headers.getSetCookie()) {
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(header);
+    if (/max-age=0/i.test(header)) jar.delete(name);
+    else jar.set(name, value);
+  }
+  return response;
+};
+const client = await import("./auth.mjs");
+const inbox = async (email) => {
+  for (;;) {
+    const { data } = await (await plainFetch(`${service}/dev/inbox?to=${email}`)).json();
+    if (data.length) return data[0].code;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+};
+
+const email = "lovelace@example.org";
+const { user, next } = await client.begin(email);
+await client.confirm(user.id, await inbox(email));
+await client.finish(user.id, "correct horse battery");
+await client.signIn(email, "correct horse battery");
+const before = await client.me();
+jar.delete("access"); // it expires
+const after = await Promise.all([client.me(), client.me()]);
+await client.signOut();
+const error = await client.me().catch((error) => error);
+console.log(JSON.stringify([next, before.email, ...after.map((user) => user.email), error.code, [...jar.keys()]]));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_client_of_the_front_end_page_registers_signs_in_refreshes_and_signs_out(
+    service: Running, tmp_path: Path
+) -> None:
+    ((_, client),) = fences(section(FRONT_END, "3. Add the client"))
+    (tmp_path / "auth.mjs").write_text(client, "utf-8")
+    (tmp_path / "page.mjs").write_text(BROWSER, "utf-8")
+
+    done = subprocess.run(
+        ["node", "page.mjs"],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "SERVICE": service.url},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+    assert done.returncode == 0, done.stderr
+    email = "lovelace@example.org"
+    kept = ["registration", "device"]
+    assert json.loads(done.stdout) == ["code", email, email, email, "refresh_rejected", kept]
+
+
 def test_the_start_prints_what_the_readme_shows(service: Running) -> None:
-    shown = dict(fences(section(README, "Start")))["text"]
+    shown = dict(fences(section(README, "Quick start")))["text"]
 
     assert settled(service.printed.replace(service.url, ADDRESS)) == settled(shown)
 
@@ -218,8 +279,8 @@ def columns_of_users(url: str) -> set[str]:
     return found
 
 
-def test_people_are_brought_along_as_shown(run: Run) -> None:
-    blocks = dict(fences(section(OPERATIONS, "Bringing people along")))
+def test_users_are_imported_as_shown(run: Run) -> None:
+    blocks = dict(fences(IMPORT_USERS.read_text("utf-8")))
 
     run("python manage.py db upgrade")
 

@@ -1,10 +1,10 @@
-"""A FastAPI service that lets in whoever is signed in at the portal, without asking the portal for each request.
+"""Verifies access tokens (JWT) in a FastAPI service, locally, without a request to the portal for each token.
 
     pip install fastapi uvicorn "pyjwt[crypto]>=2.12"
     ISSUER=https://portal.example.org AUDIENCE=portal uvicorn fastapi_app:app
 
-ISSUER is the `iss` of the tokens to the letter. Where that address cannot be reached from here, JWKS_URL names where
-the keys are: http://127.0.0.1:5000/.well-known/jwks.json, for instance. Copy everything above the line.
+ISSUER is exactly the `iss` of the tokens. If that address cannot be reached from here, set JWKS_URL to the address of
+the keys, for example http://127.0.0.1:5000/.well-known/jwks.json. Copy everything above the line.
 """
 
 import os
@@ -17,41 +17,41 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 ISSUER = os.environ["ISSUER"]  # PUBLIC_URL of the authentication service
 AUDIENCE = os.environ["AUDIENCE"]  # its TOKEN_AUDIENCE
-# Keeps the published keys for five minutes, and looks for an unknown one at most every thirty seconds.
+# Caches the keys for five minutes; fetches them again for an unknown `kid`, at most every thirty seconds.
 KEYS = jwt.PyJWKClient(os.environ.get("JWKS_URL", f"{ISSUER}/.well-known/jwks.json"), timeout=3)
 
 bearer = HTTPBearer(auto_error=False)
 
 
 @dataclass(frozen=True)
-class Person:
-    """Whoever calls."""
+class CurrentUser:
+    """The user of a valid access token."""
 
     user_id: str
     roles: list[str]
 
 
-# Not `async`: FastAPI then runs it in a thread, where fetching the keys holds nobody else up.
-def signed_in(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Person:
-    """Whoever is signed in and calls; everybody else hears 401."""
+# Not `async`: FastAPI runs it in a thread, so that fetching the keys does not block other requests.
+def signed_in(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> CurrentUser:
+    """The current user; 401 without a valid access token."""
     try:
         token = credentials.credentials if credentials else ""
         found = jwt.decode_complete(
             token,
             KEYS.get_signing_key_from_jwt(token),
-            algorithms=["ES256"],  # never the one that the token names
+            algorithms=["ES256"],  # never the algorithm that the token names (RFC 8725, 3.1)
             issuer=ISSUER,
             audience=AUDIENCE,
             leeway=30,
             options={"require": ["iss", "aud", "sub", "sid", "iat", "exp", "roles"], "strict_aud": True},
         )
-        if found["header"].get("typ") != "at+jwt":  # the portal may sign other things with the same keys
+        if found["header"].get("typ") != "at+jwt":  # the same keys may sign other kinds of tokens (RFC 8725, 3.11)
             raise jwt.InvalidTokenError("not an access token")
     except jwt.PyJWKClientConnectionError:
-        raise HTTPException(503, "the keys cannot be had right now", {"Retry-After": "1"}) from None
+        raise HTTPException(503, "the keys of the portal cannot be fetched; try again", {"Retry-After": "1"}) from None
     except jwt.PyJWTError:
         raise HTTPException(401, "sign in first", {"WWW-Authenticate": "Bearer"}) from None
-    return Person(user_id=found["payload"]["sub"], roles=found["payload"]["roles"])
+    return CurrentUser(user_id=found["payload"]["sub"], roles=found["payload"]["roles"])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -60,6 +60,6 @@ app = FastAPI()
 
 
 @app.get("/whoami")
-def whoami(person: Annotated[Person, Depends(signed_in)]) -> dict[str, Any]:
-    """Say who calls."""
-    return {"user": person.user_id, "roles": person.roles}
+def whoami(user: Annotated[CurrentUser, Depends(signed_in)]) -> dict[str, Any]:
+    """Return the current user."""
+    return {"user": user.user_id, "roles": user.roles}

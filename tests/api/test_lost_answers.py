@@ -1,7 +1,7 @@
 """What was done although its answer was a 503: a server that hung carries out what it was sent, COMMIT included.
 
 Each request is sent twice. Of the first one everything is kept, and the database's word for that is lost; what the
-second one is told is what docs/clients.md promises.
+second one is told is what docs/errors.md promises.
 """
 
 import re
@@ -21,7 +21,7 @@ from tests.actors import Mailbox, Visitor, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import outcome
 from tests.conftest import Query
-from tests.documents import CLIENTS, section
+from tests.documents import ERRORS, section
 from tests.test_house import contracts
 
 Repeated = Callable[[Callable[[], TestResponse]], tuple[int, str]]
@@ -168,7 +168,7 @@ def test_leaving(token: str, visitor: Visitor, repeated: Repeated) -> None:
 
 
 def test_clients_are_told_of_every_request_that_writes(app: Flask) -> None:
-    told = set(re.findall(r"`((?:POST|PUT|PATCH|DELETE) /[^`]*)`", section(CLIENTS, "After a 503")))
+    told = set(re.findall(r"`((?:POST|PUT|PATCH|DELETE) /[^`]*)`", section(ERRORS, "Repeating requests")))
 
     writing = {
         f"{method} {re.sub(r'<[a-z_]+:(?:[a-z]+_)?id>', '{id}', rule).removeprefix('/api/v1/users')}"

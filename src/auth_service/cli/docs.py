@@ -1,8 +1,11 @@
-"""`manage.py docs`: the tables of the documents that are made from the code."""
+"""`manage.py docs`: the parts of the documents that are generated from the code (tables, quoted code)."""
 
+import ast
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,59 +17,114 @@ from auth_service.errors import ServiceError
 from auth_service.models.audit_event import Kind
 from auth_service.settings import Settings
 
-DOCS = Path(__file__).parents[3] / "docs"
+ROOT = Path(__file__).parents[3]
+
+QUOTE = re.compile(r"<!-- code: (?P<path>\S+) (?P<name>\S+) -->\n```python\n.*?^```$", re.MULTILINE | re.DOTALL)
+"""A quotation: the marker names a file of this repository and a class, function or constant in it."""
+
+
+class QuoteError(Exception):
+    """A document quotes code that does not exist; the text says which."""
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Only say which documents are out of step, and fail if any is.")
-def docs(*, check: bool) -> None:
-    """Write the tables of settings, refusals and events into the documents."""
-    stale = [
-        path for path in DOCS.glob("*.md") if brought_up_to_date(path.read_text("utf-8")) != path.read_text("utf-8")
-    ]
-    for path in stale:
-        print(f"docs/{path.name}: {'out of step' if check else 'written'}")
+@click.option("--check", is_flag=True, help="Write nothing; list the documents that are out of date, fail if any is.")
+@click.option("--folder", type=click.Path(path_type=Path), default=ROOT / "docs", help="Where the documents are.")
+def docs(*, check: bool, folder: Path) -> None:
+    """Write the generated parts of the documents: tables of settings, errors and events, and quoted code."""
+    stale = False
+    for path in sorted(folder.glob("*.md")):
+        text = path.read_text("utf-8")
+        try:
+            generated = regenerate(text)
+        except QuoteError as error:
+            raise click.ClickException(f"docs/{path.name}: {error}") from None
+        if generated == text:
+            continue
+        stale = True
+        print(f"docs/{path.name}: {'out of date' if check else 'written'}")
         if not check:
-            path.write_text(brought_up_to_date(path.read_text("utf-8")), "utf-8")
+            path.write_text(generated, "utf-8")
     if check and stale:
         raise SystemExit(1)
 
 
-def brought_up_to_date(document: str) -> str:
-    """The document with every generated table made anew; the markers around them stay."""
+def regenerate(document: str, *, root: Path = ROOT) -> str:
+    """The document with every generated part made from the code as it is now; the markers stay.
 
-    def made(found: re.Match[str]) -> str:
-        return f"<!-- {found[1]} -->\n{TABLES[found[1]]()}\n<!-- /{found[1]} -->"
+    Raises QuoteError.
+    """
 
-    return re.sub(rf"<!-- ({'|'.join(TABLES)}) -->\n.*?<!-- /\1 -->", made, document, flags=re.DOTALL)
+    def table(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{TABLES[match[1]]()}\n<!-- /{match[1]} -->"
+
+    document = re.sub(rf"<!-- ({'|'.join(TABLES)}) -->\n.*?<!-- /\1 -->", table, document, flags=re.DOTALL)
+    return QUOTE.sub(partial(_quotation, root=root), document)
+
+
+def _quotation(match: re.Match[str], *, root: Path) -> str:
+    path, name = match["path"], match["name"]
+    return f"<!-- code: {path} {name} -->\n```python\n{source_of(root / path, name)}\n```"
+
+
+def source_of(file: Path, name: str) -> str:
+    """The source of a class, function or constant, decorators included; `name` is dotted. Raises QuoteError."""
+    if not file.is_file():
+        raise QuoteError(f"quotes {file.name}, which does not exist at this path")
+    source = file.read_text("utf-8")
+    statement = _find(ast.parse(source).body, name.split("."))
+    if statement is None:
+        raise QuoteError(f"quotes {name}, which {file.name} does not define")
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+    return textwrap.dedent("\n".join(source.splitlines()[first - 1 : statement.end_lineno]))
+
+
+def _find(body: list[ast.stmt], path: list[str]) -> ast.stmt | None:
+    for statement in body:
+        if path[0] in _defined_names(statement):
+            return _find(getattr(statement, "body", []), path[1:]) if path[1:] else statement
+    return None
+
+
+def _defined_names(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        return {statement.name}
+    if isinstance(statement, ast.Assign):
+        targets: list[ast.expr] = statement.targets
+    elif isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    else:
+        return set()
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def settings_table() -> str:
-    """Every setting, with what it is when it is not named."""
+    """Every setting with its default."""
     rows = [
         f"| `{name.upper()}` | {_shown(field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
-    return "\n".join(["| name | unless named | what it is |", "| --- | --- | --- |", *rows])
+    return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
 
-def refusals_table() -> str:
-    """Every refusal, with its status."""
+def errors_table() -> str:
+    """Every error code with its status and message."""
     rows = [f"| {status_of(kind)} | `{kind.code}` | {kind.message} |" for kind in error_classes()]
     return "\n".join(["| status | `error.code` | `error.msg` |", "| --- | --- | --- |", *sorted(rows)])
 
 
 def events_table() -> str:
-    """Every kind of event."""
+    """Every kind of audit event that the owner of an account sees."""
     rows = [f"| `{kind}` | {kind.sentence} |" for kind in Kind]
-    return "\n".join(["| `kind` | what it means |", "| --- | --- |", *rows])
+    return "\n".join(["| `kind` | meaning |", "| --- | --- |", *rows])
 
 
 def error_classes() -> Iterator[type[ServiceError]]:
-    """Every error that a request can be answered with; families are none, they only lend a status."""
-    for found in vars(errors).values():
-        if isinstance(found, type) and issubclass(found, ServiceError) and hasattr(found, "code"):
-            yield found
+    """Every error class with a code of its own; the families of one status have none."""
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, ServiceError) and hasattr(value, "code"):
+            yield value
 
 
 def _shown(default: Any) -> str:
@@ -81,6 +139,6 @@ def _shown(default: Any) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "settings": settings_table,
-    "refusals": refusals_table,
+    "errors": errors_table,
     "events": events_table,
 }

@@ -29,27 +29,39 @@ class Kind(StrEnum):
 
     REGISTERED = (
         "registered",
-        "The address was confirmed and the registration finished; by the `method` `import`, in another system.",
+        "The user confirmed the address and finished the registration; `method` `import`: in another system.",
     )
-    SIGNED_IN = "signed_in", "A session was opened, by the `method`."
-    SIGN_IN_REFUSED = "sign_in_refused", "Somebody tried to sign in and could not, by the `method`."
-    SIGNED_OUT = "signed_out", "A session was ended by itself."
-    SESSION_ENDED = "session_ended", "A session was ended from another one, or with all others; `reason` says why."
-    REFRESH_REUSED = "refresh_reused", "A refresh token came a second time, and its session was ended."
-    PASSWORD_REFUSED = "password_refused", "Somebody signed in gave a wrong password for the `purpose`."
-    CODE_REFUSED = "code_refused", "Somebody signed in gave a wrong or dead code for the `purpose`."
-    PASSWORD_CHANGED = "password_changed", "The password was changed by somebody who knew the one before."
-    PASSWORD_RECOVERED = "password_recovered", "A password was set with a mailed code."
-    RECOVERY_REFUSED = "recovery_refused", "Somebody tried to set a password with a wrong or dead code."
-    EMAIL_CHANGE_ASKED = "email_change_asked", "A code was mailed to the address that the account is to have."
-    EMAIL_CHANGED = "email_changed", "The account has another address."
-    EMAIL_CHANGED_UNDONE = "email_changed_undone", "A change of the address was taken back by the link in the letter."
-    NEW_DEVICE_UNDONE = "new_device_undone", "A sign-in was taken back by the link in the letter about the new device."
+    SIGNED_IN = "signed_in", "A session was opened; `method` says how."
+    SIGN_IN_REFUSED = "sign_in_refused", "A sign-in failed; `method` says how it was tried."
+    SIGNED_OUT = "signed_out", "The user signed out of this session."
+    SESSION_ENDED = "session_ended", "A session was revoked; `reason` says why."
+    REFRESH_REUSED = "refresh_reused", "A used refresh token was used again (replay); its session was revoked."
+    PASSWORD_REFUSED = "password_refused", "A signed-in client sent a wrong password; `purpose` says what for."
+    CODE_REFUSED = "code_refused", "A signed-in client sent a wrong or expired code; `purpose` says what for."
+    PASSWORD_CHANGED = "password_changed", "The password was changed with the current password."
+    PASSWORD_RECOVERED = "password_recovered", "The password was reset with an emailed code."
+    RECOVERY_REFUSED = "recovery_refused", "A password reset failed because of a wrong or expired code."
+    EMAIL_CHANGE_ASKED = (
+        "email_change_asked",
+        "A change of the address was requested; a code was sent to the new address.",
+    )
+    EMAIL_CHANGED = "email_changed", "The address of the account was changed."
+    EMAIL_CHANGED_UNDONE = (
+        "email_changed_undone",
+        "A change of the address was reverted with the link of the security notification.",
+    )
+    NEW_DEVICE_UNDONE = (
+        "new_device_undone",
+        "A sign-in was reverted with the link of the security notification about a new device.",
+    )
     DATA_EXPORTED = "data_exported", "The data of the account was exported."
-    ACCOUNT_DELETED = "account_deleted", "The account was deleted; its history stays without saying whose it was."
+    ACCOUNT_DELETED = (
+        "account_deleted",
+        "The account was deleted; its audit events stay without user, address and device.",
+    )
     ACCESS_DENIED = (
         "access_denied",
-        "Somebody signed in asked for what is not theirs; `refusal` says how it was refused.",
+        "A signed-in client was denied access; `refusal` is the error code.",
     )
 
 

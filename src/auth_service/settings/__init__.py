@@ -51,35 +51,36 @@ class Settings(Lifetimes, Limits, ForContainers):
     )
 
     app_env: Literal["local", "test", "production"] = Field(
-        "production", description="The profile. Unset means production; see the table of profiles in `docs/clients.md`."
+        "production", description="Profile: `local`, `test` or `production`; see the table in `docs/operations.md`."
     )
-    http_host: str = Field("127.0.0.1", description="The address that the API listens on.")
-    http_port: int = Field(5000, ge=1, le=65535, description="The port that the API listens on.")
+    http_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    http_port: int = Field(5000, ge=1, le=65535, description="Port that the API listens on.")
     listen_beyond_loopback: Flag = Field(
-        False, description="Lets the `local` and `test` profiles listen on an address that others can reach."
+        False,
+        description="Allows the `local` and `test` profiles to listen on an address that other machines can reach.",
     )
     web_workers: int = Field(2, ge=1, le=64, description="Processes that answer requests.")
-    web_threads: int = Field(4, ge=1, le=64, description="Requests that one of those processes answers at once.")
+    web_threads: int = Field(4, ge=1, le=64, description="Requests that one process handles concurrently.")
     public_url: Origin = Field(
         "http://127.0.0.1:5000",
-        description="The origin (scheme, host, port) under which people reach the service: the start of every link "
-        "and the `iss` of access tokens. https in production; unless named, `local` and `test` have `HTTP_PORT` in it.",
+        description="Origin (scheme, host, port) under which users reach the service: the start of every link and the "
+        "`iss` of access tokens. https in production; in `local` and `test` the default contains `HTTP_PORT`.",
     )
     trusted_proxies: Networks = Field(
-        (), description="Networks (CIDRs, by commas) whose `X-Forwarded-For` is believed; nobody's when empty."
+        (), description="Networks (CIDRs, comma-separated) of proxies whose `X-Forwarded-For` is trusted."
     )
-    cors_origins: Origins = Field((), description="Origins (by commas) whose pages may call the API; compared exactly.")
-    swagger_page: Flag = Field(True, description="Whether `/api/swagger` and `/api/swagger.json` exist.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The lowest level that is logged."
+    cors_origins: Origins = Field(
+        (), description="Origins (comma-separated) whose pages may call the API (CORS, CSRF check)."
     )
+    swagger_page: Flag = Field(True, description="Serves `/api/swagger` and `/api/swagger.json`.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
     metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="The port that `/metrics` listens on; there are no metrics without it."
+        None, ge=1, le=65535, description="Port of `/metrics` for Prometheus; no metrics when unset."
     )
-    metrics_host: str = Field("127.0.0.1", description="The address that `/metrics` listens on.")
+    metrics_host: str = Field("127.0.0.1", description="Address that `/metrics` listens on.")
     drain_seconds: Seconds = Field(
         timedelta(seconds=5),
-        description="How long the service goes on listening after SIGTERM while `/health/ready` already says 503.",
+        description="After SIGTERM the API accepts requests for this time while `/health/ready` answers 503.",
     )
 
     database_url: PostgresUrl | None = Field(
@@ -90,10 +91,10 @@ class Settings(Lifetimes, Limits, ForContainers):
     migration_database_url: PostgresUrl | None = Field(
         None,
         repr=False,
-        description="The same database as its owner, for migrations; `DATABASE_URL` when unset.",
+        description="The same database with the role that owns it, for migrations; `DATABASE_URL` when unset.",
     )
     database_connections: int | None = Field(
-        None, ge=1, le=500, description="Connections that one process keeps; its threads plus one when unset."
+        None, ge=1, le=500, description="Connections of one process to PostgreSQL; `WEB_THREADS` plus one when unset."
     )
     redis_url: str | None = Field(
         None,
@@ -102,7 +103,8 @@ class Settings(Lifetimes, Limits, ForContainers):
         description="Redis or Valkey. Embedded in `local` and `test` when unset.",
     )
     data_dir: Path = Field(
-        Path(".data"), description="The folder of embedded engines, made secrets and the dev inbox (`local`, `test`)."
+        Path(".data"),
+        description="Folder of the embedded engines, the generated secrets and the dev inbox (`local`, `test`).",
     )
 
     smtp_url: SecretStr | None = Field(
@@ -113,33 +115,34 @@ class Settings(Lifetimes, Limits, ForContainers):
     mail_from: str | None = Field(
         None,
         pattern=r"^[^\s@<>]+@[^\s@<>]+$",
-        description="The sender's address; `no-reply@` the public host when unset.",
+        description="Sender address; `no-reply@` and the host of `PUBLIC_URL` when unset.",
     )
-    mail_senders: int = Field(4, ge=1, le=32, description="Letters that the mailer sends at once.")
-    mail_timeout_seconds: Lasting = Field(timedelta(seconds=15), description="Time limit for sending one letter.")
+    mail_senders: int = Field(4, ge=1, le=32, description="Emails that one mail worker sends concurrently.")
+    mail_timeout_seconds: Lasting = Field(timedelta(seconds=15), description="Time limit for sending one email.")
     outbox_lease_seconds: Lasting = Field(
-        timedelta(seconds=60), description="A letter whose mailer died is sent by another one after this."
+        timedelta(seconds=60),
+        description="Lease of a claimed email: if its mail worker dies, another one sends it after this time.",
     )
     service_name: str = Field(
-        "Portal", min_length=1, max_length=60, description="What letters and Swagger call the portal."
+        "Portal", min_length=1, max_length=60, description="Name of the portal in emails and on the Swagger page."
     )
 
     code_key: SecretStr | None = Field(
-        None, description="Secret of at least 256 bits: digests of codes and registration tickets in Redis."
+        None, description="Secret (256 bits): digests of codes, flow tickets and rate limit subjects in Redis."
     )
     outbox_key: SecretStr | None = Field(
-        None, description="Secret of at least 256 bits: encrypts the contents of letters that wait to be sent."
+        None, description="Secret (256 bits): encrypts the content of emails that wait in the outbox."
     )
     session_key: SecretStr | None = Field(
-        None, description="Secret of at least 256 bits: the MACs of refresh tokens and of known devices."
+        None, description="Secret (256 bits): MACs of refresh tokens, device tokens and page cursors."
     )
     keyring_key: SecretStr | None = Field(
-        None, description="Secret of at least 256 bits: encrypts the keys that sign access tokens."
+        None, description="Secret (256 bits): encrypts the private signing keys of access tokens."
     )
-    code_key_file: Path | None = Field(None, description="A file that holds `CODE_KEY`.")
-    outbox_key_file: Path | None = Field(None, description="A file that holds `OUTBOX_KEY`.")
-    session_key_file: Path | None = Field(None, description="A file that holds `SESSION_KEY`.")
-    keyring_key_file: Path | None = Field(None, description="A file that holds `KEYRING_KEY`.")
+    code_key_file: Path | None = Field(None, description="File that contains `CODE_KEY`.")
+    outbox_key_file: Path | None = Field(None, description="File that contains `OUTBOX_KEY`.")
+    session_key_file: Path | None = Field(None, description="File that contains `SESSION_KEY`.")
+    keyring_key_file: Path | None = Field(None, description="File that contains `KEYRING_KEY`.")
 
     @classmethod
     def read(cls, *, env_file: Path | None = Path(".env"), **given: Any) -> Self:
