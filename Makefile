@@ -16,7 +16,7 @@ PRODUCTION := $(COMPOSE) --env-file .env.test
 # Containers read these as users of their own; a checkout under a strict umask would not let them.
 READABLE := chmod -R a+rX deploy migrations src manage.py
 
-.PHONY: help run test check format docs lock up up_local_compose down logs bench bench_paired chaos
+.PHONY: help run test check format docs round_trips lock up up_local_compose down logs bench bench_paired chaos
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: $(READY) ## format the code
 
 docs: $(READY) ## write the tables of the documents that are made from the code
 	@$(BIN)/python manage.py docs
+
+round_trips: $(READY) ## count the round trips of every endpoint and write their table into docs/architecture.md
+	@PYTHONPATH=src $(BIN)/python -m tests.round_trips_table --write
 
 lock: ## lock the dependencies and export what pip installs (needs poetry with its export plugin)
 	poetry lock

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -105,31 +106,31 @@ class _database:  # noqa: N801 - reads as a verb where it is used
         self._connection.close()
 
 
+def settings_of(stores: Stores, data_dir: Path, **given: Any) -> Settings:
+    """Settings over some stores; what is given wins."""
+    base: dict[str, Any] = {
+        "app_env": "test",
+        "database_url": stores.database_url,
+        "redis_url": stores.redis_url,
+        "data_dir": data_dir,
+        "code_key": CODE_KEY,
+        "outbox_key": OUTBOX_KEY,
+        "session_key": SESSION_KEY,
+        "keyring_key": KEYRING_KEY,
+    }
+    if given.get("app_env") == "production":
+        base |= {
+            "smtp_url": "smtp://127.0.0.1:2525",
+            "mail_from": "no-reply@portal.example.org",
+            "public_url": "https://portal.example.org",
+        }
+    return Settings.read(env_file=None, **(base | given))
+
+
 @pytest.fixture(scope="session")
 def make_settings(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
     """Makes settings over the stores of this run; what is given wins."""
-    data_dir = tmp_path_factory.mktemp("data")
-
-    def make(**given: Any) -> Settings:
-        base: dict[str, Any] = {
-            "app_env": "test",
-            "database_url": stores.database_url,
-            "redis_url": stores.redis_url,
-            "data_dir": data_dir,
-            "code_key": CODE_KEY,
-            "outbox_key": OUTBOX_KEY,
-            "session_key": SESSION_KEY,
-            "keyring_key": KEYRING_KEY,
-        }
-        if given.get("app_env") == "production":
-            base |= {
-                "smtp_url": "smtp://127.0.0.1:2525",
-                "mail_from": "no-reply@portal.example.org",
-                "public_url": "https://portal.example.org",
-            }
-        return Settings.read(env_file=None, **(base | given))
-
-    return make
+    return partial(settings_of, stores, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

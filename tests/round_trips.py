@@ -1,9 +1,21 @@
-"""Counts how often PostgreSQL is waited for."""
+"""Round trips: how often a request waits for PostgreSQL and for Redis."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg2.extensions
+from redis.connection import AbstractConnection
+
+
+@dataclass
+class RoundTrips:
+    """How often each of them was waited for."""
+
+    postgres: int = 0
+    redis: int = 0
 
 
 @contextmanager
@@ -20,4 +32,33 @@ def counted() -> Iterator[list[None]]:
     try:
         yield waits
     finally:
+        psycopg2.extensions.set_wait_callback(wait)
+
+
+@contextmanager
+def of_this_thread() -> Iterator[RoundTrips]:
+    """Count the round trips of the thread that asks: what it waits for, whatever other threads do.
+
+    At the edge of the drivers: each wait of psycopg2, and each send of redis-py, in which several commands may leave
+    together.
+    """
+    found = RoundTrips()
+    here = threading.get_ident()
+    wait = psycopg2.extensions.get_wait_callback()
+    send: Any = AbstractConnection.send_packed_command
+
+    def counting_wait(connection: psycopg2.extensions.connection) -> None:
+        found.postgres += threading.get_ident() == here
+        wait(connection)
+
+    def counting_send(connection: Any, *arguments: Any, **options: Any) -> None:
+        found.redis += threading.get_ident() == here
+        send(connection, *arguments, **options)
+
+    psycopg2.extensions.set_wait_callback(counting_wait)
+    AbstractConnection.send_packed_command = counting_send  # type: ignore[method-assign, assignment]
+    try:
+        yield found
+    finally:
+        AbstractConnection.send_packed_command = send  # type: ignore[method-assign]
         psycopg2.extensions.set_wait_callback(wait)

@@ -6,7 +6,6 @@ from typing import Any
 
 import nacl.pwhash
 import pytest
-import redis.connection
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -46,9 +45,10 @@ class Meter:
         """What a request about somebody costs, from a browser and a network of its own."""
         visitor = Visitor(self.app, address="198.51.100.9")
         self.work.append(work := Work())
-        with round_trips.counted() as waits, transactions.committed(self.app) as committed:
+        with round_trips.of_this_thread() as trips, transactions.committed(self.app) as committed:
             answer = request(visitor, email)
-        work.postgres = len(waits) - committed.added
+        work.redis = trips.redis
+        work.postgres = trips.postgres - committed.added
         work.written = len(committed.ids)
         return work, answer
 
@@ -61,18 +61,12 @@ def meter(visitor: Visitor, app: Flask, mailbox: Mailbox, monkeypatch: pytest.Mo
     Visitor(app).sign_up(TEMPORARY)
     work = [Work()]
     kdf: Callable[..., bytes] = nacl.pwhash.argon2id.kdf
-    send: Callable[..., None] = redis.connection.AbstractConnection.send_packed_command
 
     def counted_kdf(size: int, password: bytes, salt: bytes, **costs: Any) -> bytes:
         work[-1].hashes.append({"size": size, "salt": len(salt), **costs})
         return kdf(size, password, salt, **costs)
 
-    def counted_send(connection: Any, command: Any, check_health: bool = True) -> None:
-        work[-1].redis += 1
-        send(connection, command, check_health)
-
     monkeypatch.setattr(nacl.pwhash.argon2id, "kdf", counted_kdf)
-    monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", counted_send)
     return Meter(app=app, work=work)
 
 

@@ -1,0 +1,78 @@
+"""Accounts of one application, made through the front door as they are needed, for measurements."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from werkzeug.test import TestResponse
+
+from auth_service.cli.service_keys import service_keys
+from tests.actors import Mailbox, Visitor
+
+PASSWORD, OTHER_PASSWORD, WRONG_PASSWORD = "correct horse battery", "another horse battery", "a wrong password"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """A user who is signed in, and the browser."""
+
+    visitor: Visitor
+    id: int
+    email: str
+    tokens: dict[str, Any]
+
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:
+        """A request with the access token."""
+        return self.visitor.with_token(self.tokens["access_token"], method, path, **options)
+
+
+@dataclass
+class Accounts:
+    """Accounts of one application, made as they are needed."""
+
+    app: Flask
+    mailbox: Mailbox
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def address(self) -> str:
+        """An email address that no account has."""
+        return f"user{next(self._numbers)}@example.org"
+
+    def visitor(self, **options: Any) -> Visitor:
+        """A browser without cookies."""
+        return Visitor(self.app, **options)
+
+    def temporary(self) -> tuple[Visitor, int, str]:
+        """A temporary user: the browser, the id, the address."""
+        visitor, email = self.visitor(), self.address()
+        return visitor, visitor.sign_up(email), email
+
+    def account(self) -> Account:
+        """An account of its own, for what changes it."""
+        visitor, email = self.visitor(), self.address()
+        user_id = visitor.register(email, self.mailbox, password=PASSWORD)
+        return Account(visitor=visitor, id=user_id, email=email, tokens=visitor.signed_in(email, PASSWORD))
+
+    @cached_property
+    def standing(self) -> Account:
+        """An account that nothing changes."""
+        return self.account()
+
+    @cached_property
+    def service_key(self) -> str:
+        """A key that may introspect tokens, and whose use has been recorded in this minute."""
+        runner: FlaskCliRunner = self.app.test_cli_runner()
+        arguments = ["create", "shop", "--scope", "tokens:introspect", "--days", "30"]
+        return str(runner.invoke(service_keys, arguments).stdout.strip())
+
+    def emailed(self, email: str) -> str:
+        """The newest code that was emailed to an address."""
+        return self.mailbox.code_sent_to(email)
+
+    def get(self, path: str, **headers: str) -> TestResponse:
+        """A request to anything."""
+        return self.app.test_client(use_cookies=False).get(path, headers=headers)

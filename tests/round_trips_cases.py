@@ -1,0 +1,309 @@
+"""The typical request of every endpoint, for `tests/round_trips_table.py`, which counts what each of them waits for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from werkzeug.test import TestResponse
+
+from tests.accounts import OTHER_PASSWORD, PASSWORD, WRONG_PASSWORD, Accounts
+
+ANOTHER_NETWORK = "198.51.100.9"
+
+Request = Callable[[], TestResponse]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One row: prepare, and send one request that is measured."""
+
+    endpoint: str
+    case: str
+    status: int
+    prepare: Callable[[Accounts], Request]
+
+
+CASES: list[Case] = []
+
+
+def row(endpoint: str, case: str = "", *, status: int = 200) -> Callable[[Callable[[Accounts], Request]], None]:
+    """Make a row of the table of a function that prepares everything and returns the request."""
+
+    def add(prepare: Callable[[Accounts], Request]) -> None:
+        CASES.append(Case(endpoint=endpoint, case=case, status=status, prepare=prepare))
+
+    return add
+
+
+def wrong(code: str) -> str:
+    """Another code."""
+    return "000000" if code != "000000" else "000001"
+
+
+# Registration.
+
+
+@row("GET /api/v1/users")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.visitor().look_up(accounts.standing.email)
+
+
+@row("POST /api/v1/users/sign_up", status=201)
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.visitor().try_to_sign_up(accounts.address())
+
+
+@row("POST /api/v1/users/{user_id}/send_code")
+def _(accounts: Accounts) -> Request:
+    visitor, user_id, _ = accounts.temporary()
+    return lambda: visitor.ask_for_code(user_id)
+
+
+@row("POST /api/v1/users/{user_id}/resend_code")
+def _(accounts: Accounts) -> Request:
+    visitor, user_id, _ = accounts.temporary()
+    visitor.ask_for_code(user_id)
+    return lambda: visitor.ask_again(user_id)
+
+
+@row("PUT /api/v1/users/{user_id}/mail")
+def _(accounts: Accounts) -> Request:
+    visitor, user_id, email = accounts.temporary()
+    visitor.ask_for_code(user_id)
+    code = accounts.emailed(email)
+    return lambda: visitor.confirm(user_id, code)
+
+
+@row("PATCH /api/v1/users/{user_id}/sign_up", "with a password")
+def _(accounts: Accounts) -> Request:
+    visitor, user_id, email = accounts.temporary()
+    visitor.ask_for_code(user_id)
+    visitor.confirm(user_id, accounts.emailed(email))
+    return lambda: visitor.finish(user_id, password=PASSWORD)
+
+
+# Sign-in.
+
+
+@row("POST /api/v1/users/sign_in", "known device")
+def _(accounts: Accounts) -> Request:
+    account = accounts.standing
+    return lambda: account.visitor.sign_in(account.email, PASSWORD)
+
+
+@row("POST /api/v1/users/sign_in", "new device, with a security notification")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: accounts.visitor(address=ANOTHER_NETWORK).sign_in(account.email, PASSWORD)
+
+
+@row("POST /api/v1/users/sign_in", "wrong password", status=401)
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: accounts.visitor(address=ANOTHER_NETWORK).sign_in(account.email, WRONG_PASSWORD)
+
+
+@row("POST /api/v1/users/sign_in", "unknown address", status=401)
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.visitor(address=ANOTHER_NETWORK).sign_in(accounts.address(), WRONG_PASSWORD)
+
+
+@row("POST /api/v1/users/sign_in/send_code")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.visitor.ask_to_sign_in(account.email)
+
+
+@row("POST /api/v1/users/sign_in/code", "known device")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    account.visitor.ask_to_sign_in(account.email)
+    code = accounts.emailed(account.email)
+    return lambda: account.visitor.sign_in_by_code(account.email, code)
+
+
+@row("POST /api/v1/users/sign_in/code", "wrong code", status=401)
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    account.visitor.ask_to_sign_in(account.email)
+    code = wrong(accounts.emailed(account.email))
+    return lambda: account.visitor.sign_in_by_code(account.email, code)
+
+
+@row("POST /api/v1/users/sign_in/code", "unknown address", status=401)
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.visitor().sign_in_by_code(accounts.address(), "000000")
+
+
+@row("POST /api/v1/users/refresh_token")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.visitor.refresh(account.tokens["refresh_token"])
+
+
+# Sessions.
+
+
+@row("POST /api/v1/users/sign_out")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.call("POST", "/sign_out")
+
+
+@row("POST /api/v1/users/sign_out/everywhere", "two sessions")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    account.visitor.signed_in(account.email, PASSWORD)
+    return lambda: account.call("POST", "/sign_out/everywhere")
+
+
+@row("GET /api/v1/users/me/sessions")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.standing.call("GET", "/me/sessions")
+
+
+@row("DELETE /api/v1/users/me/sessions", "one other session")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    account.visitor.signed_in(account.email, PASSWORD)
+    return lambda: account.call("DELETE", "/me/sessions")
+
+
+@row("DELETE /api/v1/users/me/sessions/{session_id}")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    account.visitor.signed_in(account.email, PASSWORD)
+    sessions = account.call("GET", "/me/sessions").get_json()["data"]
+    [other] = [session["id"] for session in sessions if not session["current"]]
+    return lambda: account.call("DELETE", f"/me/sessions/{other}")
+
+
+# Passwords.
+
+
+@row("POST /api/v1/users/password/send_code")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.visitor.ask_to_recover(account.email)
+
+
+@row("PUT /api/v1/users/password")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    account.visitor.ask_to_recover(account.email)
+    code = accounts.emailed(account.email)
+    return lambda: account.visitor.recover(account.email, code, OTHER_PASSWORD)
+
+
+@row("PUT /api/v1/users/me/password")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.visitor.change_password(account.tokens["access_token"], PASSWORD, OTHER_PASSWORD)
+
+
+# The account.
+
+
+@row("GET /api/v1/users/me")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.standing.call("GET", "/me")
+
+
+@row("DELETE /api/v1/users/me", "with the password")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.visitor.leave(account.tokens["access_token"], password=PASSWORD)
+
+
+@row("POST /api/v1/users/me/send_code")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.visitor.ask_to_leave(account.tokens["access_token"])
+
+
+@row("POST /api/v1/users/me/email")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.visitor.ask_to_move(account.tokens["access_token"], accounts.address(), password=PASSWORD)
+
+
+@row("PUT /api/v1/users/me/email")
+def _(accounts: Accounts) -> Request:
+    account, email = accounts.account(), accounts.address()
+    account.visitor.ask_to_move(account.tokens["access_token"], email, password=PASSWORD)
+    code = accounts.emailed(email)
+    return lambda: account.visitor.move(account.tokens["access_token"], code)
+
+
+@row("GET /api/v1/users/me/export")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.standing.call("GET", "/me/export")
+
+
+@row("GET /api/v1/users/me/login_history")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.standing.call("GET", "/me/login_history")
+
+
+@row("POST /api/v1/users/undo", "new device")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    accounts.visitor(address=ANOTHER_NETWORK).signed_in(account.email, PASSWORD)
+    token = accounts.mailbox.undo_sent_to(account.email, about="device")
+    return lambda: accounts.visitor().undo(token)
+
+
+# Other services.
+
+
+@row("POST /api/v1/tokens/introspect", "access token")
+def _(accounts: Accounts) -> Request:
+    body, headers = (
+        {"token": accounts.standing.tokens["access_token"]},
+        {"Authorization": f"Bearer {accounts.service_key}"},
+    )
+    client = accounts.app.test_client(use_cookies=False)
+    return lambda: client.post("/api/v1/tokens/introspect", json=body, headers=headers)
+
+
+@row("GET /api/v1/sessions/verify")
+def _(accounts: Accounts) -> Request:
+    token = accounts.standing.tokens["access_token"]
+    return lambda: accounts.get("/api/v1/sessions/verify", Authorization=f"Bearer {token}")
+
+
+@row("GET /.well-known/jwks.json")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/.well-known/jwks.json")
+
+
+# Operations and pages.
+
+
+@row("GET /health/live")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/health/live")
+
+
+@row("GET /health/ready")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/health/ready")
+
+
+@row("GET /account/undo")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/account/undo")
+
+
+@row("GET /api/swagger")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/api/swagger")
+
+
+@row("GET /api/swagger.json")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/api/swagger.json")
+
+
+@row("GET /swaggerui/{filename}")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/swaggerui/swagger-ui.css")

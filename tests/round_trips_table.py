@@ -1,0 +1,103 @@
+"""Round trips of every endpoint: what each request asks of PostgreSQL and Redis, and the table in docs/architecture.md.
+
+    make round_trips
+
+measures an application of the profile `production` over engines of its own and writes the table;
+`tests/test_round_trips.py` compares. The application is warm (statements prepared, scripts and signing keys loaded),
+every rate limit counts and none is reached.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from auth_service.adapters.inbox import Inbox
+from flask import Flask
+
+from auth_service.settings import Settings
+from tests.accounts import Accounts
+from tests.actors import Mailbox
+from tests.application import application
+from tests.documents import ARCHITECTURE
+from tests.round_trips import RoundTrips, of_this_thread
+from tests.round_trips_cases import CASES, Case
+
+SETTINGS: Mapping[str, Any] = {
+    "app_env": "production",
+    **{name: "100000/1m" for name in Settings.model_fields if name.startswith("limit_")},
+    "limit_codes_a_day": 100_000,
+}
+COMMAND = "make round_trips"
+TIMES = 3
+"""Measurements of which the least counts: the signing keys are read again every two seconds, by whatever request."""
+
+Key = tuple[str, str]
+"""An endpoint, and which of its cases."""
+
+
+def measured(case: Case, accounts: Accounts, *, times: int = 1) -> RoundTrips:
+    """What a request costs when it is not the first of its kind; the least of several measurements."""
+    found = []
+    case.prepare(accounts)().close()
+    for _ in range(times):
+        request = case.prepare(accounts)
+        accounts.get("/.well-known/jwks.json")  # the signing keys are fresh
+        with of_this_thread() as trips:
+            answer = request()
+        assert answer.status_code == case.status, (case.endpoint, case.case, answer.text)
+        answer.close()
+        found.append(trips)
+    return min(found, key=lambda trips: (trips.postgres, trips.redis))
+
+
+def endpoints(app: Flask) -> Iterator[str]:
+    """Every method of every route, as the table writes it."""
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield f"{method} {path}"
+
+
+def line(key: Key, trips: RoundTrips) -> str:
+    """A row as it stands in the document."""
+    return f"| `{key[0]}` | {key[1]} | {trips.postgres} | {trips.redis} |"
+
+
+def table(found: Mapping[Key, RoundTrips]) -> str:
+    """The table between its markers."""
+    head = ["| request | case | PostgreSQL | Redis |", "| --- | --- | --- | --- |"]
+    rows = [line(key, trips) for key, trips in found.items()]
+    return "\n".join(["<!-- round trips -->", *head, *rows, "<!-- /round trips -->"])
+
+
+TABLE = re.compile(r"<!-- round trips -->\n.*?<!-- /round trips -->", re.DOTALL)
+
+
+def documented() -> dict[Key, RoundTrips]:
+    """The rows of the document."""
+    [text] = TABLE.findall(ARCHITECTURE.read_text("utf-8"))
+    rows = re.findall(r"^\| `(.+?)` \| (.*?) ?\| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    return {(name, case): RoundTrips(postgres=int(asked), redis=int(sent)) for name, case, asked, sent in rows}
+
+
+def main() -> None:
+    """Print the table, or write it."""
+    parser = argparse.ArgumentParser(
+        prog="PYTHONPATH=src python -m tests.round_trips_table", description="Count round trips."
+    )
+    parser.add_argument("--write", action="store_true", help="write the table into docs/architecture.md")
+    write = parser.parse_args().write
+    with application(**SETTINGS) as app, tempfile.TemporaryDirectory() as folder:
+        accounts = Accounts(app, Mailbox(app, Inbox(Path(folder))))
+        found = {(case.endpoint, case.case): measured(case, accounts, times=TIMES) for case in CASES}
+    if write:
+        ARCHITECTURE.write_text(TABLE.sub(lambda _: table(found), ARCHITECTURE.read_text("utf-8")), "utf-8")
+    sys.stdout.write(table(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()

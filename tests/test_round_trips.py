@@ -1,0 +1,42 @@
+"""No endpoint gains a round trip unnoticed: each row of the table in docs/architecture.md is what its request costs."""
+
+from pathlib import Path
+
+import pytest
+from auth_service.adapters.inbox import Inbox
+from flask import Flask
+
+from tests.accounts import Accounts
+from tests.actors import Mailbox
+from tests.conftest import MakeApp
+from tests.round_trips_cases import CASES
+from tests.round_trips_table import COMMAND, SETTINGS, TIMES, documented, endpoints, line, measured
+
+
+@pytest.fixture
+def measured_app(make_app: MakeApp) -> Flask:
+    """The application that the table is about."""
+    return make_app(**SETTINGS)
+
+
+def test_every_endpoint_has_a_request_and_every_request_a_row(measured_app: Flask) -> None:
+    missing = set(endpoints(measured_app)) ^ {case.endpoint for case in CASES}
+
+    assert not missing, f"add or remove the requests in tests/round_trips_cases.py, then run `{COMMAND}`"
+    assert list(documented()) == [(case.endpoint, case.case) for case in CASES], f"run `{COMMAND}`"
+
+
+@pytest.mark.timeout(300)
+def test_every_request_waits_as_often_as_documented(measured_app: Flask, tmp_path: Path) -> None:
+    accounts = Accounts(measured_app, Mailbox(measured_app, Inbox(tmp_path)))
+    rows = documented()
+    changed = []
+    for case in CASES:
+        key = case.endpoint, case.case
+        found = measured(case, accounts)
+        if found != rows.get(key):
+            found = measured(case, accounts, times=TIMES)
+        if found != rows.get(key):
+            changed.append(line(key, found))
+
+    assert not changed, "\n".join(["These are not the rows of docs/architecture.md:", *changed, f"Run `{COMMAND}`."])
