@@ -102,11 +102,11 @@ class Stage:
                 for statement in statements:
                     cursor.execute(statement)
 
-    def environment(self, database_url: str, *, smtp_port: int = 9) -> dict[str, str]:
+    def environment(self, database_url: str, *, smtp_port: int = 9, root: Path = ROOT) -> dict[str, str]:
         """The settings of production, over one database; nothing of the caller's."""
         return {
             "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)]),
             "APP_ENV": "production",
             "DATABASE_URL": database_url,
             "REDIS_URL": self.engines.redis_url,
@@ -122,10 +122,10 @@ class Stage:
         }
 
     @contextmanager
-    def service(self, database_url: str) -> Iterator[Server]:
-        """The service, as `manage.py api` starts it in production; it answers when this returns."""
-        environment = {**self.environment(database_url), "METRICS_PORT": str(free_port())}
-        with self._serving([str(ROOT / "manage.py"), "api"], environment, ready="/health/live") as server:
+    def service(self, database_url: str, *, root: Path = ROOT) -> Iterator[Server]:
+        """The service of a checkout, as `manage.py api` starts it in production; it answers when this returns."""
+        environment = {**self.environment(database_url, root=root), "METRICS_PORT": str(free_port())}
+        with self._serving([str(root / "manage.py"), "api"], environment, ready="/health/live") as server:
             yield server
 
     @contextmanager
