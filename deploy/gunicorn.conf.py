@@ -18,7 +18,7 @@ settings: Settings = Settings.read().completed()
 bind = listening.address(settings.http_host, settings.http_port)
 workers = settings.web_workers
 threads = settings.web_threads
-# Of one worker; behind it they wait to be let in. Each of them may be a slow client, for whom a thread waits.
+# Of one worker; more of them wait in the queue of the listener. Each may be a slow client, for which a thread waits.
 worker_connections = 1200
 worker_class = "auth_service.api.worker.Worker"
 wsgi_app = "auth_service.serving:application()"
