@@ -30,6 +30,7 @@ keepalive = 5
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
+sendfile = False  # it writes past the time limits of `ClientSocket`
 forwarded_allow_ips = ""  # the application finds the client itself, through TRUSTED_PROXIES only
 control_socket_disable = True
 # Each worker listens by itself: at one door the quicker one may take everybody, and half the rate is lost. The system
