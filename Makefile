@@ -81,8 +81,11 @@ logs: ## follow the logs of the containers
 bench: $(READY) ## measure the service against its floors
 	@PYTHONPATH=src $(BIN)/python -m tests.bench
 
-bench_paired: $(READY) ## measure this checkout beside another commit (AGAINST=HEAD~1), alternately in one run
-	@PYTHONPATH=src $(BIN)/python -m tests.bench.paired --against $(or $(AGAINST),HEAD~1)
+bench_paired: $(READY) ## compare this checkout with another commit (AGAINST=HEAD~1), alternately in one run
+	@git worktree prune
+	@git worktree add --quiet --force --detach .data/against $(or $(AGAINST),HEAD~1)
+	@PYTHONPATH=src $(BIN)/python -m tests.bench.pairs .data/against; status=$$?; \
+	git worktree remove --force .data/against; exit $$status
 
 chaos: $(READY) ## the long forms of the fault tests: hundreds of kills
 	@$(BIN)/python -m pytest -m chaos

@@ -18,7 +18,7 @@ settings: Settings = Settings.read().completed()
 bind = listening.address(settings.http_host, settings.http_port)
 workers = settings.web_workers
 threads = settings.web_threads
-# Of one worker; behind it they wait to be let in. Each of them may be a slow client, for whom a thread waits.
+# Of one worker; more of them wait in the queue of the listener. Each may be a slow client, for which a thread waits.
 worker_connections = 1200
 worker_class = "auth_service.server.gunicorn_worker.Worker"
 wsgi_app = "auth_service.server.wsgi:application()"
@@ -30,6 +30,7 @@ keepalive = 5
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
+sendfile = False  # it writes past the time limits of `ClientSocket`
 forwarded_allow_ips = ""  # the application finds the client itself, through TRUSTED_PROXIES only
 control_socket_disable = True
 # Each worker listens by itself: at one door the quicker one may take everybody, and half the rate is lost. The system

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from auth_service.adapters.inbox import Inbox
 from flask import Flask
 
+from auth_service.adapters.email.dev_inbox import Inbox
 from auth_service.settings import Settings
 from tests.accounts import Accounts
 from tests.actors import Mailbox

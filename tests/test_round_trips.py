@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from auth_service.adapters.inbox import Inbox
 from flask import Flask
 
+from auth_service.adapters.email.dev_inbox import Inbox
 from tests.accounts import Accounts
 from tests.actors import Mailbox
 from tests.conftest import MakeApp

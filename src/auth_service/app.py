@@ -1,8 +1,5 @@
 """create_app: settings in, a wired Flask application out."""
 
-from collections.abc import Callable
-from typing import Any
-
 from flask import Flask
 from flask_migrate import Migrate
 from werkzeug.routing import BaseConverter
@@ -35,18 +32,10 @@ class UserIdConverter(BaseConverter):
         return int(value) if len(value) <= self.longest else 0
 
 
-class Application(Flask):
-    """Flask, for views that are functions."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Leave a function as it is; looking five times a request for coroutines that nobody wrote took 10 µs."""
-        return func
-
-
 def create_app(settings: Settings) -> Flask:
     """Make the application for complete settings. Opens no connection."""
     logs.configure(level=settings.log_level)
-    app = Application(__name__, static_folder=None, template_folder="api/pages/templates")
+    app = Flask(__name__, static_folder=None, template_folder="api/pages/templates")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=postgres.engine_options(connections=database_connections(settings)),

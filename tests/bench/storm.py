@@ -6,7 +6,7 @@ import time
 import nacl.pwhash
 
 from auth_service.adapters.crypto.password_hasher import MEMORY_KIB, TIME
-from tests.bench.load import Crowd, Load
+from tests.bench.load import CONNECTIONS, Crowd, Load
 from tests.bench.members import Members, asking_for, signing_in
 from tests.bench.people import USERS
 from tests.bench.stage import Server
@@ -31,7 +31,9 @@ def _hashes(seconds: float) -> int:
     return made
 
 
-def stormed(server: Server, found: Members, *, seconds: float, storm: int) -> tuple[Load, Load]:
+def stormed(
+    server: Server, found: Members, *, seconds: float, storm: int, asking: int = CONNECTIONS
+) -> tuple[Load, Load]:
     """Who am I, while so many clients sign in without a pause, and how they fare."""
     crowd = Crowd(port=server.port, make_person=signing_in(found), connections=storm)
     crowd.use(seconds=HEAD_START)  # their devices are known from here on
@@ -39,7 +41,8 @@ def stormed(server: Server, found: Members, *, seconds: float, storm: int) -> tu
     beside = _fork.Process(target=lambda: there.send(crowd.use(seconds=seconds + HEAD_START)))
     beside.start()
     time.sleep(HEAD_START / 2)
-    asked = Crowd(port=server.port, make_person=asking_for(f"{USERS}/me", found)).use(seconds=seconds)
+    asker = Crowd(port=server.port, make_person=asking_for(f"{USERS}/me", found), connections=asking)
+    asked = asker.use(seconds=seconds)
     signed_in: Load = here.recv()
     beside.join()
     return asked, signed_in

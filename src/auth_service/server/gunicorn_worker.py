@@ -1,86 +1,41 @@
-"""gunicorn's threaded worker: gives every request its time, and refuses malformed HTTP in the contract's shape."""
+"""gunicorn worker: threads for clients that are slow, time limits for each of them, and JSON for malformed HTTP."""
 
 import logging
 import os
-import select
 import socket
 import uuid
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
-from gunicorn.http.unreader import SocketUnreader
-from gunicorn.util import close_graceful
 from gunicorn.workers import gthread
 from werkzeug.http import HTTP_STATUS_CODES
 
-from auth_service import clock, logs
-from auth_service.adapters.request_threads import Lanes, stepping_aside
+from auth_service import logs
 from auth_service.api.http import metrics
 from auth_service.api.http.middleware import fixed_headers
 from auth_service.api.http.responses import JSON, error_body, status_of
 from auth_service.errors import HeadersTooLarge, HttpRequestInvalid, InternalError, ServiceError, UrlTooLong
+from auth_service.server.client_socket import ClientSocket
 
 log = logging.getLogger(__name__)
 
-ARRIVES_WITHIN = timedelta(seconds=4)
-"""The longest that a request may take to arrive, from its first byte to its last."""
-
-LINGERS = timedelta(seconds=0.5)
-"""How long a client may take to notice that a connection ends, before it is cut."""
-
-# How long a thread waits for the rest of a body that nobody read. gunicorn has five seconds for this, in which a few
-# clients would keep every thread from all others.
-gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.1
-
-
-class TooSlow(ParseException):
-    """The request did not arrive in time."""
-
-
-class PunctualReader(SocketUnreader):
-    """Reads one request after the other from a connection, each within its time."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self._until: float | None = None
-
-    def begin(self) -> None:
-        """Start to count anew with the next byte."""
-        self._until = None
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """Receive what there is. Raises TooSlow."""
-        # gunicorn sets a timeout of its own while it throws away the rest of a body that was not read.
-        if self.sock.gettimeout() is None:
-            self._wait()
-        received: bytes = super().chunk(size_hint)
-        return received
-
-    def _wait(self) -> None:
-        if self._until is None:
-            self._until = clock.monotonic() + ARRIVES_WITHIN.total_seconds()
-        if _readable(self.sock):
-            return
-        # Hundreds may be slow at once, by bad lines or on purpose: they wait beside those who are not.
-        with stepping_aside():
-            if not _readable(self.sock, within=max(0.0, self._until - clock.monotonic())):
-                raise TooSlow
-
 
 class Worker(gthread.ThreadWorker):
-    """Answers in JSON, and logs neither the request line nor headers: they may hold codes and cookies."""
+    """Answers in JSON, and logs neither the request line nor headers: they may hold codes and cookies.
 
-    def get_thread_pool(self) -> Any:
-        """The threads that answer: so many at work, and besides those that wait for a hash or for a slow client."""
-        return Lanes(at_once=self.cfg.threads)
+    What it uses of gunicorn beyond the settings is listed in `docs/decisions/0018-private-api.md`.
+    """
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """A thread for every client that may be slow; how many requests are at work is up to `RequestSlots`."""
+        return ThreadPoolExecutor(self.cfg.worker_connections, thread_name_prefix="request")
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Let people in or not; a worker that ends lets in whoever is at the door already, and closes it.
+        """Accept connections or not. A worker that stops accepts those that wait already, and closes the listener.
 
-        gunicorn only turns away from the door, and closes it after the last answer. Whoever connected meanwhile would
-        wait for nobody, and be cut off then.
+        gunicorn closes it only after the last response. Connections that the kernel gave to this listener meanwhile
+        would not be served, and be reset in the end (E18).
         """
         super().set_accept_enabled(enabled)
         if self.alive and self.ppid == os.getppid():
@@ -94,21 +49,14 @@ class Worker(gthread.ThreadWorker):
 
     def handle(self, conn: Any) -> Any:
         """Answer one request of a connection."""
-        # Whoever connects and says nothing is for the main loop to wait for; gunicorn's threads would wait a moment.
-        if not conn.initialized and not conn.data_ready and not _readable(conn.sock):
-            return gthread._DEFER  # noqa: SLF001 - what its own way of handling returns then
-        if conn.parser is None:
-            conn.parser = get_parser(self.cfg, conn.sock, conn.client)
-            conn.parser.unreader = PunctualReader(conn.sock)
-        conn.parser.unreader.begin()
-        goes_on = super().handle(conn)
-        if not goes_on:
-            # gunicorn would do this in the main loop, and wait there for two seconds, letting nobody else in, until a
-            # client that was told that the connection ends has closed it, too.
-            with stepping_aside():
-                close_graceful(conn.sock, timeout=LINGERS.total_seconds())
-            conn.close = _closed_already
-        return goes_on
+        if not isinstance(conn.sock, ClientSocket):
+            conn.sock = ClientSocket.take_over(conn.sock)
+        conn.sock.begin_request()
+        keep_alive = super().handle(conn)
+        if not keep_alive:
+            # The main loop would wait for the client here, up to two seconds, and accept nobody meanwhile.
+            conn.sock.finish()
+        return keep_alive
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer a request that gunicorn could not hand to the application."""
@@ -135,17 +83,6 @@ class Worker(gthread.ThreadWorker):
             client.sendall("\r\n".join([*head, "", ""]).encode() + body)
         except OSError:
             log.debug("the client has gone")
-
-
-def _readable(sock: socket.socket, *, within: float = 0.0) -> bool:
-    """Whether there is something to read, or will be within so many seconds."""
-    poller = select.poll()
-    poller.register(sock, select.POLLIN)
-    return bool(poller.poll(within * 1000))
-
-
-def _closed_already(*, graceful: bool = False) -> None:
-    """Stands in for closing a connection a second time."""
 
 
 def _refusal(exc: Exception) -> ServiceError:

@@ -10,6 +10,7 @@ from flask import Flask
 from gunicorn.glogging import Logger as GunicornLogger
 
 from auth_service import clock
+from auth_service.adapters.request_threads import RequestSlots
 from auth_service.app import create_app
 from auth_service.db import autocommit, db, unit_of_work
 from auth_service.db.schema_version import Standing, standing
@@ -41,7 +42,9 @@ class Logger(GunicornLogger):
 
 def application() -> Flask:
     """Make the application, unless this deployment must not start; then exit, saying why."""
-    app = create_app(Settings.read().completed())
+    settings = Settings.read().completed()
+    app = create_app(settings)
+    app.wsgi_app = RequestSlots(settings.web_threads).around(app.wsgi_app)  # type: ignore[assignment, method-assign] # as Flask documents it
     with app.app_context():
         if troubles := wait_for_dependencies(app.extensions["auth_service"]):
             log.critical("not starting", extra={"troubles": troubles})

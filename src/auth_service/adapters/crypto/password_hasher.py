@@ -18,7 +18,7 @@ import nacl.exceptions
 import nacl.pwhash
 
 from auth_service.adapters.crypto import legacy_hashes as foreign_hashes
-from auth_service.adapters.request_threads import stepping_aside
+from auth_service.adapters.request_threads import release_slot
 from auth_service.errors import ServiceBusy
 
 MEMORY_KIB, TIME, LANES = 19456, 2, 1
@@ -137,7 +137,7 @@ class _Threads:
         except RuntimeError:  # no thread could be started, or the process is about to end
             raise self._given_up(outcome) from None
         try:
-            with stepping_aside():
+            with release_slot():
                 return outcome.result(timeout=within.total_seconds())
         except TimeoutError:
             raise self._given_up(outcome) from None
