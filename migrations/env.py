@@ -12,7 +12,7 @@ from flask import current_app
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from auth_service.adapters.postgres.connections import patient_engine
+from auth_service.adapters.postgres.connections import maintenance_engine
 from auth_service.db import Base
 from auth_service.db.advisory_locks import Lock
 from auth_service.db.schema_version import is_modelled
@@ -44,7 +44,7 @@ def run_online() -> None:
     url = settings.migration_database_url or settings.database_url
     if url is None:
         raise SystemExit("DATABASE_URL: needed to migrate")
-    with patient_engine(url) as engine, engine.connect() as connection:
+    with maintenance_engine(url) as engine, engine.connect() as connection:
         # Session level: it outlives the transactions of single migrations, and ends with the connection.
         connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": Lock.MIGRATIONS.value})
         # Whoever waits for a lock makes everybody behind it wait: give up early and come back.

@@ -11,23 +11,23 @@ from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
 from auth_service.cli.service_keys import service_keys
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 
 PASSWORD, OTHER_PASSWORD, WRONG_PASSWORD = "correct horse battery", "another horse battery", "a wrong password"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Account:
+class AccountSettings:
     """A user who is signed in, and the browser."""
 
-    visitor: Visitor
+    api: ApiClient
     id: int
     email: str
     tokens: dict[str, Any]
 
     def call(self, method: str, path: str, **options: Any) -> TestResponse:
         """A request with the access token."""
-        return self.visitor.with_token(self.tokens["access_token"], method, path, **options)
+        return self.api.with_token(self.tokens["access_token"], method, path, **options)
 
 
 @dataclass
@@ -42,23 +42,23 @@ class Accounts:
         """An email address that no account has."""
         return f"user{next(self._numbers)}@example.org"
 
-    def visitor(self, **options: Any) -> Visitor:
+    def api(self, **options: Any) -> ApiClient:
         """A browser without cookies."""
-        return Visitor(self.app, **options)
+        return ApiClient(self.app, **options)
 
-    def temporary(self) -> tuple[Visitor, int, str]:
+    def temporary(self) -> tuple[ApiClient, int, str]:
         """A temporary user: the browser, the id, the address."""
-        visitor, email = self.visitor(), self.address()
-        return visitor, visitor.sign_up(email), email
+        api, email = self.api(), self.address()
+        return api, api.sign_up(email), email
 
-    def account(self) -> Account:
+    def account(self) -> AccountSettings:
         """An account of its own, for what changes it."""
-        visitor, email = self.visitor(), self.address()
-        user_id = visitor.register(email, self.mailbox, password=PASSWORD)
-        return Account(visitor=visitor, id=user_id, email=email, tokens=visitor.signed_in(email, PASSWORD))
+        api, email = self.api(), self.address()
+        user_id = api.register(email, self.mailbox, password=PASSWORD)
+        return AccountSettings(api=api, id=user_id, email=email, tokens=api.signed_in(email, PASSWORD))
 
     @cached_property
-    def standing(self) -> Account:
+    def schema_state(self) -> AccountSettings:
         """An account that nothing changes."""
         return self.account()
 

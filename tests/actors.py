@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_service.adapters.email.dev_inbox import Inbox, InboxLetter
+from auth_service.adapters.email.dev_inbox import DevInbox, InboxMessage
 from auth_service.wiring import Services
 
 USERS = "/api/v1/users"
@@ -21,7 +21,7 @@ def refusal(answer: TestResponse) -> dict[str, Any]:
     return error
 
 
-class Visitor:
+class ApiClient:
     """Somebody with a browser of their own, cookies included."""
 
     def __init__(
@@ -154,7 +154,7 @@ class Visitor:
 class Mailbox:
     """Everybody's mailbox: the outbox is really delivered, into a dev inbox of this test."""
 
-    def __init__(self, app: Flask, inbox: Inbox) -> None:
+    def __init__(self, app: Flask, inbox: DevInbox) -> None:
         """`app` is whose outbox is delivered."""
         self._app = app
         self._inbox = inbox
@@ -164,9 +164,9 @@ class Mailbox:
         services: Services = self._app.extensions["auth_service"]
         with self._app.app_context():
             leased = services.delivery.lease(at_most=1000)
-            return [services.delivery.deliver(letter, postman=self._inbox) for letter in leased]
+            return [services.delivery.deliver(letter, mail_transport=self._inbox) for letter in leased]
 
-    def letters_to(self, email: str) -> list[InboxLetter]:
+    def letters_to(self, email: str) -> list[InboxMessage]:
         """What somebody has received, newest first."""
         self.deliver()
         return self._inbox.letters(to=email)

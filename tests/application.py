@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask
 from flask_migrate import upgrade
 
-from auth_service.adapters import engines
 from auth_service.app import create_app
+from auth_service.embedded import engines
 from tests.conftest import Stores, forget, pytest_configure, settings_of
 
 

@@ -18,13 +18,13 @@ import redis
 from flask import Flask
 from flask_migrate import upgrade
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.app import create_app
 from auth_service.cli.settings import read_settings
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 
 TEST_REDIS = 15
 """The logical database of tests in a Redis that the settings name: never the developer's."""
@@ -259,21 +259,21 @@ def services(app: Flask) -> Services:
 
 
 @pytest.fixture
-def visitor(app: Flask) -> Visitor:
+def api(app: Flask) -> ApiClient:
     """Somebody with a browser, at the door of `app`."""
-    return Visitor(app)
+    return ApiClient(app)
 
 
 @pytest.fixture
 def mailbox(app: Flask, tmp_path: Path) -> Mailbox:
     """What arrives when the outbox of `app` is delivered."""
-    return Mailbox(app, Inbox(tmp_path / "inbox"))
+    return Mailbox(app, DevInbox(tmp_path / "inbox"))
 
 
 @pytest.fixture
 def mailbox_of_production(production: Flask, tmp_path: Path) -> Mailbox:
     """What arrives when the outbox of `production` is delivered."""
-    return Mailbox(production, Inbox(tmp_path / "inbox"))
+    return Mailbox(production, DevInbox(tmp_path / "inbox"))
 
 
 @pytest.fixture

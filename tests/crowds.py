@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
 
 
 @contextmanager
-def occupied(hasher: Hasher) -> Iterator[None]:
+def occupied(hasher: PasswordHasher) -> Iterator[None]:
     """Every place with the hasher of this process, and in its queue, is taken meanwhile."""
     hasher.hash("somebody was here before")  # the first one makes the threads
     places = hasher._threads[os.getpid()]._places

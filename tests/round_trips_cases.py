@@ -44,41 +44,41 @@ def wrong(code: str) -> str:
 
 @row("GET /api/v1/users")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.visitor().look_up(accounts.standing.email)
+    return lambda: accounts.api().look_up(accounts.schema_state.email)
 
 
 @row("POST /api/v1/users/sign_up", status=201)
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.visitor().try_to_sign_up(accounts.address())
+    return lambda: accounts.api().try_to_sign_up(accounts.address())
 
 
 @row("POST /api/v1/users/{user_id}/send_code")
 def _(accounts: Accounts) -> Request:
-    visitor, user_id, _ = accounts.temporary()
-    return lambda: visitor.ask_for_code(user_id)
+    api, user_id, _ = accounts.temporary()
+    return lambda: api.ask_for_code(user_id)
 
 
 @row("POST /api/v1/users/{user_id}/resend_code")
 def _(accounts: Accounts) -> Request:
-    visitor, user_id, _ = accounts.temporary()
-    visitor.ask_for_code(user_id)
-    return lambda: visitor.ask_again(user_id)
+    api, user_id, _ = accounts.temporary()
+    api.ask_for_code(user_id)
+    return lambda: api.ask_again(user_id)
 
 
 @row("PUT /api/v1/users/{user_id}/mail")
 def _(accounts: Accounts) -> Request:
-    visitor, user_id, email = accounts.temporary()
-    visitor.ask_for_code(user_id)
+    api, user_id, email = accounts.temporary()
+    api.ask_for_code(user_id)
     code = accounts.emailed(email)
-    return lambda: visitor.confirm(user_id, code)
+    return lambda: api.confirm(user_id, code)
 
 
 @row("PATCH /api/v1/users/{user_id}/sign_up", "with a password")
 def _(accounts: Accounts) -> Request:
-    visitor, user_id, email = accounts.temporary()
-    visitor.ask_for_code(user_id)
-    visitor.confirm(user_id, accounts.emailed(email))
-    return lambda: visitor.finish(user_id, password=PASSWORD)
+    api, user_id, email = accounts.temporary()
+    api.ask_for_code(user_id)
+    api.confirm(user_id, accounts.emailed(email))
+    return lambda: api.finish(user_id, password=PASSWORD)
 
 
 # Sign-in.
@@ -86,58 +86,58 @@ def _(accounts: Accounts) -> Request:
 
 @row("POST /api/v1/users/sign_in", "known device")
 def _(accounts: Accounts) -> Request:
-    account = accounts.standing
-    return lambda: account.visitor.sign_in(account.email, PASSWORD)
+    account = accounts.schema_state
+    return lambda: account.api.sign_in(account.email, PASSWORD)
 
 
 @row("POST /api/v1/users/sign_in", "new device, with a security notification")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: accounts.visitor(address=ANOTHER_NETWORK).sign_in(account.email, PASSWORD)
+    return lambda: accounts.api(address=ANOTHER_NETWORK).sign_in(account.email, PASSWORD)
 
 
 @row("POST /api/v1/users/sign_in", "wrong password", status=401)
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: accounts.visitor(address=ANOTHER_NETWORK).sign_in(account.email, WRONG_PASSWORD)
+    return lambda: accounts.api(address=ANOTHER_NETWORK).sign_in(account.email, WRONG_PASSWORD)
 
 
 @row("POST /api/v1/users/sign_in", "unknown address", status=401)
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.visitor(address=ANOTHER_NETWORK).sign_in(accounts.address(), WRONG_PASSWORD)
+    return lambda: accounts.api(address=ANOTHER_NETWORK).sign_in(accounts.address(), WRONG_PASSWORD)
 
 
 @row("POST /api/v1/users/sign_in/send_code")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: account.visitor.ask_to_sign_in(account.email)
+    return lambda: account.api.ask_to_sign_in(account.email)
 
 
 @row("POST /api/v1/users/sign_in/code", "known device")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    account.visitor.ask_to_sign_in(account.email)
+    account.api.ask_to_sign_in(account.email)
     code = accounts.emailed(account.email)
-    return lambda: account.visitor.sign_in_by_code(account.email, code)
+    return lambda: account.api.sign_in_by_code(account.email, code)
 
 
 @row("POST /api/v1/users/sign_in/code", "wrong code", status=401)
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    account.visitor.ask_to_sign_in(account.email)
+    account.api.ask_to_sign_in(account.email)
     code = wrong(accounts.emailed(account.email))
-    return lambda: account.visitor.sign_in_by_code(account.email, code)
+    return lambda: account.api.sign_in_by_code(account.email, code)
 
 
 @row("POST /api/v1/users/sign_in/code", "unknown address", status=401)
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.visitor().sign_in_by_code(accounts.address(), "000000")
+    return lambda: accounts.api().sign_in_by_code(accounts.address(), "000000")
 
 
 @row("POST /api/v1/users/refresh_token")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: account.visitor.refresh(account.tokens["refresh_token"])
+    return lambda: account.api.refresh(account.tokens["refresh_token"])
 
 
 # Sessions.
@@ -152,26 +152,26 @@ def _(accounts: Accounts) -> Request:
 @row("POST /api/v1/users/sign_out/everywhere", "two sessions")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    account.visitor.signed_in(account.email, PASSWORD)
+    account.api.signed_in(account.email, PASSWORD)
     return lambda: account.call("POST", "/sign_out/everywhere")
 
 
 @row("GET /api/v1/users/me/sessions")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.standing.call("GET", "/me/sessions")
+    return lambda: accounts.schema_state.call("GET", "/me/sessions")
 
 
 @row("DELETE /api/v1/users/me/sessions", "one other session")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    account.visitor.signed_in(account.email, PASSWORD)
+    account.api.signed_in(account.email, PASSWORD)
     return lambda: account.call("DELETE", "/me/sessions")
 
 
 @row("DELETE /api/v1/users/me/sessions/{session_id}")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    account.visitor.signed_in(account.email, PASSWORD)
+    account.api.signed_in(account.email, PASSWORD)
     sessions = account.call("GET", "/me/sessions").get_json()["data"]
     [other] = [session["id"] for session in sessions if not session["current"]]
     return lambda: account.call("DELETE", f"/me/sessions/{other}")
@@ -183,21 +183,21 @@ def _(accounts: Accounts) -> Request:
 @row("POST /api/v1/users/password/send_code")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: account.visitor.ask_to_recover(account.email)
+    return lambda: account.api.ask_to_recover(account.email)
 
 
 @row("PUT /api/v1/users/password")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    account.visitor.ask_to_recover(account.email)
+    account.api.ask_to_recover(account.email)
     code = accounts.emailed(account.email)
-    return lambda: account.visitor.recover(account.email, code, OTHER_PASSWORD)
+    return lambda: account.api.recover(account.email, code, OTHER_PASSWORD)
 
 
 @row("PUT /api/v1/users/me/password")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: account.visitor.change_password(account.tokens["access_token"], PASSWORD, OTHER_PASSWORD)
+    return lambda: account.api.change_password(account.tokens["access_token"], PASSWORD, OTHER_PASSWORD)
 
 
 # The account.
@@ -205,51 +205,51 @@ def _(accounts: Accounts) -> Request:
 
 @row("GET /api/v1/users/me")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.standing.call("GET", "/me")
+    return lambda: accounts.schema_state.call("GET", "/me")
 
 
 @row("DELETE /api/v1/users/me", "with the password")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: account.visitor.leave(account.tokens["access_token"], password=PASSWORD)
+    return lambda: account.api.leave(account.tokens["access_token"], password=PASSWORD)
 
 
 @row("POST /api/v1/users/me/send_code")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: account.visitor.ask_to_leave(account.tokens["access_token"])
+    return lambda: account.api.ask_to_leave(account.tokens["access_token"])
 
 
 @row("POST /api/v1/users/me/email")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    return lambda: account.visitor.ask_to_move(account.tokens["access_token"], accounts.address(), password=PASSWORD)
+    return lambda: account.api.ask_to_move(account.tokens["access_token"], accounts.address(), password=PASSWORD)
 
 
 @row("PUT /api/v1/users/me/email")
 def _(accounts: Accounts) -> Request:
     account, email = accounts.account(), accounts.address()
-    account.visitor.ask_to_move(account.tokens["access_token"], email, password=PASSWORD)
+    account.api.ask_to_move(account.tokens["access_token"], email, password=PASSWORD)
     code = accounts.emailed(email)
-    return lambda: account.visitor.move(account.tokens["access_token"], code)
+    return lambda: account.api.move(account.tokens["access_token"], code)
 
 
 @row("GET /api/v1/users/me/export")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.standing.call("GET", "/me/export")
+    return lambda: accounts.schema_state.call("GET", "/me/export")
 
 
 @row("GET /api/v1/users/me/login_history")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.standing.call("GET", "/me/login_history")
+    return lambda: accounts.schema_state.call("GET", "/me/login_history")
 
 
 @row("POST /api/v1/users/undo", "new device")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
-    accounts.visitor(address=ANOTHER_NETWORK).signed_in(account.email, PASSWORD)
+    accounts.api(address=ANOTHER_NETWORK).signed_in(account.email, PASSWORD)
     token = accounts.mailbox.undo_sent_to(account.email, about="device")
-    return lambda: accounts.visitor().undo(token)
+    return lambda: accounts.api().undo(token)
 
 
 # Other services.
@@ -258,7 +258,7 @@ def _(accounts: Accounts) -> Request:
 @row("POST /api/v1/tokens/introspect", "access token")
 def _(accounts: Accounts) -> Request:
     body, headers = (
-        {"token": accounts.standing.tokens["access_token"]},
+        {"token": accounts.schema_state.tokens["access_token"]},
         {"Authorization": f"Bearer {accounts.service_key}"},
     )
     client = accounts.app.test_client(use_cookies=False)
@@ -267,7 +267,7 @@ def _(accounts: Accounts) -> Request:
 
 @row("GET /api/v1/sessions/verify")
 def _(accounts: Accounts) -> Request:
-    token = accounts.standing.tokens["access_token"]
+    token = accounts.schema_state.tokens["access_token"]
     return lambda: accounts.get("/api/v1/sessions/verify", Authorization=f"Bearer {token}")
 
 

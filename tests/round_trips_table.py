@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import Flask
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.settings import Settings
 from tests.accounts import Accounts
 from tests.actors import Mailbox
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the table into docs/architecture.md")
     write = parser.parse_args().write
     with application(**SETTINGS) as app, tempfile.TemporaryDirectory() as folder:
-        accounts = Accounts(app, Mailbox(app, Inbox(Path(folder))))
+        accounts = Accounts(app, Mailbox(app, DevInbox(Path(folder))))
         found = {(case.endpoint, case.case): measured(case, accounts, times=TIMES) for case in CASES}
     if write:
         ARCHITECTURE.write_text(TABLE.sub(lambda _: table(found), ARCHITECTURE.read_text("utf-8")), "utf-8")

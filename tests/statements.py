@@ -17,12 +17,12 @@ LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Loc
 @contextmanager
 def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
     """Notes the statements of each message, with the values that are not in their text."""
-    noted: list[tuple[str, Any]] = []
+    audit_cte: list[tuple[str, Any]] = []
 
     class Noting(psycopg2.extensions.cursor):
         def execute(self, query: Any, values: Any = None) -> None:
             message = query.decode() if isinstance(query, bytes) else str(query)
-            noted.extend((statement, values) for statement in message.split(";\n"))
+            audit_cte.extend((statement, values) for statement in message.split(";\n"))
             super().execute(query, values)
 
     def note(connection: Any, *_: Any) -> None:
@@ -36,7 +36,7 @@ def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
     event.listen(engine, "checkout", note)
     event.listen(engine, "checkin", forget)
     try:
-        yield noted
+        yield audit_cte
     finally:
         event.remove(engine, "checkout", note)
         event.remove(engine, "checkin", forget)

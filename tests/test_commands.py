@@ -19,17 +19,17 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from auth_service import cli
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.cli.docs import docs
 from auth_service.cli.engines import with_engines
 from auth_service.cli.mail import mail
-from auth_service.cli.mail_worker import Mailing
+from auth_service.cli.mail_worker import MailWorker
 from auth_service.cli.maintenance import maintenance
 from auth_service.cli.settings import read_settings
 from auth_service.embedded import supervisor
 from auth_service.settings import SECRETS, Settings, SettingsRefused
-from auth_service.wiring import Services, postman
-from tests.actors import Visitor
+from auth_service.wiring import Services, mail_transport
+from tests.actors import ApiClient
 from tests.conftest import MakeApp, Stores
 
 MANAGE = Path(__file__).parents[1] / "manage.py"
@@ -63,45 +63,45 @@ def until(condition: Callable[[], bool], *, within: float = 15) -> None:
 
 @pytest.mark.clock
 def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: FlaskCliRunner, stores: Stores) -> None:
-    visitor = Visitor(app)
-    stale, fresh = visitor.sign_up("stale@example.org"), visitor.sign_up("fresh@example.org")
-    person = visitor.sign_up("person@example.org")
-    visitor.ask_for_code(person, 7505)
-    visitor.confirm(person, 7505)
-    visitor.finish(person)
+    api = ApiClient(app)
+    stale, fresh = api.sign_up("stale@example.org"), api.sign_up("fresh@example.org")
+    user = api.sign_up("person@example.org")
+    api.ask_for_code(user, 7505)
+    api.confirm(user, 7505)
+    api.finish(user)
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
         connection.cursor().execute(
-            "UPDATE users SET created_at = now() - interval '8 days' WHERE id IN (%s, %s)", (stale, person)
+            "UPDATE users SET created_at = now() - interval '8 days' WHERE id IN (%s, %s)", (stale, user)
         )
     connection.close()
 
     said = runner.invoke(maintenance)
 
     assert said.output == ("removed 1 temporary users, 0 records of letters, 0 ended sessions and 0 links to undo\n")
-    assert visitor.look_up("stale@example.org").status_code == 404
-    assert visitor.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
-    assert visitor.look_up("person@example.org").status_code == 200
+    assert api.look_up("stale@example.org").status_code == 404
+    assert api.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
+    assert api.look_up("person@example.org").status_code == 200
 
 
 def test_backlog_says_how_the_outbox_stands(app: Flask, runner: FlaskCliRunner) -> None:
-    visitor = Visitor(app)
-    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
+    api = ApiClient(app)
+    api.ask_for_code(api.sign_up("ada@example.org"), 7505)
 
     assert runner.invoke(mail, ["backlog"]).output == "waiting 1, oldest due for 0 s, dead today 0\n"
 
 
 def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services, tmp_path: Path) -> None:
-    visitor = Visitor(app)
-    inbox = Inbox(tmp_path / "inbox")
+    api = ApiClient(app)
+    inbox = DevInbox(tmp_path / "inbox")
     stop = threading.Event()
-    mailing = Mailing(
+    mailing = MailWorker(
         enter=app.app_context, delivery=services.delivery, make_postman=lambda: inbox, senders=2, stop=stop
     )
     thread = threading.Thread(target=mailing.run)
     thread.start()
     try:
         for number in range(5):
-            visitor.ask_for_code(visitor.sign_up(f"ada{number}@example.org"), 7505)
+            api.ask_for_code(api.sign_up(f"ada{number}@example.org"), 7505)
         until(lambda: len(inbox.letters()) == 5)
     finally:
         stop.set()
@@ -114,9 +114,9 @@ def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services
 def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
     # The process makes secrets of its own in its data folder; this application has to share them to be understood.
     environment |= {name.upper(): app.extensions["auth_service"].settings.secret(name) for name in SECRETS}
-    visitor = Visitor(app)
-    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
-    inbox = Inbox(tmp_path / "data" / "inbox")
+    api = ApiClient(app)
+    api.ask_for_code(api.sign_up("ada@example.org"), 7505)
+    inbox = DevInbox(tmp_path / "data" / "inbox")
 
     process = subprocess.Popen([sys.executable, str(MANAGE), "mail", "deliver"], env=environment, cwd=tmp_path)
     try:
@@ -281,8 +281,8 @@ def test_a_command_brings_engines_when_none_is_named(app_with_engines: Flask) ->
 
 
 def test_letters_leave_by_smtp_where_it_is_named(make_app: MakeApp, make_settings: Callable[..., Settings]) -> None:
-    assert type(postman(make_settings(smtp_url="smtp://127.0.0.1:2525"))).__name__ == "Mailer"
-    assert type(postman(make_settings())).__name__ == "Inbox"
+    assert type(mail_transport(make_settings(smtp_url="smtp://127.0.0.1:2525"))).__name__ == "SmtpTransport"
+    assert type(mail_transport(make_settings())).__name__ == "DevInbox"
 
 
 def test_docs_check_finds_a_stale_table(runner: FlaskCliRunner, tmp_path: Path) -> None:

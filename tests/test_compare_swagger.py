@@ -43,9 +43,9 @@ def _message(document: Any) -> None:
 
 
 def _schema_name(document: Any) -> None:
-    renamed = json.dumps(document).replace('"#/definitions/SignUpForm"', '"#/definitions/SignUpRequest"')
+    renamed = json.dumps(document).replace('"#/definitions/SignUpRequest"', '"#/definitions/SignUpRequest"')
     document.update(json.loads(renamed))
-    document["definitions"]["SignUpRequest"] = document["definitions"].pop("SignUpForm")
+    document["definitions"]["SignUpRequest"] = document["definitions"].pop("SignUpRequest")
 
 
 @pytest.mark.parametrize("change", [_summary, _description, _message, _schema_name])
@@ -73,15 +73,15 @@ def _path(document: Any) -> None:
 
 
 def _required_field(document: Any) -> None:
-    document["definitions"]["SignUpForm"]["required"] = []
+    document["definitions"]["SignUpRequest"]["required"] = []
 
 
 def _field_type(document: Any) -> None:
-    document["definitions"]["UserCard"]["properties"]["verified_mail"]["type"] = "string"
+    document["definitions"]["UserResponse"]["properties"]["verified_mail"]["type"] = "string"
 
 
 def _field_called_description(document: Any) -> None:
-    document["definitions"]["UserCard"]["properties"]["description"] = {"type": "string"}
+    document["definitions"]["UserResponse"]["properties"]["description"] = {"type": "string"}
 
 
 def _other_schema(document: Any) -> None:

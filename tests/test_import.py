@@ -9,7 +9,7 @@ from flask.testing import FlaskCliRunner
 
 from auth_service.cli.users import users
 from auth_service.services.users import import_users as imports
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 from tests.adapters.test_foreign_hashes import CHEAP, PASSWORD
 
 ADA, GRACE = "ada@example.org", "grace@example.org"
@@ -37,12 +37,12 @@ def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
     )
 
     assert said.output == f"imported {len(people) + 1}, already there 0, not verified 0, refused 0\n"
-    visitor = Visitor(app)
+    api = ApiClient(app)
     for email in people:
-        assert visitor.sign_in(email, PASSWORD).status_code == 200, email
-    assert visitor.sign_in(GRACE, PASSWORD).status_code == 401, "who has no password signs in by code"
-    assert visitor.look_up(GRACE).get_json()["data"] == {
-        "id": visitor.look_up(GRACE).get_json()["data"]["id"],
+        assert api.sign_in(email, PASSWORD).status_code == 200, email
+    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "who has no password signs in by code"
+    assert api.look_up(GRACE).get_json()["data"] == {
+        "id": api.look_up(GRACE).get_json()["data"]["id"],
         "email": GRACE,
         "roles": ["ROLE_PORTAL_USER"],
         "verified_mail": True,
@@ -52,11 +52,11 @@ def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
 @pytest.mark.clock
 def test_the_history_says_where_somebody_came_from(app: Flask) -> None:
     bring(app, line(password_hash=HASHES[0], language="ru"))
-    visitor = Visitor(app)
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    api = ApiClient(app)
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
 
-    first = visitor.with_token(token, "GET", "/me/login_history").get_json()["data"][-1]
-    profile = visitor.with_token(token, "GET", "/me/export").get_json()["data"]["profile"]
+    first = api.with_token(token, "GET", "/me/login_history").get_json()["data"][-1]
+    profile = api.with_token(token, "GET", "/me/export").get_json()["data"]["profile"]
 
     assert (first["kind"], first["outcome"], first["method"]) == ("registered", "success", "import")
     assert (first["address"], first["device"], first["session_id"]) == (None, "", None)
@@ -64,8 +64,8 @@ def test_the_history_says_where_somebody_came_from(app: Flask) -> None:
 
 
 def test_again_it_does_only_what_is_left_to_do(app: Flask, mailbox: Mailbox) -> None:
-    visitor = Visitor(app)
-    visitor.register(GRACE, mailbox, password="correct horse battery staple")
+    api = ApiClient(app)
+    api.register(GRACE, mailbox, password="correct horse battery staple")
     lines = [
         line(password_hash=HASHES[0]),
         line("ADA@example.org", password_hash=HASHES[1]),
@@ -77,17 +77,17 @@ def test_again_it_does_only_what_is_left_to_do(app: Flask, mailbox: Mailbox) -> 
     assert bring(app, *lines).output == "imported 1, already there 2, not verified 1, refused 0\n"
     assert bring(app, *lines).output == "imported 0, already there 3, not verified 1, refused 0\n"
 
-    assert visitor.sign_in(GRACE, PASSWORD).status_code == 401, "whoever is here keeps their password"
-    assert visitor.look_up("new@example.org").status_code == 404
+    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "whoever is here keeps their password"
+    assert api.look_up("new@example.org").status_code == 404
 
 
 def test_who_only_signed_up_here_makes_room(app: Flask) -> None:
-    squatted = Visitor(app).sign_up(ADA)
+    squatted = ApiClient(app).sign_up(ADA)
 
     assert bring(app, line(password_hash=HASHES[0])).output.startswith("imported 1,")
 
-    assert Visitor(app).sign_in(ADA, PASSWORD).status_code == 200
-    assert Visitor(app).look_up(ADA).get_json()["data"]["id"] != squatted
+    assert ApiClient(app).sign_in(ADA, PASSWORD).status_code == 200
+    assert ApiClient(app).look_up(ADA).get_json()["data"]["id"] != squatted
 
 
 ODD = {

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Engine, make_url
 
 from auth_service.db import Base
-from auth_service.db.schema_version import Standing, head, is_modelled, standing
+from auth_service.db.schema_version import SchemaState, head, is_modelled, schema_state
 from tests.conftest import MakeApp, Stores
 
 MANAGE = Path(__file__).parents[1] / "manage.py"
@@ -94,21 +94,21 @@ def test_the_models_are_what_the_migrations_make(migrated: Flask, empty_database
 
 
 def test_a_release_knows_where_it_stands(migrated: Flask, empty_database: Engine) -> None:
-    def found() -> Standing:
+    def found() -> SchemaState:
         with empty_database.connect() as connection:
-            return standing(connection)
+            return schema_state(connection)
 
-    assert found() is Standing.PENDING
+    assert found() is SchemaState.PENDING
     with migrated.app_context():
         upgrade(revision=REVISIONS[0])
-        assert found() is Standing.PENDING
+        assert found() is SchemaState.PENDING
         upgrade()
-    assert found() is Standing.CURRENT
+    assert found() is SchemaState.CURRENT
     for stamped, expected in (
-        (f"{int(head()) + 1:04}", Standing.NEXT),
-        (f"{int(head()) + 2:04}", Standing.UNKNOWN),
-        ("elsewhere", Standing.UNKNOWN),
-        (None, Standing.PENDING),
+        (f"{int(head()) + 1:04}", SchemaState.NEXT),
+        (f"{int(head()) + 2:04}", SchemaState.UNKNOWN),
+        ("elsewhere", SchemaState.UNKNOWN),
+        (None, SchemaState.PENDING),
     ):
         with empty_database.begin() as connection:
             connection.execute(text("DELETE FROM alembic_version"))
@@ -134,7 +134,7 @@ def test_migrators_at_once_take_turns(stores: Stores, empty_database: Engine, tm
 
     assert [migrator.returncode for migrator in migrators] == [0, 0, 0], said
     with empty_database.connect() as connection:
-        assert standing(connection) is Standing.CURRENT
+        assert schema_state(connection) is SchemaState.CURRENT
 
 
 def test_a_locked_table_is_tried_again(migrated: Flask, empty_database: Engine) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from tests.accounts import Accounts
 from tests.actors import Mailbox
 from tests.conftest import MakeApp
@@ -28,7 +28,7 @@ def test_every_endpoint_has_a_request_and_every_request_a_row(measured_app: Flas
 
 @pytest.mark.timeout(300)
 def test_every_request_waits_as_often_as_documented(measured_app: Flask, tmp_path: Path) -> None:
-    accounts = Accounts(measured_app, Mailbox(measured_app, Inbox(tmp_path)))
+    accounts = Accounts(measured_app, Mailbox(measured_app, DevInbox(tmp_path)))
     rows = documented()
     changed = []
     for case in CASES:

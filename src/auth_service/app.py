@@ -5,7 +5,7 @@ from flask_migrate import Migrate
 from werkzeug.routing import BaseConverter
 
 from auth_service import logs
-from auth_service.adapters.circuit_breaker import Breaker
+from auth_service.adapters.circuit_breaker import CircuitBreaker
 from auth_service.adapters.postgres import connections as postgres
 from auth_service.api import v1
 from auth_service.api.http import middleware
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> Flask:
     db.init_app(app)
     Migrate(app, db, directory=str(MIGRATIONS))
     with app.app_context():
-        postgres.PoolGuard(breaker=Breaker(rest=postgres.REST)).watch(db.engine)
+        postgres.PoolGuard(breaker=CircuitBreaker(rest=postgres.REST)).watch(db.engine)
     wired = app.extensions["auth_service"] = wire(settings)
 
     middleware.surround(app, settings)

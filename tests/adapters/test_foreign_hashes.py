@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from auth_service.adapters.crypto import legacy_hashes as foreign_hashes
+from auth_service.adapters.crypto import legacy_hashes
 
 PASSWORD = "correct horse battery"
 LONG = "Pässword-" * 9 + "tail"
@@ -157,7 +157,7 @@ TOO_MUCH = [
 
 def matches(stored: str, password: str) -> bool:
     """Whether a hash is known here and was made of this password."""
-    check = foreign_hashes.check(stored)
+    check = legacy_hashes.check(stored)
     return check is not None and check(password.encode())
 
 
@@ -189,7 +189,7 @@ def test_bcrypt_compares_the_72_bytes_that_it_once_hashed(system: str) -> None:
 
     assert matches(stored, LONG)
     assert matches(stored, LONG + " and more")
-    check = foreign_hashes.check(stored)
+    check = legacy_hashes.check(stored)
     assert check is not None
     assert check(seen)
     assert not check(seen[:-1])
@@ -205,7 +205,7 @@ def test_malformed_hashes_match_nothing(stored: str) -> None:
 def test_hashes_that_ask_for_absurd_costs_are_refused_without_paying_them(stored: str) -> None:
     began = time.thread_time()
 
-    assert foreign_hashes.check(stored) is None
+    assert legacy_hashes.check(stored) is None
     assert time.thread_time() - began < 0.05
 
 
@@ -226,6 +226,6 @@ def test_no_damaged_hash_is_a_crash(data: st.DataObject) -> None:
     # Costs that are allowed, but take a second, would only make this slow.
     assume(not re.search(r"\$1[0-9]\$|r=1[0-9]\$|[0-9]{7}", damaged))
 
-    check = foreign_hashes.check(damaged)
+    check = legacy_hashes.check(damaged)
 
     assert check is None or check(PASSWORD.encode()) in {True, False}

@@ -18,7 +18,7 @@ import nacl.pwhash
 import pytest
 
 import auth_service
-from auth_service.adapters.crypto.password_hasher import NICENESS, Hasher, PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import NICENESS, PasswordHasher, PasswordVerdict
 from auth_service.errors import ServiceBusy
 
 PASSWORD = "correct horse battery"
@@ -75,24 +75,24 @@ def callers() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="module")
-def hasher() -> Hasher:
+def hasher() -> PasswordHasher:
     """A hasher with all the time in the world."""
-    return Hasher(at_once=2, patience=timedelta(seconds=60))
+    return PasswordHasher(at_once=2, patience=timedelta(seconds=60))
 
 
-def test_pw5_hashes_are_in_the_standard_form_and_every_library_reads_them(hasher: Hasher) -> None:
-    phc, other = hasher.hash(PASSWORD), hasher.hash(PASSWORD)
+def test_pw5_hashes_are_in_the_standard_form_and_every_library_reads_them(hasher: PasswordHasher) -> None:
+    password_hash, other = hasher.hash(PASSWORD), hasher.hash(PASSWORD)
 
-    assert phc != other, "each has a salt of its own"
-    assert phc.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-    assert argon2.PasswordHasher(**OURS).verify(phc, PASSWORD)
-    assert not argon2.PasswordHasher(**OURS).check_needs_rehash(phc)
-    assert nacl.pwhash.verify(phc.encode(), PASSWORD.encode())
-    assert hasher.verify(PASSWORD, phc) == RIGHT
-    assert hasher.verify(PASSWORD + "!", phc) == WRONG
+    assert password_hash != other, "each has a salt of its own"
+    assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert argon2.PasswordHasher(**OURS).verify(password_hash, PASSWORD)
+    assert not argon2.PasswordHasher(**OURS).check_needs_rehash(password_hash)
+    assert nacl.pwhash.verify(password_hash.encode(), PASSWORD.encode())
+    assert hasher.verify(PASSWORD, password_hash) == RIGHT
+    assert hasher.verify(PASSWORD + "!", password_hash) == WRONG
 
 
-def test_pw5_hashes_of_other_libraries_with_the_same_parameters_are_as_good_as_ours(hasher: Hasher) -> None:
+def test_pw5_hashes_of_other_libraries_with_the_same_parameters_are_as_good_as_ours(hasher: PasswordHasher) -> None:
     of_argon2 = argon2.PasswordHasher(**OURS).hash(PASSWORD)
     of_sodium = nacl.pwhash.argon2id.str(PASSWORD.encode(), opslimit=2, memlimit=19456 * 1024).decode()
 
@@ -113,21 +113,21 @@ def test_pw5_hashes_of_other_libraries_with_the_same_parameters_are_as_good_as_o
     ],
     ids=str,
 )
-def test_pw5_other_parameters_match_and_are_outdated(hasher: Hasher, other: dict[str, Any]) -> None:
-    phc = argon2.PasswordHasher(**(OURS | other)).hash(PASSWORD)
+def test_pw5_other_parameters_match_and_are_outdated(hasher: PasswordHasher, other: dict[str, Any]) -> None:
+    password_hash = argon2.PasswordHasher(**(OURS | other)).hash(PASSWORD)
 
-    assert hasher.verify(PASSWORD, phc) == OUTDATED
-    assert hasher.verify(PASSWORD + "!", phc) == WRONG
+    assert hasher.verify(PASSWORD, password_hash) == OUTDATED
+    assert hasher.verify(PASSWORD + "!", password_hash) == WRONG
 
 
-def test_pw5_hashes_of_other_systems_match_and_are_outdated(hasher: Hasher) -> None:
+def test_pw5_hashes_of_other_systems_match_and_are_outdated(hasher: PasswordHasher) -> None:
     of_django = "pbkdf2_sha256$1000$uUc1LAqyJX47QsGope8axg$cfLTciCMXxXNb8F8gbqugnewcJ9VfbKiaUGFtJN8p9A="
 
     assert hasher.verify(PASSWORD, of_django) == OUTDATED
     assert hasher.verify(PASSWORD + "!", of_django) == WRONG
 
 
-def test_other_systems_hashed_what_was_typed(hasher: Hasher) -> None:
+def test_other_systems_hashed_what_was_typed(hasher: PasswordHasher) -> None:
     typed, normalised = "ﬁsh ①②③④", "fish 1234"
     of_werkzeug = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d4800077b3173d36d2734e513b94b4ec4c43b49"
 
@@ -139,12 +139,12 @@ def test_other_systems_hashed_what_was_typed(hasher: Hasher) -> None:
 
 @pytest.mark.parametrize("unusable", [None, "", "!", "!unusable", PASSWORD, "$argon2id$v=19$m=19456,t=2,p=1$$"])
 def test_pw8_pw11_where_there_is_no_hash_nothing_matches_and_it_costs_the_same(
-    hasher: Hasher, library: Library, unusable: str | None
+    hasher: PasswordHasher, library: Library, unusable: str | None
 ) -> None:
-    phc = hasher.hash(PASSWORD)
+    password_hash = hasher.hash(PASSWORD)
     library.asked.clear()
 
-    assert hasher.verify(PASSWORD + "!", phc) == WRONG
+    assert hasher.verify(PASSWORD + "!", password_hash) == WRONG
     for password in (PASSWORD, "", unusable or ""):
         assert hasher.verify(password, unusable) == WRONG
 
@@ -153,7 +153,7 @@ def test_pw8_pw11_where_there_is_no_hash_nothing_matches_and_it_costs_the_same(
     assert unknown == [wrong] * 3
 
 
-def test_pw11_the_empty_password_matches_nothing(hasher: Hasher) -> None:
+def test_pw11_the_empty_password_matches_nothing(hasher: PasswordHasher) -> None:
     nothing = hasher.hash("")
     nothing_elsewhere = argon2.PasswordHasher(**(OURS | {"memory_cost": 1024})).hash("")
 
@@ -161,15 +161,15 @@ def test_pw11_the_empty_password_matches_nothing(hasher: Hasher) -> None:
     assert hasher.verify("", nothing_elsewhere) == WRONG
 
 
-def test_half_characters_are_passwords_like_others(hasher: Hasher) -> None:
-    phc = hasher.hash("\ud800")
+def test_half_characters_are_passwords_like_others(hasher: PasswordHasher) -> None:
+    password_hash = hasher.hash("\ud800")
 
-    assert hasher.verify("\ud800", phc) == RIGHT
-    assert hasher.verify("?", phc) == WRONG
+    assert hasher.verify("\ud800", password_hash) == RIGHT
+    assert hasher.verify("?", password_hash) == WRONG
 
 
 def test_pw6_beyond_the_queue_callers_are_sent_away_at_once(library: Library, callers: ThreadPoolExecutor) -> None:
-    hasher = Hasher(at_once=2, waiting=3, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(at_once=2, waiting=3, patience=timedelta(seconds=60))
     library.gate.clear()
     asked = [callers.submit(hasher.hash, PASSWORD) for _ in range(40)]
     for _ in range(2):
@@ -189,7 +189,7 @@ def test_pw6_beyond_the_queue_callers_are_sent_away_at_once(library: Library, ca
 
 
 def test_pw6_who_waits_too_long_is_sent_away_and_is_no_work_later(library: Library) -> None:
-    hasher = Hasher(at_once=1, waiting=1, patience=timedelta(milliseconds=100))
+    hasher = PasswordHasher(at_once=1, waiting=1, patience=timedelta(milliseconds=100))
     library.gate.clear()
     for _ in range(5):  # the first one is at work all the time; the others wait, give up and leave their place
         began = time.monotonic()
@@ -199,21 +199,21 @@ def test_pw6_who_waits_too_long_is_sent_away_and_is_no_work_later(library: Libra
 
     hasher._patience = timedelta(seconds=60)
     library.gate.set()
-    phc = hasher.hash(PASSWORD)
+    password_hash = hasher.hash(PASSWORD)
 
-    assert hasher.verify(PASSWORD, phc) == RIGHT
+    assert hasher.verify(PASSWORD, password_hash) == RIGHT
     assert len(library.asked) == 3, "those who gave up were never computed"
 
 
 def test_places_come_back(library: Library) -> None:
-    hasher = Hasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
 
     assert len({hasher.hash(PASSWORD) for _ in range(10)}) == 10
 
 
 def test_without_memory_or_threads_the_service_is_busy_and_no_password_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    hasher = Hasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
-    phc = argon2.PasswordHasher(**OURS).hash(PASSWORD)
+    hasher = PasswordHasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
+    password_hash = argon2.PasswordHasher(**OURS).hash(PASSWORD)
 
     def no_thread(*_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -224,18 +224,18 @@ def test_without_memory_or_threads_the_service_is_busy_and_no_password_wrong(mon
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(ServiceBusy):
-            hasher.verify(PASSWORD, phc)
+            hasher.verify(PASSWORD, password_hash)
     with monkeypatch.context() as patch:
         patch.setattr(nacl.pwhash.argon2id, "kdf", no_memory)
         with pytest.raises(ServiceBusy):
-            hasher.verify(PASSWORD, phc)
-    assert hasher.verify(PASSWORD, phc) == RIGHT
+            hasher.verify(PASSWORD, password_hash)
+    assert hasher.verify(PASSWORD, password_hash) == RIGHT
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
 def test_hashing_steps_back_behind_requests(library: Library, callers: ThreadPoolExecutor) -> None:
     before = set(threading.enumerate())
-    hasher = Hasher(at_once=2, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(at_once=2, patience=timedelta(seconds=60))
     library.gate.clear()
     asked = [callers.submit(hasher.hash, PASSWORD) for _ in range(2)]
     for _ in range(2):
@@ -287,6 +287,6 @@ def test_a_forked_process_hashes_on_threads_of_its_own() -> None:
 def test_no_thread_is_made_before_it_is_needed() -> None:
     before = threading.active_count()
 
-    Hasher(at_once=4)
+    PasswordHasher(at_once=4)
 
     assert threading.active_count() == before

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.adapters.email.dev_inbox import Inbox
-from auth_service.adapters.email.transport import MailDeferred, Postman
+from auth_service.adapters.email.dev_inbox import DevInbox
+from auth_service.adapters.email.transport import MailDeferred, MailTransport
 from auth_service.services.email import rendering as letters
 
 TO = "ada@example.org"
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Inbox:
-    return Inbox(tmp_path / "data" / "inbox")
+def inbox(tmp_path: Path) -> DevInbox:
+    return DevInbox(tmp_path / "data" / "inbox")
 
 
 def code_letter(code: str = "7505", language: str = "en", service: str = "Portal", to: str = TO) -> EmailMessage:
@@ -43,10 +43,10 @@ def note(subject: str, text: str) -> EmailMessage:
 
 @pytest.mark.clock
 @pytest.mark.parametrize("language", letters.LANGUAGES)
-def test_a_letter_is_found_as_it_was_sent(inbox: Inbox, language: str) -> None:
+def test_a_letter_is_found_as_it_was_sent(inbox: DevInbox, language: str) -> None:
     before = datetime.now(UTC)
-    postman: Postman = inbox
-    postman.send(code_letter(language=language, service="Портал"), to=TO)
+    mail_transport: MailTransport = inbox
+    mail_transport.send(code_letter(language=language, service="Портал"), to=TO)
 
     [letter] = inbox.letters()
 
@@ -63,7 +63,7 @@ def test_a_letter_is_found_as_it_was_sent(inbox: Inbox, language: str) -> None:
     assert letter.received_at.utcoffset() == timedelta(0)
 
 
-def test_the_newest_come_first_and_no_more_than_asked_for(inbox: Inbox) -> None:
+def test_the_newest_come_first_and_no_more_than_asked_for(inbox: DevInbox) -> None:
     for number in range(7500, 7512):
         inbox.put(code_letter(str(number)), to=TO)
 
@@ -72,7 +72,7 @@ def test_the_newest_come_first_and_no_more_than_asked_for(inbox: Inbox) -> None:
     assert inbox.letters(limit=0) == []
 
 
-def test_names_are_ordered_as_numbers(inbox: Inbox, tmp_path: Path) -> None:
+def test_names_are_ordered_as_numbers(inbox: DevInbox, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "inbox" / "new"
     for code, name in (
         ("1111", "1700000000.M9P7Q1.host"),
@@ -86,7 +86,7 @@ def test_names_are_ordered_as_numbers(inbox: Inbox, tmp_path: Path) -> None:
     assert inbox.letters()[2].received_at == datetime(2023, 11, 14, 22, 13, 20, 9, tzinfo=UTC)
 
 
-def test_letters_are_asked_for_by_the_address_that_they_were_delivered_to(inbox: Inbox) -> None:
+def test_letters_are_asked_for_by_the_address_that_they_were_delivered_to(inbox: DevInbox) -> None:
     inbox.put(code_letter("1111", to="someone@example.org"), to=TO)
     inbox.put(code_letter("2222", to=TO), to="eve@example.org")
     inbox.put(code_letter("3333"), to="ADA@example.org")
@@ -112,13 +112,13 @@ def test_letters_are_asked_for_by_the_address_that_they_were_delivered_to(inbox:
         ("7505", "7505\n", None),
     ],
 )
-def test_only_a_code_is_taken_for_a_code(inbox: Inbox, subject: str, text: str, code: str | None) -> None:
+def test_only_a_code_is_taken_for_a_code(inbox: DevInbox, subject: str, text: str, code: str | None) -> None:
     inbox.put(note(subject, text), to=TO)
 
     assert [letter.code for letter in inbox.letters()] == [code]
 
 
-def test_a_letter_without_the_usual_headers_is_shown_all_the_same(inbox: Inbox) -> None:
+def test_a_letter_without_the_usual_headers_is_shown_all_the_same(inbox: DevInbox) -> None:
     message = EmailMessage()
     message.set_content("Hello.\n")
     inbox.put(message, to=TO)
@@ -135,7 +135,7 @@ def test_a_letter_without_the_usual_headers_is_shown_all_the_same(inbox: Inbox) 
     )
 
 
-def test_the_code_is_not_in_the_repr(inbox: Inbox) -> None:
+def test_the_code_is_not_in_the_repr(inbox: DevInbox) -> None:
     message = code_letter()
     message.replace_header("Message-ID", "<1@example.org>")
     inbox.put(message, to=TO)
@@ -143,13 +143,13 @@ def test_the_code_is_not_in_the_repr(inbox: Inbox) -> None:
     assert "7505" not in repr(inbox.letters())
 
 
-def test_an_inbox_without_letters_is_empty_even_before_it_exists(inbox: Inbox) -> None:
+def test_an_inbox_without_letters_is_empty_even_before_it_exists(inbox: DevInbox) -> None:
     assert inbox.letters() == []
     inbox.clear()
     assert inbox.letters() == []
 
 
-def test_clearing_throws_everything_away_also_what_a_mail_reader_has_seen(inbox: Inbox, tmp_path: Path) -> None:
+def test_clearing_throws_everything_away_also_what_a_mail_reader_has_seen(inbox: DevInbox, tmp_path: Path) -> None:
     inbox.put(code_letter("1111"), to=TO)
     inbox.put(code_letter("2222"), to=TO)
     folder = tmp_path / "data" / "inbox"
@@ -163,7 +163,7 @@ def test_clearing_throws_everything_away_also_what_a_mail_reader_has_seen(inbox:
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
-def test_files_that_are_no_letters_are_left_alone(inbox: Inbox, tmp_path: Path) -> None:
+def test_files_that_are_no_letters_are_left_alone(inbox: DevInbox, tmp_path: Path) -> None:
     inbox.put(code_letter(), to=TO)
     stray = tmp_path / "data" / "inbox" / "new" / ".DS_Store"
     stray.write_bytes(b"\xff")
@@ -173,14 +173,14 @@ def test_files_that_are_no_letters_are_left_alone(inbox: Inbox, tmp_path: Path) 
     assert stray.exists()
 
 
-def test_the_folder_is_for_its_owner_alone(inbox: Inbox, tmp_path: Path) -> None:
+def test_the_folder_is_for_its_owner_alone(inbox: DevInbox, tmp_path: Path) -> None:
     inbox.put(code_letter(), to=TO)
 
     folder = tmp_path / "data" / "inbox"
     assert {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())} == {0o700}
 
 
-def test_a_folder_that_was_removed_is_made_again(inbox: Inbox, tmp_path: Path) -> None:
+def test_a_folder_that_was_removed_is_made_again(inbox: DevInbox, tmp_path: Path) -> None:
     inbox.put(code_letter(), to=TO)
     (tmp_path / "data" / "inbox").rename(tmp_path / "moved")
 
@@ -193,10 +193,10 @@ def test_a_folder_that_cannot_be_written_defers_the_letter(tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(MailDeferred, match="cannot be written"):
-        Inbox(tmp_path / "file" / "inbox").send(code_letter(), to=TO)
+        DevInbox(tmp_path / "file" / "inbox").send(code_letter(), to=TO)
 
 
-def test_an_address_of_two_lines_writes_no_header(inbox: Inbox) -> None:
+def test_an_address_of_two_lines_writes_no_header(inbox: DevInbox) -> None:
     with pytest.raises(ValueError, match="one line"):
         inbox.put(code_letter(), to="ada@example.org\nX-Evil: 1")
 
@@ -227,14 +227,14 @@ def test_processes_and_threads_fill_it_while_it_is_read(tmp_path: Path) -> None:
     ]
 
     def fill(name: str) -> None:
-        own = Inbox(folder)
+        own = DevInbox(folder)
         for number in range(20):
             own.put(note(f"{name}.{number}", "Hello."), to=TO)
 
     threads = [threading.Thread(target=fill, args=(f"thread {number}",)) for number in range(3)]
     for thread in threads:
         thread.start()
-    inbox = Inbox(folder)
+    inbox = DevInbox(folder)
     while any(filler.poll() is None for filler in fillers) or any(thread.is_alive() for thread in threads):
         assert all(letter.text == "Hello.\n" for letter in inbox.letters())
 
@@ -246,7 +246,7 @@ def test_processes_and_threads_fill_it_while_it_is_read(tmp_path: Path) -> None:
 
 
 def test_reading_and_clearing_at_once_disturb_neither(tmp_path: Path) -> None:
-    inbox, other = Inbox(tmp_path), Inbox(tmp_path)
+    inbox, other = DevInbox(tmp_path), DevInbox(tmp_path)
     stop = threading.Event()
 
     def clear() -> None:

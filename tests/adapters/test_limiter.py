@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 import redis
 
-from auth_service.adapters.circuit_breaker import Breaker
+from auth_service.adapters.circuit_breaker import CircuitBreaker
 from auth_service.adapters.crypto.keys import Digests
-from auth_service.adapters.redis.client import RedisStore
-from auth_service.adapters.redis.rate_limiter import Limit, Limiter, LocalLimiter
+from auth_service.adapters.redis.client import RedisClient
+from auth_service.adapters.redis.rate_limiter import Limit, LocalRateLimiter, RateLimiter
 from tests.conftest import MakeApp, Stores
 
 SECOND = timedelta(seconds=1)
@@ -17,23 +17,23 @@ CODES = Limit(name="codes", windows=WINDOWS, subject="ada")
 ONE = Limit(name="codes", windows=[(1, SECOND)], subject="ada")
 
 
-def limiter_at(url: str) -> Limiter:
+def limiter_at(url: str) -> RateLimiter:
     """A limiter over a Redis."""
-    return Limiter(
-        store=RedisStore(url=url, connections=2),
+    return RateLimiter(
+        store=RedisClient(url=url, connections=2),
         digests=Digests("a secret of the tests", purpose="limits"),
-        local=LocalLimiter(subjects=3),
+        local=LocalRateLimiter(subjects=3),
         switched="on",
     )
 
 
 @pytest.fixture(params=["redis", "away"])
-def limiter(request: pytest.FixtureRequest, stores: Stores, make_app: MakeApp) -> Limiter:
+def limiter(request: pytest.FixtureRequest, stores: Stores, make_app: MakeApp) -> RateLimiter:
     """A limiter over a Redis that is there, and over one that is not."""
     return limiter_at(stores.redis_url if request.param == "redis" else "redis://127.0.0.1:9/0")
 
 
-def test_every_window_holds(limiter: Limiter) -> None:
+def test_every_window_holds(limiter: RateLimiter) -> None:
     hits = [limiter.hit(CODES) for _ in range(4)]
 
     assert [hit.allowed for hit in hits] == [True, True, True, False]
@@ -42,7 +42,7 @@ def test_every_window_holds(limiter: Limiter) -> None:
     assert timedelta(seconds=55) < hits[3].wait <= timedelta(seconds=60)
 
 
-def test_subjects_and_limits_are_counted_apart(limiter: Limiter) -> None:
+def test_subjects_and_limits_are_counted_apart(limiter: RateLimiter) -> None:
     for subject, limit in (("ada", "codes"), ("grace", "codes"), ("ada", "guesses")):
         assert limiter.hit(Limit(name=limit, windows=[(1, SECOND)], subject=subject)).allowed
     assert not limiter.hit(ONE).allowed
@@ -59,7 +59,7 @@ def test_a_refused_attempt_costs_nothing(stores: Stores, make_app: MakeApp) -> N
         assert b"ada" not in key
 
 
-def test_what_one_limit_refuses_uses_up_no_other(limiter: Limiter) -> None:
+def test_what_one_limit_refuses_uses_up_no_other(limiter: RateLimiter) -> None:
     everybody = Limit(name="altogether", windows=[(3, SECOND * 60)], subject="")
     of_ada = Limit(name="codes", windows=[(2, SECOND * 60)], subject="ada")
     hits = [limiter.hit(everybody, of_ada) for _ in range(5)]
@@ -95,7 +95,7 @@ def test_rl2_the_window_slides(stores: Stores, make_app: MakeApp) -> None:
 
 
 def test_the_local_limiter_forgets_the_least_recent_subjects() -> None:
-    local = LocalLimiter(subjects=2)
+    local = LocalRateLimiter(subjects=2)
     for subject in ("a", "b", "c"):
         local.hit(subject, [(1, timedelta(hours=1))])
 
@@ -104,10 +104,10 @@ def test_the_local_limiter_forgets_the_least_recent_subjects() -> None:
 
 
 def test_a_limiter_that_is_switched_off_counts_nothing() -> None:
-    off = Limiter(
-        store=RedisStore(url="redis://127.0.0.1:9/0", connections=1),
+    off = RateLimiter(
+        store=RedisClient(url="redis://127.0.0.1:9/0", connections=1),
         digests=Digests("a secret of the tests", purpose="limits"),
-        local=LocalLimiter(),
+        local=LocalRateLimiter(),
         switched="off",
     )
     assert all(off.hit(ONE).allowed for _ in range(5))
@@ -116,7 +116,7 @@ def test_a_limiter_that_is_switched_off_counts_nothing() -> None:
 def test_the_breaker_rests_probes_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("auth_service.clock.monotonic", lambda: now[0])
-    breaker = Breaker(rest=SECOND)
+    breaker = CircuitBreaker(rest=SECOND)
     assert breaker.lets_through()
 
     breaker.failed()

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from auth_service.adapters.email.smtp_transport import MailDeferred, Mailer, MailRefused, SmtpUrl
+from auth_service.adapters.email.smtp_transport import MailDeferred, MailRefused, SmtpTransport, SmtpUrl
 from auth_service.adapters.email.transport import MailFailure
 from tests.fakes import Mode, SmtpSink
 
@@ -36,8 +36,8 @@ def sink() -> Iterator[SmtpSink]:
 
 
 @contextmanager
-def mailer_to(url: str, *, timeout: float = 5, **options: Any) -> Iterator[Mailer]:
-    mailer = Mailer(url, timeout=timedelta(seconds=timeout), **options)
+def mailer_to(url: str, *, timeout: float = 5, **options: Any) -> Iterator[SmtpTransport]:
+    mailer = SmtpTransport(url, timeout=timedelta(seconds=timeout), **options)
     try:
         yield mailer
     finally:
@@ -45,7 +45,7 @@ def mailer_to(url: str, *, timeout: float = 5, **options: Any) -> Iterator[Maile
 
 
 @pytest.fixture
-def mailer(sink: SmtpSink) -> Iterator[Mailer]:
+def mailer(sink: SmtpSink) -> Iterator[SmtpTransport]:
     with mailer_to(sink.url) as mailer:
         yield mailer
 
@@ -70,7 +70,7 @@ def text_of(message: EmailMessage) -> str:
     return str(message.get_content()).replace("\r\n", "\n")
 
 
-def failure_of(mailer: Mailer, message: EmailMessage | None = None, *, to: str = TO) -> MailFailure:
+def failure_of(mailer: SmtpTransport, message: EmailMessage | None = None, *, to: str = TO) -> MailFailure:
     with pytest.raises(MailFailure) as failed:
         mailer.send(message or letter(), to=to)
     return failed.value
@@ -221,7 +221,7 @@ def test_a_url_is_read_as_it_was_meant(url: str, expected: SmtpUrl) -> None:
 )
 def test_a_url_that_is_none_is_refused_without_repeating_its_password(url: str) -> None:
     with pytest.raises(ValueError) as refused:
-        Mailer(url)
+        SmtpTransport(url)
 
     assert "s3cret" not in "".join(traceback.format_exception_only(refused.value))
     assert refused.value.__context__ is None
@@ -234,7 +234,7 @@ def test_the_password_is_not_in_the_repr() -> None:
 # What arrives.
 
 
-def test_a_letter_arrives_as_it_was_written(sink: SmtpSink, mailer: Mailer) -> None:
+def test_a_letter_arrives_as_it_was_written(sink: SmtpSink, mailer: SmtpTransport) -> None:
     mailer.send(letter("Привет.\n", subject="7505 — ваш код"), to="Ada.Lovelace+x@example.org")
 
     [taken] = sink.messages
@@ -247,7 +247,7 @@ def test_a_letter_arrives_as_it_was_written(sink: SmtpSink, mailer: Mailer) -> N
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n.", "\n.\n"])
-def test_no_line_ends_the_letter_before_its_end(sink: SmtpSink, mailer: Mailer, end: str) -> None:
+def test_no_line_ends_the_letter_before_its_end(sink: SmtpSink, mailer: SmtpTransport, end: str) -> None:
     text = ".\na\n.\nb\n..\n.c\nMAIL FROM:<eve@example.org>\n\nd" + end
     message = letter()
     message.set_payload(text)
@@ -260,7 +260,7 @@ def test_no_line_ends_the_letter_before_its_end(sink: SmtpSink, mailer: Mailer, 
     assert text_of(second.message) == "next\n"
 
 
-def test_bare_line_ends_cannot_smuggle_a_second_letter_in(sink: SmtpSink, mailer: Mailer) -> None:
+def test_bare_line_ends_cannot_smuggle_a_second_letter_in(sink: SmtpSink, mailer: SmtpTransport) -> None:
     message = letter()
     message.set_payload("a\r.\rMAIL FROM:<eve@example.org>\r\nb\n.\r\nRCPT TO:<eve@example.org>\r\n")
 
@@ -289,7 +289,9 @@ def test_bare_line_ends_cannot_smuggle_a_second_letter_in(sink: SmtpSink, mailer
         "ada@example.org\n",
     ],
 )
-def test_what_is_not_one_plain_address_is_never_said_to_a_server(sink: SmtpSink, mailer: Mailer, to: str) -> None:
+def test_what_is_not_one_plain_address_is_never_said_to_a_server(
+    sink: SmtpSink, mailer: SmtpTransport, to: str
+) -> None:
     failure = failure_of(mailer, to=to)
 
     assert isinstance(failure, MailRefused)
@@ -297,7 +299,7 @@ def test_what_is_not_one_plain_address_is_never_said_to_a_server(sink: SmtpSink,
     assert sink.talks_begun == 0
 
 
-def test_a_sender_that_cannot_be_used_is_our_trouble_and_not_the_letters(sink: SmtpSink, mailer: Mailer) -> None:
+def test_a_sender_that_cannot_be_used_is_our_trouble_and_not_the_letters(sink: SmtpSink, mailer: SmtpTransport) -> None:
     message = letter()
     message.replace_header("From", "no-reply@[127.0.0.1]")
 
@@ -308,7 +310,7 @@ def test_a_sender_that_cannot_be_used_is_our_trouble_and_not_the_letters(sink: S
 # The connection.
 
 
-def test_letters_share_a_connection_and_nothing_is_said_between_them(sink: SmtpSink, mailer: Mailer) -> None:
+def test_letters_share_a_connection_and_nothing_is_said_between_them(sink: SmtpSink, mailer: SmtpTransport) -> None:
     for _ in range(3):
         mailer.send(letter(), to=TO)
 
@@ -317,7 +319,7 @@ def test_letters_share_a_connection_and_nothing_is_said_between_them(sink: SmtpS
     assert said == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3]
 
 
-def test_threads_share_a_mailer_but_not_a_connection(sink: SmtpSink, mailer: Mailer) -> None:
+def test_threads_share_a_mailer_but_not_a_connection(sink: SmtpSink, mailer: SmtpTransport) -> None:
     def send(thread: int) -> None:
         for number in range(25):
             mailer.send(letter(f"{thread}.{number}\n"), to=TO)
@@ -333,7 +335,7 @@ def test_threads_share_a_mailer_but_not_a_connection(sink: SmtpSink, mailer: Mai
     assert sink.talks_begun <= 4
 
 
-def test_a_connection_that_went_away_is_replaced_at_once(sink: SmtpSink, mailer: Mailer) -> None:
+def test_a_connection_that_went_away_is_replaced_at_once(sink: SmtpSink, mailer: SmtpTransport) -> None:
     mailer.send(letter(), to=TO)
     sink.hang_up()
     mailer.send(letter(), to=TO)
@@ -341,7 +343,7 @@ def test_a_connection_that_went_away_is_replaced_at_once(sink: SmtpSink, mailer:
     assert [taken.talk for taken in sink.messages] == [1, 2]
 
 
-def test_a_server_that_has_enough_of_a_connection_gets_another_one(sink: SmtpSink, mailer: Mailer) -> None:
+def test_a_server_that_has_enough_of_a_connection_gets_another_one(sink: SmtpSink, mailer: SmtpTransport) -> None:
     class Once(dict[str, str]):
         def __getitem__(self, step: str) -> str:
             return self.pop(step)
@@ -398,7 +400,7 @@ def test_of_several_connections_those_that_are_too_many_are_closed(sink: SmtpSin
         assert sink.talks_begun == 2
 
 
-def failure_or_none(mailer: Mailer, to: str) -> MailFailure | None:
+def failure_or_none(mailer: SmtpTransport, to: str) -> MailFailure | None:
     try:
         mailer.send(letter(), to=to)
     except MailFailure as failure:
@@ -406,7 +408,7 @@ def failure_or_none(mailer: Mailer, to: str) -> MailFailure | None:
     return None
 
 
-def test_a_closed_mailer_has_left(sink: SmtpSink, mailer: Mailer) -> None:
+def test_a_closed_mailer_has_left(sink: SmtpSink, mailer: SmtpTransport) -> None:
     mailer.send(letter(), to=TO)
     mailer.close()
 
@@ -437,7 +439,7 @@ def test_leaving_a_server_that_is_gone_is_no_trouble() -> None:
 
 @pytest.mark.parametrize("status", [450, 451, 452, 471])
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "letter"])
-def test_a_refusal_for_now_defers_the_letter(sink: SmtpSink, mailer: Mailer, step: str, status: int) -> None:
+def test_a_refusal_for_now_defers_the_letter(sink: SmtpSink, mailer: SmtpTransport, step: str, status: int) -> None:
     sink.answers[step] = f"{status} 4.0.0 not now"
 
     failure = failure_of(mailer)
@@ -448,7 +450,7 @@ def test_a_refusal_for_now_defers_the_letter(sink: SmtpSink, mailer: Mailer, ste
 @pytest.mark.parametrize("status", [501, 550, 552, 553, 554, 571])
 @pytest.mark.parametrize("step", ["RCPT", "DATA", "letter"])
 def test_a_refusal_for_good_of_recipient_or_letter_refuses_it(
-    sink: SmtpSink, mailer: Mailer, step: str, status: int
+    sink: SmtpSink, mailer: SmtpTransport, step: str, status: int
 ) -> None:
     sink.answers[step] = f"{status} 5.0.0 never"
 
@@ -479,7 +481,7 @@ def test_a_refusal_for_good_of_recipient_or_letter_refuses_it(
         ("letter", "354 go on"),
     ],
 )
-def test_trouble_of_the_server_defers_the_letter(sink: SmtpSink, mailer: Mailer, step: str, answer: str) -> None:
+def test_trouble_of_the_server_defers_the_letter(sink: SmtpSink, mailer: SmtpTransport, step: str, answer: str) -> None:
     sink.answers[step] = answer
 
     failure = failure_of(mailer)
@@ -492,7 +494,7 @@ def test_trouble_of_the_server_defers_the_letter(sink: SmtpSink, mailer: Mailer,
 
 
 @pytest.mark.parametrize("answer", ["hello", "2500 what", "999 what", "099 what", "25", "", "2٥0 what"])
-def test_what_is_not_smtp_defers_the_letter(sink: SmtpSink, mailer: Mailer, answer: str) -> None:
+def test_what_is_not_smtp_defers_the_letter(sink: SmtpSink, mailer: SmtpTransport, answer: str) -> None:
     sink.answers["RCPT"] = answer
 
     failure = failure_of(mailer)
@@ -519,7 +521,7 @@ def test_an_answer_without_end_is_not_listened_to(chatter: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", ["4xx", "5xx"])
-def test_a_refused_letter_does_not_cost_the_connection(sink: SmtpSink, mailer: Mailer, mode: Mode) -> None:
+def test_a_refused_letter_does_not_cost_the_connection(sink: SmtpSink, mailer: SmtpTransport, mode: Mode) -> None:
     sink.modes["eve@example.org"] = mode
 
     failure_of(mailer, to="eve@example.org")
@@ -530,7 +532,7 @@ def test_a_refused_letter_does_not_cost_the_connection(sink: SmtpSink, mailer: M
     assert [(taken.talk, taken.recipients) for taken in sink.messages] == [(1, (TO,)), (1, (TO,))]
 
 
-def test_a_server_that_cannot_reset_gets_another_connection(sink: SmtpSink, mailer: Mailer) -> None:
+def test_a_server_that_cannot_reset_gets_another_connection(sink: SmtpSink, mailer: SmtpTransport) -> None:
     sink.modes["eve@example.org"] = "5xx"
     failure_of(mailer, to="eve@example.org")
     sink.answers["RSET"] = "502 5.5.1 not implemented"
@@ -542,7 +544,9 @@ def test_a_server_that_cannot_reset_gets_another_connection(sink: SmtpSink, mail
 
 @pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "letter"])
 @pytest.mark.parametrize("status", [421, 451, 550])
-def test_failures_repeat_nothing_that_was_sent_or_said(sink: SmtpSink, mailer: Mailer, step: str, status: int) -> None:
+def test_failures_repeat_nothing_that_was_sent_or_said(
+    sink: SmtpSink, mailer: SmtpTransport, step: str, status: int
+) -> None:
     sink.answers[step] = f"{status} <{TO}> 7505 s3cret"
 
     failure = failure_of(mailer, letter("7505\n"))
@@ -557,7 +561,7 @@ def test_failures_repeat_nothing_that_was_sent_or_said(sink: SmtpSink, mailer: M
 # Servers that vanish or stall.
 
 
-def test_nobody_listens(sink: SmtpSink, mailer: Mailer) -> None:
+def test_nobody_listens(sink: SmtpSink, mailer: SmtpTransport) -> None:
     sink.mode = "refuse"
     assert isinstance(failure_of(mailer), MailDeferred)
 
@@ -591,7 +595,7 @@ def test_the_next_address_of_a_server_is_tried(sink: SmtpSink, monkeypatch: pyte
     [("mail.example.org", "mail.example.org"), ("laptop", "[127.0.0.1]"), ("my mac.local", "[127.0.0.1]")],
 )
 def test_we_introduce_ourselves_by_full_name_or_by_address(
-    sink: SmtpSink, mailer: Mailer, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+    sink: SmtpSink, mailer: SmtpTransport, monkeypatch: pytest.MonkeyPatch, name: str, said: str
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: name)
     mailer.send(letter(), to=TO)
@@ -619,7 +623,9 @@ def test_nobody_answers_the_call() -> None:
     assert 0.25 < took < 15
 
 
-def test_a_connection_that_drops_after_the_letter_defers_it_and_sends_it_once(sink: SmtpSink, mailer: Mailer) -> None:
+def test_a_connection_that_drops_after_the_letter_defers_it_and_sends_it_once(
+    sink: SmtpSink, mailer: SmtpTransport
+) -> None:
     mailer.send(letter(), to=TO)
     sink.mode = "drop after DATA"
 

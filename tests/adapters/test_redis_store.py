@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from auth_service.adapters.redis.client import RedisStore, Script
+from auth_service.adapters.redis.client import RedisClient, Script
 from auth_service.errors import RedisUnavailable, ServiceBusy
 from auth_service.wiring import Services
 from tests.conftest import MakeApp, Stores
@@ -27,21 +27,21 @@ def client(stores: Stores, make_app: MakeApp) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def store(stores: Stores) -> Iterator[RedisStore]:
+def store(stores: Stores) -> Iterator[RedisClient]:
     """The store, as the service has it."""
-    made = RedisStore(url=stores.redis_url, connections=2)
+    made = RedisClient(url=stores.redis_url, connections=2)
     yield made
     made.close()
 
 
-def test_a_script_that_the_server_forgot_is_sent_again(client: redis.Redis, store: RedisStore) -> None:
+def test_a_script_that_the_server_forgot_is_sent_again(client: redis.Redis, store: RedisClient) -> None:
     assert store.run(COUNT, "counted") == 1
     client.script_flush()
 
     assert store.run(COUNT, "counted") == 2
 
 
-def test_plain_values_live_as_long_as_they_are_told(client: redis.Redis, store: RedisStore) -> None:
+def test_plain_values_live_as_long_as_they_are_told(client: redis.Redis, store: RedisClient) -> None:
     assert store.get("plain") is None
     store.put("plain", "value", ttl=timedelta(minutes=1))
 
@@ -49,7 +49,7 @@ def test_plain_values_live_as_long_as_they_are_told(client: redis.Redis, store: 
     assert 0 < int(client.pttl("auth:plain")) <= 60_000
 
 
-def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, store: RedisStore) -> None:
+def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, store: RedisClient) -> None:
     store.put("kept", "value", ttl=timedelta(minutes=1))
     client.config_set("maxmemory", "1")
     try:
@@ -62,7 +62,7 @@ def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, s
     assert store.get("kept") == b"value"
 
 
-def test_a_store_whose_connections_are_all_taken_is_busy_and_not_away(client: redis.Redis, store: RedisStore) -> None:
+def test_a_store_whose_connections_are_all_taken_is_busy_and_not_away(client: redis.Redis, store: RedisClient) -> None:
     store.put("kept", "value", ttl=timedelta(minutes=1))
     taken = [store._idle.get() for _ in range(2)]
 
@@ -81,7 +81,7 @@ def test_an_attempt_that_could_not_be_given_back_refuses_nobody(services: Servic
     attempt = throttle.attempt("test", "somebody")
     taken = [store._idle.get() for _ in store._connections]
     try:
-        throttle.forgive("test", "somebody", attempt)
+        throttle.refund("test", "somebody", attempt)
         with pytest.raises(ServiceBusy):
             throttle.attempt("test", "somebody")
     finally:
@@ -116,7 +116,7 @@ class Talk(socketserver.BaseRequestHandler):
 def test_a_server_that_hangs_is_only_greeted_by_whoever_probes() -> None:
     with Hanging() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        store = RedisStore(url=f"redis://127.0.0.1:{server.server_address[1]}/0", connections=4)
+        store = RedisClient(url=f"redis://127.0.0.1:{server.server_address[1]}/0", connections=4)
         for _ in range(4):
             store.ping()  # on every connection
 
@@ -138,7 +138,7 @@ def test_a_server_that_does_not_tell_its_policy_is_taken_as_it_is(client: redis.
         "quiet", enabled=True, passwords=["+word"], categories=["+@all"], commands=["-config"], keys=["*"]
     )
     address = urlsplit(stores.redis_url)
-    quiet = RedisStore(url=f"redis://quiet:word@{address.hostname}:{address.port}/0", connections=1)
+    quiet = RedisClient(url=f"redis://quiet:word@{address.hostname}:{address.port}/0", connections=1)
     try:
         assert quiet.eviction_policy() is None
         quiet.ping()
@@ -149,4 +149,4 @@ def test_a_server_that_does_not_tell_its_policy_is_taken_as_it_is(client: redis.
 
 def test_a_server_that_is_not_there_is_away() -> None:
     with pytest.raises(RedisUnavailable):
-        RedisStore(url="redis://127.0.0.1:9/0", connections=1).eviction_policy()
+        RedisClient(url="redis://127.0.0.1:9/0", connections=1).eviction_policy()

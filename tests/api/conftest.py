@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from auth_service.settings import Settings
-from tests.actors import USERS, Mailbox, Visitor
+from tests.actors import USERS, ApiClient, Mailbox
 from tests.conftest import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, MakeApp, Stores
 
 ROOT = Path(__file__).parents[2]
@@ -185,12 +185,12 @@ def lasting_pauses(stores: Stores) -> Callable[[], None]:
 
 
 @pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+def ada(api: ApiClient, mailbox: Mailbox) -> int:
     """Ada is a user of the portal, with a password."""
-    return visitor.register(ADA, mailbox, password=PASSWORD)
+    return api.register(ADA, mailbox, password=PASSWORD)
 
 
 @pytest.fixture
-def token(ada: int, visitor: Visitor) -> str:
+def token(ada: int, api: ApiClient) -> str:
     """Ada is signed in; this is her access token."""
-    return str(visitor.signed_in(ADA, PASSWORD)["access_token"])
+    return str(api.signed_in(ADA, PASSWORD)["access_token"])

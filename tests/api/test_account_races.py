@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 from flask import Flask
 
-from auth_service.adapters.email.dev_inbox import Inbox
-from tests.actors import Mailbox, Visitor
+from auth_service.adapters.email.dev_inbox import DevInbox
+from tests.actors import ApiClient, Mailbox
 from tests.api.test_races import at_once, outcome, together
 from tests.conftest import Query, Stores
 from tests.statements import LOCK_WAITS
@@ -27,15 +27,15 @@ FINE = (200, "")
 @pytest.fixture
 def mailbox(crowded: Flask, tmp_path: Any) -> Mailbox:
     """What arrives when the outbox of `crowded` is delivered."""
-    return Mailbox(crowded, Inbox(tmp_path / "inbox"))
+    return Mailbox(crowded, DevInbox(tmp_path / "inbox"))
 
 
 @pytest.fixture
-def ada(crowded: Flask, mailbox: Mailbox) -> Visitor:
+def ada(crowded: Flask, mailbox: Mailbox) -> ApiClient:
     """Ada, registered, in front of the application without limits."""
-    visitor = Visitor(crowded)
-    visitor.register(ADA, mailbox, password=PASSWORD)
-    return visitor
+    api = ApiClient(crowded)
+    api.register(ADA, mailbox, password=PASSWORD)
+    return api
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def tokens_of(answers: list[Any]) -> list[dict[str, Any]]:
 
 
 def test_pw10_nobody_stays_signed_in_by_a_password_that_is_being_recovered(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox
+    ada: ApiClient, crowded: Flask, mailbox: Mailbox
 ) -> None:
     old = PASSWORD
     for number in range(ROUNDS):
@@ -67,7 +67,7 @@ def test_pw10_nobody_stays_signed_in_by_a_password_that_is_being_recovered(
 
         recovered, *sign_ins = together(
             partial(ada.recover, ADA, code, new),
-            *[partial(Visitor(crowded).sign_in, ADA, old) for _ in range(4)],
+            *[partial(ApiClient(crowded).sign_in, ADA, old) for _ in range(4)],
         )
 
         assert outcome(recovered) == FINE
@@ -79,19 +79,19 @@ def test_pw10_nobody_stays_signed_in_by_a_password_that_is_being_recovered(
 
 
 def test_pw9_nobody_stays_signed_in_by_a_password_that_is_being_changed(
-    ada: Visitor, crowded: Flask, query: Query
+    ada: ApiClient, crowded: Flask, query: Query
 ) -> None:
     own = ada.signed_in(ADA, PASSWORD)
     old = PASSWORD
     for number in range(ROUNDS):
         new = f"{PASSWORD} {number}"
-        theirs = Visitor(crowded).signed_in(ADA, old)
+        theirs = ApiClient(crowded).signed_in(ADA, old)
 
         changed, refreshed, renewed, *sign_ins = together(
             partial(ada.change_password, own["access_token"], old, new),
-            partial(Visitor(crowded).refresh, theirs["refresh_token"]),
-            partial(Visitor(crowded).refresh, own["refresh_token"]),
-            *[partial(Visitor(crowded).sign_in, ADA, old) for _ in range(3)],
+            partial(ApiClient(crowded).refresh, theirs["refresh_token"]),
+            partial(ApiClient(crowded).refresh, own["refresh_token"]),
+            *[partial(ApiClient(crowded).sign_in, ADA, old) for _ in range(3)],
         )
 
         assert (outcome(changed), outcome(renewed)) == (FINE, FINE)
@@ -106,13 +106,13 @@ def test_pw9_nobody_stays_signed_in_by_a_password_that_is_being_changed(
     assert query("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(1,)]
 
 
-def test_pw9_of_many_changes_at_once_one_counts(ada: Visitor, crowded: Flask, query: Query) -> None:
-    tokens = [Visitor(crowded).signed_in(ADA, PASSWORD)["access_token"] for _ in range(6)]
+def test_pw9_of_many_changes_at_once_one_counts(ada: ApiClient, crowded: Flask, query: Query) -> None:
+    tokens = [ApiClient(crowded).signed_in(ADA, PASSWORD)["access_token"] for _ in range(6)]
     numbers = iter(range(6))
 
     def change() -> Any:
         number = next(numbers)
-        return Visitor(crowded).change_password(tokens[number], PASSWORD, f"{PASSWORD} {number}")
+        return ApiClient(crowded).change_password(tokens[number], PASSWORD, f"{PASSWORD} {number}")
 
     answers = at_once(6, change)
 
@@ -127,20 +127,20 @@ def test_pw9_of_many_changes_at_once_one_counts(ada: Visitor, crowded: Flask, qu
     assert sum(ada.is_signed_in(token) for token in tokens) == 1
 
 
-def test_two_users_want_one_address_and_one_gets_it(ada: Visitor, crowded: Flask, mailbox: Mailbox) -> None:
-    grace = Visitor(crowded)
+def test_two_users_want_one_address_and_one_gets_it(ada: ApiClient, crowded: Flask, mailbox: Mailbox) -> None:
+    grace = ApiClient(crowded)
     grace.register(GRACE, mailbox, password=PASSWORD)
     for number in range(ROUNDS):
         wanted = f"new{number}@example.org"
         if number % 2:
-            Visitor(crowded).sign_up(wanted)  # somebody squats it
+            ApiClient(crowded).sign_up(wanted)  # somebody squats it
         people = []
-        for visitor, email in ((ada, ADA), (grace, GRACE)):
-            token = visitor.signed_in(email, PASSWORD)["access_token"]
-            visitor.ask_to_move(token, wanted, password=PASSWORD)
-            people.append((visitor, token, mailbox.code_sent_to(wanted)))
+        for api, email in ((ada, ADA), (grace, GRACE)):
+            token = api.signed_in(email, PASSWORD)["access_token"]
+            api.ask_to_move(token, wanted, password=PASSWORD)
+            people.append((api, token, mailbox.code_sent_to(wanted)))
 
-        answers = together(*[partial(visitor.move, token, code) for visitor, token, code in people])
+        answers = together(*[partial(api.move, token, code) for api, token, code in people])
 
         assert Counter(map(outcome, answers)) == {FINE: 1, (409, "email_taken"): 1}
         winner = people[[outcome(answer) for answer in answers].index(FINE)]
@@ -153,18 +153,18 @@ def test_two_users_want_one_address_and_one_gets_it(ada: Visitor, crowded: Flask
 
 
 def test_two_sessions_want_two_addresses_and_one_gets_its(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox, query: Query
+    ada: ApiClient, crowded: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     now = ADA
     for number in range(ROUNDS):
         moves = []
         for side in ("left", "right"):
-            visitor, email = Visitor(crowded), f"{side}{number}@example.org"
-            token = visitor.signed_in(now, PASSWORD)["access_token"]
-            visitor.ask_to_move(token, email, password=PASSWORD)
-            moves.append((visitor, token, mailbox.code_sent_to(email), email))
+            api, email = ApiClient(crowded), f"{side}{number}@example.org"
+            token = api.signed_in(now, PASSWORD)["access_token"]
+            api.ask_to_move(token, email, password=PASSWORD)
+            moves.append((api, token, mailbox.code_sent_to(email), email))
 
-        answers = together(*[partial(visitor.move, token, code) for visitor, token, code, _ in moves])
+        answers = together(*[partial(api.move, token, code) for api, token, code, _ in moves])
 
         assert Counter(map(outcome, answers)) == {FINE: 1, (404, "code_expired"): 1}
         now = moves[[outcome(answer) for answer in answers].index(FINE)][3]
@@ -173,26 +173,26 @@ def test_two_sessions_want_two_addresses_and_one_gets_its(
 
 
 def test_cd2_one_of_twenty_right_codes_moves_the_account(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox, query: Query
+    ada: ApiClient, crowded: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     token = ada.signed_in(ADA, PASSWORD)["access_token"]
     ada.ask_to_move(token, NEW, password=PASSWORD)
     code = mailbox.code_sent_to(NEW)
 
-    answers = at_once(20, lambda: Visitor(crowded).move(token, code))
+    answers = at_once(20, lambda: ApiClient(crowded).move(token, code))
 
     assert Counter(map(outcome, answers)) == {FINE: 1, (404, "code_expired"): 19}
     assert query("SELECT count(*) FROM letters WHERE kind = 'email_changed'") == [(1,)]
 
 
 def test_registering_an_address_while_somebody_moves_there(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox, query: Query
+    ada: ApiClient, crowded: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     """Either the one who registers is quicker, or the one who moves; both have proved the address."""
     for number in range(ROUNDS):
         wanted = f"new{number}@example.org"
         token = ada.signed_in(query("SELECT email FROM users ORDER BY created_at LIMIT 1")[0][0], PASSWORD)
-        newcomer = Visitor(crowded)
+        newcomer = ApiClient(crowded)
         user_id = newcomer.sign_up(wanted)
         newcomer.ask_for_code(user_id, 7505)
         newcomer.confirm(user_id, 7505)
@@ -214,23 +214,23 @@ def test_registering_an_address_while_somebody_moves_there(
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_az8_nothing_survives_a_deletion(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox, query: Query, number: int
+    ada: ApiClient, crowded: Flask, mailbox: Mailbox, query: Query, number: int
 ) -> None:
     """Everything that can be under way with an account, while it is deleted or its owner undoes a sign-in."""
-    own, other, spent = (Visitor(crowded).signed_in(ADA, PASSWORD) for _ in range(3))
+    own, other, spent = (ApiClient(crowded).signed_in(ADA, PASSWORD) for _ in range(3))
     ada.refresh(ada.refresh(spent["refresh_token"]).get_json()["data"]["refresh_token"])
     undo = mailbox.undo_sent_to(ADA, about="device") if number % 2 else "nothing"
 
     left, refreshed, stolen, signed_in, *others = together(
         lambda: ada.leave(own["access_token"], password=PASSWORD),
-        lambda: Visitor(crowded).refresh(other["refresh_token"]),
-        lambda: Visitor(crowded).refresh(spent["refresh_token"]),
-        lambda: Visitor(crowded).sign_in(ADA, PASSWORD),
-        lambda: Visitor(crowded).ask_to_sign_in(ADA),
-        lambda: Visitor(crowded).ask_to_recover(ADA),
-        lambda: Visitor(crowded).ask_to_move(other["access_token"], NEW, password=PASSWORD),
-        lambda: Visitor(crowded).ask_to_leave(other["access_token"]),
-        lambda: Visitor(crowded).undo(undo),
+        lambda: ApiClient(crowded).refresh(other["refresh_token"]),
+        lambda: ApiClient(crowded).refresh(spent["refresh_token"]),
+        lambda: ApiClient(crowded).sign_in(ADA, PASSWORD),
+        lambda: ApiClient(crowded).ask_to_sign_in(ADA),
+        lambda: ApiClient(crowded).ask_to_recover(ADA),
+        lambda: ApiClient(crowded).ask_to_move(other["access_token"], NEW, password=PASSWORD),
+        lambda: ApiClient(crowded).ask_to_leave(other["access_token"]),
+        lambda: ApiClient(crowded).undo(undo),
     )
 
     assert {answer.status_code for answer in (left, refreshed, stolen, signed_in, *others)} <= {200, 401, 403, 404, 409}
@@ -243,11 +243,11 @@ def test_az8_nothing_survives_a_deletion(
         assert {kind for (kind,) in query("SELECT kind FROM letters WHERE state = 'waiting'")} == {"account_deleted"}
 
 
-def test_of_many_deletions_at_once_one_deletes(ada: Visitor, crowded: Flask, mailbox: Mailbox, query: Query) -> None:
-    tokens = [Visitor(crowded).signed_in(ADA, PASSWORD)["access_token"] for _ in range(5)]
+def test_of_many_deletions_at_once_one_deletes(ada: ApiClient, crowded: Flask, mailbox: Mailbox, query: Query) -> None:
+    tokens = [ApiClient(crowded).signed_in(ADA, PASSWORD)["access_token"] for _ in range(5)]
     taken = iter(tokens)
 
-    answers = at_once(5, lambda: Visitor(crowded).leave(next(taken), password=PASSWORD))
+    answers = at_once(5, lambda: ApiClient(crowded).leave(next(taken), password=PASSWORD))
 
     found = Counter(map(outcome, answers))
     assert found[FINE] == 1
@@ -257,14 +257,14 @@ def test_of_many_deletions_at_once_one_deletes(ada: Visitor, crowded: Flask, mai
 
 
 def test_rl2_of_fifty_wrong_passwords_at_once_five_are_judged(
-    mailbox: Mailbox, visitor: Visitor, make_app: Callable[..., Flask]
+    mailbox: Mailbox, api: ApiClient, make_app: Callable[..., Flask]
 ) -> None:
     app = make_app(web_threads=60, database_connections=25, hashes_at_once=4, limit_sign_ins="1000/1m")
-    visitor.register(ADA, mailbox, password=PASSWORD)
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    api.register(ADA, mailbox, password=PASSWORD)
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
 
     began = time.monotonic()
-    answers = at_once(50, lambda: Visitor(app).change_password(token, "a wrong password", f"{PASSWORD} 2"))
+    answers = at_once(50, lambda: ApiClient(app).change_password(token, "a wrong password", f"{PASSWORD} 2"))
     seconds = time.monotonic() - began
 
     found = Counter(map(outcome, answers))
@@ -277,7 +277,7 @@ def test_rl2_of_fifty_wrong_passwords_at_once_five_are_judged(
 
 @pytest.mark.parametrize("purpose", ["email", "deletion"])
 def test_cd3_of_fifty_guesses_at_once_five_are_judged(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox, purpose: str
+    ada: ApiClient, crowded: Flask, mailbox: Mailbox, purpose: str
 ) -> None:
     token = ada.signed_in(ADA, PASSWORD)["access_token"]
     if purpose == "email":
@@ -286,7 +286,7 @@ def test_cd3_of_fifty_guesses_at_once_five_are_judged(
         ada.ask_to_leave(token)
 
     def guess() -> Any:
-        somebody = Visitor(crowded)
+        somebody = ApiClient(crowded)
         return somebody.move(token, "12345") if purpose == "email" else somebody.leave(token, code="12345")
 
     answers = at_once(50, guess)
@@ -295,17 +295,17 @@ def test_cd3_of_fifty_guesses_at_once_five_are_judged(
 
 
 def test_an_undo_lets_a_deletion_that_came_first_finish(
-    ada: Visitor, crowded: Flask, mailbox: Mailbox, stores: Stores, query: Query
+    ada: ApiClient, crowded: Flask, mailbox: Mailbox, stores: Stores, query: Query
 ) -> None:
     """Whoever has locked the user goes on; the link is looked at after that, and not before."""
     ada.signed_in(ADA, PASSWORD)
-    Visitor(crowded).signed_in(ADA, PASSWORD)
+    ApiClient(crowded).signed_in(ADA, PASSWORD)
     undo = mailbox.undo_sent_to(ADA, about="device")
     deleting = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
 
     with deleting.cursor() as cursor, ThreadPoolExecutor(1) as pool:
         cursor.execute("SELECT 1 FROM users FOR UPDATE")
-        undoing = pool.submit(Visitor(crowded).undo, undo)
+        undoing = pool.submit(ApiClient(crowded).undo, undo)
         while query(LOCK_WAITS) == [(0,)]:
             assert not undoing.done()
         cursor.execute("DELETE FROM users")

@@ -2,42 +2,42 @@
 
 import pytest
 
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 
 EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
 OURS = {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "portal"}
 
 
 @pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
-    return visitor.register(EMAIL, mailbox, password=PASSWORD)
+def ada(api: ApiClient, mailbox: Mailbox) -> int:
+    return api.register(EMAIL, mailbox, password=PASSWORD)
 
 
 @pytest.mark.clock
-def test_se4_a_browser_signs_in_refreshes_and_leaves_by_cookies(ada: int, visitor: Visitor) -> None:
+def test_se4_a_browser_signs_in_refreshes_and_leaves_by_cookies(ada: int, api: ApiClient) -> None:
     body = {"email": EMAIL, "password": PASSWORD, "transport": "cookie"}
-    answer = visitor.call("POST", "/sign_in", json=body, headers=OURS)
+    answer = api.call("POST", "/sign_in", json=body, headers=OURS)
 
     assert answer.get_json()["data"] == {"token_type": "Bearer", "expires_in": 900}
     cookies = [value for name, value in answer.headers if name == "Set-Cookie"]
     assert len(cookies) == 3
     for cookie in cookies:
         assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
-    assert visitor.call("GET", "/me").get_json()["data"]["id"] == ada
-    assert visitor.call("POST", "/refresh_token", headers=OURS).status_code == 200
-    assert visitor.call("POST", "/sign_out", headers=OURS).status_code == 200
-    assert visitor.call("GET", "/me").status_code == 401
+    assert api.call("GET", "/me").get_json()["data"]["id"] == ada
+    assert api.call("POST", "/refresh_token", headers=OURS).status_code == 200
+    assert api.call("POST", "/sign_out", headers=OURS).status_code == 200
+    assert api.call("GET", "/me").status_code == 401
 
 
-def test_signing_out_everywhere_takes_the_cookies_back(ada: int, visitor: Visitor) -> None:
-    visitor.call("POST", "/sign_in", json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"}, headers=OURS)
+def test_signing_out_everywhere_takes_the_cookies_back(ada: int, api: ApiClient) -> None:
+    api.call("POST", "/sign_in", json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"}, headers=OURS)
 
-    answer = visitor.call("POST", "/sign_out/everywhere", headers=OURS)
+    answer = api.call("POST", "/sign_out/everywhere", headers=OURS)
 
     assert answer.status_code == 200
     gone = [cookie for cookie in answer.headers.getlist("Set-Cookie") if "Max-Age=0" in cookie]
     assert len(gone) == 2
-    assert visitor.call("GET", "/me").get_json()["error"]["code"] == "token_missing"
+    assert api.call("GET", "/me").get_json()["error"]["code"] == "token_missing"
 
 
 @pytest.mark.parametrize(
@@ -55,21 +55,19 @@ def test_signing_out_everywhere_takes_the_cookies_back(ada: int, visitor: Visito
         {"X-Requested-With": "", "Origin": "http://127.0.0.1:5000"},
     ],
 )
-def test_se5_what_cookies_speak_for_comes_from_our_own_pages(
-    ada: int, visitor: Visitor, headers: dict[str, str]
-) -> None:
+def test_se5_what_cookies_speak_for_comes_from_our_own_pages(ada: int, api: ApiClient, headers: dict[str, str]) -> None:
     body = {"email": EMAIL, "password": PASSWORD, "transport": "cookie"}
-    signing_in = visitor.call("POST", "/sign_in", json=body, headers=headers)
+    signing_in = api.call("POST", "/sign_in", json=body, headers=headers)
     assert (signing_in.status_code, refusal(signing_in)["code"]) == (403, "cross_site")
 
-    visitor.call("POST", "/sign_in", json=body, headers=OURS)
+    api.call("POST", "/sign_in", json=body, headers=OURS)
     for path in ("/sign_out", "/refresh_token"):
-        forged = visitor.call("POST", path, headers=headers)
+        forged = api.call("POST", path, headers=headers)
         assert (forged.status_code, refusal(forged)["code"]) == (403, "cross_site")
-    assert visitor.call("GET", "/me").status_code == 200, "still signed in"
+    assert api.call("GET", "/me").status_code == 200, "still signed in"
 
 
-def test_se6_a_bearer_call_ignores_cookies(ada: int, visitor: Visitor) -> None:
-    visitor.call("POST", "/sign_in", json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"}, headers=OURS)
+def test_se6_a_bearer_call_ignores_cookies(ada: int, api: ApiClient) -> None:
+    api.call("POST", "/sign_in", json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"}, headers=OURS)
 
-    assert visitor.with_token("nonsense", "GET", "/me").status_code == 401
+    assert api.with_token("nonsense", "GET", "/me").status_code == 401

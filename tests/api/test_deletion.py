@@ -4,32 +4,32 @@ from typing import Any
 
 from flask import Flask
 
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.conftest import Query
 
 NEW = "lovelace@example.com"
 
 
-def test_somebody_leaves_with_the_password(token: str, visitor: Visitor) -> None:
-    answer = visitor.leave(token, password=PASSWORD)
+def test_somebody_leaves_with_the_password(token: str, api: ApiClient) -> None:
+    answer = api.leave(token, password=PASSWORD)
 
     assert answer.get_json() == {"success": True, "result": "Ok"}
-    assert visitor.look_up(ADA).status_code == 404
-    assert visitor.sign_in(ADA, PASSWORD).status_code == 401
+    assert api.look_up(ADA).status_code == 404
+    assert api.sign_in(ADA, PASSWORD).status_code == 401
 
 
-def test_somebody_leaves_with_a_code(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
-    asked = visitor.ask_to_leave(token)
+def test_somebody_leaves_with_a_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+    asked = api.ask_to_leave(token)
     assert asked.get_json() == {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}}
     assert "delete your account" in mailbox.letters_to(ADA)[0].subject
 
-    assert visitor.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
+    assert api.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
 
-    assert visitor.look_up(ADA).status_code == 404
+    assert api.look_up(ADA).status_code == 404
 
 
-def test_se3_leaving_needs_a_fresh_proof(token: str, ada: int, visitor: Visitor, query: Query) -> None:
+def test_se3_leaving_needs_a_fresh_proof(token: str, ada: int, api: ApiClient, query: Query) -> None:
     for proof, status, code in (
         ({}, 403, "reauthentication_required"),
         ({"password": None, "code": None}, 403, "reauthentication_required"),
@@ -39,92 +39,92 @@ def test_se3_leaving_needs_a_fresh_proof(token: str, ada: int, visitor: Visitor,
         ({"password": PASSWORD, "user_id": ada}, 422, "validation_failed"),
         ({"password": ""}, 422, "validation_failed"),
     ):
-        answer = visitor.leave(token, **proof)
+        answer = api.leave(token, **proof)
         assert (answer.status_code, refusal(answer)["code"]) == (status, code), proof
 
-    assert refusal(visitor.with_token(token, "DELETE", "/me"))["code"] == "reauthentication_required"
-    assert refusal(visitor.call("DELETE", "/me", json={"password": PASSWORD}))["code"] == "token_missing"
+    assert refusal(api.with_token(token, "DELETE", "/me"))["code"] == "reauthentication_required"
+    assert refusal(api.call("DELETE", "/me", json={"password": PASSWORD}))["code"] == "token_missing"
     assert query("SELECT count(*) FROM events WHERE kind = 'password_refused'") == [(1,)]
-    assert visitor.is_signed_in(token)
+    assert api.is_signed_in(token)
 
 
-def test_pw11_an_account_without_a_password_leaves_with_a_code(visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.register(ADA, mailbox)
-    visitor.ask_to_sign_in(ADA)
-    token = visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
+def test_pw11_an_account_without_a_password_leaves_with_a_code(api: ApiClient, mailbox: Mailbox) -> None:
+    api.register(ADA, mailbox)
+    api.ask_to_sign_in(ADA)
+    token = api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
 
-    assert refusal(visitor.leave(token, password=PASSWORD))["code"] == "password_not_set"
-    visitor.ask_to_leave(token)
-    assert visitor.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
+    assert refusal(api.leave(token, password=PASSWORD))["code"] == "password_not_set"
+    api.ask_to_leave(token)
+    assert api.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
 
 
-def test_cd3_five_guesses_burn_the_code(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.ask_to_leave(token)
+def test_cd3_five_guesses_burn_the_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+    api.ask_to_leave(token)
     code = mailbox.code_sent_to(ADA)
 
-    guesses = [refusal(visitor.leave(token, code="12345"))["code"] for _ in range(5)]
+    guesses = [refusal(api.leave(token, code="12345"))["code"] for _ in range(5)]
 
     assert guesses == ["code_wrong"] * 5
-    assert refusal(visitor.leave(token, code=code))["code"] == "code_expired"
-    visitor.ask_to_leave(token)
-    assert visitor.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
+    assert refusal(api.leave(token, code=code))["code"] == "code_expired"
+    api.ask_to_leave(token)
+    assert api.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
 
 
 def test_cd4_a_code_belongs_to_its_session_and_purpose(
-    token: str, visitor: Visitor, app: Flask, mailbox: Mailbox
+    token: str, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
-    phone = Visitor(app)
+    phone = ApiClient(app)
     other = phone.signed_in(ADA, PASSWORD)["access_token"]
-    visitor.ask_to_leave(token)
+    api.ask_to_leave(token)
     code = mailbox.code_sent_to(ADA)
 
     assert refusal(phone.leave(other, code=code))["code"] == "code_expired"
-    assert refusal(visitor.recover(ADA, code, "analytical engines"))["code"] == "code_expired"
-    assert refusal(visitor.sign_in_by_code(ADA, code))["code"] == "credentials_rejected"
-    visitor.ask_to_sign_in(ADA)
-    assert refusal(visitor.leave(token, code=mailbox.code_sent_to(ADA)))["code"] == "code_wrong"
-    assert visitor.leave(token, code=code).status_code == 200
+    assert refusal(api.recover(ADA, code, "analytical engines"))["code"] == "code_expired"
+    assert refusal(api.sign_in_by_code(ADA, code))["code"] == "credentials_rejected"
+    api.ask_to_sign_in(ADA)
+    assert refusal(api.leave(token, code=mailbox.code_sent_to(ADA)))["code"] == "code_wrong"
+    assert api.leave(token, code=code).status_code == 200
 
 
 def test_az8_nothing_of_it_can_be_used_any_more(
-    token: str, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+    token: str, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
-    phone = Visitor(app)
+    phone = ApiClient(app)
     other = phone.signed_in(ADA, PASSWORD)
     undo = mailbox.undo_sent_to(ADA, about="device")
     phone.ask_to_move(other["access_token"], NEW, password=PASSWORD)
-    visitor.ask_to_recover(ADA)
+    api.ask_to_recover(ADA)
     to_recover = mailbox.code_sent_to(ADA)
 
-    assert visitor.leave(token, password=PASSWORD).status_code == 200
+    assert api.leave(token, password=PASSWORD).status_code == 200
 
-    assert not visitor.is_signed_in(token)
+    assert not api.is_signed_in(token)
     assert not phone.is_signed_in(other["access_token"])
     assert refusal(phone.refresh(other["refresh_token"]))["code"] == "refresh_rejected"
     assert refusal(phone.move(other["access_token"], mailbox.code_sent_to(ADA)))["code"] == "token_invalid"
-    assert refusal(visitor.undo(undo))["code"] == "undo_unknown"
-    assert refusal(visitor.recover(ADA, to_recover, "analytical engines"))["code"] == "code_expired"
+    assert refusal(api.undo(undo))["code"] == "undo_unknown"
+    assert refusal(api.recover(ADA, to_recover, "analytical engines"))["code"] == "code_expired"
     for table in ("users", "user_roles", "sessions", "undos", "email_changes"):
         assert query(f"SELECT count(*) FROM {table}") == [(0,)], table
 
 
 def test_az8_the_address_registers_again_and_inherits_nothing(
-    token: str, ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+    token: str, ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
-    refresh = Visitor(app).signed_in(ADA, PASSWORD)["refresh_token"]
-    visitor.ask_to_sign_in(ADA)
+    refresh = ApiClient(app).signed_in(ADA, PASSWORD)["refresh_token"]
+    api.ask_to_sign_in(ADA)
     old_code = mailbox.code_sent_to(ADA)
     undo = mailbox.undo_sent_to(ADA, about="device")
-    visitor.leave(token, password=PASSWORD)
+    api.leave(token, password=PASSWORD)
 
-    again = Visitor(app, address="198.51.100.9")
+    again = ApiClient(app, address="198.51.100.9")
     assert again.register(ADA, mailbox) != ada
 
-    assert not visitor.is_signed_in(token)
-    assert visitor.refresh(refresh).status_code == 401
-    assert visitor.sign_in(ADA, PASSWORD).status_code == 401
-    assert visitor.sign_in_by_code(ADA, old_code).status_code == 401
-    assert visitor.undo(undo).status_code == 404
+    assert not api.is_signed_in(token)
+    assert api.refresh(refresh).status_code == 401
+    assert api.sign_in(ADA, PASSWORD).status_code == 401
+    assert api.sign_in_by_code(ADA, old_code).status_code == 401
+    assert api.undo(undo).status_code == 404
     again.ask_to_sign_in(ADA)
     fresh = again.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
     assert len(again.with_token(fresh, "GET", "/me/sessions").get_json()["data"]) == 1
@@ -137,27 +137,27 @@ def test_az8_the_address_registers_again_and_inherits_nothing(
     ]
 
 
-def test_az8_history_stays_and_says_no_more_whose_it_was(token: str, visitor: Visitor, query: Query) -> None:
-    visitor.sign_in(ADA, "a wrong password")
+def test_az8_history_stays_and_says_no_more_whose_it_was(token: str, api: ApiClient, query: Query) -> None:
+    api.sign_in(ADA, "a wrong password")
     before = {kind for (kind,) in query("SELECT kind FROM events")}
 
-    visitor.leave(token, password=PASSWORD)
+    api.leave(token, password=PASSWORD)
 
     assert {"signed_in", "sign_in_refused"} <= before
     kinds = query("SELECT kind, user_id, address, device, session_id, details - 'method' FROM events")
     assert {kind for kind, *_ in kinds} == before | {"account_deleted"}
-    for _, *person in kinds:
-        assert person == [None, None, "", None, {}]
+    for _, *user in kinds:
+        assert user == [None, None, "", None, {}]
 
 
 def test_lg4_the_owner_is_told_and_nothing_else_is_mailed(
-    token: str, visitor: Visitor, mailbox: Mailbox, query: Query
+    token: str, api: ApiClient, mailbox: Mailbox, query: Query
 ) -> None:
     mailbox.deliver()
-    visitor.ask_to_sign_in(ADA)
-    visitor.ask_to_move(token, NEW, password=PASSWORD)
+    api.ask_to_sign_in(ADA)
+    api.ask_to_move(token, NEW, password=PASSWORD)
 
-    visitor.leave(token, password=PASSWORD)
+    api.leave(token, password=PASSWORD)
 
     assert mailbox.letters_to(ADA)[0].subject == "Your account at Portal was deleted"
     assert mailbox.letters_to(NEW) == []
@@ -165,44 +165,44 @@ def test_lg4_the_owner_is_told_and_nothing_else_is_mailed(
     assert states == {"sign_in_code": "expired", "email_code": "expired"}
 
 
-def test_lg4_addresses_that_the_account_had_lately_are_told_too(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
+def test_lg4_addresses_that_the_account_had_lately_are_told_too(token: str, api: ApiClient, mailbox: Mailbox) -> None:
     """Whoever moves an account and deletes it must not be the only one to hear of that."""
-    visitor.ask_to_move(token, NEW, password=PASSWORD)
-    visitor.move(token, mailbox.code_sent_to(NEW))
+    api.ask_to_move(token, NEW, password=PASSWORD)
+    api.move(token, mailbox.code_sent_to(NEW))
 
-    visitor.leave(token, password=PASSWORD)
+    api.leave(token, password=PASSWORD)
 
     for email in (ADA, NEW):
         assert "was deleted" in mailbox.letters_to(email)[0].subject
 
 
-def test_leaving_twice_is_no_crash(token: str, visitor: Visitor) -> None:
-    assert visitor.leave(token, password=PASSWORD).status_code == 200
-    assert refusal(visitor.leave(token, password=PASSWORD))["code"] == "token_invalid"
+def test_leaving_twice_is_no_crash(token: str, api: ApiClient) -> None:
+    assert api.leave(token, password=PASSWORD).status_code == 200
+    assert refusal(api.leave(token, password=PASSWORD))["code"] == "token_invalid"
 
 
-def test_a_browser_forgets_its_cookies(ada: int, visitor: Visitor) -> None:
+def test_a_browser_forgets_its_cookies(ada: int, api: ApiClient) -> None:
     ours: dict[str, Any] = {"headers": {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "portal"}}
-    visitor.call("POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, **ours)
+    api.call("POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, **ours)
 
-    forged = visitor.call("DELETE", "/me", json={"password": PASSWORD})
+    forged = api.call("DELETE", "/me", json={"password": PASSWORD})
     assert refusal(forged)["code"] == "cross_site"
-    assert visitor.call("DELETE", "/me", json={"password": PASSWORD}, **ours).status_code == 200
+    assert api.call("DELETE", "/me", json={"password": PASSWORD}, **ours).status_code == 200
 
-    assert visitor.client.get_cookie("access") is None
-    assert visitor.client.get_cookie("refresh") is None
+    assert api.client.get_cookie("access") is None
+    assert api.client.get_cookie("refresh") is None
 
 
-def test_in2_the_body_of_a_deletion_is_read_as_strictly_as_any(token: str, visitor: Visitor) -> None:
+def test_in2_the_body_of_a_deletion_is_read_as_strictly_as_any(token: str, api: ApiClient) -> None:
     for data, content_type, code in (
         ("[", "application/json", "body_not_json"),
         ('{"password": "x", "password": "y"}', "application/json", "body_not_json"),
         ("password=x", "application/x-www-form-urlencoded", "content_type_unsupported"),
         ("{}" + " " * 17_000, "application/json", "body_too_large"),
     ):
-        answer = visitor.with_token(token, "DELETE", "/me", data=data, content_type=content_type)
+        answer = api.with_token(token, "DELETE", "/me", data=data, content_type=content_type)
         assert refusal(answer)["code"] == code
-    assert visitor.is_signed_in(token)
+    assert api.is_signed_in(token)
 
 
 def test_the_document_says_that_a_deletion_has_a_body(app: Flask) -> None:
@@ -210,18 +210,18 @@ def test_the_document_says_that_a_deletion_has_a_body(app: Flask) -> None:
 
     operations = said["paths"]["/v1/users/me"]
     [body] = [parameter for parameter in operations["delete"]["parameters"] if parameter["in"] == "body"]
-    assert body["schema"] == {"$ref": "#/definitions/DeletionForm"}
+    assert body["schema"] == {"$ref": "#/definitions/DeletionRequest"}
     assert "get" in operations
 
 
-def test_whoever_is_signed_in_is_told_that_no_letter_will_come(token: str, visitor: Visitor, query: Query) -> None:
-    visitor.ask_to_leave(token)
+def test_whoever_is_signed_in_is_told_that_no_letter_will_come(token: str, api: ApiClient, query: Query) -> None:
+    api.ask_to_leave(token)
     query(
         "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, not_after, state, ended_at)"
         " SELECT gen_random_uuid(), n, 'sign_in_code', recipient, recipient_key, 'en', now(), 'sent', now()"
         " FROM letters, generate_series(1, 10) n WHERE kind = 'deletion_code'"
     )
 
-    answer = visitor.ask_to_leave(token)
+    answer = api.ask_to_leave(token)
 
     assert (answer.status_code, refusal(answer)["code"]) == (429, "too_many_codes")

@@ -7,30 +7,30 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.wiring import Services
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import MakeApp
 
 
 @pytest.fixture
-def inbox(app: Flask, services: Services) -> Iterator[Inbox]:
+def inbox(app: Flask, services: Services) -> Iterator[DevInbox]:
     """The dev inbox of `app`, with the outbox delivered into it."""
     assert services.inbox is not None
     yield services.inbox
     services.inbox.clear()
 
 
-def deliver(app: Flask, services: Services, inbox: Inbox) -> None:
+def deliver(app: Flask, services: Services, inbox: DevInbox) -> None:
     """Do what the mailer does."""
     with app.app_context():
         for letter in services.delivery.lease(at_most=100):
-            services.delivery.deliver(letter, postman=inbox)
+            services.delivery.deliver(letter, mail_transport=inbox)
 
 
-def test_programs_read_the_code_of_an_address(app: Flask, services: Services, inbox: Inbox, visitor: Visitor) -> None:
+def test_programs_read_the_code_of_an_address(app: Flask, services: Services, inbox: DevInbox, api: ApiClient) -> None:
     for name in ("ada", "grace"):
-        visitor.ask_for_code(visitor.sign_up(f"{name}@example.org"), 7505)
+        api.ask_for_code(api.sign_up(f"{name}@example.org"), 7505)
     deliver(app, services, inbox)
 
     answer = app.test_client().get("/dev/inbox?to=ada@example.org")
@@ -41,8 +41,8 @@ def test_programs_read_the_code_of_an_address(app: Flask, services: Services, in
     assert app.test_client().get("/dev/inbox?to=nobody@example.org").json == {"success": True, "data": []}
 
 
-def test_people_see_a_page_and_programs_json(app: Flask, services: Services, inbox: Inbox, visitor: Visitor) -> None:
-    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
+def test_people_see_a_page_and_programs_json(app: Flask, services: Services, inbox: DevInbox, api: ApiClient) -> None:
+    api.ask_for_code(api.sign_up("ada@example.org"), 7505)
     deliver(app, services, inbox)
     client = app.test_client()
 
@@ -55,7 +55,7 @@ def test_people_see_a_page_and_programs_json(app: Flask, services: Services, inb
     assert len(listed.json["data"]) == 1  # type: ignore[index]
 
 
-def test_what_letters_say_is_escaped(app: Flask, inbox: Inbox) -> None:
+def test_what_letters_say_is_escaped(app: Flask, inbox: DevInbox) -> None:
     message = EmailMessage()
     message["Subject"] = "<script>alert(1)</script>"
     message.set_content("<script>alert(2)</script>")
@@ -66,7 +66,7 @@ def test_what_letters_say_is_escaped(app: Flask, inbox: Inbox) -> None:
     assert "<script>" not in page
 
 
-def test_an_empty_inbox_says_so(app: Flask, inbox: Inbox) -> None:
+def test_an_empty_inbox_says_so(app: Flask, inbox: DevInbox) -> None:
     inbox.clear()
     assert "No letters yet" in app.test_client().get("/dev/inbox", headers={"Accept": "text/html"}).text
 

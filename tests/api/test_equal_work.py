@@ -11,13 +11,13 @@ from werkzeug.test import TestResponse
 
 from auth_service.wiring import Services
 from tests import round_trips, transactions
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 
 PASSWORD = "correct horse battery"
 KNOWN, TEMPORARY, WITHOUT, UNKNOWN = (f"{who}@example.org" for who in ("known", "temporary", "without", "unknown"))
 EVERYBODY = (KNOWN, TEMPORARY, WITHOUT, UNKNOWN)
 
-Request = Callable[[Visitor, str], TestResponse]
+Request = Callable[[ApiClient, str], TestResponse]
 
 
 @dataclass
@@ -43,10 +43,10 @@ class Meter:
 
     def of(self, request: Request, email: str) -> tuple[Work, TestResponse]:
         """What a request about somebody costs, from a browser and a network of its own."""
-        visitor = Visitor(self.app, address="198.51.100.9")
+        api = ApiClient(self.app, address="198.51.100.9")
         self.work.append(work := Work())
         with round_trips.of_this_thread() as trips, transactions.committed(self.app) as committed:
-            answer = request(visitor, email)
+            answer = request(api, email)
         work.redis = trips.redis
         work.postgres = trips.postgres - committed.added
         work.written = len(committed.ids)
@@ -54,11 +54,11 @@ class Meter:
 
 
 @pytest.fixture
-def meter(visitor: Visitor, app: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Meter:
+def meter(api: ApiClient, app: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Meter:
     """A meter, and people of every kind."""
-    visitor.register(KNOWN, mailbox, password=PASSWORD)
-    Visitor(app).register(WITHOUT, mailbox)
-    Visitor(app).sign_up(TEMPORARY)
+    api.register(KNOWN, mailbox, password=PASSWORD)
+    ApiClient(app).register(WITHOUT, mailbox)
+    ApiClient(app).sign_up(TEMPORARY)
     work = [Work()]
     kdf: Callable[..., bytes] = nacl.pwhash.argon2id.kdf
 
@@ -70,24 +70,24 @@ def meter(visitor: Visitor, app: Flask, mailbox: Mailbox, monkeypatch: pytest.Mo
     return Meter(app=app, work=work)
 
 
-def sign_in(visitor: Visitor, email: str) -> TestResponse:
-    return visitor.sign_in(email, "a wrong password")
+def sign_in(api: ApiClient, email: str) -> TestResponse:
+    return api.sign_in(email, "a wrong password")
 
 
-def send_sign_in_code(visitor: Visitor, email: str) -> TestResponse:
-    return visitor.call("POST", "/sign_in/send_code", json={"email": email})
+def send_sign_in_code(api: ApiClient, email: str) -> TestResponse:
+    return api.call("POST", "/sign_in/send_code", json={"email": email})
 
 
-def guess_sign_in_code(visitor: Visitor, email: str) -> TestResponse:
-    return visitor.call("POST", "/sign_in/code", json={"email": email, "code": "0000"})
+def guess_sign_in_code(api: ApiClient, email: str) -> TestResponse:
+    return api.call("POST", "/sign_in/code", json={"email": email, "code": "0000"})
 
 
-def send_recovery_code(visitor: Visitor, email: str) -> TestResponse:
-    return visitor.call("POST", "/password/send_code", json={"email": email})
+def send_recovery_code(api: ApiClient, email: str) -> TestResponse:
+    return api.call("POST", "/password/send_code", json={"email": email})
 
 
-def guess_recovery_code(visitor: Visitor, email: str) -> TestResponse:
-    return visitor.call("PUT", "/password", json={"email": email, "code": "0000", "new_password": "another long one"})
+def guess_recovery_code(api: ApiClient, email: str) -> TestResponse:
+    return api.call("PUT", "/password", json={"email": email, "code": "0000", "new_password": "another long one"})
 
 
 REQUESTS: list[Request] = [
@@ -130,7 +130,7 @@ def test_cd3_beyond_the_daily_cap_there_is_nothing_to_guess(
     meter: Meter, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", limit_codes_a_day=1)
-    stranger = Visitor(app, address="198.51.100.9")
+    stranger = ApiClient(app, address="198.51.100.9")
     services: Services = app.extensions["auth_service"]
     codes = replace(services.sign_in.codes, draw=lambda: "750505")  # the best guess that there is
     drawing = replace(services, sign_in=replace(services.sign_in, codes=codes))

@@ -5,7 +5,7 @@ import json
 import pytest
 from flask import Flask
 
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.conftest import MakeApp, Query
 
@@ -13,13 +13,13 @@ GRACE = "grace@example.org"
 
 
 @pytest.mark.clock
-def test_somebody_takes_everything_along(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
-    tokens = visitor.signed_in(ADA, PASSWORD)
-    visitor.sign_in(ADA, "a wrong password")
-    visitor.ask_to_move(tokens["access_token"], "new@example.org", password=PASSWORD)
+def test_somebody_takes_everything_along(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+    tokens = api.signed_in(ADA, PASSWORD)
+    api.sign_in(ADA, "a wrong password")
+    api.ask_to_move(tokens["access_token"], "new@example.org", password=PASSWORD)
     code = mailbox.code_sent_to("new@example.org")
 
-    answer = visitor.with_token(tokens["access_token"], "GET", "/me/export")
+    answer = api.with_token(tokens["access_token"], "GET", "/me/export")
 
     data = answer.get_json()["data"]
     assert data.keys() == {
@@ -41,39 +41,39 @@ def test_somebody_takes_everything_along(ada: int, visitor: Visitor, mailbox: Ma
         assert str(secret) not in answer.text.replace('"900"', "") or secret in (900, "Bearer"), secret
 
 
-def test_az2_there_is_nothing_of_anybody_else_in_it(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    grace = Visitor(app, address="198.51.100.9")
+def test_az2_there_is_nothing_of_anybody_else_in_it(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    grace = ApiClient(app, address="198.51.100.9")
     grace.register(GRACE, mailbox, password=PASSWORD)
     hers = grace.signed_in(GRACE, PASSWORD)["access_token"]
     grace.ask_to_move(hers, "hopper@example.org", password=PASSWORD)
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
 
-    said = visitor.with_token(token, "GET", "/me/export").text
+    said = api.with_token(token, "GET", "/me/export").text
 
     assert ADA in said
     for other in (GRACE, "hopper", "198.51.100.9"):
         assert other not in said
-    assert refusal(visitor.call("GET", "/me/export"))["code"] == "token_missing"
-    assert visitor.with_token(token, "GET", "/me/export", query_string={"user_id": 1}).status_code == 422
+    assert refusal(api.call("GET", "/me/export"))["code"] == "token_missing"
+    assert api.with_token(token, "GET", "/me/export", query_string={"user_id": 1}).status_code == 422
 
 
-def test_az4_an_export_is_bounded_and_says_so(ada: int, visitor: Visitor, query: Query) -> None:
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+def test_az4_an_export_is_bounded_and_says_so(ada: int, api: ApiClient, query: Query) -> None:
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
     query(
         "INSERT INTO events (user_id, kind, outcome, device, details)"
         f" SELECT {ada}, 'made up', 'success', '', '{{}}' FROM generate_series(1, 1200)"
     )
 
-    data = visitor.with_token(token, "GET", "/me/export").get_json()["data"]
+    data = api.with_token(token, "GET", "/me/export").get_json()["data"]
 
     assert len(data["history"]) == 1000
     assert data["complete"] is False
     assert len(json.dumps(data)) < 1_000_000
 
 
-def test_exports_are_counted_for_the_client(ada: int, visitor: Visitor, make_app: MakeApp) -> None:
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
-    limited = Visitor(make_app(limit_exports="2/1m"))
+def test_exports_are_counted_for_the_client(ada: int, api: ApiClient, make_app: MakeApp) -> None:
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
+    limited = ApiClient(make_app(limit_exports="2/1m"))
 
     answers = [limited.with_token(token, "GET", "/me/export").status_code for _ in range(3)]
 

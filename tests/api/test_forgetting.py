@@ -6,9 +6,9 @@ from flask import Flask
 from sqlalchemy import literal_column, select
 
 from auth_service.db import NoParameters, Statement, transaction, unit_of_work
-from auth_service.models.audit_event import Kind
-from auth_service.services.audit.events import Origin
-from tests.actors import Mailbox, Visitor
+from auth_service.models.audit_event import EventType
+from auth_service.services.audit.events import ClientInfo
+from tests.actors import ApiClient, Mailbox
 from tests.conftest import Query
 from tests.statements import LOCK_WAITS
 
@@ -19,21 +19,21 @@ ADA, PASSWORD = "ada@example.org", "correct horse battery"
 
 
 def test_a_deletion_waits_for_what_names_its_owner_and_what_comes_later_names_nobody(
-    visitor: Visitor, mailbox: Mailbox, app: Flask, query: Query
+    api: ApiClient, mailbox: Mailbox, app: Flask, query: Query
 ) -> None:
-    ada = visitor.register(ADA, mailbox, password=PASSWORD)
-    token = str(visitor.signed_in(ADA, PASSWORD)["access_token"])
+    ada = api.register(ADA, mailbox, password=PASSWORD)
+    token = str(api.signed_in(ADA, PASSWORD)["access_token"])
     history = app.extensions["auth_service"].history
 
     def write_down_a_wrong_code() -> None:
-        origin = Origin(address="192.0.2.1", device="curl")
-        history.note_failure(Kind.CODE_REFUSED, user_id=ada, origin=origin, purpose="deletion")
+        client = ClientInfo(address="192.0.2.1", device="curl")
+        history.record_failure(EventType.CODE_REFUSED, user_id=ada, client=client, purpose="deletion")
 
     with ThreadPoolExecutor(1) as pool:
         with app.app_context(), unit_of_work():
             write_down_a_wrong_code()
             transaction().fetch_one(SENT({}))
-            leaving = pool.submit(visitor.leave, token, password=PASSWORD)
+            leaving = pool.submit(api.leave, token, password=PASSWORD)
             while query(LOCK_WAITS) == [(0,)] and not leaving.done():
                 pass
         assert leaving.result().status_code == 200

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.wiring import postman
-from tests.actors import USERS, Visitor, refusal
+from auth_service.wiring import mail_transport
+from tests.actors import USERS, ApiClient, refusal
 from tests.conftest import MakeApp
 from tests.fakes import SmtpSink
 
@@ -79,30 +79,30 @@ def test_the_same_six_requests_in_production(make_app: MakeApp, sink: SmtpSink) 
     """With a cookie jar, and the code from the letter: what the body of send_code says is ignored."""
     app = make_app(app_env="production", smtp_url=sink.url)
     services = app.extensions["auth_service"]
-    visitor = Visitor(app)
+    api = ApiClient(app)
 
     def delivered_code(number: int) -> str:
         with app.app_context():
             for letter in services.delivery.lease(at_most=10):
-                assert services.delivery.deliver(letter, postman=postman(services.settings)) == "sent"
+                assert services.delivery.deliver(letter, mail_transport=mail_transport(services.settings)) == "sent"
         subject = sink.wait_for(number, to=EMAIL)[-1].message["Subject"]
         return str(subject).split()[0]
 
-    assert refusal(visitor.look_up(EMAIL))["code"] == "user_unknown"
-    user_id = visitor.sign_up(EMAIL)
+    assert refusal(api.look_up(EMAIL))["code"] == "user_unknown"
+    user_id = api.sign_up(EMAIL)
     sent = {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}}
-    assert visitor.ask_for_code(user_id, 7505).json == sent
+    assert api.ask_for_code(user_id, 7505).json == sent
     first = delivered_code(1)
     assert first != "7505"
     wrong = "111111" if first != "111111" else "222222"
-    assert refusal(visitor.confirm(user_id, wrong)) == {
+    assert refusal(api.confirm(user_id, wrong)) == {
         "code": "code_wrong",
         "msg": "The code does not match; retry while `attempts_left` is above 0, otherwise request a new code.",
         "attempts_left": 4,
     }
-    assert visitor.ask_again(user_id, 7506).json == sent
+    assert api.ask_again(user_id, 7506).json == sent
     second = delivered_code(2)
-    assert visitor.confirm(user_id, second).json == {"success": True, "result": "Ok"}
+    assert api.confirm(user_id, second).json == {"success": True, "result": "Ok"}
     card = {"id": user_id, "email": EMAIL, "roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
-    assert visitor.finish(user_id).json == {"success": True, "data": card}
-    assert visitor.look_up(EMAIL).json == {"success": True, "data": card}
+    assert api.finish(user_id).json == {"success": True, "data": card}
+    assert api.look_up(EMAIL).json == {"success": True, "data": card}

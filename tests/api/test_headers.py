@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from auth_service.app import create_app
 from auth_service.settings import Settings
-from tests.actors import USERS, Mailbox, Visitor
+from tests.actors import USERS, ApiClient, Mailbox
 from tests.conftest import MakeApp, forget
 
 ADA = "ada@example.org"
@@ -196,15 +196,15 @@ def cookie_of(answer: TestResponse) -> tuple[str, str, set[str]]:
 
 
 def test_se4_the_ticket_in_production(production: Flask) -> None:
-    visitor = Visitor(production)
-    name, value, attributes = cookie_of(visitor.ask_for_code(visitor.sign_up(ADA)))
+    api = ApiClient(production)
+    name, value, attributes = cookie_of(api.ask_for_code(api.sign_up(ADA)))
 
     assert (name, len(value)) == ("__Host-registration", 43)
     assert attributes == {"Secure", "HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=3600", *_expires(attributes)}
 
 
-def test_se4_the_ticket_in_test(visitor: Visitor) -> None:
-    name, value, attributes = cookie_of(visitor.ask_for_code(visitor.sign_up(ADA)))
+def test_se4_the_ticket_in_test(api: ApiClient) -> None:
+    name, value, attributes = cookie_of(api.ask_for_code(api.sign_up(ADA)))
 
     assert (name, len(value)) == ("registration", 43)
     assert attributes == {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=3600", *_expires(attributes)}
@@ -215,13 +215,13 @@ def _expires(attributes: set[str]) -> set[str]:
 
 
 def test_se4_only_a_code_on_its_way_brings_a_ticket(production: Flask) -> None:
-    visitor = Visitor(production)
-    ada = visitor.sign_up(ADA)
-    _, first, _ = cookie_of(visitor.ask_for_code(ada))
-    _, again, _ = cookie_of(visitor.ask_again(ada))
+    api = ApiClient(production)
+    ada = api.sign_up(ADA)
+    _, first, _ = cookie_of(api.ask_for_code(ada))
+    _, again, _ = cookie_of(api.ask_again(ada))
     assert first == again  # the browser stays the holder
 
-    others = [visitor.look_up(ADA), visitor.confirm(ada, "000000"), visitor.finish(ada), visitor.ask_for_code(4711)]
+    others = [api.look_up(ADA), api.confirm(ada, "000000"), api.finish(ada), api.ask_for_code(4711)]
     assert [answer.headers.get("Set-Cookie") for answer in others] == [None] * 4
 
 
@@ -231,7 +231,7 @@ MALFORMED = ["", "malformed", "a" * 42, "a" * 44, "a" * 42 + "=", "a" * 42 + "é
 @pytest.mark.parametrize("ticket", MALFORMED)
 def test_cd4_a_malformed_ticket_is_nobodys(production: Flask, ticket: str) -> None:
     headers = {"Cookie": f"__Host-registration={ticket}"}
-    client, path = anybody(production), f"{USERS}/{Visitor(production).sign_up(ADA)}"
+    client, path = anybody(production), f"{USERS}/{ApiClient(production).sign_up(ADA)}"
 
     sent = [client.post(f"{path}/send_code", headers=headers, base_url="https://localhost") for _ in range(2)]
 
@@ -243,7 +243,7 @@ def test_cd4_a_malformed_ticket_is_nobodys(production: Flask, ticket: str) -> No
 
 
 def test_cd4_a_ticket_counts_for_its_user_only(production: Flask) -> None:
-    ada, eve = Visitor(production), Visitor(production)
+    ada, eve = ApiClient(production), ApiClient(production)
     adas, eves = ada.sign_up(ADA), eve.sign_up("eve@example.org")
     assert ada.ask_for_code(adas).status_code == eve.ask_for_code(eves).status_code == 200
 
@@ -268,7 +268,7 @@ def test_cd4_a_ticket_counts_for_its_user_only(production: Flask) -> None:
     ],
 )
 def test_letters_are_in_a_language_that_was_asked_for(app: Flask, mailbox: Mailbox, asked: str, written: str) -> None:
-    visitor = Visitor(app, language=asked)
-    visitor.ask_for_code(visitor.sign_up(ADA), 7505)
+    api = ApiClient(app, language=asked)
+    api.ask_for_code(api.sign_up(ADA), 7505)
 
     assert [letter.language for letter in mailbox.letters_to(ADA)] == [written]

@@ -22,7 +22,7 @@ from auth_service.db.schema_version import head
 from auth_service.server.gunicorn_worker import Worker
 from auth_service.server.wsgi import _troubles, forget_connections, wait_for_dependencies
 from auth_service.settings import Settings
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import MakeApp, Stores
 
 
@@ -77,8 +77,8 @@ def test_not_ready_on_another_revision(app: Flask, stores: Stores, revision: str
 
 @pytest.mark.clock
 def test_not_ready_when_nobody_delivers(app: Flask, stores: Stores) -> None:
-    visitor = Visitor(app)
-    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
+    api = ApiClient(app)
+    api.ask_for_code(api.sign_up("ada@example.org"), 7505)
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
         connection.cursor().execute("UPDATE letters SET next_attempt_at = now() - interval '6 minutes'")
     connection.close()
@@ -142,8 +142,8 @@ def free_port() -> int:
 
 
 def test_metrics_tell_of_requests_and_of_the_outbox(app: Flask) -> None:
-    visitor = Visitor(app)
-    visitor.ask_for_code(visitor.sign_up("ada@example.org"), 7505)
+    api = ApiClient(app)
+    api.ask_for_code(api.sign_up("ada@example.org"), 7505)
     port = free_port()
     metrics.serve(app, host="127.0.0.1", port=port)
 
@@ -168,8 +168,8 @@ def refusals_counted() -> dict[str, float]:
 def test_metrics_tell_refusals_of_one_status_apart(app: Flask) -> None:
     before = refusals_counted()
 
-    Visitor(app).look_up("nobody@example.org")
-    Visitor(app).sign_in("nobody@example.org", "a wrong password")
+    ApiClient(app).look_up("nobody@example.org")
+    ApiClient(app).sign_in("nobody@example.org", "a wrong password")
     for path in ("/nowhere", "/api/v1/users/7505", "/hunter2"):
         get(app, path)
     here, there = socket.socketpair()

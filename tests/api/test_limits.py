@@ -4,8 +4,8 @@ import ipaddress
 
 import pytest
 
-from auth_service.api.security.rate_limits import address_behind_proxies
-from tests.actors import USERS, Visitor
+from auth_service.api.security.client import address_behind_proxies
+from tests.actors import USERS, ApiClient
 from tests.conftest import MakeApp
 
 ADA = "ada@example.org"
@@ -62,7 +62,7 @@ def look_ups(make_app: MakeApp, *requests: tuple[str, str | None]) -> list[int]:
     for peer, forwarded in requests:
         headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
         path = f"?email={ADA}"
-        statuses.append(Visitor(app, address=peer).call("GET", path, headers=headers).status_code)
+        statuses.append(ApiClient(app, address=peer).call("GET", path, headers=headers).status_code)
     return statuses
 
 

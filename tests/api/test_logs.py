@@ -11,10 +11,10 @@ import pytest
 from flask import Flask
 
 from auth_service import logs
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.app import create_app
 from auth_service.settings import Settings
-from tests.actors import USERS, Mailbox, Visitor
+from tests.actors import USERS, ApiClient, Mailbox
 from tests.api.conftest import Live
 from tests.conftest import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, MakeApp, Stores, forget
 
@@ -65,21 +65,21 @@ def test_lg1_a_whole_registration_leaves_no_secret(
     make_app: MakeApp, log: Callable[[], Log], tmp_path: Any, profile: str
 ) -> None:
     app = make_app(app_env=profile)
-    mailbox = Mailbox(app, Inbox(tmp_path / "inbox"))
-    visitor = Visitor(app, address="203.0.113.77")
+    mailbox = Mailbox(app, DevInbox(tmp_path / "inbox"))
+    api = ApiClient(app, address="203.0.113.77")
     listened = log()
 
-    visitor.look_up(EMAIL)
-    ada = visitor.sign_up(EMAIL)
-    visitor.ask_for_code(ada, WRONG)
+    api.look_up(EMAIL)
+    ada = api.sign_up(EMAIL)
+    api.ask_for_code(ada, WRONG)
     first = mailbox.code_sent_to(EMAIL)
-    visitor.confirm(ada, WRONG)
-    visitor.ask_again(ada)
+    api.confirm(ada, WRONG)
+    api.ask_again(ada)
     code = mailbox.code_sent_to(EMAIL)
-    visitor.call("PUT", f"/{ada}/mail", json={"code": code})
-    visitor.finish(ada, password=PASSWORD)
-    visitor.finish(ada, password=f"not {PASSWORD}")
-    cookie = visitor.client.get_cookie("__Host-registration" if profile == "production" else "registration")
+    api.call("PUT", f"/{ada}/mail", json={"code": code})
+    api.finish(ada, password=PASSWORD)
+    api.finish(ada, password=f"not {PASSWORD}")
+    cookie = api.client.get_cookie("__Host-registration" if profile == "production" else "registration")
 
     assert cookie is not None
     listened.says_nothing_of(EMAIL, EMAIL.partition("@")[0], first, WRONG, code, PASSWORD, cookie.value, "203.0.113.77")
@@ -129,7 +129,7 @@ def test_lg1_a_crash_leaves_a_trace_and_no_secret(app: Flask, log: Callable[[], 
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
         connection.cursor().execute(constraint)
     try:
-        answer = Visitor(app).call(
+        answer = ApiClient(app).call(
             "POST", "/sign_up", json={"email": EMAIL}, headers={"X-Request-Id": "a-crash-of-ours"}
         )
     finally:
@@ -156,7 +156,7 @@ def test_lg1_dependencies_that_are_away_leave_no_secret(
     )
     listened = log()
 
-    statuses = [Visitor(away).look_up(EMAIL).status_code, Visitor(away).try_to_sign_up(EMAIL).status_code]
+    statuses = [ApiClient(away).look_up(EMAIL).status_code, ApiClient(away).try_to_sign_up(EMAIL).status_code]
     statuses.append(away.test_client().get("/health/ready").status_code)
     forget(away)
 

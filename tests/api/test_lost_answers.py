@@ -17,7 +17,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from auth_service.db import db
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import outcome
 from tests.conftest import Query
@@ -94,77 +94,77 @@ def repeated(app: Flask) -> Repeated:
 
 
 @pytest.fixture
-def tokens(ada: int, visitor: Visitor) -> dict[str, Any]:
+def tokens(ada: int, api: ApiClient) -> dict[str, Any]:
     """Ada is signed in; both her tokens."""
-    return visitor.signed_in(ADA, PASSWORD)
+    return api.signed_in(ADA, PASSWORD)
 
 
-def test_a_registration(visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
-    assert repeated(lambda: visitor.try_to_sign_up(ADA)) == (409, "email_taken")
-    ada = visitor.look_up(ADA).get_json()["data"]["id"]
+def test_a_registration(api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
+    assert repeated(lambda: api.try_to_sign_up(ADA)) == (409, "email_taken")
+    ada = api.look_up(ADA).get_json()["data"]["id"]
 
-    assert repeated(lambda: visitor.ask_for_code(ada)) == FINE
-    assert outcome(visitor.ask_again(ada)) == FINE
-    assert outcome(visitor.confirm(ada, mailbox.code_sent_to(ADA))) == FINE
+    assert repeated(lambda: api.ask_for_code(ada)) == FINE
+    assert outcome(api.ask_again(ada)) == FINE
+    assert outcome(api.confirm(ada, mailbox.code_sent_to(ADA))) == FINE
 
-    assert repeated(lambda: visitor.finish(ada, password=PASSWORD)) == FINE
+    assert repeated(lambda: api.finish(ada, password=PASSWORD)) == FINE
 
 
-def test_a_sign_in(tokens: dict[str, Any], visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
-    assert repeated(lambda: visitor.sign_in(ADA, PASSWORD)) == FINE
-    devices = visitor.with_token(tokens["access_token"], "GET", "/me/sessions").get_json()["data"]
+def test_a_sign_in(tokens: dict[str, Any], api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
+    assert repeated(lambda: api.sign_in(ADA, PASSWORD)) == FINE
+    devices = api.with_token(tokens["access_token"], "GET", "/me/sessions").get_json()["data"]
     assert len(devices) == 3, "one of them is nobody's"
 
-    assert repeated(lambda: visitor.ask_to_sign_in(ADA)) == FINE
+    assert repeated(lambda: api.ask_to_sign_in(ADA)) == FINE
     code = mailbox.code_sent_to(ADA)
-    assert repeated(lambda: visitor.sign_in_by_code(ADA, code)) == (401, "credentials_rejected")
+    assert repeated(lambda: api.sign_in_by_code(ADA, code)) == (401, "credentials_rejected")
 
 
-def test_a_refresh(tokens: dict[str, Any], visitor: Visitor, query: Query, repeated: Repeated) -> None:
+def test_a_refresh(tokens: dict[str, Any], api: ApiClient, query: Query, repeated: Repeated) -> None:
     token = tokens["refresh_token"]
 
-    assert repeated(lambda: visitor.refresh(token)) == FINE
+    assert repeated(lambda: api.refresh(token)) == FINE
 
     query("UPDATE sessions SET refreshed_at = now() - interval '31 seconds'")
-    assert outcome(visitor.refresh(token)) == (401, "refresh_rejected")
-    assert not visitor.is_signed_in(tokens["access_token"]), "who comes too late is taken for a thief"
+    assert outcome(api.refresh(token)) == (401, "refresh_rejected")
+    assert not api.is_signed_in(tokens["access_token"]), "who comes too late is taken for a thief"
 
 
-def test_ending_sessions(token: str, visitor: Visitor, repeated: Repeated) -> None:
-    other = visitor.with_token(visitor.signed_in(ADA, PASSWORD)["access_token"], "GET", "/me/sessions").get_json()
+def test_ending_sessions(token: str, api: ApiClient, repeated: Repeated) -> None:
+    other = api.with_token(api.signed_in(ADA, PASSWORD)["access_token"], "GET", "/me/sessions").get_json()
     [session] = [each["id"] for each in other["data"] if each["current"]]
 
-    assert repeated(lambda: visitor.with_token(token, "DELETE", f"/me/sessions/{session}")) == (404, "session_unknown")
-    assert repeated(lambda: visitor.with_token(token, "DELETE", "/me/sessions")) == FINE
-    assert repeated(lambda: visitor.with_token(token, "POST", "/sign_out")) == (401, "token_invalid")
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
-    assert repeated(lambda: visitor.with_token(token, "POST", "/sign_out/everywhere")) == (401, "token_invalid")
+    assert repeated(lambda: api.with_token(token, "DELETE", f"/me/sessions/{session}")) == (404, "session_unknown")
+    assert repeated(lambda: api.with_token(token, "DELETE", "/me/sessions")) == FINE
+    assert repeated(lambda: api.with_token(token, "POST", "/sign_out")) == (401, "token_invalid")
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
+    assert repeated(lambda: api.with_token(token, "POST", "/sign_out/everywhere")) == (401, "token_invalid")
 
 
-def test_passwords(token: str, visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
-    assert repeated(lambda: visitor.change_password(token, PASSWORD, OTHER)) == (403, "password_wrong")
-    assert outcome(visitor.sign_in(ADA, OTHER)) == FINE
+def test_passwords(token: str, api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
+    assert repeated(lambda: api.change_password(token, PASSWORD, OTHER)) == (403, "password_wrong")
+    assert outcome(api.sign_in(ADA, OTHER)) == FINE
 
-    assert repeated(lambda: visitor.ask_to_recover(ADA)) == FINE
+    assert repeated(lambda: api.ask_to_recover(ADA)) == FINE
     code = mailbox.code_sent_to(ADA)
-    assert repeated(lambda: visitor.recover(ADA, code, PASSWORD)) == (404, "code_expired")
-    assert outcome(visitor.sign_in(ADA, PASSWORD)) == FINE
+    assert repeated(lambda: api.recover(ADA, code, PASSWORD)) == (404, "code_expired")
+    assert outcome(api.sign_in(ADA, PASSWORD)) == FINE
 
 
-def test_another_address_and_its_undo(token: str, visitor: Visitor, mailbox: Mailbox, repeated: Repeated) -> None:
-    assert repeated(lambda: visitor.ask_to_move(token, NEW, password=PASSWORD)) == FINE
+def test_another_address_and_its_undo(token: str, api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
+    assert repeated(lambda: api.ask_to_move(token, NEW, password=PASSWORD)) == FINE
     code = mailbox.code_sent_to(NEW)
-    assert repeated(lambda: visitor.move(token, code)) == (404, "code_expired")
-    assert visitor.with_token(token, "GET", "/me").get_json()["data"]["email"] == NEW
+    assert repeated(lambda: api.move(token, code)) == (404, "code_expired")
+    assert api.with_token(token, "GET", "/me").get_json()["data"]["email"] == NEW
 
     undo = mailbox.undo_sent_to(ADA, about="address")
-    assert repeated(lambda: visitor.undo(undo)) == (404, "undo_unknown")
-    assert outcome(visitor.look_up(ADA)) == FINE
+    assert repeated(lambda: api.undo(undo)) == (404, "undo_unknown")
+    assert outcome(api.look_up(ADA)) == FINE
 
 
-def test_leaving(token: str, visitor: Visitor, repeated: Repeated) -> None:
-    assert repeated(lambda: visitor.ask_to_leave(token)) == FINE
-    assert repeated(lambda: visitor.leave(token, password=PASSWORD)) == (401, "token_invalid")
+def test_leaving(token: str, api: ApiClient, repeated: Repeated) -> None:
+    assert repeated(lambda: api.ask_to_leave(token)) == FINE
+    assert repeated(lambda: api.leave(token, password=PASSWORD)) == (401, "token_invalid")
 
 
 def test_clients_are_told_of_every_request_that_writes(app: Flask) -> None:

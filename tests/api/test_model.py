@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from werkzeug.test import TestResponse
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.redis.code_store import new_ticket
 from auth_service.db import unit_of_work
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 from tests.conftest import MakeApp, Stores
 
 GAMES = int(os.environ.get("MODEL_GAMES", "0"))
@@ -139,11 +139,11 @@ class Registrations(RuleBasedStateMachine):
         self.services: Services = app.extensions["auth_service"]
         self.email = f"ada{next(_numbers)}@example.org"
         self.stored = ""
-        self.inbox = Inbox(folder / self.email)
+        self.inbox = DevInbox(folder / self.email)
         self.mailbox = Mailbox(app, self.inbox)
         self.letters: list[tuple[str, str]] = []
         """Whose browser asked, and the code in the letter: all that reached the mailbox."""
-        self.visitors = {name: Visitor(app) for name in BROWSERS}
+        self.visitors = {name: ApiClient(app) for name in BROWSERS}
         self.model = Model()
         self.seen = seen
         self.redis = redis.Redis.from_url(stores.redis_url)
@@ -171,8 +171,8 @@ class Registrations(RuleBasedStateMachine):
         # Everybody has a ticket where tickets are optional: without one the newest challenge of the user counts there,
         # whoever asked for it.
         if not self.services.settings.production:
-            for visitor in self.visitors.values():
-                visitor.client.set_cookie("registration", new_ticket(), domain="localhost")
+            for api in self.visitors.values():
+                api.client.set_cookie("registration", new_ticket(), domain="localhost")
         if who:
             self.sign_up(who)
 
@@ -262,7 +262,7 @@ class Registrations(RuleBasedStateMachine):
                 self._row("UPDATE users SET created_at = now() - interval '8 days' WHERE email_key = %s RETURNING id")
                 with self.app.app_context(), unit_of_work():
                     stale = self.services.settings.temporary_user_lifetime_seconds
-                    self.services.users.forget_temporary(at_most=1000, older_than=stale)
+                    self.services.users.delete_stale_temporary_users(at_most=1000, older_than=stale)
                 if not self.model.finished_by:
                     self.model.user_id = None
                 if who:
@@ -296,7 +296,7 @@ class Registrations(RuleBasedStateMachine):
     @invariant()
     def nobody_holds_the_ticket_of_another(self) -> None:
         name = "__Host-registration" if self.services.settings.production else "registration"
-        cookies = [visitor.client.get_cookie(name, domain="localhost") for visitor in self.visitors.values()]
+        cookies = [api.client.get_cookie(name, domain="localhost") for api in self.visitors.values()]
         tickets = [cookie.value for cookie in cookies if cookie]
         assert len(set(tickets)) == len(tickets)
 

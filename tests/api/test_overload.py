@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from auth_service.db import db
 from auth_service.errors import ServiceBusy
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.conftest import MakeApp
 from tests.crowds import occupied
 
@@ -22,12 +22,12 @@ LONG = 15.0
 
 def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) -> None:
     app = make_app(database_connections=1)
-    visitor = Visitor(app)
+    api = ApiClient(app)
     with app.app_context():
         taken = db.engine.connect()
     try:
         began = time.monotonic()
-        answer = visitor.look_up("ada@example.org")
+        answer = api.look_up("ada@example.org")
         waited = time.monotonic() - began
     finally:
         taken.close()
@@ -36,12 +36,12 @@ def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) 
     assert refusal(answer)["code"] == "service_busy"
     assert answer.headers["Retry-After"] == "1"
     assert waited < LONG
-    assert visitor.look_up("ada@example.org").status_code == 404
+    assert api.look_up("ada@example.org").status_code == 404
 
 
 def test_tk13_whose_token_cannot_be_looked_up_is_told_to_come_back(make_app: MakeApp, mailbox: Mailbox) -> None:
     app = make_app(database_connections=1)
-    ada = Visitor(app)
+    ada = ApiClient(app)
     ada.register("ada@example.org", mailbox, password="correct horse battery")
     token = ada.signed_in("ada@example.org", "correct horse battery")["access_token"]
     with app.app_context():
@@ -56,40 +56,40 @@ def test_tk13_whose_token_cannot_be_looked_up_is_told_to_come_back(make_app: Mak
     assert ada.with_token(token, "GET", "/me").status_code == 200
 
 
-def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, visitor: Visitor) -> None:
+def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, api: ApiClient) -> None:
     app = make_app()
-    ada = visitor.sign_up("ada@example.org")
+    ada = api.sign_up("ada@example.org")
     with app.app_context(), db.engine.connect() as blocker:
         blocker.execute(text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": ada})
-        visitor.ask_for_code(ada, 7505)
-        visitor.confirm(ada, 7505)
+        api.ask_for_code(ada, 7505)
+        api.confirm(ada, 7505)
         began = time.monotonic()
-        answer = visitor.finish(ada)
+        answer = api.finish(ada)
         waited = time.monotonic() - began
         blocker.rollback()
 
     assert (answer.status_code, refusal(answer)["code"]) == (503, "database_away")
     assert waited < LONG
-    assert visitor.finish(ada).status_code == 200, "trying again converges"
+    assert api.finish(ada).status_code == 200, "trying again converges"
 
 
 def test_pw6_passwords_wait_for_their_turn_but_not_for_ever() -> None:
-    with occupied(hasher := Hasher(at_once=1, waiting=0)), pytest.raises(ServiceBusy) as busy:
+    with occupied(hasher := PasswordHasher(at_once=1, waiting=0)), pytest.raises(ServiceBusy) as busy:
         hasher.hash("correct horse battery")
     assert busy.value.retry_after == 2
     assert hasher.verify("correct horse battery", hasher.hash("correct horse battery")).matches
 
 
 def test_pw5_a_hash_that_cannot_be_renewed_now_is_renewed_at_the_next_sign_in(
-    app: Flask, visitor: Visitor, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+    app: Flask, api: ApiClient, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visitor.register("ada@example.org", mailbox, password="correct horse battery")
+    api.register("ada@example.org", mailbox, password="correct horse battery")
     of_another_system = (
         "pbkdf2:sha256:1000$salt$" + pbkdf2_hmac("sha256", b"correct horse battery", b"salt", 1000).hex()
     )
     services: Services = app.extensions["auth_service"]
     with app.app_context(), db.engine.begin() as connection:
-        connection.execute(text("UPDATE users SET password_hash = :phc"), {"phc": of_another_system})
+        connection.execute(text("UPDATE users SET password_hash = :phc"), {"password_hash": of_another_system})
 
     def kept() -> str:
         with app.app_context(), db.engine.connect() as connection:
@@ -100,10 +100,10 @@ def test_pw5_a_hash_that_cannot_be_renewed_now_is_renewed_at_the_next_sign_in(
 
     with monkeypatch.context() as busy:
         busy.setattr(services.sign_in.passwords.hasher, "hash", hash_nothing)
-        assert visitor.sign_in("ada@example.org", "correct horse battery").status_code == 200
+        assert api.sign_in("ada@example.org", "correct horse battery").status_code == 200
     assert kept() == of_another_system
 
-    assert visitor.sign_in("ada@example.org", "correct horse battery").status_code == 200
+    assert api.sign_in("ada@example.org", "correct horse battery").status_code == 200
     assert kept().startswith("$argon2id$")
 
 

@@ -8,7 +8,7 @@ from flask import Flask
 
 from auth_service.services.credentials import passwords
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.conftest import Query
 from tests.crowds import occupied
 
@@ -16,37 +16,37 @@ ADA, OLD, NEW = "ada@example.org", "correct horse battery", "analytical engines 
 
 
 @pytest.fixture
-def token(visitor: Visitor, mailbox: Mailbox) -> str:
+def token(api: ApiClient, mailbox: Mailbox) -> str:
     """Ada is registered and signed in."""
-    visitor.register(ADA, mailbox, password=OLD)
-    return str(visitor.signed_in(ADA, OLD)["access_token"])
+    api.register(ADA, mailbox, password=OLD)
+    return str(api.signed_in(ADA, OLD)["access_token"])
 
 
 def test_pw9_a_change_ends_all_other_sessions_and_keeps_this_one(
-    token: str, visitor: Visitor, app: Flask, query: Query
+    token: str, api: ApiClient, app: Flask, query: Query
 ) -> None:
-    phone = Visitor(app)
+    phone = ApiClient(app)
     other = phone.signed_in(ADA, OLD)
 
-    assert visitor.change_password(token, OLD, NEW).get_json() == {"success": True, "result": "Ok"}
+    assert api.change_password(token, OLD, NEW).get_json() == {"success": True, "result": "Ok"}
 
-    assert visitor.is_signed_in(token)
+    assert api.is_signed_in(token)
     assert not phone.is_signed_in(other["access_token"])
     assert refusal(phone.refresh(other["refresh_token"]))["code"] == "refresh_rejected"
-    assert visitor.sign_in(ADA, OLD).status_code == 401
-    assert visitor.sign_in(ADA, NEW).status_code == 200
+    assert api.sign_in(ADA, OLD).status_code == 401
+    assert api.sign_in(ADA, NEW).status_code == 200
     assert query("SELECT end_reason FROM sessions WHERE ended_at IS NOT NULL") == [("password_changed",)]
     assert query("SELECT count(*) FROM events WHERE kind = 'password_changed'") == [(1,)]
 
 
-def test_pw9_a_change_needs_a_session_and_the_current_password(token: str, visitor: Visitor, query: Query) -> None:
+def test_pw9_a_change_needs_a_session_and_the_current_password(token: str, api: ApiClient, query: Query) -> None:
     body = {"current_password": OLD, "new_password": NEW}
-    assert refusal(visitor.call("PUT", "/me/password", json=body))["code"] == "token_missing"
+    assert refusal(api.call("PUT", "/me/password", json=body))["code"] == "token_missing"
 
-    wrong = visitor.change_password(token, "a wrong password", NEW)
+    wrong = api.change_password(token, "a wrong password", NEW)
 
     assert (wrong.status_code, refusal(wrong)["code"]) == (403, "password_wrong")
-    assert visitor.sign_in(ADA, OLD).status_code == 200, "nothing was changed"
+    assert api.sign_in(ADA, OLD).status_code == 200, "nothing was changed"
     # The attempt was written down although the request was refused.
     assert query("SELECT outcome, details FROM events WHERE kind = 'password_refused'") == [
         ("failure", {"purpose": "password_change"})
@@ -55,39 +55,39 @@ def test_pw9_a_change_needs_a_session_and_the_current_password(token: str, visit
 
 @pytest.mark.parametrize("is_full_at_once", [True, False])
 def test_pw12_whose_password_could_not_be_looked_at_has_made_no_attempt(
-    token: str, visitor: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch, is_full_at_once: bool
+    token: str, api: ApiClient, app: Flask, monkeypatch: pytest.MonkeyPatch, is_full_at_once: bool
 ) -> None:
     services: Services = app.extensions["auth_service"]
-    hasher = services.account.proofs.passwords.hasher
+    hasher = services.account.reauthentication.passwords.hasher
     if not is_full_at_once:  # others were quicker between the look and the hash
         monkeypatch.setattr(hasher, "make_sure_of_room", lambda: None)
     with occupied(hasher):
-        codes = [refusal(visitor.change_password(token, OLD, NEW))["code"] for _ in range(8)]
+        codes = [refusal(api.change_password(token, OLD, NEW))["code"] for _ in range(8)]
 
     assert codes == ["service_busy"] * 8
-    assert visitor.change_password(token, OLD, NEW).status_code == 200
+    assert api.change_password(token, OLD, NEW).status_code == 200
 
 
-def test_a_new_password_is_estimated_once(token: str, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_password_is_estimated_once(token: str, api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimating takes milliseconds of a processor, tens of them for a long one."""
     estimated: list[str] = []
     original = passwords._is_guessable
 
-    def noted(chosen: str, own_words: list[str]) -> bool:
+    def audit_cte(chosen: str, own_words: list[str]) -> bool:
         estimated.append(chosen)
         return original(chosen, own_words)
 
-    monkeypatch.setattr(passwords, "_is_guessable", noted)
+    monkeypatch.setattr(passwords, "_is_guessable", audit_cte)
 
-    assert visitor.change_password(token, OLD, NEW).status_code == 200
+    assert api.change_password(token, OLD, NEW).status_code == 200
 
     assert estimated == [NEW]
 
 
 def test_pw12_guessing_with_a_stolen_token_is_paused(
-    token: str, visitor: Visitor, app: Flask, lasting_pauses: Callable[[], None]
+    token: str, api: ApiClient, app: Flask, lasting_pauses: Callable[[], None]
 ) -> None:
-    thief = Visitor(app, address="198.51.100.9")
+    thief = ApiClient(app, address="198.51.100.9")
     codes = [refusal(thief.change_password(token, f"wrong guess {n}", NEW))["code"] for n in range(5)]
     lasting_pauses()
     # Nor does another endpoint that asks for it give more guesses, nor does being right after all.
@@ -98,22 +98,22 @@ def test_pw12_guessing_with_a_stolen_token_is_paused(
     assert codes == ["password_wrong"] * 5 + ["too_many_attempts"] * 2
     assert (paused.status_code, refusal(paused)["code"]) == (429, "too_many_attempts")
     assert int(paused.headers["Retry-After"]) >= 1
-    assert visitor.sign_in(ADA, OLD).status_code == 200, "the owner can still sign in"
+    assert api.sign_in(ADA, OLD).status_code == 200, "the owner can still sign in"
 
 
-def test_pw11_without_a_password_there_is_none_to_change(visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.register(ADA, mailbox)
-    visitor.ask_to_sign_in(ADA)
-    token = visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
+def test_pw11_without_a_password_there_is_none_to_change(api: ApiClient, mailbox: Mailbox) -> None:
+    api.register(ADA, mailbox)
+    api.ask_to_sign_in(ADA)
+    token = api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
 
-    answer = visitor.change_password(token, OLD, NEW)
+    answer = api.change_password(token, OLD, NEW)
 
     assert (answer.status_code, refusal(answer)["code"]) == (409, "password_not_set")
     assert "password reset" in refusal(answer)["msg"]
     for empty in ("", None):
         body = {"current_password": empty, "new_password": NEW}
-        assert visitor.with_token(token, "PUT", "/me/password", json=body).status_code == 422
-    assert visitor.with_token(token, "PUT", "/me/password", json={"new_password": NEW}).status_code == 422
+        assert api.with_token(token, "PUT", "/me/password", json=body).status_code == 422
+    assert api.with_token(token, "PUT", "/me/password", json={"new_password": NEW}).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_pw11_without_a_password_there_is_none_to_change(visitor: Visitor, mailb
     ],
 )
 def test_pw2_what_is_refused_says_why_and_is_never_hashed(
-    token: str, visitor: Visitor, services: Services, new: str, reason: str
+    token: str, api: ApiClient, services: Services, new: str, reason: str
 ) -> None:
     with occupied(services.registration.passwords.hasher):
-        answer = visitor.change_password(token, OLD, new)
+        answer = api.change_password(token, OLD, new)
 
     assert answer.status_code == 422, answer.text
     [field] = refusal(answer)["fields"]
@@ -141,44 +141,44 @@ def test_pw2_what_is_refused_says_why_and_is_never_hashed(
     assert new not in answer.text or new in ("password1", "short")
 
 
-def test_a_refused_password_costs_no_attempt(token: str, visitor: Visitor) -> None:
+def test_a_refused_password_costs_no_attempt(token: str, api: ApiClient) -> None:
     for _ in range(8):
-        assert refusal(visitor.change_password(token, OLD, "short"))["code"] == "validation_failed"
+        assert refusal(api.change_password(token, OLD, "short"))["code"] == "validation_failed"
 
-    assert visitor.change_password(token, OLD, NEW).status_code == 200
+    assert api.change_password(token, OLD, NEW).status_code == 200
 
 
-def test_lg4_the_owner_is_told(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.change_password(token, OLD, NEW)
+def test_lg4_the_owner_is_told(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+    api.change_password(token, OLD, NEW)
 
     assert mailbox.letters_to(ADA)[0].subject == "Your password for Portal was changed"
     assert "203.0.113.7" in mailbox.letters_to(ADA)[0].text
 
 
-def test_cd4_codes_mailed_before_a_change_are_dead(token: str, visitor: Visitor, mailbox: Mailbox) -> None:
+def test_cd4_codes_mailed_before_a_change_are_dead(token: str, api: ApiClient, mailbox: Mailbox) -> None:
     codes: dict[str, str] = {}
-    for name, ask in (("sign in", visitor.ask_to_sign_in), ("recover", visitor.ask_to_recover)):
+    for name, ask in (("sign in", api.ask_to_sign_in), ("recover", api.ask_to_recover)):
         assert ask(ADA).status_code == 200
         codes[name] = mailbox.code_sent_to(ADA)
-    visitor.ask_to_move(token, "new@example.org", password=OLD)
+    api.ask_to_move(token, "new@example.org", password=OLD)
     codes["move"] = mailbox.code_sent_to("new@example.org")
-    visitor.ask_to_leave(token)
+    api.ask_to_leave(token)
     codes["leave"] = mailbox.code_sent_to(ADA)
 
-    assert visitor.change_password(token, OLD, NEW).status_code == 200
+    assert api.change_password(token, OLD, NEW).status_code == 200
 
-    assert refusal(visitor.sign_in_by_code(ADA, codes["sign in"]))["code"] == "credentials_rejected"
-    assert refusal(visitor.recover(ADA, codes["recover"], OLD))["code"] == "code_expired"
-    assert refusal(visitor.move(token, codes["move"]))["code"] == "code_expired"
-    assert refusal(visitor.leave(token, code=codes["leave"]))["code"] == "code_expired"
+    assert refusal(api.sign_in_by_code(ADA, codes["sign in"]))["code"] == "credentials_rejected"
+    assert refusal(api.recover(ADA, codes["recover"], OLD))["code"] == "code_expired"
+    assert refusal(api.move(token, codes["move"]))["code"] == "code_expired"
+    assert refusal(api.leave(token, code=codes["leave"]))["code"] == "code_expired"
 
 
-def test_pw9_nothing_is_half_done_where_the_service_is_busy(token: str, visitor: Visitor, services: Services) -> None:
+def test_pw9_nothing_is_half_done_where_the_service_is_busy(token: str, api: ApiClient, services: Services) -> None:
     with occupied(services.registration.passwords.hasher):
-        busy = visitor.change_password(token, OLD, NEW)
+        busy = api.change_password(token, OLD, NEW)
 
     assert (busy.status_code, refusal(busy)["code"]) == (503, "service_busy")
-    assert visitor.sign_in(ADA, OLD).status_code == 200
+    assert api.sign_in(ADA, OLD).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -191,25 +191,25 @@ def test_pw9_nothing_is_half_done_where_the_service_is_busy(token: str, visitor:
         {"current_password": OLD, "new_password": NEW, "user_id": 1},
     ],
 )
-def test_az3_other_bodies_do_not_fit(token: str, visitor: Visitor, body: Any) -> None:
-    assert refusal(visitor.with_token(token, "PUT", "/me/password", json=body))["code"] == "validation_failed"
+def test_az3_other_bodies_do_not_fit(token: str, api: ApiClient, body: Any) -> None:
+    assert refusal(api.with_token(token, "PUT", "/me/password", json=body))["code"] == "validation_failed"
 
 
-def test_tk14_a_password_is_taken_in_the_body_only(token: str, visitor: Visitor) -> None:
+def test_tk14_a_password_is_taken_in_the_body_only(token: str, api: ApiClient) -> None:
     given = {"current_password": OLD, "new_password": NEW}
 
-    assert visitor.with_token(token, "PUT", "/me/password", query_string=given).status_code == 422
-    assert visitor.with_token(token, "DELETE", "/me", query_string={"password": OLD}).status_code == 422
-    assert visitor.is_signed_in(token)
+    assert api.with_token(token, "PUT", "/me/password", query_string=given).status_code == 422
+    assert api.with_token(token, "DELETE", "/me", query_string={"password": OLD}).status_code == 422
+    assert api.is_signed_in(token)
 
 
 def test_a_flush_of_redis_changes_nothing(
-    token: str, visitor: Visitor, app: Flask, forget_everything_in_redis: Callable[[], None]
+    token: str, api: ApiClient, app: Flask, forget_everything_in_redis: Callable[[], None]
 ) -> None:
-    other = Visitor(app).signed_in(ADA, OLD)["access_token"]
-    visitor.change_password(token, OLD, NEW)
+    other = ApiClient(app).signed_in(ADA, OLD)["access_token"]
+    api.change_password(token, OLD, NEW)
 
     forget_everything_in_redis()
 
-    assert not visitor.is_signed_in(other)
-    assert visitor.sign_in(ADA, OLD).status_code == 401
+    assert not api.is_signed_in(other)
+    assert api.sign_in(ADA, OLD).status_code == 401

@@ -16,7 +16,7 @@ from zxcvbn import matching
 from auth_service.services.credentials.passwords import ALIKE
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import MakeApp, Stores
 from tests.crowds import occupied
 
@@ -30,20 +30,20 @@ def crew(make_app: MakeApp) -> Flask:
     return make_app(rate_limits="off", hashes_at_once=1, service_name="Analytical Engine")
 
 
-def proven(app: Flask, email: str = ADA) -> tuple[Visitor, int]:
+def proven(app: Flask, email: str = ADA) -> tuple[ApiClient, int]:
     """Somebody who has proved their address and not yet chosen a password."""
-    visitor = Visitor(app)
-    user_id = visitor.sign_up(email)
-    visitor.ask_for_code(user_id, 7505)
-    assert visitor.confirm(user_id, 7505).status_code == 200
-    return visitor, user_id
+    api = ApiClient(app)
+    user_id = api.sign_up(email)
+    api.ask_for_code(user_id, 7505)
+    assert api.confirm(user_id, 7505).status_code == 200
+    return api, user_id
 
 
 @pytest.fixture
 def choose(crew: Flask) -> Callable[[Any], TestResponse]:
     """Somebody chooses a password; may be called again until one is taken."""
-    visitor, user_id = proven(crew)
-    return lambda password: visitor.finish(user_id, password=password)
+    api, user_id = proven(crew)
+    return lambda password: api.finish(user_id, password=password)
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def test_pw1_eight_code_points_and_not_one_less(choose: Callable[[Any], TestResp
 def test_pw1_the_least_may_be_raised_and_never_lowered(
     make_app: MakeApp, make_settings: Callable[..., Settings]
 ) -> None:
-    visitor, user_id = proven(make_app(password_min_length=15))
-    check_refused(visitor.finish(user_id, password="zkwvqpy zkwvqp"), "at least 15 characters")
-    assert visitor.finish(user_id, password="zkwvqpy zkwvqpy").status_code == 200
+    api, user_id = proven(make_app(password_min_length=15))
+    check_refused(api.finish(user_id, password="zkwvqpy zkwvqp"), "at least 15 characters")
+    assert api.finish(user_id, password="zkwvqpy zkwvqpy").status_code == 200
     for length in (0, 7, 16):
         with pytest.raises(SettingsRefused, match="PASSWORD_MIN_LENGTH"):
             make_settings(password_min_length=length)
@@ -102,14 +102,14 @@ def test_pw2_what_can_be_set_can_be_shown_again_however_it_was_typed(
     assert len(typed) > 128
     assert len(unicodedata.normalize("NFKC", typed)) <= 128
     assert choose(typed).status_code == 200
-    visitor = Visitor(crew)
+    api = ApiClient(crew)
 
-    tokens = visitor.signed_in(ADA, typed)
+    tokens = api.signed_in(ADA, typed)
 
     new = {"current_password": typed, "new_password": GOOD}
-    assert visitor.with_token(tokens["access_token"], "PUT", "/me/password", json=new).status_code == 200
-    assert visitor.sign_in(ADA, "z" * 1024).status_code == 401
-    assert visitor.sign_in(ADA, "z" * 1025).status_code == 422
+    assert api.with_token(tokens["access_token"], "PUT", "/me/password", json=new).status_code == 200
+    assert api.sign_in(ADA, "z" * 1024).status_code == 401
+    assert api.sign_in(ADA, "z" * 1025).status_code == 422
 
 
 def test_pw2_nothing_is_cut_off(choose: Callable[[Any], TestResponse]) -> None:
@@ -155,9 +155,9 @@ def test_pw4_one_password_however_it_is_typed(
 ) -> None:
     assert choose(typed).status_code == 200
     assert choose(typed_again).status_code == 200
-    [phc] = kept()
-    assert phc is not None
-    assert PasswordHasher().verify(phc, unicodedata.normalize("NFKC", typed))
+    [password_hash] = kept()
+    assert password_hash is not None
+    assert PasswordHasher().verify(password_hash, unicodedata.normalize("NFKC", typed))
 
 
 @pytest.mark.parametrize("odd", ["\a", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9f"], ids=ascii)
@@ -178,18 +178,18 @@ def test_pw4_no_nul_no_surrogates_no_other_types(crew: Flask, choose: Callable[[
 
 def test_pw5_what_is_kept(crew: Flask, kept: Callable[[], list[str | None]]) -> None:
     for email in (ADA, "eve@example.org"):
-        visitor, user_id = proven(crew, email)
-        assert visitor.finish(user_id, password=GOOD).status_code == 200
+        api, user_id = proven(crew, email)
+        assert api.finish(user_id, password=GOOD).status_code == 200
 
-    hashes = [phc for phc in kept() if phc]
-    assert len({phc.rpartition("$")[2] for phc in hashes}) == 2  # each has a salt of its own
-    for phc in hashes:
-        assert phc.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-        found = extract_parameters(phc)
+    hashes = [password_hash for password_hash in kept() if password_hash]
+    assert len({password_hash.rpartition("$")[2] for password_hash in hashes}) == 2  # each has a salt of its own
+    for password_hash in hashes:
+        assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        found = extract_parameters(password_hash)
         assert (found.salt_len, found.hash_len) == (16, 32)
-        assert PasswordHasher().verify(phc, GOOD)
+        assert PasswordHasher().verify(password_hash, GOOD)
         with pytest.raises(VerifyMismatchError):
-            PasswordHasher().verify(phc, GOOD + " ")
+            PasswordHasher().verify(password_hash, GOOD + " ")
 
 
 COMMON = [
@@ -257,14 +257,14 @@ def test_pw7_a_refused_password_costs_nothing_but_another_try(
 def test_pw11_without_a_password_there_is_nothing_to_match(
     crew: Flask, kept: Callable[[], list[str | None]], body: dict[str, Any]
 ) -> None:
-    visitor, user_id = proven(crew)
-    assert visitor.finish(user_id, **body).status_code == 200
+    api, user_id = proven(crew)
+    assert api.finish(user_id, **body).status_code == 200
 
     assert kept() == [None]
     services: Services = crew.extensions["auth_service"]
     assert not any(services.registration.passwords.verdict(guess, None).matches for guess in ("", "None", GOOD))
     # Nor can whoever asks again add one by the way.
-    assert visitor.finish(user_id, password=GOOD).json["error"]["code"] == "password_already_set"  # type: ignore[index]
+    assert api.finish(user_id, password=GOOD).json["error"]["code"] == "password_already_set"  # type: ignore[index]
     assert kept() == [None]
 
 

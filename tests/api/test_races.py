@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import Query
 
 ADA = "ada@example.org"
@@ -44,36 +44,36 @@ def outcome(answer: Any) -> tuple[int, str]:
 
 
 def test_cd8_fifty_sign_ups_make_one_user(crowded: Flask) -> None:
-    answers = at_once(50, lambda: Visitor(crowded).try_to_sign_up(ADA))
+    answers = at_once(50, lambda: ApiClient(crowded).try_to_sign_up(ADA))
 
     assert Counter(map(outcome, answers)) == {(201, ""): 1, (409, "email_taken"): 49}
 
 
 def test_cd2_one_of_fifty_right_codes_wins(crowded: Flask) -> None:
-    ada = Visitor(crowded).sign_up(ADA)
-    Visitor(crowded).ask_for_code(ada, 7505)
+    ada = ApiClient(crowded).sign_up(ADA)
+    ApiClient(crowded).ask_for_code(ada, 7505)
 
-    answers = at_once(50, lambda: Visitor(crowded).confirm(ada, 7505))
+    answers = at_once(50, lambda: ApiClient(crowded).confirm(ada, 7505))
 
     assert Counter(map(outcome, answers)) == {(200, ""): 1, (404, "code_expired"): 49}
 
 
 def test_cd3_of_a_hundred_guesses_exactly_five_are_judged(crowded: Flask) -> None:
-    ada = Visitor(crowded).sign_up(ADA)
-    Visitor(crowded).ask_for_code(ada, 7505)
+    ada = ApiClient(crowded).sign_up(ADA)
+    ApiClient(crowded).ask_for_code(ada, 7505)
 
-    answers = at_once(100, lambda: Visitor(crowded).confirm(ada, 1111))
+    answers = at_once(100, lambda: ApiClient(crowded).confirm(ada, 1111))
 
     assert Counter(map(outcome, answers)) == {(404, "code_wrong"): 5, (404, "code_expired"): 95}
-    assert outcome(Visitor(crowded).confirm(ada, 7505)) == (404, "code_expired")
+    assert outcome(ApiClient(crowded).confirm(ada, 7505)) == (404, "code_expired")
 
 
 def test_fifty_patches_give_one_result(crowded: Flask) -> None:
-    ada = Visitor(crowded).sign_up(ADA)
-    Visitor(crowded).ask_for_code(ada, 7505)
-    Visitor(crowded).confirm(ada, 7505)
+    ada = ApiClient(crowded).sign_up(ADA)
+    ApiClient(crowded).ask_for_code(ada, 7505)
+    ApiClient(crowded).confirm(ada, 7505)
 
-    answers = at_once(50, lambda: Visitor(crowded).finish(ada))
+    answers = at_once(50, lambda: ApiClient(crowded).finish(ada))
 
     assert {outcome(answer) for answer in answers} == {(200, "")}
     assert len({answer.text for answer in answers}) == 1
@@ -82,7 +82,7 @@ def test_fifty_patches_give_one_result(crowded: Flask) -> None:
 def test_rl2_a_limit_is_exact_under_concurrency(make_app: Any) -> None:
     app = make_app(web_threads=60, database_connections=25, limit_look_ups="7/1m")
 
-    answers = at_once(50, lambda: Visitor(app).look_up(ADA))
+    answers = at_once(50, lambda: ApiClient(app).look_up(ADA))
 
     assert Counter(map(outcome, answers)) == {(404, "user_unknown"): 7, (429, "too_many_requests"): 43}
 
@@ -90,18 +90,18 @@ def test_rl2_a_limit_is_exact_under_concurrency(make_app: Any) -> None:
 def test_a1_of_two_passwords_at_one_moment_one_is_set_and_the_other_attempt_is_recorded(
     crowded: Flask, query: Query
 ) -> None:
-    ada = Visitor(crowded).sign_up(ADA)
-    Visitor(crowded).ask_for_code(ada, 7505)
-    Visitor(crowded).confirm(ada, 7505)
+    ada = ApiClient(crowded).sign_up(ADA)
+    ApiClient(crowded).ask_for_code(ada, 7505)
+    ApiClient(crowded).confirm(ada, 7505)
 
     first, second = "correct horse battery", "analytical engines hum"
     answers = together(
-        lambda: Visitor(crowded).finish(ada, password=first), lambda: Visitor(crowded).finish(ada, password=second)
+        lambda: ApiClient(crowded).finish(ada, password=first), lambda: ApiClient(crowded).finish(ada, password=second)
     )
 
     assert sorted(map(outcome, answers)) == [(200, ""), (409, "password_already_set")]
     recorded = query("SELECT count(*) FROM events WHERE kind = 'password_refused' AND user_id = %s", ada)
     assert recorded == [(1,)]
     winner, loser = (first, second) if answers[0].status_code == 200 else (second, first)
-    assert Visitor(crowded).sign_in(ADA, winner).status_code == 200
-    assert Visitor(crowded).sign_in(ADA, loser).status_code == 401
+    assert ApiClient(crowded).sign_in(ADA, winner).status_code == 200
+    assert ApiClient(crowded).sign_in(ADA, loser).status_code == 401

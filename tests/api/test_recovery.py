@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.test_races import at_once, outcome
 from tests.conftest import Query
 from tests.crowds import occupied
@@ -17,69 +17,69 @@ EXPIRED = (404, "code_expired")
 
 
 @pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+def ada(api: ApiClient, mailbox: Mailbox) -> int:
     """Ada is registered."""
-    return visitor.register(ADA, mailbox, password=OLD)
+    return api.register(ADA, mailbox, password=OLD)
 
 
-def test_somebody_sets_a_new_password(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
-    assert visitor.ask_to_recover(ADA).get_json() == {"success": True, "result": "Ok"}
+def test_somebody_sets_a_new_password(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+    assert api.ask_to_recover(ADA).get_json() == {"success": True, "result": "Ok"}
 
-    answer = visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+    answer = api.recover(ADA, mailbox.code_sent_to(ADA), NEW)
 
     assert answer.get_json() == {"success": True, "result": "Ok"}
-    assert visitor.sign_in(ADA, OLD).status_code == 401
-    assert visitor.sign_in(ADA, NEW).status_code == 200
+    assert api.sign_in(ADA, OLD).status_code == 401
+    assert api.sign_in(ADA, NEW).status_code == 200
 
 
-def test_pw11_an_account_without_a_password_gets_one(visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.register(ADA, mailbox)
-    visitor.ask_to_recover(ADA)
+def test_pw11_an_account_without_a_password_gets_one(api: ApiClient, mailbox: Mailbox) -> None:
+    api.register(ADA, mailbox)
+    api.ask_to_recover(ADA)
 
-    assert visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW).status_code == 200
+    assert api.recover(ADA, mailbox.code_sent_to(ADA), NEW).status_code == 200
 
-    assert visitor.sign_in(ADA, NEW).status_code == 200
+    assert api.sign_in(ADA, NEW).status_code == 200
 
 
 def test_pw10_recovery_ends_every_session_and_opens_none(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
-    phone = Visitor(app)
-    here, there = visitor.signed_in(ADA, OLD), phone.signed_in(ADA, OLD)
-    visitor.ask_to_recover(ADA)
+    phone = ApiClient(app)
+    here, there = api.signed_in(ADA, OLD), phone.signed_in(ADA, OLD)
+    api.ask_to_recover(ADA)
 
-    answer = visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+    answer = api.recover(ADA, mailbox.code_sent_to(ADA), NEW)
 
     assert answer.headers.getlist("Set-Cookie") == []
     for tokens in (here, there):
-        assert not visitor.is_signed_in(tokens["access_token"])
-        assert visitor.refresh(tokens["refresh_token"]).status_code == 401
+        assert not api.is_signed_in(tokens["access_token"])
+        assert api.refresh(tokens["refresh_token"]).status_code == 401
     assert query("SELECT DISTINCT end_reason FROM sessions") == [("password_recovered",)]
     assert query("SELECT count(*) FROM events WHERE kind = 'password_recovered'") == [(1,)]
 
 
 def test_pw10_recovery_ends_pending_changes_of_the_address(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
-    thief = Visitor(app)
+    thief = ApiClient(app)
     token = thief.signed_in(ADA, OLD)["access_token"]
     thief.ask_to_move(token, "thief@example.org", password=OLD)
     code = mailbox.code_sent_to("thief@example.org")
-    visitor.ask_to_recover(ADA)
+    api.ask_to_recover(ADA)
 
-    visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+    api.recover(ADA, mailbox.code_sent_to(ADA), NEW)
 
     assert query("SELECT count(*) FROM email_changes") == [(0,)]
     assert refusal(thief.move(token, code))["code"] == "token_invalid"
-    own = visitor.signed_in(ADA, NEW)["access_token"]
-    assert refusal(visitor.move(own, code))["code"] == "code_expired"
+    own = api.signed_in(ADA, NEW)["access_token"]
+    assert refusal(api.move(own, code))["code"] == "code_expired"
 
 
 def test_pw10_one_answer_for_all(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
-    Visitor(app).sign_up("temporary@example.org")
+    ApiClient(app).sign_up("temporary@example.org")
     sent, refused = [], []
     for email in (ADA, "nobody@example.org", "temporary@example.org"):
-        somebody = Visitor(app)
+        somebody = ApiClient(app)
         sent.append(somebody.ask_to_recover(email))
         refused.append([somebody.recover(email, "12345", NEW) for _ in range(6)])
 
@@ -95,9 +95,9 @@ def test_pw10_one_answer_for_all(ada: int, app: Flask, mailbox: Mailbox, query: 
 
 @pytest.mark.clock
 def test_pw10_the_code_lives_for_ten_minutes_and_is_kept_nowhere(
-    ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
+    ada: int, api: ApiClient, mailbox: Mailbox, query: Query
 ) -> None:
-    visitor.ask_to_recover(ADA)
+    api.ask_to_recover(ADA)
     [(lives,)] = query("SELECT extract(epoch FROM not_after - created_at) FROM letters WHERE kind = 'recovery_code'")
     assert lives == 600
     assert "within 10 minutes" in mailbox.letters_to(ADA)[0].text
@@ -106,7 +106,7 @@ def test_pw10_the_code_lives_for_ten_minutes_and_is_kept_nowhere(
 
 @pytest.mark.parametrize("cookies", [True, False])
 def test_pw10_a_newer_code_takes_the_place_of_the_older(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
-    somebody = Visitor(app, cookies=cookies)
+    somebody = ApiClient(app, cookies=cookies)
     somebody.ask_to_recover(ADA)
     older = mailbox.code_sent_to(ADA)
     somebody.ask_to_recover(ADA)
@@ -117,63 +117,61 @@ def test_pw10_a_newer_code_takes_the_place_of_the_older(ada: int, app: Flask, ma
 
 
 def test_pw10_a_code_works_once_and_ends_those_of_other_browsers(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
-    other = Visitor(app)
+    other = ApiClient(app)
     other.ask_to_recover(ADA)
     of_the_other = mailbox.code_sent_to(ADA)
-    visitor.ask_to_recover(ADA)
+    api.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
-    assert visitor.recover(ADA, code, NEW).status_code == 200
+    assert api.recover(ADA, code, NEW).status_code == 200
 
-    assert outcome(visitor.recover(ADA, code, OLD)) == EXPIRED
+    assert outcome(api.recover(ADA, code, OLD)) == EXPIRED
     assert outcome(other.recover(ADA, of_the_other, OLD)) == EXPIRED
-    assert visitor.sign_in(ADA, NEW).status_code == 200
+    assert api.sign_in(ADA, NEW).status_code == 200
 
 
-def test_cd4_a_stranger_cannot_burn_the_code(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    visitor.ask_to_recover(ADA)
+def test_cd4_a_stranger_cannot_burn_the_code(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    api.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
-    stranger = Visitor(app, address="198.51.100.9", cookies=False)
+    stranger = ApiClient(app, address="198.51.100.9", cookies=False)
 
     for _ in range(8):
         assert stranger.recover(ADA, "12345", NEW).status_code == 404
 
     assert outcome(stranger.recover(ADA, code, NEW)) == EXPIRED
-    assert visitor.recover(ADA, code, NEW).status_code == 200
+    assert api.recover(ADA, code, NEW).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("new", "reason"), [("short", "too_short"), ("password1", "common"), ("z" * 129, "too_long"), (ADA, "context")]
 )
 def test_pw2_a_refused_password_does_not_cost_the_code(
-    ada: int, visitor: Visitor, mailbox: Mailbox, new: str, reason: str
+    ada: int, api: ApiClient, mailbox: Mailbox, new: str, reason: str
 ) -> None:
-    visitor.ask_to_recover(ADA)
+    api.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
 
     for _ in range(6):
-        [field] = refusal(visitor.recover(ADA, code, new))["fields"]
+        [field] = refusal(api.recover(ADA, code, new))["fields"]
         assert (field["field"], field["reason"]) == ("new_password", reason)
 
-    assert visitor.recover(ADA, code, NEW).status_code == 200
+    assert api.recover(ADA, code, NEW).status_code == 200
 
 
-def test_a_busy_service_does_not_cost_the_code(
-    ada: int, visitor: Visitor, mailbox: Mailbox, services: Services
-) -> None:
-    visitor.ask_to_recover(ADA)
+def test_a_busy_service_does_not_cost_the_code(ada: int, api: ApiClient, mailbox: Mailbox, services: Services) -> None:
+    api.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
 
     with occupied(services.registration.passwords.hasher):
-        assert outcome(visitor.recover(ADA, code, NEW)) == (503, "service_busy")
+        assert outcome(api.recover(ADA, code, NEW)) == (503, "service_busy")
 
-    assert visitor.recover(ADA, code, NEW).status_code == 200
+    assert api.recover(ADA, code, NEW).status_code == 200
 
 
-def test_lg4_the_owner_is_told(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.ask_to_recover(ADA)
-    visitor.recover(ADA, mailbox.code_sent_to(ADA), NEW)
+def test_lg4_the_owner_is_told(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+    api.ask_to_recover(ADA)
+    api.recover(ADA, mailbox.code_sent_to(ADA), NEW)
 
     assert "new password" in mailbox.letters_to(ADA)[0].subject.lower()
     assert "203.0.113.7" in mailbox.letters_to(ADA)[0].text
@@ -183,14 +181,14 @@ def test_lg4_the_owner_is_told(ada: int, visitor: Visitor, mailbox: Mailbox) -> 
 def test_cd2_one_of_fifty_right_codes_sets_the_password(
     crowded: Flask, ada: int, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
-    holder = Visitor(crowded, cookies=cookies)
+    holder = ApiClient(crowded, cookies=cookies)
     holder.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
     ticket = holder.client.get_cookie("recovery") if cookies else None
     numbers = iter(range(50))
 
     def bring() -> Any:
-        somebody = Visitor(crowded, cookies=cookies)
+        somebody = ApiClient(crowded, cookies=cookies)
         if ticket:
             somebody.client.set_cookie("recovery", ticket.value)
         return somebody.recover(ADA, code, f"{NEW} {next(numbers)}")
@@ -208,12 +206,12 @@ def test_cd2_one_of_fifty_right_codes_sets_the_password(
 def test_cd3_of_fifty_guesses_at_once_five_are_judged(
     crowded: Flask, ada: int, mailbox: Mailbox, cookies: bool
 ) -> None:
-    holder = Visitor(crowded, cookies=cookies)
+    holder = ApiClient(crowded, cookies=cookies)
     holder.ask_to_recover(ADA)
     ticket = holder.client.get_cookie("recovery") if cookies else None
 
     def guess() -> Any:
-        somebody = Visitor(crowded, cookies=cookies)
+        somebody = ApiClient(crowded, cookies=cookies)
         if ticket:
             somebody.client.set_cookie("recovery", ticket.value)
         return somebody.recover(ADA, "12345", NEW)

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from flask import Flask
 
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 from tests.api.test_races import at_once, outcome
 from tests.conftest import Stores
 from tests.statements import LOCK_WAITS
@@ -44,8 +44,8 @@ def query(stores: Stores) -> Iterator[Query]:
 
 
 @pytest.fixture(autouse=True)
-def _ada(visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.register(ADA, mailbox, password=OLD)
+def _ada(api: ApiClient, mailbox: Mailbox) -> None:
+    api.register(ADA, mailbox, password=OLD)
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def recovering(crowded: Flask, mailbox: Mailbox) -> Callable[[str], Callable[[],
     """Gets somebody a code, and gives what sets another password with it."""
 
     def ask(email: str) -> Callable[[], Answer]:
-        asked = Visitor(crowded).call("POST", "/password/send_code", json={"email": email})
+        asked = ApiClient(crowded).call("POST", "/password/send_code", json={"email": email})
         assert asked.status_code == 200
         body = {"email": email, "code": mailbox.code_sent_to(email), "new_password": NEW}
-        return lambda: Visitor(crowded).call("PUT", "/password", json=body)
+        return lambda: ApiClient(crowded).call("PUT", "/password", json=body)
 
     return ask
 
@@ -68,14 +68,14 @@ def newcomer(crowded: Flask, mailbox: Mailbox) -> Callable[[], str]:
 
     def make() -> str:
         email = f"newcomer-{next(numbers)}@example.org"
-        Visitor(crowded).register(email, mailbox, password=OLD)
+        ApiClient(crowded).register(email, mailbox, password=OLD)
         return email
 
     return make
 
 
 def sign_in(app: Flask, email: str = ADA) -> Answer:
-    return Visitor(app).sign_in(email, OLD)
+    return ApiClient(app).sign_in(email, OLD)
 
 
 def together(*acts: Callable[[], Answer]) -> list[Answer]:
@@ -122,7 +122,7 @@ def in_time(scenario: Callable[[], list[Answer]]) -> list[Answer]:
 
 def is_refused(app: Flask, pair: dict[str, Any]) -> bool:
     """Whether neither token of a pair is worth anything."""
-    stranger = Visitor(app)
+    stranger = ApiClient(app)
     return (
         stranger.with_token(pair["access_token"], "GET", "/me").status_code == 401
         and stranger.refresh(pair["refresh_token"]).status_code == 401
@@ -157,11 +157,11 @@ def test_pw10_a_sign_in_that_comes_second_finds_that_the_password_was_changed(
 def test_pw10_no_session_of_the_old_password_outlives_a_recovery(
     crowded: Flask, recovering: Recovering, query: Query
 ) -> None:
-    before = Visitor(crowded).signed_in(ADA, OLD)
+    before = ApiClient(crowded).signed_in(ADA, OLD)
 
     recovered, refreshed, *opened = together(
         recovering(ADA),
-        lambda: Visitor(crowded).refresh(before["refresh_token"]),
+        lambda: ApiClient(crowded).refresh(before["refresh_token"]),
         *[partial(sign_in, crowded)] * 12,
     )
 
@@ -170,17 +170,17 @@ def test_pw10_no_session_of_the_old_password_outlives_a_recovery(
     given = [answer.get_json()["data"] for answer in (refreshed, *opened) if answer.status_code == 200]
     assert all(is_refused(crowded, pair) for pair in (before, *given))
     assert query("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(0,)]
-    assert Visitor(crowded).sign_in(ADA, OLD).status_code == 401
-    assert Visitor(crowded).sign_in(ADA, NEW).status_code == 200
+    assert ApiClient(crowded).sign_in(ADA, OLD).status_code == 401
+    assert ApiClient(crowded).sign_in(ADA, NEW).status_code == 200
 
 
 def test_tk12_no_refreshed_token_outlives_a_sign_out(crowded: Flask) -> None:
     for _ in range(5):
-        pair = Visitor(crowded).signed_in(ADA, OLD)
+        pair = ApiClient(crowded).signed_in(ADA, OLD)
 
         signed_out, *refreshed = together(
-            partial(Visitor(crowded).with_token, pair["access_token"], "POST", "/sign_out"),
-            *[partial(Visitor(crowded).refresh, pair["refresh_token"])] * 20,
+            partial(ApiClient(crowded).with_token, pair["access_token"], "POST", "/sign_out"),
+            *[partial(ApiClient(crowded).refresh, pair["refresh_token"])] * 20,
         )
 
         assert outcome(signed_out) == (200, "")
@@ -190,9 +190,9 @@ def test_tk12_no_refreshed_token_outlives_a_sign_out(crowded: Flask) -> None:
 
 
 def test_tk12_of_fifty_sign_outs_one_is_written_down(crowded: Flask, query: Query) -> None:
-    token = Visitor(crowded).signed_in(ADA, OLD)["access_token"]
+    token = ApiClient(crowded).signed_in(ADA, OLD)["access_token"]
 
-    answers = at_once(50, lambda: Visitor(crowded).with_token(token, "POST", "/sign_out"))
+    answers = at_once(50, lambda: ApiClient(crowded).with_token(token, "POST", "/sign_out"))
 
     found = Counter(map(outcome, answers))
     assert found[200, ""] >= 1
@@ -201,12 +201,12 @@ def test_tk12_of_fifty_sign_outs_one_is_written_down(crowded: Flask, query: Quer
 
 
 def test_cd2_one_of_fifty_right_codes_opens_one_session(
-    crowded: Flask, visitor: Visitor, mailbox: Mailbox, query: Query
+    crowded: Flask, api: ApiClient, mailbox: Mailbox, query: Query
 ) -> None:
-    assert visitor.call("POST", "/sign_in/send_code", json={"email": ADA}).status_code == 200
+    assert api.call("POST", "/sign_in/send_code", json={"email": ADA}).status_code == 200
     body = {"email": ADA, "code": mailbox.code_sent_to(ADA)}
 
-    answers = at_once(50, lambda: Visitor(crowded).call("POST", "/sign_in/code", json=body))
+    answers = at_once(50, lambda: ApiClient(crowded).call("POST", "/sign_in/code", json=body))
 
     assert Counter(map(outcome, answers)) == {(200, ""): 1, (401, "credentials_rejected"): 49}
     assert query("SELECT count(*) FROM sessions") == [(1,)]
@@ -214,13 +214,13 @@ def test_cd2_one_of_fifty_right_codes_opens_one_session(
 
 
 def test_those_who_end_each_other_do_not_wait_for_each_other(crowded: Flask, query: Query) -> None:
-    pairs = [Visitor(crowded).signed_in(ADA, OLD) for _ in range(12)]
+    pairs = [ApiClient(crowded).signed_in(ADA, OLD) for _ in range(12)]
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     before = query(deadlocks)
 
     answers = together(
-        *[partial(Visitor(crowded).with_token, pair["access_token"], "DELETE", "/me/sessions") for pair in pairs],
-        *[partial(Visitor(crowded).refresh, pair["refresh_token"]) for pair in pairs],
+        *[partial(ApiClient(crowded).with_token, pair["access_token"], "DELETE", "/me/sessions") for pair in pairs],
+        *[partial(ApiClient(crowded).refresh, pair["refresh_token"]) for pair in pairs],
     )
 
     assert {answer.status_code for answer in answers} <= {200, 401}
@@ -230,16 +230,16 @@ def test_those_who_end_each_other_do_not_wait_for_each_other(crowded: Flask, que
 
 
 def test_sessions_are_ended_in_the_order_of_their_ids(crowded: Flask, query: Query) -> None:
-    token = Visitor(crowded).signed_in(ADA, OLD)["access_token"]
+    token = ApiClient(crowded).signed_in(ADA, OLD)["access_token"]
     low, high = "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-bfff-ffffffffffff"
     for session in (high, low):  # so in the table the higher one comes first
-        assert Visitor(crowded).sign_in(ADA, OLD).status_code == 200
+        assert ApiClient(crowded).sign_in(ADA, OLD).status_code == 200
         query(f"UPDATE sessions SET id = '{session}' WHERE opened_at = (SELECT max(opened_at) FROM sessions)")
 
     with ThreadPoolExecutor(1) as pool:
         query(f"BEGIN; UPDATE sessions SET refreshed_at = now() WHERE id = '{low}'")
         try:
-            ending = pool.submit(Visitor(crowded).with_token, token, "DELETE", "/me/sessions")
+            ending = pool.submit(ApiClient(crowded).with_token, token, "DELETE", "/me/sessions")
             until = time.monotonic() + 0.9  # less than anybody waits for a lock
             while query(LOCK_WAITS) < [(1,)] and time.monotonic() < until:
                 time.sleep(0.005)

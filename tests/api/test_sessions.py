@@ -16,28 +16,28 @@ from flask import Flask
 from auth_service.adapters.crypto.password_hasher import PasswordVerdict
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import at_once, outcome
 from tests.conftest import Query
 
 
-def test_somebody_signs_in_and_is_known(ada: int, visitor: Visitor) -> None:
-    tokens = visitor.signed_in(ADA, PASSWORD)
+def test_somebody_signs_in_and_is_known(ada: int, api: ApiClient) -> None:
+    tokens = api.signed_in(ADA, PASSWORD)
 
     assert tokens.keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
     assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 900)
-    me = visitor.with_token(tokens["access_token"], "GET", "/me")
+    me = api.with_token(tokens["access_token"], "GET", "/me")
     assert me.get_json() == {
         "success": True,
         "data": {"id": ada, "email": ADA, "roles": ["ROLE_PORTAL_USER"], "verified_mail": True},
     }
 
 
-def test_en1_whoever_is_refused_gets_one_answer(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    visitor.sign_up("temporary@example.org")
-    Visitor(app).register("without@example.org", mailbox)
-    stranger = Visitor(app)
+def test_en1_whoever_is_refused_gets_one_answer(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    api.sign_up("temporary@example.org")
+    ApiClient(app).register("without@example.org", mailbox)
+    stranger = ApiClient(app)
 
     answers = [
         stranger.sign_in(ADA, "a wrong password"),
@@ -53,7 +53,7 @@ def test_en1_whoever_is_refused_gets_one_answer(ada: int, visitor: Visitor, app:
     assert all(names == headers[0] for names in headers)
 
 
-def test_tk13_odd_credentials_are_401_and_say_how(visitor: Visitor) -> None:
+def test_tk13_odd_credentials_are_401_and_say_how(api: ApiClient) -> None:
     for header, code in (
         (None, "token_missing"),
         ("Bearer", "token_invalid"),
@@ -62,90 +62,90 @@ def test_tk13_odd_credentials_are_401_and_say_how(visitor: Visitor) -> None:
         ("Basic YTpi", "token_invalid"),
         ("Bearer " + "a" * 4000, "token_invalid"),
     ):
-        answer = visitor.call("GET", "/me", headers={"Authorization": header} if header else {})
+        answer = api.call("GET", "/me", headers={"Authorization": header} if header else {})
         assert (answer.status_code, refusal(answer)["code"]) == (401, code), header
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_tk9_a_refresh_token_is_exchanged_and_its_reuse_ends_the_session(
-    ada: int, visitor: Visitor, mailbox: Mailbox, query: Query
+    ada: int, api: ApiClient, mailbox: Mailbox, query: Query
 ) -> None:
-    first = visitor.signed_in(ADA, PASSWORD)
-    second = visitor.refresh(first["refresh_token"]).get_json()["data"]
-    third = visitor.refresh(second["refresh_token"]).get_json()["data"]
+    first = api.signed_in(ADA, PASSWORD)
+    second = api.refresh(first["refresh_token"]).get_json()["data"]
+    third = api.refresh(second["refresh_token"]).get_json()["data"]
     assert len({tokens["refresh_token"] for tokens in (first, second, third)}) == 3
 
-    stolen = visitor.refresh(first["refresh_token"])
+    stolen = api.refresh(first["refresh_token"])
 
     assert (stolen.status_code, refusal(stolen)["code"]) == (401, "refresh_rejected")
     for tokens in (first, second, third):
-        assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 401
-    assert visitor.refresh(third["refresh_token"]).status_code == 401
+        assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 401
+    assert api.refresh(third["refresh_token"]).status_code == 401
     assert query("SELECT end_reason FROM sessions") == [("refresh_reused",)]
     assert query("SELECT count(*) FROM events WHERE kind = 'refresh_reused'") == [(1,)]
     assert query("SELECT count(*) FROM letters WHERE kind = 'refresh_reused'") == [(1,)]
 
 
 @pytest.mark.clock
-def test_tk10_a_lost_answer_is_given_again_while_its_token_is_unused(ada: int, visitor: Visitor, query: Query) -> None:
-    first = visitor.signed_in(ADA, PASSWORD)
+def test_tk10_a_lost_answer_is_given_again_while_its_token_is_unused(ada: int, api: ApiClient, query: Query) -> None:
+    first = api.signed_in(ADA, PASSWORD)
 
-    again = [visitor.refresh(first["refresh_token"]).get_json()["data"]["refresh_token"] for _ in range(3)]
+    again = [api.refresh(first["refresh_token"]).get_json()["data"]["refresh_token"] for _ in range(3)]
 
     assert len(set(again)) == 1
     query("UPDATE sessions SET refreshed_at = now() - interval '31 seconds'")
-    assert visitor.refresh(first["refresh_token"]).status_code == 401
-    assert visitor.refresh(again[0]).status_code == 401, "the session has ended"
+    assert api.refresh(first["refresh_token"]).status_code == 401
+    assert api.refresh(again[0]).status_code == 401, "the session has ended"
 
 
-def test_tk10_fifty_tabs_get_one_successor(ada: int, crowded: Flask, visitor: Visitor) -> None:
-    first = visitor.signed_in(ADA, PASSWORD)
+def test_tk10_fifty_tabs_get_one_successor(ada: int, crowded: Flask, api: ApiClient) -> None:
+    first = api.signed_in(ADA, PASSWORD)
 
-    answers = at_once(50, lambda: Visitor(crowded).refresh(first["refresh_token"]))
+    answers = at_once(50, lambda: ApiClient(crowded).refresh(first["refresh_token"]))
 
     assert {outcome(answer) for answer in answers} == {(200, "")}
     assert len({answer.get_json()["data"]["refresh_token"] for answer in answers}) == 1
 
 
-def test_odd_refresh_tokens_are_refused(ada: int, visitor: Visitor) -> None:
-    token = visitor.signed_in(ADA, PASSWORD)["refresh_token"]
+def test_odd_refresh_tokens_are_refused(ada: int, api: ApiClient) -> None:
+    token = api.signed_in(ADA, PASSWORD)["refresh_token"]
     flipped = ("A" if token[5] != "A" else "B").join((token[:5], token[6:]))
 
     for odd in (flipped, token[:-2], token + "AA", "x", "é", "=" * 76):
-        assert refusal(visitor.refresh(odd))["code"] == "refresh_rejected"
-    assert visitor.refresh(token).status_code == 200
+        assert refusal(api.refresh(odd))["code"] == "refresh_rejected"
+    assert api.refresh(token).status_code == 200
 
 
-def test_tk12_an_ended_session_is_refused_on_the_next_request(ada: int, visitor: Visitor) -> None:
-    tokens = visitor.signed_in(ADA, PASSWORD)
+def test_tk12_an_ended_session_is_refused_on_the_next_request(ada: int, api: ApiClient) -> None:
+    tokens = api.signed_in(ADA, PASSWORD)
 
-    assert visitor.with_token(tokens["access_token"], "POST", "/sign_out").get_json() == {
+    assert api.with_token(tokens["access_token"], "POST", "/sign_out").get_json() == {
         "success": True,
         "result": "Ok",
     }
 
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 401
-    assert visitor.refresh(tokens["refresh_token"]).status_code == 401
+    assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 401
+    assert api.refresh(tokens["refresh_token"]).status_code == 401
 
 
 def test_tk11_a_flush_of_redis_revives_nothing(
-    ada: int, visitor: Visitor, forget_everything_in_redis: Callable[[], None]
+    ada: int, api: ApiClient, forget_everything_in_redis: Callable[[], None]
 ) -> None:
-    ended = visitor.signed_in(ADA, PASSWORD)
-    alive = visitor.signed_in(ADA, PASSWORD)
-    visitor.with_token(ended["access_token"], "POST", "/sign_out")
+    ended = api.signed_in(ADA, PASSWORD)
+    alive = api.signed_in(ADA, PASSWORD)
+    api.with_token(ended["access_token"], "POST", "/sign_out")
 
     forget_everything_in_redis()
 
-    assert visitor.with_token(ended["access_token"], "GET", "/me").status_code == 401
-    assert visitor.with_token(alive["access_token"], "GET", "/me").status_code == 200
+    assert api.with_token(ended["access_token"], "GET", "/me").status_code == 401
+    assert api.with_token(alive["access_token"], "GET", "/me").status_code == 200
 
 
-def test_se2_the_owner_sees_sessions_and_ends_them(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    phone, laptop, tablet = (visitor.signed_in(ADA, PASSWORD) for _ in range(3))
+def test_se2_the_owner_sees_sessions_and_ends_them(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    phone, laptop, tablet = (api.signed_in(ADA, PASSWORD) for _ in range(3))
     token = laptop["access_token"]
 
-    listed = visitor.with_token(token, "GET", "/me/sessions").get_json()
+    listed = api.with_token(token, "GET", "/me/sessions").get_json()
 
     assert listed["next_cursor"] is None
     assert [session["current"] for session in listed["data"]] == [False, True, False]
@@ -159,32 +159,32 @@ def test_se2_the_owner_sees_sessions_and_ends_them(ada: int, visitor: Visitor, a
         "current",
     }
     newest = listed["data"][0]["id"]
-    assert visitor.with_token(token, "DELETE", f"/me/sessions/{newest}").status_code == 200
-    assert visitor.with_token(tablet["access_token"], "GET", "/me").status_code == 401
-    assert visitor.with_token(token, "DELETE", "/me/sessions").status_code == 200
-    assert visitor.with_token(phone["access_token"], "GET", "/me").status_code == 401
-    assert visitor.with_token(token, "GET", "/me").status_code == 200
+    assert api.with_token(token, "DELETE", f"/me/sessions/{newest}").status_code == 200
+    assert api.with_token(tablet["access_token"], "GET", "/me").status_code == 401
+    assert api.with_token(token, "DELETE", "/me/sessions").status_code == 200
+    assert api.with_token(phone["access_token"], "GET", "/me").status_code == 401
+    assert api.with_token(token, "GET", "/me").status_code == 200
 
 
-def test_se2_the_owner_signs_out_everywhere(ada: int, visitor: Visitor) -> None:
-    phone, laptop = (visitor.signed_in(ADA, PASSWORD) for _ in range(2))
+def test_se2_the_owner_signs_out_everywhere(ada: int, api: ApiClient) -> None:
+    phone, laptop = (api.signed_in(ADA, PASSWORD) for _ in range(2))
 
-    assert visitor.with_token(laptop["access_token"], "POST", "/sign_out/everywhere").status_code == 200
+    assert api.with_token(laptop["access_token"], "POST", "/sign_out/everywhere").status_code == 200
 
     for pair in (phone, laptop):
-        assert visitor.with_token(pair["access_token"], "GET", "/me").status_code == 401
-        assert visitor.refresh(pair["refresh_token"]).status_code == 401
-    assert visitor.sign_in(ADA, PASSWORD).status_code == 200
+        assert api.with_token(pair["access_token"], "GET", "/me").status_code == 401
+        assert api.refresh(pair["refresh_token"]).status_code == 401
+    assert api.sign_in(ADA, PASSWORD).status_code == 200
 
 
-def test_in8_sessions_come_in_pages(ada: int, visitor: Visitor) -> None:
-    _, token, *_ = (visitor.signed_in(ADA, PASSWORD)["access_token"] for _ in range(5))
-    everything = visitor.with_token(token, "GET", "/me/sessions").get_json()["data"]
+def test_in8_sessions_come_in_pages(ada: int, api: ApiClient) -> None:
+    _, token, *_ = (api.signed_in(ADA, PASSWORD)["access_token"] for _ in range(5))
+    everything = api.with_token(token, "GET", "/me/sessions").get_json()["data"]
 
     found: list[dict[str, object]] = []
     cursor = ""
     while cursor is not None:
-        page = visitor.with_token(token, "GET", f"/me/sessions?limit=2{cursor and f'&cursor={cursor}'}").get_json()
+        page = api.with_token(token, "GET", f"/me/sessions?limit=2{cursor and f'&cursor={cursor}'}").get_json()
         assert 0 < len(page["data"]) <= 2
         found += page["data"]
         cursor = page["next_cursor"]
@@ -194,62 +194,62 @@ def test_in8_sessions_come_in_pages(ada: int, visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("page", ["limit=0", "limit=51", "limit=x", "cursor=x", "cursor=", "cursor=AAAA"])
-def test_in8_what_is_no_page_of_sessions(ada: int, visitor: Visitor, page: str) -> None:
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+def test_in8_what_is_no_page_of_sessions(ada: int, api: ApiClient, page: str) -> None:
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
 
-    answer = visitor.with_token(token, "GET", f"/me/sessions?{page}")
+    answer = api.with_token(token, "GET", f"/me/sessions?{page}")
 
     assert (answer.status_code, refusal(answer)["fields"][0]["field"]) == (422, page.partition("=")[0])
 
 
-def test_in8_a_cursor_of_one_list_is_none_of_another(ada: int, visitor: Visitor) -> None:
-    token, _ = (visitor.signed_in(ADA, PASSWORD)["access_token"] for _ in range(2))
-    cursor = visitor.with_token(token, "GET", "/me/sessions?limit=1").get_json()["next_cursor"]
+def test_in8_a_cursor_of_one_list_is_none_of_another(ada: int, api: ApiClient) -> None:
+    token, _ = (api.signed_in(ADA, PASSWORD)["access_token"] for _ in range(2))
+    cursor = api.with_token(token, "GET", "/me/sessions?limit=1").get_json()["next_cursor"]
 
-    assert visitor.with_token(token, "GET", f"/me/login_history?cursor={cursor}").status_code == 422
+    assert api.with_token(token, "GET", f"/me/login_history?cursor={cursor}").status_code == 422
 
 
 def test_a_session_that_has_ended_is_unknown_and_asking_for_it_is_no_offence(
-    ada: int, visitor: Visitor, query: Query
+    ada: int, api: ApiClient, query: Query
 ) -> None:
-    old, token = (visitor.signed_in(ADA, PASSWORD) for _ in range(2))
-    [_, first] = visitor.with_token(token["access_token"], "GET", "/me/sessions").get_json()["data"]
-    assert visitor.with_token(old["access_token"], "POST", "/sign_out").status_code == 200
+    old, token = (api.signed_in(ADA, PASSWORD) for _ in range(2))
+    [_, first] = api.with_token(token["access_token"], "GET", "/me/sessions").get_json()["data"]
+    assert api.with_token(old["access_token"], "POST", "/sign_out").status_code == 200
 
-    answer = visitor.with_token(token["access_token"], "DELETE", f"/me/sessions/{first['id']}")
+    answer = api.with_token(token["access_token"], "DELETE", f"/me/sessions/{first['id']}")
 
     assert (answer.status_code, refusal(answer)["code"]) == (404, "session_unknown")
     assert query("SELECT count(*) FROM events WHERE kind = 'access_denied'") == [(0,)]
 
 
-def test_az2_somebody_elses_session_is_unknown(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    hers = visitor.signed_in(ADA, PASSWORD)
-    session = visitor.with_token(hers["access_token"], "GET", "/me/sessions").get_json()["data"][0]["id"]
-    other = Visitor(app)
+def test_az2_somebody_elses_session_is_unknown(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    hers = api.signed_in(ADA, PASSWORD)
+    session = api.with_token(hers["access_token"], "GET", "/me/sessions").get_json()["data"][0]["id"]
+    other = ApiClient(app)
     other.register("grace@example.org", mailbox, password=PASSWORD)
     token = other.signed_in("grace@example.org", PASSWORD)["access_token"]
 
     for unknown in (session, str(uuid.uuid4())):
         answer = other.with_token(token, "DELETE", f"/me/sessions/{unknown}")
         assert (answer.status_code, refusal(answer)["code"]) == (404, "session_unknown")
-    assert visitor.with_token(hers["access_token"], "GET", "/me").status_code == 200
+    assert api.with_token(hers["access_token"], "GET", "/me").status_code == 200
 
 
 @pytest.mark.clock
 @pytest.mark.parametrize("column", ["idle_at", "expires_at"])
-def test_tk8_sessions_end_by_themselves(ada: int, visitor: Visitor, query: Query, column: str) -> None:
-    tokens = visitor.signed_in(ADA, PASSWORD)
+def test_tk8_sessions_end_by_themselves(ada: int, api: ApiClient, query: Query, column: str) -> None:
+    tokens = api.signed_in(ADA, PASSWORD)
     query(f"UPDATE sessions SET {column} = now()")
 
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 401
-    assert visitor.refresh(tokens["refresh_token"]).status_code == 401
+    assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 401
+    assert api.refresh(tokens["refresh_token"]).status_code == 401
 
 
 def test_pw12_guessing_is_paused_and_a_known_device_gets_through(
-    ada: int, visitor: Visitor, app: Flask, lasting_pauses: Callable[[], None]
+    ada: int, api: ApiClient, app: Flask, lasting_pauses: Callable[[], None]
 ) -> None:
-    visitor.signed_in(ADA, PASSWORD)  # this browser is known from now on
-    stranger = Visitor(app, address="198.51.100.9")
+    api.signed_in(ADA, PASSWORD)  # this browser is known from now on
+    stranger = ApiClient(app, address="198.51.100.9")
     codes = []
     for _ in range(8):
         codes.append(refusal(stranger.sign_in(ADA, "a wrong password"))["code"])
@@ -260,14 +260,14 @@ def test_pw12_guessing_is_paused_and_a_known_device_gets_through(
 
     assert paused.status_code == 429
     assert int(paused.headers["Retry-After"]) >= 1
-    assert visitor.sign_in(ADA, PASSWORD).status_code == 200
+    assert api.sign_in(ADA, PASSWORD).status_code == 200
     assert stranger.sign_in(ADA, PASSWORD).status_code == 429, "the owner's success gives an attacker nothing back"
 
 
-def test_en3_unknown_addresses_are_paused_alike(visitor: Visitor, lasting_pauses: Callable[[], None]) -> None:
+def test_en3_unknown_addresses_are_paused_alike(api: ApiClient, lasting_pauses: Callable[[], None]) -> None:
     codes = []
     for _ in range(7):
-        codes.append(refusal(visitor.sign_in("nobody@example.org", "a wrong password"))["code"])
+        codes.append(refusal(api.sign_in("nobody@example.org", "a wrong password"))["code"])
         lasting_pauses()
 
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
@@ -285,13 +285,13 @@ def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(
     judged: list[str] = []
     verdict = Passwords.verdict
 
-    def judging(passwords: Passwords, guess: str, phc: str | None) -> PasswordVerdict:
+    def judging(passwords: Passwords, guess: str, password_hash: str | None) -> PasswordVerdict:
         judged.append(guess)
-        return verdict(passwords, guess, phc)
+        return verdict(passwords, guess, password_hash)
 
     monkeypatch.setattr(Passwords, "verdict", judging)
 
-    answers = at_once(100, lambda: Visitor(app).sign_in(ADA, "a wrong password"))
+    answers = at_once(100, lambda: ApiClient(app).sign_in(ADA, "a wrong password"))
 
     assert len(judged) == 5
     told = Counter(outcome(answer) for answer in answers)
@@ -309,17 +309,17 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def test_tk6_a_token_names_the_roles_of_its_owner_and_nobody_elses(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox, query: Query
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
-    other = Visitor(app)
+    other = ApiClient(app)
     admin = other.register("grace@example.org", mailbox, password=PASSWORD)
     query("INSERT INTO roles VALUES ('ROLE_ADMINISTRATOR') ON CONFLICT DO NOTHING")
     query(f"INSERT INTO user_roles VALUES ({admin}, 'ROLE_ADMINISTRATOR')")
 
-    first = visitor.signed_in(ADA, PASSWORD)
+    first = api.signed_in(ADA, PASSWORD)
     theirs = [other.signed_in("grace@example.org", PASSWORD) for _ in range(2)]
-    second = visitor.signed_in(ADA, PASSWORD)
-    refreshed = visitor.refresh(second["refresh_token"]).get_json()["data"]
+    second = api.signed_in(ADA, PASSWORD)
+    refreshed = api.refresh(second["refresh_token"]).get_json()["data"]
 
     for tokens in (first, second, refreshed):
         assert claims_of(tokens["access_token"])["roles"] == ["ROLE_PORTAL_USER"]
@@ -329,10 +329,10 @@ def test_tk6_a_token_names_the_roles_of_its_owner_and_nobody_elses(
     query("DELETE FROM roles WHERE name = 'ROLE_ADMINISTRATOR'")
 
 
-def test_a_refresh_token_is_written_in_one_way(ada: int, visitor: Visitor) -> None:
-    token = visitor.signed_in(ADA, PASSWORD)["refresh_token"]
+def test_a_refresh_token_is_written_in_one_way(ada: int, api: ApiClient) -> None:
+    token = api.signed_in(ADA, PASSWORD)["refresh_token"]
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
     for other in (f"{token}=", f"{token}==", *(token[:-1] + last for last in alphabet if last != token[-1])):
-        assert visitor.refresh(other).status_code == 401
-    assert visitor.refresh(token).status_code == 200
+        assert api.refresh(other).status_code == 401
+    assert api.refresh(token).status_code == 200

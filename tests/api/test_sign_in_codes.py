@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.test_races import at_once, outcome
 from tests.conftest import Query
 
@@ -17,24 +17,24 @@ REJECTED = (401, "credentials_rejected")
 
 
 @pytest.fixture
-def ada(visitor: Visitor, mailbox: Mailbox) -> int:
+def ada(api: ApiClient, mailbox: Mailbox) -> int:
     """Ada is registered, without a password."""
-    return visitor.register(ADA, mailbox)
+    return api.register(ADA, mailbox)
 
 
-def test_somebody_signs_in_with_the_code_from_the_letter(ada: int, visitor: Visitor, mailbox: Mailbox) -> None:
-    assert visitor.ask_to_sign_in(ADA).get_json() == {"success": True, "result": "Ok"}
+def test_somebody_signs_in_with_the_code_from_the_letter(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+    assert api.ask_to_sign_in(ADA).get_json() == {"success": True, "result": "Ok"}
 
-    tokens = visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]
+    tokens = api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]
 
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").get_json()["data"]["id"] == ada
-    [session] = visitor.with_token(tokens["access_token"], "GET", "/me/sessions").get_json()["data"]
+    assert api.with_token(tokens["access_token"], "GET", "/me").get_json()["data"]["id"] == ada
+    [session] = api.with_token(tokens["access_token"], "GET", "/me/sessions").get_json()["data"]
     assert session["method"] == "code"
-    assert visitor.refresh(tokens["refresh_token"]).status_code == 200
+    assert api.refresh(tokens["refresh_token"]).status_code == 200
 
 
 def test_it_works_without_cookies(ada: int, app: Flask, mailbox: Mailbox) -> None:
-    phone = Visitor(app, cookies=False)
+    phone = ApiClient(app, cookies=False)
     phone.ask_to_sign_in(ADA)
 
     wrong = phone.sign_in_by_code(ADA, "12345")
@@ -44,67 +44,67 @@ def test_it_works_without_cookies(ada: int, app: Flask, mailbox: Mailbox) -> Non
 
 
 def test_cd4_a_stranger_without_the_ticket_cannot_burn_the_code(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
-    visitor.ask_to_sign_in(ADA)
+    api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
-    stranger = Visitor(app, address="198.51.100.9", cookies=False)
+    stranger = ApiClient(app, address="198.51.100.9", cookies=False)
 
     for _ in range(8):
         assert outcome(stranger.sign_in_by_code(ADA, "12345")) == REJECTED
 
     # Not even the right code is judged for whoever has no ticket and no guess left.
     assert outcome(stranger.sign_in_by_code(ADA, code)) == REJECTED
-    assert visitor.sign_in_by_code(ADA, code).status_code == 200
+    assert api.sign_in_by_code(ADA, code).status_code == 200
 
 
 def test_cd3_a_code_that_its_holder_burnt_is_burnt_for_all(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
-    visitor.ask_to_sign_in(ADA)
+    api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
     for _ in range(5):
-        assert outcome(visitor.sign_in_by_code(ADA, "12345")) == REJECTED
+        assert outcome(api.sign_in_by_code(ADA, "12345")) == REJECTED
 
-    for somebody in (visitor, Visitor(app, cookies=False), Visitor(app)):
+    for somebody in (api, ApiClient(app, cookies=False), ApiClient(app)):
         assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
-    visitor.ask_to_sign_in(ADA)
-    assert visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
+    api.ask_to_sign_in(ADA)
+    assert api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
 
 def test_cd4_a_strangers_own_request_leaves_the_holders_code_alive(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
-    visitor.ask_to_sign_in(ADA)
+    api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
-    Visitor(app, address="198.51.100.9").ask_to_sign_in(ADA)
+    ApiClient(app, address="198.51.100.9").ask_to_sign_in(ADA)
 
-    assert visitor.sign_in_by_code(ADA, code).status_code == 200
+    assert api.sign_in_by_code(ADA, code).status_code == 200
 
 
-def test_cd4_a_planted_ticket_is_left_alone(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    eve = Visitor(app, address="198.51.100.9")
+def test_cd4_a_planted_ticket_is_left_alone(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    eve = ApiClient(app, address="198.51.100.9")
     eve.ask_to_sign_in("eve@example.org")
     planted = eve.client.get_cookie("sign-in")
     assert planted is not None
-    visitor.client.set_cookie("sign-in", planted.value)
+    api.client.set_cookie("sign-in", planted.value)
 
-    visitor.ask_to_sign_in(ADA)
+    api.ask_to_sign_in(ADA)
 
-    held = visitor.client.get_cookie("sign-in")
+    held = api.client.get_cookie("sign-in")
     assert held is not None
     assert held.value != planted.value
-    assert visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
+    assert api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
 
 def mailed(app: Flask, mailbox: Mailbox, *, cookies: bool) -> tuple[str, Callable[[str], TestResponse]]:
     """A code that Ada was mailed, and how somebody brings one: its holder, or everybody who has no cookies."""
-    holder = Visitor(app, cookies=cookies)
+    holder = ApiClient(app, cookies=cookies)
     holder.ask_to_sign_in(ADA)
     ticket = holder.client.get_cookie("sign-in") if cookies else None
 
     def bring(code: str) -> TestResponse:
-        somebody = Visitor(app, cookies=cookies)  # each with a client of its own: they come at the same moment
+        somebody = ApiClient(app, cookies=cookies)  # each with a client of its own: they come at the same moment
         if ticket:
             somebody.client.set_cookie("sign-in", ticket.value)
         return somebody.sign_in_by_code(ADA, code)
@@ -114,9 +114,9 @@ def mailed(app: Flask, mailbox: Mailbox, *, cookies: bool) -> tuple[str, Callabl
 
 @pytest.mark.parametrize("cookies", [True, False])
 def test_cd3_of_a_hundred_guesses_at_once_five_are_judged(
-    crowded: Flask, app: Flask, visitor: Visitor, mailbox: Mailbox, query: Query, cookies: bool
+    crowded: Flask, app: Flask, api: ApiClient, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
-    visitor.register(ADA, mailbox)
+    api.register(ADA, mailbox)
     code, bring = mailed(crowded, mailbox, cookies=cookies)
 
     answers = at_once(100, lambda: bring("12345"))
@@ -129,21 +129,21 @@ def test_cd3_of_a_hundred_guesses_at_once_five_are_judged(
 
 
 @pytest.mark.parametrize("wrong_before", [4, 5])
-def test_cd3_four_wrong_guesses_leave_a_fifth(ada: int, visitor: Visitor, mailbox: Mailbox, wrong_before: int) -> None:
-    visitor.ask_to_sign_in(ADA)
+def test_cd3_four_wrong_guesses_leave_a_fifth(ada: int, api: ApiClient, mailbox: Mailbox, wrong_before: int) -> None:
+    api.ask_to_sign_in(ADA)
     for _ in range(wrong_before):
-        visitor.sign_in_by_code(ADA, "12345")
+        api.sign_in_by_code(ADA, "12345")
 
-    right = visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA))
+    right = api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA))
 
     assert right.status_code == (200 if wrong_before == 4 else 401)
 
 
 @pytest.mark.parametrize("cookies", [True, False])
 def test_cd2_one_of_fifty_right_codes_wins(
-    crowded: Flask, visitor: Visitor, mailbox: Mailbox, query: Query, cookies: bool
+    crowded: Flask, api: ApiClient, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
-    visitor.register(ADA, mailbox)
+    api.register(ADA, mailbox)
     code, bring = mailed(crowded, mailbox, cookies=cookies)
 
     answers = at_once(50, lambda: bring(code))
@@ -153,10 +153,10 @@ def test_cd2_one_of_fifty_right_codes_wins(
 
 
 def test_en1_an_unknown_address_is_answered_alike(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
-    Visitor(app).sign_up("temporary@example.org")
+    ApiClient(app).sign_up("temporary@example.org")
     sent, rejected = [], []
     for email in (ADA, "nobody@example.org", "temporary@example.org"):
-        somebody = Visitor(app)
+        somebody = ApiClient(app)
         sent.append(somebody.ask_to_sign_in(email))
         rejected.append(somebody.sign_in_by_code(email, "12345"))
 
@@ -183,24 +183,24 @@ def _shape(answer: TestResponse) -> tuple[Any, ...]:
 def test_en3_unknown_addresses_have_the_same_limits(ada: int, app: Flask) -> None:
     answers = {}
     for email in (ADA, "nobody@example.org"):
-        somebody = Visitor(app)
+        somebody = ApiClient(app)
         answers[email] = [somebody.ask_to_sign_in(email).status_code for _ in range(5)]
 
     assert answers[ADA] == answers["nobody@example.org"] == [200, 200, 200, 429, 429]
 
 
-def test_cd2_a_code_is_dead_after_use(ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    visitor.ask_to_sign_in(ADA)
+def test_cd2_a_code_is_dead_after_use(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
-    assert visitor.sign_in_by_code(ADA, code).status_code == 200
+    assert api.sign_in_by_code(ADA, code).status_code == 200
 
-    for somebody in (visitor, Visitor(app, cookies=False)):
+    for somebody in (api, ApiClient(app, cookies=False)):
         assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
 
 
 @pytest.mark.parametrize("cookies", [True, False])
 def test_a_code_is_dead_after_a_newer_one(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
-    somebody = Visitor(app, cookies=cookies)
+    somebody = ApiClient(app, cookies=cookies)
     somebody.ask_to_sign_in(ADA)
     older = mailbox.code_sent_to(ADA)
     somebody.ask_to_sign_in(ADA)
@@ -210,45 +210,43 @@ def test_a_code_is_dead_after_a_newer_one(ada: int, app: Flask, mailbox: Mailbox
     assert somebody.sign_in_by_code(ADA, newer).status_code == 200
 
 
-def test_cd4_a_code_is_dead_after_the_password_changed(visitor: Visitor, app: Flask, mailbox: Mailbox) -> None:
-    visitor.register(ADA, mailbox, password=PASSWORD)
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
-    visitor.ask_to_sign_in(ADA)
+def test_cd4_a_code_is_dead_after_the_password_changed(api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    api.register(ADA, mailbox, password=PASSWORD)
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
+    api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
-    visitor.change_password(token, PASSWORD, "analytical engines hum")
+    api.change_password(token, PASSWORD, "analytical engines hum")
 
-    for somebody in (visitor, Visitor(app, cookies=False)):
+    for somebody in (api, ApiClient(app, cookies=False)):
         assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
 
 
-def test_cd4_a_code_is_for_its_address_and_purpose_only(
-    ada: int, visitor: Visitor, app: Flask, mailbox: Mailbox
-) -> None:
-    Visitor(app).register("grace@example.org", mailbox)
-    visitor.ask_to_sign_in(ADA)
+def test_cd4_a_code_is_for_its_address_and_purpose_only(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+    ApiClient(app).register("grace@example.org", mailbox)
+    api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
 
-    assert outcome(visitor.sign_in_by_code("grace@example.org", code)) == REJECTED
-    assert refusal(visitor.recover(ADA, code, PASSWORD))["code"] == "code_expired"
-    assert visitor.sign_in_by_code("ADA@example.org", code).status_code == 200, "however it is spelt"
+    assert outcome(api.sign_in_by_code("grace@example.org", code)) == REJECTED
+    assert refusal(api.recover(ADA, code, PASSWORD))["code"] == "code_expired"
+    assert api.sign_in_by_code("ADA@example.org", code).status_code == 200, "however it is spelt"
 
 
 def test_e10_a_flush_of_redis_costs_another_code(
-    ada: int, visitor: Visitor, mailbox: Mailbox, forget_everything_in_redis: Callable[[], None]
+    ada: int, api: ApiClient, mailbox: Mailbox, forget_everything_in_redis: Callable[[], None]
 ) -> None:
-    visitor.ask_to_sign_in(ADA)
+    api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
     forget_everything_in_redis()
 
-    assert outcome(visitor.sign_in_by_code(ADA, code)) == REJECTED
-    visitor.ask_to_sign_in(ADA)
-    assert visitor.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
+    assert outcome(api.sign_in_by_code(ADA, code)) == REJECTED
+    api.ask_to_sign_in(ADA)
+    assert api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
 
-def test_lg2_what_is_refused_is_written_down(ada: int, visitor: Visitor, query: Query) -> None:
-    visitor.ask_to_sign_in(ADA)
-    visitor.sign_in_by_code(ADA, "12345")
-    visitor.sign_in_by_code("nobody@example.org", "12345")
+def test_lg2_what_is_refused_is_written_down(ada: int, api: ApiClient, query: Query) -> None:
+    api.ask_to_sign_in(ADA)
+    api.sign_in_by_code(ADA, "12345")
+    api.sign_in_by_code("nobody@example.org", "12345")
 
     events = query("SELECT user_id, outcome, details->>'method' FROM events WHERE kind = 'sign_in_refused' ORDER BY id")
     assert events == [(ada, "failure", "code"), (None, "failure", "code")]

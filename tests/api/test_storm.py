@@ -11,8 +11,8 @@ from statistics import median
 import pytest
 from flask import Flask
 
-from auth_service.adapters.crypto.password_hasher import Hasher
-from tests.actors import USERS, Mailbox, Visitor, refusal
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from tests.actors import USERS, ApiClient, Mailbox, refusal
 from tests.api.conftest import Answer, Live
 from tests.conftest import MakeApp
 from tests.crowds import occupied
@@ -25,9 +25,9 @@ BUSY = 60.0
 
 
 @pytest.fixture
-def token(live: Live, visitor: Visitor, mailbox: Mailbox) -> str:
+def token(live: Live, api: ApiClient, mailbox: Mailbox) -> str:
     """The access token of somebody who signed in before the storm."""
-    visitor.register(ADA, mailbox, password=PASSWORD)
+    api.register(ADA, mailbox, password=PASSWORD)
     answer = sign_in(live)
     assert answer.status == 200, answer.body
     access_token: str = answer.json["data"]["access_token"]
@@ -96,9 +96,9 @@ def narrow(make_app: MakeApp) -> Flask:
 
 
 def test_pw6_a_full_queue_costs_nobody_an_attempt(narrow: Flask, mailbox: Mailbox) -> None:
-    Visitor(narrow).register(ADA, mailbox, password=PASSWORD)
-    hasher: Hasher = narrow.extensions["auth_service"].sign_in.passwords.hasher
-    stranger = Visitor(narrow, address="198.51.100.9")
+    ApiClient(narrow).register(ADA, mailbox, password=PASSWORD)
+    hasher: PasswordHasher = narrow.extensions["auth_service"].sign_in.passwords.hasher
+    stranger = ApiClient(narrow, address="198.51.100.9")
 
     with occupied(hasher):
         for _ in range(8):
@@ -112,12 +112,12 @@ def test_pw6_a_full_queue_costs_nobody_an_attempt(narrow: Flask, mailbox: Mailbo
 def test_pw12_who_waited_in_vain_has_not_attempted(
     narrow: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Visitor(narrow).register(ADA, mailbox, password=PASSWORD)
-    hasher: Hasher = narrow.extensions["auth_service"].sign_in.passwords.hasher
-    stranger = Visitor(narrow, address="198.51.100.9")
+    ApiClient(narrow).register(ADA, mailbox, password=PASSWORD)
+    hasher: PasswordHasher = narrow.extensions["auth_service"].sign_in.passwords.hasher
+    stranger = ApiClient(narrow, address="198.51.100.9")
 
     with occupied(hasher), monkeypatch.context() as patch:
-        patch.setattr(Hasher, "make_sure_of_room", lambda _: None)  # the last place was taken a moment later
+        patch.setattr(PasswordHasher, "make_sure_of_room", lambda _: None)  # the last place was taken a moment later
         for _ in range(8):
             assert stranger.sign_in(ADA, PASSWORD).status_code == 503
 

@@ -20,13 +20,13 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.api.contract.contract import Contract
 from auth_service.api.http.responses import status_of
 from auth_service.db import unit_of_work
 from auth_service.errors import CrossSite
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 from tests.conftest import MakeApp
 
 DOCUMENT = "/api/swagger.json"
@@ -128,7 +128,7 @@ def test_it_says_how_services_call_and_that_introspection_takes_a_form(document:
     assert introspect["responses"]["200"]["schema"] == {"$ref": "#/definitions/TokenStateCardEitherAnswer"}
     assert [option["$ref"].rpartition("/")[2] for option in either["x-oneOf"]] == [
         "TokenStateCardAnswer",
-        "TokenStateCard",
+        "TokenStateResponse",
     ]
     assert {"success", "data", "active", "sub"} <= either["properties"].keys()
     assert [path for path, said in document["paths"].items() if "consumes" in said.get("post", {})] == [
@@ -140,7 +140,9 @@ def test_it_says_how_long_a_new_password_has_to_be_here(make_app: MakeApp) -> No
     for shortest in (12, 8):
         said = make_app(password_min_length=shortest).test_client().get(DOCUMENT).get_json()
         validate(said)
-        models = [said["definitions"][name]["properties"] for name in ("FinishForm", "RecoveryForm", "PasswordForm")]
+        models = [
+            said["definitions"][name]["properties"] for name in ("FinishRequest", "RecoveryRequest", "PasswordRequest")
+        ]
         new = [model.get("new_password") or model["password"] for model in models]
         assert [(each["minLength"], each["maxLength"]) for each in new] == [(shortest, 128)] * 3
         assert "x-new-password" not in str(said)
@@ -148,101 +150,101 @@ def test_it_says_how_long_a_new_password_has_to_be_here(make_app: MakeApp) -> No
 
 # What makes a made-up request one that somebody would really send, so that those are answered, too.
 
-Lucky = Callable[[Visitor, Case[Any]], None]
+Lucky = Callable[[ApiClient, Case[Any]], None]
 
 
-def somebody(visitor: Visitor) -> str:
+def somebody(api: ApiClient) -> str:
     """The address of a new temporary user."""
     email = f"user{next(_numbers)}@example.org"
-    visitor.sign_up(email)
+    api.sign_up(email)
     return email
 
 
-def _look_up(visitor: Visitor, case: Case[Any]) -> None:
-    case.query = {"email": somebody(visitor)}
+def _look_up(api: ApiClient, case: Case[Any]) -> None:
+    case.query = {"email": somebody(api)}
 
 
-def _sign_up(visitor: Visitor, case: Case[Any]) -> None:
+def _sign_up(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"email": f"new{next(_numbers)}@example.org"}
 
 
-def _of_somebody(visitor: Visitor, case: Case[Any]) -> int:
-    user_id: int = visitor.look_up(somebody(visitor)).json["data"]["id"]  # type: ignore[index]
+def _of_somebody(api: ApiClient, case: Case[Any]) -> int:
+    user_id: int = api.look_up(somebody(api)).json["data"]["id"]  # type: ignore[index]
     case.path_parameters = {"user_id": user_id}
     return user_id
 
 
-def _send_code(visitor: Visitor, case: Case[Any]) -> None:
-    _of_somebody(visitor, case)
+def _send_code(api: ApiClient, case: Case[Any]) -> None:
+    _of_somebody(api, case)
     case.body = {"code": CODE}
 
 
-def _confirm(visitor: Visitor, case: Case[Any]) -> None:
-    visitor.ask_for_code(_of_somebody(visitor, case), CODE)
+def _confirm(api: ApiClient, case: Case[Any]) -> None:
+    api.ask_for_code(_of_somebody(api, case), CODE)
     case.query, case.body = {}, {"code": str(CODE)}
 
 
-def _finish(visitor: Visitor, case: Case[Any]) -> None:
-    user_id = _of_somebody(visitor, case)
-    visitor.ask_for_code(user_id, CODE)
-    visitor.confirm(user_id, CODE)
+def _finish(api: ApiClient, case: Case[Any]) -> None:
+    user_id = _of_somebody(api, case)
+    api.ask_for_code(user_id, CODE)
+    api.confirm(user_id, CODE)
 
 
-def somebody_signed_in(visitor: Visitor) -> tuple[str, dict[str, Any]]:
+def somebody_signed_in(api: ApiClient) -> tuple[str, dict[str, Any]]:
     """The address and the tokens of a new user of the portal."""
-    email = somebody(visitor)
-    user_id: int = visitor.look_up(email).json["data"]["id"]  # type: ignore[index]
-    visitor.ask_for_code(user_id, CODE)
-    visitor.confirm(user_id, CODE)
-    visitor.finish(user_id, password=PASSWORD)
-    return email, visitor.signed_in(email, PASSWORD)
+    email = somebody(api)
+    user_id: int = api.look_up(email).json["data"]["id"]  # type: ignore[index]
+    api.ask_for_code(user_id, CODE)
+    api.confirm(user_id, CODE)
+    api.finish(user_id, password=PASSWORD)
+    return email, api.signed_in(email, PASSWORD)
 
 
-def code_mailed_by(visitor: Visitor, path: str, email: str) -> str:
+def code_mailed_by(api: ApiClient, path: str, email: str) -> str:
     """The code that somebody is mailed who asks for one there."""
-    assert visitor.call("POST", path, json={"email": email}).status_code == 200
+    assert api.call("POST", path, json={"email": email}).status_code == 200
     with tempfile.TemporaryDirectory() as folder:
-        letters = Mailbox(visitor.client.application, Inbox(Path(folder))).letters_to(email)
+        letters = Mailbox(api.client.application, DevInbox(Path(folder))).letters_to(email)
     return next(letter.code for letter in letters if letter.code and letter.code != str(CODE))
 
 
-def _sign_in(visitor: Visitor, case: Case[Any]) -> None:
-    email, _ = somebody_signed_in(visitor)
+def _sign_in(api: ApiClient, case: Case[Any]) -> None:
+    email, _ = somebody_signed_in(api)
     case.body = {"email": email, "password": PASSWORD}
 
 
-def _ask_for_code(visitor: Visitor, case: Case[Any]) -> None:
-    case.body = {"email": somebody(visitor)}
+def _ask_for_code(api: ApiClient, case: Case[Any]) -> None:
+    case.body = {"email": somebody(api)}
 
 
-def _sign_in_by_code(visitor: Visitor, case: Case[Any]) -> None:
-    email, _ = somebody_signed_in(visitor)
-    case.body = {"email": email, "code": code_mailed_by(visitor, "/sign_in/send_code", email)}
+def _sign_in_by_code(api: ApiClient, case: Case[Any]) -> None:
+    email, _ = somebody_signed_in(api)
+    case.body = {"email": email, "code": code_mailed_by(api, "/sign_in/send_code", email)}
 
 
-def _recover(visitor: Visitor, case: Case[Any]) -> None:
-    email, _ = somebody_signed_in(visitor)
-    code = code_mailed_by(visitor, "/password/send_code", email)
+def _recover(api: ApiClient, case: Case[Any]) -> None:
+    email, _ = somebody_signed_in(api)
+    code = code_mailed_by(api, "/password/send_code", email)
     case.body = {"email": email, "code": code, "new_password": "another horse battery"}
 
 
-def _refresh(visitor: Visitor, case: Case[Any]) -> None:
-    case.body = {"refresh_token": somebody_signed_in(visitor)[1]["refresh_token"]}
+def _refresh(api: ApiClient, case: Case[Any]) -> None:
+    case.body = {"refresh_token": somebody_signed_in(api)[1]["refresh_token"]}
 
 
-def _with_token(visitor: Visitor, case: Case[Any]) -> None:
-    case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {somebody_signed_in(visitor)[1]['access_token']}"})
+def _with_token(api: ApiClient, case: Case[Any]) -> None:
+    case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {somebody_signed_in(api)[1]['access_token']}"})
 
 
-def _one_session(visitor: Visitor, case: Case[Any]) -> None:
-    token = somebody_signed_in(visitor)[1]["access_token"]
+def _one_session(api: ApiClient, case: Case[Any]) -> None:
+    token = somebody_signed_in(api)[1]["access_token"]
     case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {token}"})
-    mine = visitor.with_token(token, "GET", "/me/sessions").get_json()["data"]
+    mine = api.with_token(token, "GET", "/me/sessions").get_json()["data"]
     case.path_parameters = {"session_id": mine[0]["id"]}
 
 
-def _introspect(visitor: Visitor, case: Case[Any]) -> None:
-    app = visitor.client.application
+def _introspect(api: ApiClient, case: Case[Any]) -> None:
+    app = api.client.application
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
         key = services.service_keys.create(
@@ -250,28 +252,28 @@ def _introspect(visitor: Visitor, case: Case[Any]) -> None:
         )
     case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {key.value}"})
     if isinstance(case.body, dict) and "token" in case.body:
-        case.body = {"token": somebody_signed_in(visitor)[1]["access_token"]}
+        case.body = {"token": somebody_signed_in(api)[1]["access_token"]}
 
 
-def _change_password(visitor: Visitor, case: Case[Any]) -> None:
+def _change_password(api: ApiClient, case: Case[Any]) -> None:
     # Every third is refused for it: a made-up password seldom comes together with a new one that is taken.
     case.body = {"current_password": next(_right_or_wrong), "new_password": f"{PASSWORD} again"}
 
 
-def _want_address(visitor: Visitor, case: Case[Any]) -> None:
+def _want_address(api: ApiClient, case: Case[Any]) -> None:
     # As above: what is made up seldom is an unfit address in a body that fits.
     case.body = {"email": next(_fit_or_unfit).format(f"wanted{next(_numbers)}"), "password": PASSWORD}
 
 
-def _bring_code(visitor: Visitor, case: Case[Any]) -> None:
+def _bring_code(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"code": CODE}
 
 
-def _leave(visitor: Visitor, case: Case[Any]) -> None:
+def _leave(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"password": PASSWORD}
 
 
-def _undo(visitor: Visitor, case: Case[Any]) -> None:
+def _undo(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"token": "a link that was used"}
 
 
@@ -347,9 +349,9 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
     )
     def answers_are_documented(case: Case[Any], is_lucky: bool, is_signed_in: bool) -> None:
         if label in ACCOUNT and is_signed_in:
-            _with_token(Visitor(before), case)
+            _with_token(ApiClient(before), case)
         if is_lucky:
-            lucky(Visitor(before), case)
+            lucky(ApiClient(before), case)
         answer = case.call()
         met[answer.status_code] += 1
         case.validate_response(answer, checks=CHECKS)

@@ -19,7 +19,7 @@ from auth_service.db import db, unit_of_work
 from auth_service.services.tokens.service_keys import KeyRefused, NewServiceKey
 from auth_service.wiring import Services
 from tests import round_trips
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.conftest import ADA, PASSWORD
 from tests.api.test_races import at_once
 from tests.conftest import Query, Stores
@@ -62,9 +62,9 @@ class Shop:
 
 
 @pytest.fixture
-def tokens(ada: int, visitor: Visitor) -> dict[str, Any]:
+def tokens(ada: int, api: ApiClient) -> dict[str, Any]:
     """Her tokens."""
-    return visitor.signed_in(ADA, PASSWORD)
+    return api.signed_in(ADA, PASSWORD)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_service_learns_whose_access_token_it_was_shown(ada: int, tokens: dict
 
 
 def test_tk4_a_refresh_token_counts_only_where_it_is_asked_about(
-    ada: int, tokens: dict[str, Any], shop: Shop, visitor: Visitor
+    ada: int, tokens: dict[str, Any], shop: Shop, api: ApiClient
 ) -> None:
     token = tokens["refresh_token"]
 
@@ -115,7 +115,7 @@ def test_tk4_a_refresh_token_counts_only_where_it_is_asked_about(
     assert shop.learns(token) == INACTIVE
     assert shop.learns(token, token_type_hint="access_token") == INACTIVE
     # To ask changes nothing; one that was used is none any more, and to ask about it is no theft.
-    successor = visitor.refresh(token).get_json()["data"]["refresh_token"]
+    successor = api.refresh(token).get_json()["data"]["refresh_token"]
     assert shop.learns(token, token_type_hint="refresh_token") == INACTIVE
     assert shop.learns(successor, token_type_hint="refresh_token")["active"] is True
 
@@ -129,11 +129,11 @@ def test_tk12_the_roles_are_those_of_now(tokens: dict[str, Any], shop: Shop, que
 @pytest.mark.clock
 @pytest.mark.parametrize("ending", ["sign_out", "idle", "expired", "user deleted", "reused"])
 def test_tk12_what_ended_is_inactive_and_nothing_more_is_said(
-    tokens: dict[str, Any], shop: Shop, visitor: Visitor, query: Query, ending: str
+    tokens: dict[str, Any], shop: Shop, api: ApiClient, query: Query, ending: str
 ) -> None:
     match ending:
         case "sign_out":
-            visitor.with_token(tokens["access_token"], "POST", "/sign_out")
+            api.with_token(tokens["access_token"], "POST", "/sign_out")
         case "idle":
             query("UPDATE sessions SET idle_at = now()")
         case "expired":
@@ -142,7 +142,7 @@ def test_tk12_what_ended_is_inactive_and_nothing_more_is_said(
             query("DELETE FROM users")
         case "reused":
             query("UPDATE sessions SET counter = 5, refreshed_at = now() - interval '1 hour'")
-            visitor.refresh(tokens["refresh_token"])
+            api.refresh(tokens["refresh_token"])
 
     assert shop.learns(tokens["access_token"]) == INACTIVE
     assert shop.learns(tokens["refresh_token"], token_type_hint="refresh_token") == INACTIVE
@@ -246,17 +246,17 @@ def test_az7_a_key_is_good_for_its_scopes_only(app: Flask, tokens: dict[str, Any
 
 
 def test_tk15_a_key_is_no_users_token_and_the_other_way_round(
-    app: Flask, tokens: dict[str, Any], visitor: Visitor, ada: int
+    app: Flask, tokens: dict[str, Any], api: ApiClient, ada: int
 ) -> None:
     key = made_key(app, "tokens:introspect", "sessions:verify", "registration:code").value
 
     for method, path in (("GET", "/me"), ("GET", "/me/sessions"), ("POST", "/sign_out"), ("DELETE", "/me/sessions")):
-        answer = visitor.with_token(key, method, path)
+        answer = api.with_token(key, method, path)
         assert (answer.status_code, refusal(answer)["code"]) == (401, "token_invalid")
-    assert refusal(visitor.refresh(key))["code"] == "refresh_rejected"
+    assert refusal(api.refresh(key))["code"] == "refresh_rejected"
     for token in tokens["access_token"], tokens["refresh_token"]:
         assert refusal(Shop(app, token).ask(tokens["access_token"]))["code"] == "service_key_invalid"
-        answer = visitor.with_token(token, "POST", f"/{ada}/send_code")
+        answer = api.with_token(token, "POST", f"/{ada}/send_code")
         assert (answer.status_code, refusal(answer)["code"]) == (401, "service_key_invalid")
 
 
@@ -321,12 +321,12 @@ def test_tk15_the_last_use_is_noted_once_a_minute_and_nobody_waits_for_it(
     with counted_statements(crowded) as statements:
         answers = at_once(20, lambda: Shop(crowded, key).ask("x"))
     assert {answer.status_code for answer in answers} == {200}
-    noted = query("SELECT last_used_at FROM service_keys")
-    assert noted != [(None,)]
+    audit_cte = query("SELECT last_used_at FROM service_keys")
+    assert audit_cte != [(None,)]
     with counted_statements(crowded) as statements:
         Shop(crowded, key).ask("x")
     assert [statement for statement in statements if statement.startswith("UPDATE")] == []
-    assert query("SELECT last_used_at FROM service_keys") == noted
+    assert query("SELECT last_used_at FROM service_keys") == audit_cte
 
     query("UPDATE service_keys SET last_used_at = now() - interval '61 seconds'")
     holder = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
@@ -362,7 +362,7 @@ def test_a_gateway_learns_whose_request_it_is(ada: int, tokens: dict[str, Any], 
 
 
 def test_tk13_a_gateway_hears_401_of_everything_that_is_not_good(
-    tokens: dict[str, Any], app: Flask, visitor: Visitor
+    tokens: dict[str, Any], app: Flask, api: ApiClient
 ) -> None:
     gateway = app.test_client(use_cookies=False)
     token = tokens["access_token"]
@@ -382,13 +382,13 @@ def test_tk13_a_gateway_hears_401_of_everything_that_is_not_good(
     answer = gateway.get(f"{VERIFY}?access_token={token}")
     assert (answer.status_code, refusal(answer)["code"]) == (401, "token_missing")
 
-    visitor.with_token(token, "POST", "/sign_out")
+    api.with_token(token, "POST", "/sign_out")
 
     assert gateway.get(VERIFY, headers={"Authorization": f"Bearer {token}"}).status_code == 401
 
 
 def test_se5_a_cookie_passes_a_gateway_only_from_our_own_pages(ada: int, app: Flask) -> None:
-    browser = Visitor(app)
+    browser = ApiClient(app)
     page = {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "fetch"}
     assert (
         browser.call(
@@ -433,7 +433,7 @@ def test_az7_a_service_brings_its_own_codes_in_production(
     production: Flask, mailbox_of_production: Mailbox, query: Query
 ) -> None:
     key = made_key(production, "registration:code").value
-    portal = Visitor(production)
+    portal = ApiClient(production)
     ada = portal.sign_up(ADA)
 
     assert portal.with_token(key, "POST", f"/{ada}/send_code", json={"code": 7505}).status_code == 200
@@ -448,10 +448,10 @@ def test_az7_without_a_good_key_codes_in_production_are_the_services_own(
     production: Flask, mailbox_of_production: Mailbox
 ) -> None:
     other = made_key(production, "tokens:introspect").value
-    visitor = Visitor(production)
-    ada = visitor.sign_up(ADA)
+    api = ApiClient(production)
+    ada = api.sign_up(ADA)
 
-    assert visitor.ask_for_code(ada, 7505).status_code == 200
+    assert api.ask_for_code(ada, 7505).status_code == 200
     assert mailbox_of_production.code_sent_to(ADA) != "7505"
     for step in ("send_code", "resend_code"):
         for key, status, code in (
@@ -459,6 +459,6 @@ def test_az7_without_a_good_key_codes_in_production_are_the_services_own(
             (other[:-1], 401, "service_key_invalid"),
             ("x.y.z", 401, "service_key_invalid"),
         ):
-            answer = visitor.with_token(key, "POST", f"/{ada}/{step}", json={"code": 7505})
+            answer = api.with_token(key, "POST", f"/{ada}/{step}", json={"code": 7505})
             assert (answer.status_code, refusal(answer)["code"]) == (status, code)
     assert len(mailbox_of_production.letters_to(ADA)) == 1

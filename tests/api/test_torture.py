@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.actors import USERS, Visitor, refusal
+from tests.actors import USERS, ApiClient, refusal
 from tests.api.conftest import Live, check_refusal
 
 SIGN_UP = f"{USERS}/sign_up"
@@ -204,11 +204,11 @@ def test_in6_what_is_no_id(live: Live, subtests: pytest.Subtests) -> None:
             check_refusal(live.request("PUT", f"{USERS}/{case}/mail?code=7505"), 404, "path_unknown")
 
 
-def test_in6_an_id_has_one_spelling(visitor: Visitor) -> None:
-    somebody = visitor.sign_up("ada@example.org")
+def test_in6_an_id_has_one_spelling(api: ApiClient) -> None:
+    somebody = api.sign_up("ada@example.org")
 
-    assert visitor.call("POST", f"/{somebody}/send_code").status_code == 200
-    other = visitor.call("POST", f"/0{somebody}/send_code")
+    assert api.call("POST", f"/{somebody}/send_code").status_code == 200
+    other = api.call("POST", f"/0{somebody}/send_code")
 
     assert (other.status_code, refusal(other)["code"]) == (404, "path_unknown")
 
@@ -268,8 +268,8 @@ def test_oddities_that_are_taken(live: Live) -> None:
         ("POST", "/sign_in", {"email": "ada@example.org", "password": "correct horse", "a\0b": 1}),
     ],
 )
-def test_in5_nul_fits_nowhere(visitor: Visitor, method: str, path: str, body: dict[str, str]) -> None:
-    answer = visitor.call(method, path, json=body)
+def test_in5_nul_fits_nowhere(api: ApiClient, method: str, path: str, body: dict[str, str]) -> None:
+    answer = api.call(method, path, json=body)
 
     assert (answer.status_code, refusal(answer)["code"]) == (422, "validation_failed")
     assert [field["msg"] for field in refusal(answer)["fields"]] == ["Send no NUL characters."]

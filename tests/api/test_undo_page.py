@@ -6,25 +6,25 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 
 EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
 PAGE = "/account/undo"
 
 
-def test_a_mail_scanner_that_opens_the_link_undoes_nothing(app: Flask, visitor: Visitor, mailbox: Mailbox) -> None:
-    visitor.register(EMAIL, mailbox, password=PASSWORD)
-    Visitor(app).signed_in(EMAIL, PASSWORD)  # the first one after a registration is no news to its owner
-    token = visitor.signed_in(EMAIL, PASSWORD)["access_token"]
+def test_a_mail_scanner_that_opens_the_link_undoes_nothing(app: Flask, api: ApiClient, mailbox: Mailbox) -> None:
+    api.register(EMAIL, mailbox, password=PASSWORD)
+    ApiClient(app).signed_in(EMAIL, PASSWORD)  # the first one after a registration is no news to its owner
+    token = api.signed_in(EMAIL, PASSWORD)["access_token"]
     [link] = re.findall(r"http\S+/account/undo#\S+", mailbox.letters_to(EMAIL)[0].text)
 
     for method in ("GET", "HEAD"):
-        assert visitor.client.open(link, method=method).status_code == 200
+        assert api.client.open(link, method=method).status_code == 200
     for method in ("POST", "PUT", "DELETE"):
-        assert visitor.client.open(link, method=method).status_code == 405
+        assert api.client.open(link, method=method).status_code == 405
 
-    assert visitor.is_signed_in(token)
-    assert visitor.sign_in(EMAIL, PASSWORD).status_code == 200
+    assert api.is_signed_in(token)
+    assert api.sign_in(EMAIL, PASSWORD).status_code == 200
 
 
 def test_se8_the_page_is_closed_to_everything_but_itself(app: Flask) -> None:

@@ -30,7 +30,7 @@ from auth_service.adapters.crypto.access_tokens import KeySet
 from auth_service.db import unit_of_work
 from auth_service.services.tokens.signing_keys import FRESH, KeyTooYoung
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 from tests.api.conftest import ROOT, Live
 
 VERIFIERS = ROOT / "docs" / "verifiers"
@@ -333,10 +333,10 @@ def gateway(folder: Path, *, auth_port: int) -> Iterator[int]:
 
 
 def test_tk12_nginx_lets_through_whoever_is_signed_in_now(
-    live: Live, visitor: Visitor, mailbox: Mailbox, tmp_path: Path, key_set: KeySet
+    live: Live, api: ApiClient, mailbox: Mailbox, tmp_path: Path, key_set: KeySet
 ) -> None:
-    ada = visitor.register(ADA, mailbox, password=PASSWORD)
-    token = visitor.signed_in(ADA, PASSWORD)["access_token"]
+    ada = api.register(ADA, mailbox, password=PASSWORD)
+    token = api.signed_in(ADA, PASSWORD)["access_token"]
     bearer = {"Authorization": f"Bearer {token}"}
     hers = {"user": [str(ada)], "roles": ["ROLE_PORTAL_USER"], "secrets": []}
     with gateway(tmp_path, auth_port=live.port) as port:
@@ -351,16 +351,16 @@ def test_tk12_nginx_lets_through_whoever_is_signed_in_now(
         assert (status, headers["www-authenticate"]) == (401, 'Bearer realm="auth"')
         assert ask(port, path="/.verified", **bearer)[0] == 404
 
-        assert visitor.with_token(token, "POST", "/sign_out").status_code == 200
+        assert api.with_token(token, "POST", "/sign_out").status_code == 200
         assert ask(port, **bearer)[0] == 401
 
 
 def test_se5_nginx_lets_a_cookie_speak_for_unsafe_requests_of_our_own_pages_only(
-    live: Live, visitor: Visitor, mailbox: Mailbox, tmp_path: Path
+    live: Live, api: ApiClient, mailbox: Mailbox, tmp_path: Path
 ) -> None:
-    ada = visitor.register(ADA, mailbox, password=PASSWORD)
+    ada = api.register(ADA, mailbox, password=PASSWORD)
     page = {"Origin": ISSUER, "X-Requested-With": "fetch"}
-    answer = visitor.call(
+    answer = api.call(
         "POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, headers=page
     )
     cookies = "; ".join(said.partition(";")[0] for said in answer.headers.getlist("Set-Cookie"))

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from auth_service import clock
 from auth_service.db import db
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.forgery import Forger, decoded, encoded
 
 ADA = "ada@example.org"
@@ -25,10 +25,10 @@ LEFT_OUT = ...
 
 
 @pytest.fixture
-def tokens(visitor: Visitor, mailbox: Mailbox) -> dict[str, Any]:
+def tokens(api: ApiClient, mailbox: Mailbox) -> dict[str, Any]:
     """What somebody who has just signed in holds."""
-    visitor.register(ADA, mailbox, password=PASSWORD)
-    return visitor.signed_in(ADA, PASSWORD)
+    api.register(ADA, mailbox, password=PASSWORD)
+    return api.signed_in(ADA, PASSWORD)
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def forger(app: Flask, services: Services, tokens: dict[str, Any]) -> Forger:
     return Forger(header=decoded(header), claims=decoded(claims), key=key_set.signing_key)
 
 
-def check_refused(visitor: Visitor, *forged: str) -> None:
+def check_refused(api: ApiClient, *forged: str) -> None:
     """Whether each of them is a 401 of the contract."""
     for token in forged:
-        check_invalid(visitor.with_token(token, "GET", "/me"), token)
+        check_invalid(api.with_token(token, "GET", "/me"), token)
 
 
 def check_invalid(answer: TestResponse, token: str) -> None:
@@ -51,15 +51,15 @@ def check_invalid(answer: TestResponse, token: str) -> None:
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="auth", error="invalid_token"'
 
 
-def test_the_forger_can_make_good_tokens(visitor: Visitor, forger: Forger) -> None:
-    assert visitor.with_token(forger.token(), "GET", "/me").status_code == 200
+def test_the_forger_can_make_good_tokens(api: ApiClient, forger: Forger) -> None:
+    assert api.with_token(forger.token(), "GET", "/me").status_code == 200
 
 
-def test_tk1_no_other_algorithm_is_believed(visitor: Visitor, forger: Forger) -> None:
+def test_tk1_no_other_algorithm_is_believed(api: ApiClient, forger: Forger) -> None:
     odd = ["none", "None", "NONE", "nOnE", "", None, "ES256 ", "es256", "ES384", "EdDSA", "RS256", 0, ["ES256"]]
     for algorithm in odd:
         check_refused(
-            visitor,
+            api,
             forger.unsigned(alg=algorithm),
             forger.token({"alg": algorithm}),
             forger.token({"alg": algorithm}).rpartition(".")[0] + ".",
@@ -67,7 +67,7 @@ def test_tk1_no_other_algorithm_is_believed(visitor: Visitor, forger: Forger) ->
 
 
 def test_tk1_the_public_key_is_no_secret_to_sign_with(
-    visitor: Visitor, app: Flask, services: Services, forger: Forger
+    api: ApiClient, app: Flask, services: Services, forger: Forger
 ) -> None:
     with app.app_context():
         key_set = services.keyring.now()
@@ -83,10 +83,10 @@ def test_tk1_the_public_key_is_no_secret_to_sign_with(
     ]
 
     for secret in secrets:
-        check_refused(visitor, *(forger.by_hmac(secret, algorithm=name) for name in ("HS256", "HS384", "HS512")))
+        check_refused(api, *(forger.by_hmac(secret, algorithm=name) for name in ("HS256", "HS384", "HS512")))
 
 
-def test_tk2_a_token_brings_no_key_along(visitor: Visitor, services: Services, forger: Forger) -> None:
+def test_tk2_a_token_brings_no_key_along(api: ApiClient, services: Services, forger: Forger) -> None:
     own = generate_private_key(SECP256R1())
     numbers = own.public_key().public_numbers()
     jwk = {"kty": "EC", "crv": "P-256", "x": encoded(numbers.x.to_bytes(32)), "y": encoded(numbers.y.to_bytes(32))}
@@ -94,8 +94,8 @@ def test_tk2_a_token_brings_no_key_along(visitor: Visitor, services: Services, f
     url = "https://attacker.example/keys"
 
     for header in ({"jwk": jwk}, {"jku": url}, {"x5u": url}, {"x5c": ["MIIB"]}, {"x5t": "a"}, {"jwk": jwk, "kid": ...}):
-        check_refused(visitor, theirs.token(header), forger.token(header))
-    check_refused(visitor, theirs.token())
+        check_refused(api, theirs.token(header), forger.token(header))
+    check_refused(api, theirs.token())
 
 
 ODD_KEY_IDS: list[Any] = [
@@ -118,8 +118,8 @@ ODD_KEY_IDS: list[Any] = [
 ]
 
 
-def test_tk2_odd_key_ids_are_unknown(visitor: Visitor, forger: Forger) -> None:
-    check_refused(visitor, *(forger.token({"kid": kid}) for kid in ODD_KEY_IDS))
+def test_tk2_odd_key_ids_are_unknown(api: ApiClient, forger: Forger) -> None:
+    check_refused(api, *(forger.token({"kid": kid}) for kid in ODD_KEY_IDS))
 
 
 ADDED_TO_HEADER: list[dict[str, Any]] = [
@@ -135,18 +135,18 @@ ADDED_TO_HEADER: list[dict[str, Any]] = [
 ]
 
 
-def test_tk3_what_the_header_adds_is_refused(visitor: Visitor, forger: Forger) -> None:
-    check_refused(visitor, *(forger.token(header) for header in ADDED_TO_HEADER))
+def test_tk3_what_the_header_adds_is_refused(api: ApiClient, forger: Forger) -> None:
+    check_refused(api, *(forger.token(header) for header in ADDED_TO_HEADER))
 
 
-def test_tk4_only_access_tokens_are_access_tokens(visitor: Visitor, forger: Forger) -> None:
+def test_tk4_only_access_tokens_are_access_tokens(api: ApiClient, forger: Forger) -> None:
     odd: list[Any] = [LEFT_OUT, "JWT", "jwt", "AT+JWT", "application/at+jwt", "at+jwt ", "", None, ["at+jwt"]]
 
-    check_refused(visitor, *(forger.token({"typ": typ}) for typ in odd))
+    check_refused(api, *(forger.token({"typ": typ}) for typ in odd))
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud"])
-def test_tk4_issuer_and_audience_are_compared_as_a_whole(visitor: Visitor, forger: Forger, claim: str) -> None:
+def test_tk4_issuer_and_audience_are_compared_as_a_whole(api: ApiClient, forger: Forger, claim: str) -> None:
     right = forger.claims[claim]
     odd: list[Any] = [
         right + "/",
@@ -160,33 +160,33 @@ def test_tk4_issuer_and_audience_are_compared_as_a_whole(visitor: Visitor, forge
         LEFT_OUT,
     ]
 
-    check_refused(visitor, *(forger.token(**{claim: wrong}) for wrong in odd))
-    check_refused(visitor, forger.token(**{claim: [right]}), forger.token(**{claim: [right, "other"]}))
-    check_refused(visitor, forger.token(**{claim: {right: True}}))
+    check_refused(api, *(forger.token(**{claim: wrong}) for wrong in odd))
+    check_refused(api, forger.token(**{claim: [right]}), forger.token(**{claim: [right, "other"]}))
+    check_refused(api, forger.token(**{claim: {right: True}}))
 
 
 def test_tk4_a_token_of_one_kind_is_useless_as_another(
-    visitor: Visitor, tokens: dict[str, Any], services: Services
+    api: ApiClient, tokens: dict[str, Any], services: Services
 ) -> None:
-    device = visitor.client.get_cookie("__Host-device") or visitor.client.get_cookie("device")
+    device = api.client.get_cookie("__Host-device") or api.client.get_cookie("device")
     assert device is not None
 
-    check_refused(visitor, tokens["refresh_token"], device.value)
+    check_refused(api, tokens["refresh_token"], device.value)
     for other in (device.value, tokens["access_token"][:100]):
-        answer = visitor.refresh(other)
+        answer = api.refresh(other)
         assert (answer.status_code, refusal(answer)["code"]) == (401, "refresh_rejected")
     for other in (tokens["access_token"], tokens["refresh_token"], device.value):
-        undone = visitor.client.post("/api/v1/account/undo", json={"token": other}, base_url="https://localhost")
+        undone = api.client.post("/api/v1/account/undo", json={"token": other}, base_url="https://localhost")
         assert undone.status_code in (404, 422)
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 200
 
 
 @pytest.mark.clock
-def test_tk5_clocks_may_differ_by_half_a_minute(visitor: Visitor, forger: Forger) -> None:
+def test_tk5_clocks_may_differ_by_half_a_minute(api: ApiClient, forger: Forger) -> None:
     for claim, near, far in (("exp", -28, -31), ("nbf", 29, 32), ("iat", 29, 32)):
         now = int(time.time())
-        assert visitor.with_token(forger.token(**{claim: now + near}), "GET", "/me").status_code == 200, claim
-        check_refused(visitor, forger.token(**{claim: now + far}))
+        assert api.with_token(forger.token(**{claim: now + near}), "GET", "/me").status_code == 200, claim
+        check_refused(api, forger.token(**{claim: now + far}))
 
 
 ODD_TIMES: list[Any] = [
@@ -206,9 +206,9 @@ ODD_TIMES: list[Any] = [
 ]
 
 
-def test_tk5_times_are_whole_numbers(visitor: Visitor, forger: Forger) -> None:
+def test_tk5_times_are_whole_numbers(api: ApiClient, forger: Forger) -> None:
     for claim in ("exp", "nbf", "iat"):
-        check_refused(visitor, *(forger.token(**{claim: odd}) for odd in ODD_TIMES))
+        check_refused(api, *(forger.token(**{claim: odd}) for odd in ODD_TIMES))
 
 
 @pytest.mark.clock
@@ -260,68 +260,66 @@ ODD_CLAIMS: list[tuple[str, Any]] = [
 ]
 
 
-def test_tk13_odd_claims_are_no_crash(visitor: Visitor, forger: Forger) -> None:
-    check_refused(visitor, *(forger.token(**{claim: odd}) for claim, odd in ODD_CLAIMS))
+def test_tk13_odd_claims_are_no_crash(api: ApiClient, forger: Forger) -> None:
+    check_refused(api, *(forger.token(**{claim: odd}) for claim, odd in ODD_CLAIMS))
 
 
 def test_tk12_somebody_elses_session_does_not_speak_for_me(
-    visitor: Visitor, forger: Forger, app: Flask, mailbox: Mailbox
+    api: ApiClient, forger: Forger, app: Flask, mailbox: Mailbox
 ) -> None:
-    other = Visitor(app).register("grace@example.org", mailbox, password=PASSWORD)
+    other = ApiClient(app).register("grace@example.org", mailbox, password=PASSWORD)
 
-    check_refused(visitor, forger.token(sub=str(other)))
+    check_refused(api, forger.token(sub=str(other)))
 
 
 def test_tk12_the_token_of_an_ended_session_is_refused_at_once(
-    visitor: Visitor, forger: Forger, tokens: dict[str, Any]
+    api: ApiClient, forger: Forger, tokens: dict[str, Any]
 ) -> None:
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
-    visitor.with_token(tokens["access_token"], "DELETE", "/me/sessions")
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
-    visitor.with_token(tokens["access_token"], "POST", "/sign_out")
+    assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    api.with_token(tokens["access_token"], "DELETE", "/me/sessions")
+    assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    api.with_token(tokens["access_token"], "POST", "/sign_out")
 
-    check_refused(visitor, tokens["access_token"], forger.token(), forger.token(jti="another"))
+    check_refused(api, tokens["access_token"], forger.token(), forger.token(jti="another"))
 
 
-def test_tk12_roles_are_those_of_the_database(visitor: Visitor, forger: Forger) -> None:
-    me = visitor.with_token(forger.token(roles=["ROLE_ADMIN"]), "GET", "/me").get_json()
+def test_tk12_roles_are_those_of_the_database(api: ApiClient, forger: Forger) -> None:
+    me = api.with_token(forger.token(roles=["ROLE_ADMIN"]), "GET", "/me").get_json()
 
     assert me["data"]["roles"] == ["ROLE_PORTAL_USER"]
 
 
-def test_tk13_every_flipped_bit_is_noticed(visitor: Visitor, tokens: dict[str, Any]) -> None:
+def test_tk13_every_flipped_bit_is_noticed(api: ApiClient, tokens: dict[str, Any]) -> None:
     token = tokens["access_token"]
     # The last character of each part has bits that say nothing, and those that say nothing have to be zero.
     for place in range(len(token)):
         flipped = chr(ord(token[place]) ^ 1)
         check_invalid(
-            visitor.call(
-                "GET", "/me", headers={"Authorization": f"Bearer {token[:place]}{flipped}{token[place + 1 :]}"}
-            ),
+            api.call("GET", "/me", headers={"Authorization": f"Bearer {token[:place]}{flipped}{token[place + 1 :]}"}),
             f"{place} {flipped!r}",
         )
-    assert visitor.with_token(token, "GET", "/me").status_code == 200
+    assert api.with_token(token, "GET", "/me").status_code == 200
 
 
-def test_tk13_what_is_said_twice_is_refused(visitor: Visitor, forger: Forger) -> None:
+def test_tk13_what_is_said_twice_is_refused(api: ApiClient, forger: Forger) -> None:
     twice = json.dumps(forger.claims)[:-1] + ', "sub": "1"}'
     header = json.dumps(forger.header)[:-1] + ', "alg": "none"}'
     header_too = '{"alg": "none", ' + json.dumps(forger.header)[1:]
 
     check_refused(
-        visitor,
+        api,
         forger.signed(forger.header, twice),
         forger.signed(header, forger.claims),
         forger.signed(header_too, forger.claims),
     )
 
 
-def test_tk13_odd_contents_are_refused(visitor: Visitor, forger: Forger, tokens: dict[str, Any]) -> None:
+def test_tk13_odd_contents_are_refused(api: ApiClient, forger: Forger, tokens: dict[str, Any]) -> None:
     token = tokens["access_token"]
     head, body, signature = token.split(".")
 
     check_refused(
-        visitor,
+        api,
         forger.signed(forger.header, [forger.claims]),
         forger.signed(forger.header, "null"),
         forger.signed(forger.header, "7"),
@@ -352,7 +350,7 @@ def test_tk13_odd_contents_are_refused(visitor: Visitor, forger: Forger, tokens:
     )
 
 
-def test_tk13_odd_headers_are_refused(visitor: Visitor, tokens: dict[str, Any]) -> None:
+def test_tk13_odd_headers_are_refused(api: ApiClient, tokens: dict[str, Any]) -> None:
     token = tokens["access_token"]
     for header in (
         f"bearer {token} ",
@@ -373,12 +371,12 @@ def test_tk13_odd_headers_are_refused(visitor: Visitor, tokens: dict[str, Any]) 
         "Bearer é",
         "Bearer \x7f",
     ):
-        check_invalid(visitor.call("GET", "/me", headers={"Authorization": header}), header)
-    assert visitor.call("GET", "/me", headers={"Authorization": f"bEARER {token}"}).status_code == 200
+        check_invalid(api.call("GET", "/me", headers={"Authorization": header}), header)
+    assert api.call("GET", "/me", headers={"Authorization": f"bEARER {token}"}).status_code == 200
 
 
 def test_tk14_tokens_in_the_query_are_refused(app: Flask, tokens: dict[str, Any]) -> None:
-    stranger = Visitor(app)
+    stranger = ApiClient(app)
     for name in ("access_token", "token", "authorization", "bearer"):
         answer = stranger.call("GET", "/me", query_string={name: tokens["access_token"]})
         assert (answer.status_code, refusal(answer)["code"]) == (401, "token_missing")
@@ -391,12 +389,12 @@ def test_tk14_tokens_in_the_query_are_refused(app: Flask, tokens: dict[str, Any]
 
 
 def test_tk7_a_key_that_has_left_takes_its_tokens_along(
-    visitor: Visitor, app: Flask, services: Services, tokens: dict[str, Any]
+    api: ApiClient, app: Flask, services: Services, tokens: dict[str, Any]
 ) -> None:
-    assert visitor.with_token(tokens["access_token"], "GET", "/me").status_code == 200
+    assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 200
     with app.app_context(), db.engine.begin() as connection:
         connection.execute(text("DELETE FROM signing_keys WHERE state = 'current'"))
         connection.execute(text("UPDATE signing_keys SET state = 'current' WHERE state = 'next'"))
     services.keyring._held.asked_at = float("-inf")  # five seconds later
 
-    check_refused(visitor, tokens["access_token"])
+    check_refused(api, tokens["access_token"])

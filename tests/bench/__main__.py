@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg2
 
 from auth_service.adapters.crypto.keys import Sealer
-from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, Person, wrk
+from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, UserRecord, wrk
 from tests.bench.members import asking_for, introspecting, members, refreshing, signing_in
 from tests.bench.pages import publish
 from tests.bench.people import USERS, asking, letterbox, looking_up, registering, signing_up
@@ -142,8 +142,8 @@ def get(server: Server, path: str, *, users: int | None = None) -> Measure:
         if WRK:
             kind = ["fixed", path] if users is None else ["random", path, str(users)]
             return wrk(port=server.port, seconds=seconds, arguments=kind)
-        person = asking(path) if users is None else looking_up(path, users=users)
-        return Crowd(port=server.port, make_person=person).use(seconds=seconds)
+        user = asking(path) if users is None else looking_up(path, users=users)
+        return Crowd(port=server.port, make_person=user).use(seconds=seconds)
 
     return measure
 
@@ -160,11 +160,11 @@ def sign_up(server: Server) -> Measure:
     return measure
 
 
-def as_members(server: Server, person: Callable[[], Person], *, connections: int = CONNECTIONS) -> Measure:
+def as_members(server: Server, user: Callable[[], UserRecord], *, connections: int = CONNECTIONS) -> Measure:
     """People who have an account; always by our own client, since each has a token of their own."""
 
     def measure(seconds: float) -> Load:
-        return Crowd(port=server.port, make_person=person, connections=connections).use(seconds=seconds)
+        return Crowd(port=server.port, make_person=user, connections=connections).use(seconds=seconds)
 
     return measure
 
@@ -174,8 +174,8 @@ def flow(stage: Stage, server: Server, database_url: str) -> Measure:
 
     def measure(seconds: float) -> Load:
         with letterbox(database_url=database_url, outbox_key=stage.secrets["OUTBOX_KEY"]) as run_errands:
-            person = registering(f"flow{uuid.uuid4().hex[:8]}")
-            return Crowd(port=server.port, make_person=person, run_errands=run_errands).use(seconds=seconds)
+            user = registering(f"flow{uuid.uuid4().hex[:8]}")
+            return Crowd(port=server.port, make_person=user, run_errands=run_errands).use(seconds=seconds)
 
     return measure
 

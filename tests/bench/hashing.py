@@ -29,10 +29,10 @@ ENVIRONMENTS = {"malloc as it is": {}, "malloc keeps freed memory": KEPT, "and a
 def verifiers() -> dict[str, Callable[[], object]]:
     """One verification of the right password by each library."""
     hasher = argon2.PasswordHasher(time_cost=TIME, memory_cost=MEMORY_KIB, parallelism=1, hash_len=32, salt_len=16)
-    phc = hasher.hash(PASSWORD)
+    password_hash = hasher.hash(PASSWORD)
     return {
-        "libsodium": lambda: nacl.pwhash.verify(phc.encode(), PASSWORD),
-        "argon2-cffi": lambda: hasher.verify(phc, PASSWORD),
+        "libsodium": lambda: nacl.pwhash.verify(password_hash.encode(), PASSWORD),
+        "argon2-cffi": lambda: hasher.verify(password_hash, PASSWORD),
     }
 
 

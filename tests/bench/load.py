@@ -71,7 +71,7 @@ class Errand:
 
 SHOWN_FAILURES = 3
 
-Person = Generator[Request | Errand, Answer | str, None]
+UserRecord = Generator[Request | Errand, Answer | str, None]
 RunErrands = Callable[[list[int]], dict[int, str]]
 """Takes the subjects of errands; returns what came of those that are done."""
 
@@ -114,7 +114,7 @@ class _Talk:
     """One connection and the person who uses it at the moment."""
 
     socket: socket.socket
-    person: Person
+    user: UserRecord
     expects: int = 0
     may_be_sent_away: bool = False
     asked_at: float = 0.0
@@ -126,7 +126,7 @@ class Crowd:
     """People who use the service at once, each on a connection that is kept for the next one."""
 
     port: int
-    make_person: Callable[[], Person]
+    make_person: Callable[[], UserRecord]
     run_errands: RunErrands = field(default=lambda _: {})
     connections: int = CONNECTIONS
     finished: int = 0
@@ -188,17 +188,17 @@ class Crowd:
             self._failures += 1
             if self._failures <= SHOWN_FAILURES:
                 print(f"unexpected answer {answer.status}: {answer.body[:200]!r}", file=sys.stderr, flush=True)
-            talk.person = self.make_person()
+            talk.user = self.make_person()
             self._go_on(talk, None)
 
     def _go_on(self, talk: _Talk, answer: Answer | str | None) -> None:
         try:
             # A generator that has just begun takes nothing but None.
-            wish = next(talk.person) if answer is None else talk.person.send(answer)
+            wish = next(talk.user) if answer is None else talk.user.send(answer)
         except StopIteration:
             self.finished += 1
-            talk.person = self.make_person()
-            wish = next(talk.person)
+            talk.user = self.make_person()
+            wish = next(talk.user)
         if isinstance(wish, Errand):
             self._errands[wish.subject] = talk
         else:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import psycopg2
 
-from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
-from tests.bench.load import Answer, Crowd, Person, Request, request
+from tests.bench.load import Answer, Crowd, Request, UserRecord, request
 from tests.bench.people import USERS, cookie_of
 from tests.bench.stage import ROOT, Server, Stage
 
@@ -46,8 +46,8 @@ def members(stage: Stage, server: Server, database_url: str) -> Members:
     """Give passwords and sessions to the users of a database that `server` serves."""
     with closing(psycopg2.connect(database_url.replace("+psycopg2", ""))) as connection, connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
-        phc = Hasher(at_once=1).hash(PASSWORD)
-        cursor.execute(MEMBERS, {"phc": phc, "members": MEMBERS_AT_DOOR})
+        password_hash = PasswordHasher(at_once=1).hash(PASSWORD)
+        cursor.execute(MEMBERS, {"password_hash": password_hash, "members": MEMBERS_AT_DOOR})
         cursor.execute("SELECT email FROM users WHERE password_hash IS NOT NULL")
         emails = [email for (email,) in cursor.fetchall()]
         cursor.execute("SELECT id FROM sessions ORDER BY id LIMIT %s", (2 * SESSIONS,))
@@ -64,7 +64,7 @@ def members(stage: Stage, server: Server, database_url: str) -> Members:
 def _exchanged(server: Server, refresh_tokens: Sequence[str]) -> list[str]:
     waiting, access_tokens = iter(refresh_tokens), []
 
-    def person() -> Person:
+    def user() -> UserRecord:
         for token in waiting:
             answer = yield _refresh(token)
             assert isinstance(answer, Answer)
@@ -72,27 +72,27 @@ def _exchanged(server: Server, refresh_tokens: Sequence[str]) -> list[str]:
         while True:  # everything has been exchanged
             yield request("GET", "/health/live", expects=200)
 
-    crowd = Crowd(port=server.port, make_person=person, connections=4)
+    crowd = Crowd(port=server.port, make_person=user, connections=4)
     give_up_at = time.monotonic() + 60
     while len(access_tokens) < len(refresh_tokens) and time.monotonic() < give_up_at:
         crowd.use(seconds=0.5)
     return access_tokens
 
 
-def asking_for(path: str, found: Members) -> Callable[[], Person]:
+def asking_for(path: str, found: Members) -> Callable[[], UserRecord]:
     """Somebody who is signed in and asks for something, each time with the token of somebody else."""
     requests = [
         request("GET", path, expects=200, headers=[f"Authorization: Bearer {token}"]) for token in found.access_tokens
     ]
 
-    def person() -> Person:
+    def user() -> UserRecord:
         while True:
             yield random.choice(requests)
 
-    return person
+    return user
 
 
-def introspecting(stage: Stage, database_url: str, found: Members) -> Callable[[], Person]:
+def introspecting(stage: Stage, database_url: str, found: Members) -> Callable[[], UserRecord]:
     """A service that is shown one token after the other."""
     made = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "service-keys", "create", "bench", "--scope", "tokens:introspect"],
@@ -114,29 +114,29 @@ def introspecting(stage: Stage, database_url: str, found: Members) -> Callable[[
         Request("\r\n".join([*head, f"Content-Length: {len(body)}", "", body]).encode(), 200) for body in bodies
     ]
 
-    def person() -> Person:
+    def user() -> UserRecord:
         while True:
             yield random.choice(requests)
 
-    return person
+    return user
 
 
-def refreshing(found: Members) -> Callable[[], Person]:
+def refreshing(found: Members) -> Callable[[], UserRecord]:
     """Somebody who exchanges one refresh token after the other, of one session."""
     tokens = dict(enumerate(found.refresh_tokens))
     numbers = itertools.cycle(tokens)
 
-    def person() -> Person:
+    def user() -> UserRecord:
         number = next(numbers)
         while True:
             answer = yield _refresh(tokens[number])
             assert isinstance(answer, Answer)
             tokens[number] = json.loads(answer.body)["data"]["refresh_token"]
 
-    return person
+    return user
 
 
-def signing_in(found: Members) -> Callable[[], Person]:
+def signing_in(found: Members) -> Callable[[], UserRecord]:
     """Somebody who signs in again and again from one device, which the account knows after the first time.
 
     Whoever is told to come back later comes back at once.
@@ -144,7 +144,7 @@ def signing_in(found: Members) -> Callable[[], Person]:
     emails = itertools.cycle(found.emails)
     devices: dict[str, list[str]] = {}
 
-    def person() -> Person:
+    def user() -> UserRecord:
         email = next(emails)
         body = json.dumps({"email": email, "password": PASSWORD})
         while True:
@@ -159,7 +159,7 @@ def signing_in(found: Members) -> Callable[[], Person]:
             if isinstance(answer, Answer) and answer.status == 200:
                 devices[email] = [f"Cookie: {cookie_of(answer)}"]
 
-    return person
+    return user
 
 
 def _refresh(token: str) -> Request:

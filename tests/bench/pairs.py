@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.load import CONNECTIONS, Crowd, Load, Person
+from tests.bench.load import CONNECTIONS, Crowd, Load, UserRecord
 from tests.bench.members import Members, asking_for, members, refreshing, signing_in
 from tests.bench.people import USERS, letterbox, looking_up, registering
 from tests.bench.slow import beside_slow_clients
@@ -53,16 +53,16 @@ ROWS = (
 def measures(stage: Stage, database_url: str, known: Members) -> dict[str, Measure]:
     """How each row is measured. Made once: the clients keep their tokens and devices from one run to the next."""
 
-    def crowd(person: Callable[[], Person], *, connections: int = CONNECTIONS) -> Measure:
+    def crowd(user: Callable[[], UserRecord], *, connections: int = CONNECTIONS) -> Measure:
         def measure(server: Server, seconds: float) -> Load:
-            return Crowd(port=server.port, make_person=person, connections=connections).use(seconds=seconds)
+            return Crowd(port=server.port, make_person=user, connections=connections).use(seconds=seconds)
 
         return measure
 
     def registration(server: Server, seconds: float) -> Load:
         with letterbox(database_url=database_url, outbox_key=stage.secrets["OUTBOX_KEY"]) as run_errands:
-            person = registering(f"pair{uuid.uuid4().hex[:8]}")
-            return Crowd(port=server.port, make_person=person, run_errands=run_errands).use(seconds=seconds)
+            user = registering(f"pair{uuid.uuid4().hex[:8]}")
+            return Crowd(port=server.port, make_person=user, run_errands=run_errands).use(seconds=seconds)
 
     def storm(position: int) -> Measure:
         return lambda server, seconds: stormed(server, known, seconds=seconds, storm=STORM, asking=ASKING)[position]

@@ -11,50 +11,50 @@ from contextlib import closing, contextmanager
 import psycopg2
 
 from auth_service.adapters.crypto.keys import Sealer
-from tests.bench.load import Answer, Errand, Person, RunErrands, request
+from tests.bench.load import Answer, Errand, RunErrands, UserRecord, request
 
 USERS = "/api/v1/users"
 COOKIE = re.compile(rb"\r\nset-cookie: *([^;\r]+)", re.IGNORECASE)
 REQUESTS_OF_A_FLOW = 6
 
 
-def asking(path: str) -> Callable[[], Person]:
+def asking(path: str) -> Callable[[], UserRecord]:
     """Somebody who asks the same again and again."""
 
-    def person() -> Person:
+    def user() -> UserRecord:
         while True:
             yield request("GET", path, expects=200)
 
-    return person
+    return user
 
 
-def looking_up(path: str, *, users: int) -> Callable[[], Person]:
+def looking_up(path: str, *, users: int) -> Callable[[], UserRecord]:
     """Somebody who looks up one of so many users, at random, again and again."""
 
-    def person() -> Person:
+    def user() -> UserRecord:
         while True:
             yield request("GET", f"{path}?email=person{random.randint(1, users)}@example.org", expects=200)
 
-    return person
+    return user
 
 
-def signing_up(tag: str) -> Callable[[], Person]:
+def signing_up(tag: str) -> Callable[[], UserRecord]:
     """Somebody who signs up with one new address after another."""
     numbers = itertools.count()
 
-    def person() -> Person:
+    def user() -> UserRecord:
         while True:
             body = json.dumps({"email": f"{tag}.{next(numbers)}@example.org"})
             yield request("POST", f"{USERS}/sign_up", body=body, expects=201)
 
-    return person
+    return user
 
 
-def registering(tag: str) -> Callable[[], Person]:
+def registering(tag: str) -> Callable[[], UserRecord]:
     """Somebody who registers in six requests: the address is free, and the code of the second letter is brought."""
     numbers = itertools.count()
 
-    def person() -> Person:
+    def user() -> UserRecord:
         email = f"{tag}.{next(numbers)}@example.org"
         yield request("GET", f"{USERS}?email={email}", expects=404)
         signed_up = yield request("POST", f"{USERS}/sign_up", body=json.dumps({"email": email}), expects=201)
@@ -69,7 +69,7 @@ def registering(tag: str) -> Callable[[], Person]:
         assert isinstance(finished, Answer)
         assert json.loads(finished.body)["data"]["roles"] == ["ROLE_PORTAL_USER"]
 
-    return person
+    return user
 
 
 def cookie_of(answer: Answer | str) -> str:

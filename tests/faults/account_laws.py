@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from auth_service.adapters.crypto.password_hasher import Hasher
-from tests.faults.client import Entry, persist
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from tests.faults.client import AuditEntry, persist
 from tests.faults.ledger import Ledger
 from tests.faults.members import Member
 from tests.faults.service import Service
@@ -26,7 +26,7 @@ class Addresses:
     """Those of which one is the last."""
 
     @classmethod
-    def at(cls, entries: list[Entry], when: float = float("inf")) -> "Addresses":
+    def at(cls, entries: list[AuditEntry], when: float = float("inf")) -> "Addresses":
         """As far as somebody was told before `when`, from their requests; what was asked for since is possible."""
         moves = [entry for entry in entries if entry.step == "move" and (entry.good or entry.uncertain)]
         told = [entry for entry in moves if entry.good and entry.answered_at < when]
@@ -68,10 +68,10 @@ class AccountLaws:
         whose = ledger.whose
         rows: dict[str, list[str]] = defaultdict(list)
         hashes: dict[str, str | None] = {}
-        for email, phc in service.sql("SELECT email, password_hash FROM users"):
+        for email, password_hash in service.sql("SELECT email, password_hash FROM users"):
             if email in whose:
                 rows[whose[email]].append(email)
-                hashes[whose[email]] = phc
+                hashes[whose[email]] = password_hash
         letters: dict[tuple[str, str], list[str]] = defaultdict(list)
         for recipient, kind, state in service.sql("SELECT recipient, kind, state FROM letters"):
             if recipient in whose and kind in TOLD:
@@ -188,26 +188,26 @@ class AccountLaws:
             yield f"L8: {self.ghosts} events name somebody who is gone"
 
 
-def by_person(ledger: Ledger) -> dict[str, list[Entry]]:
+def by_person(ledger: Ledger) -> dict[str, list[AuditEntry]]:
     """The requests of each person in the order in which they were made."""
-    found: dict[str, list[Entry]] = defaultdict(list)
+    found: dict[str, list[AuditEntry]] = defaultdict(list)
     for entry in sorted(ledger.entries, key=lambda entry: entry.at):
         found[entry.email].append(entry)
     return found
 
 
-def addresses_of(entries: list[Entry]) -> set[str]:
+def addresses_of(entries: list[AuditEntry]) -> set[str]:
     """Every address that somebody had, or may have had, from their requests."""
     of = Addresses.at(entries)
     tried = {entry.address for entry in entries if entry.step == "move" and (entry.good or entry.uncertain)}
     return of.certain | of.possible | tried
 
 
-def _password(entries: list[Entry], phc: str | None) -> str | None:
+def _password(entries: list[AuditEntry], password_hash: str | None) -> str | None:
     """The password of somebody who has one; any is wrong for the others, and which of them is for another law."""
-    hasher = Hasher(at_once=1)
+    hasher = PasswordHasher(at_once=1)
     chosen = [entry.chosen for entry in reversed(entries) if entry.chosen is not None]
-    return next((word for word in dict.fromkeys(chosen) if hasher.verify(word, phc).matches), None)
+    return next((word for word in dict.fromkeys(chosen) if hasher.verify(word, password_hash).matches), None)
 
 
 def _opens(service: Service, address: str, *, password: str | None) -> bool:

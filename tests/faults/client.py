@@ -91,7 +91,7 @@ def _why(error: Exception) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class AuditEntry:
     """One request of one person, as the ledger keeps it."""
 
     step: str
@@ -133,10 +133,10 @@ class Entry:
         return self.at + self.seconds
 
 
-class Caller:
+class CurrentUser:
     """Somebody who registers, with an address, and the cookies that the service handed out."""
 
-    def __init__(self, port: int, email: str, *, note: Callable[[Entry], None] | None = None) -> None:
+    def __init__(self, port: int, email: str, *, note: Callable[[AuditEntry], None] | None = None) -> None:
         """`note` is told of every request."""
         self.port = port
         self.began_with = email
@@ -196,7 +196,7 @@ class Caller:
             return answer
         finally:
             if self._note is not None:
-                entry = Entry(
+                entry = AuditEntry(
                     step=step,
                     email=self.began_with,
                     to=to or self.email,

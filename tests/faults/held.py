@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from tests.faults.client import Answer, Entry, persist
+from tests.faults.client import Answer, AuditEntry, persist
 from tests.faults.ledger import Ledger
 from tests.faults.members import Member, Pair, has_expired, place_of, session_in, session_of
 from tests.faults.service import Service
@@ -20,7 +20,7 @@ class Held:
     """What the ledger knows of one session."""
 
     email: str
-    opened: Entry
+    opened: AuditEntry
     pairs: list[Pair] = field(default_factory=list)
     asked_to_end: float = NEVER
     """When somebody first asked for its end."""
@@ -53,7 +53,7 @@ def sessions_of(ledger: Ledger) -> dict[str, Held]:
     return held
 
 
-def _meant(entry: Entry, sessions: list[str]) -> list[str | None]:
+def _meant(entry: AuditEntry, sessions: list[str]) -> list[str | None]:
     """Which of somebody's sessions a request is to end."""
     own = session_in(entry)
     if entry.step in ("sign_out", "replay"):
@@ -61,7 +61,7 @@ def _meant(entry: Entry, sessions: list[str]) -> list[str | None]:
     return [id_ for id_ in sessions if id_ != own or entry.step == "leave"]
 
 
-def _ended(entry: Entry, session: Held) -> bool:
+def _ended(entry: AuditEntry, session: Held) -> bool:
     """Whether the answer says that the session has ended. It says so of those that were there when it was asked for."""
     if entry.step == "replay":
         return entry.answer is not None and entry.answer.status == 401

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from auth_service import clock
-from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from tests.fakes import SinkMessage
-from tests.faults.client import Entry
+from tests.faults.client import AuditEntry
 from tests.faults.service import Service, code_in
 
 LATEST = 6.0
@@ -30,7 +30,7 @@ class User:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Letter:
+class OutboxMessage:
     """A row of the outbox."""
 
     recipient: str
@@ -42,18 +42,18 @@ class Letter:
 class Ledger:
     """Requests in the order in which their answers came."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[AuditEntry] = field(default_factory=list)
     letters: int = 0
     """How many were acknowledged."""
     began_at: datetime = field(default_factory=clock.now)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: AuditEntry) -> None:
         with self._writing:
             self.entries.append(entry)
             self.letters += entry.good and entry.step in SENDING
 
-    def good(self, *steps: str) -> list[Entry]:
+    def good(self, *steps: str) -> list[AuditEntry]:
         """The acknowledged ones among some kinds of requests."""
         return [entry for entry in self.entries if entry.good and entry.step in steps]
 
@@ -87,7 +87,7 @@ class Aftermath:
 
     ledger: Ledger
     users: dict[str, User]
-    letters: dict[str, Letter]
+    letters: dict[str, OutboxMessage]
     """By the id that is in the Message-ID."""
     mail: list[SinkMessage]
 
@@ -102,12 +102,12 @@ class Aftermath:
         return cls(
             ledger=ledger,
             users={
-                whose[email]: User(id=id_, verified=verified, password_hash=phc, roles=roles)
-                for email, id_, verified, phc, roles in users
+                whose[email]: User(id=id_, verified=verified, password_hash=password_hash, roles=roles)
+                for email, id_, verified, password_hash, roles in users
                 if email in whose
             },
             letters={
-                id_: Letter(recipient=recipient, state=state, kind=kind)
+                id_: OutboxMessage(recipient=recipient, state=state, kind=kind)
                 for id_, recipient, state, kind in letters
                 if recipient in whose
             },
@@ -158,8 +158,8 @@ class Aftermath:
 
         What was asked for after it, and not acknowledged, may have been done or not: then one of these fits.
         """
-        hasher = Hasher(at_once=1)
-        chosen: dict[str, list[Entry]] = {}
+        hasher = PasswordHasher(at_once=1)
+        chosen: dict[str, list[AuditEntry]] = {}
         for entry in sorted(self.ledger.entries, key=lambda entry: entry.at):
             if entry.chosen is not None:
                 chosen.setdefault(entry.email, []).append(entry)
@@ -168,8 +168,10 @@ class Aftermath:
             if last is None or email not in self.users:  # of whom another law speaks
                 continue
             allowed = {entry.chosen for entry in entries[last:] if entry.good or entry.uncertain}
-            phc = self.users[email].password_hash
-            fits = {word for word in {entry.chosen or "" for entry in entries} if hasher.verify(word, phc).matches}
+            password_hash = self.users[email].password_hash
+            fits = {
+                word for word in {entry.chosen or "" for entry in entries} if hasher.verify(word, password_hash).matches
+            }
             if len(fits) != 1 or not fits <= allowed:
                 yield f"L1: of {len(entries)} passwords of {email} number {last} was acknowledged, and {len(fits)} fit"
 

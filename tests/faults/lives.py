@@ -10,7 +10,7 @@ from functools import partial
 from tests.faults.client import Answer
 from tests.faults.ledger import Ledger
 from tests.faults.members import Member, Pair
-from tests.faults.people import LETTER_WITHIN, Life, Person, Stuck
+from tests.faults.people import LETTER_WITHIN, Life, Stuck, UserRecord
 from tests.faults.service import Service
 
 VISITS = 3
@@ -22,7 +22,7 @@ LEAVES = 0.3
 
 
 @dataclass(kw_only=True)
-class Account(Person):
+class AccountSettings(UserRecord):
     """Somebody who registers with a password, signs in and out, and keeps both working."""
 
     caller: Member
@@ -227,14 +227,14 @@ def coming_and_going(service: Service) -> Life:
 
     def somebody(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str:
         name = service.new_address(f"member-{number}")
-        person = Account(
+        user = AccountSettings(
             service=service,
             ledger=ledger,
             caller=Member(service.port, name, note=ledger.note),
             chance=chance,
             passwords_are_changed=passwords_are_changed,
         )
-        person.live()
+        user.live()
         return name
 
     return somebody

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.faults.client import Answer, Caller, Entry
+from tests.faults.client import Answer, AuditEntry, CurrentUser
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ def place_of(refresh_token: str) -> tuple[str, int]:
     return "-".join(parts), int.from_bytes(raw[16:24])
 
 
-def session_in(entry: Entry) -> str | None:
+def session_in(entry: AuditEntry) -> str | None:
     """The session that a request was made from."""
     if entry.token is not None:
         return session_of(entry.token)
@@ -57,7 +57,7 @@ def session_in(entry: Entry) -> str | None:
 REFRESHING = ("refresh", "replay")
 
 
-class Member(Caller):
+class Member(CurrentUser):
     """Somebody who signs in and out again."""
 
     def sign_in(self, password: str) -> Answer:

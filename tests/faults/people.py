@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.faults.client import Answer, Caller, Unanswered
+from tests.faults.client import Answer, CurrentUser, Unanswered
 from tests.faults.ledger import Ledger
 from tests.faults.service import Service
 
@@ -26,12 +26,12 @@ class Stuck(Exception):
 
 
 @dataclass(kw_only=True)
-class Person:
+class UserRecord:
     """One registration, carried on through every fault."""
 
     service: Service
     ledger: Ledger
-    caller: Caller
+    caller: CurrentUser
     chance: random.Random
     until: float = field(default_factory=lambda: time.monotonic() + LONGEST)
     tried: set[str] = field(default_factory=set)
@@ -127,11 +127,11 @@ Life = Callable[[Service, Ledger, random.Random, int], str | None]
 def somebody_registers(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str | None:
     """Register; but every second one only asks for codes, so that there are letters also while nobody gets any."""
     caller = service.caller("person", note=ledger.note)
-    person = Person(service=service, ledger=ledger, caller=caller, chance=chance)
+    user = UserRecord(service=service, ledger=ledger, caller=caller, chance=chance)
     if number % 2:
-        person.ask_only()
+        user.ask_only()
         return None
-    person.register()
+    user.register()
     return caller.email
 
 

@@ -18,7 +18,7 @@ from auth_service.embedded import engines, processes
 from auth_service.embedded.engines import Engines, Server
 from auth_service.settings import SECRETS
 from tests.fakes import SinkMessage, SmtpSink
-from tests.faults.client import Answer, Caller, Unanswered, ask, good
+from tests.faults.client import Answer, CurrentUser, Unanswered, ask, good
 from tests.faults.members import Member
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
 
@@ -129,9 +129,9 @@ class Service:
         master = (program or self.api).pid
         return [each.pid for each in processes.present() if each.parent == master]
 
-    def caller(self, name: str, **options: Any) -> Caller:
+    def caller(self, name: str, **options: Any) -> CurrentUser:
         """Somebody new; the address begins with `name`."""
-        return Caller(self.port, self.new_address(name), **options)
+        return CurrentUser(self.port, self.new_address(name), **options)
 
     def new_address(self, name: str) -> str:
         """An address that nobody has; it begins with `name`."""
@@ -193,7 +193,9 @@ class Service:
                         self._codes.setdefault((recipient, found[0]), []).append(found[1])
             return list(self._codes.get((email, kind), []))
 
-    def code_for(self, caller: Caller, kind: str = "registration_code", *, number: int = 1, within: float = 10) -> str:
+    def code_for(
+        self, caller: CurrentUser, kind: str = "registration_code", *, number: int = 1, within: float = 10
+    ) -> str:
         """The code of the newest letter of a kind, once there are `number` of them."""
         return self.code_at(caller.email, kind, number=number, within=within)
 
@@ -202,14 +204,14 @@ class Service:
         wait_until(lambda: len(self.codes(email, kind)) >= number, within=within, what=f"{number} letters came")
         return self.codes(email, kind)[-1]
 
-    def with_code(self, name: str) -> tuple[Caller, str]:
+    def with_code(self, name: str) -> tuple[CurrentUser, str]:
         """Somebody who has a code at hand."""
         caller = self.caller(name)
         good(caller.sign_up)
         good(caller.send_code)
         return caller, self.code_for(caller)
 
-    def confirmed(self, name: str) -> Caller:
+    def confirmed(self, name: str) -> CurrentUser:
         """Somebody whose address is confirmed, and who has not finished yet."""
         caller, code = self.with_code(name)
         good(lambda: caller.mail(code))

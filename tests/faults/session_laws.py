@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.faults import held as bring_back
-from tests.faults.client import Entry
+from tests.faults.client import AuditEntry
 from tests.faults.held import FOR_OTHERS, Held
 from tests.faults.ledger import PORTAL, Ledger
 from tests.faults.members import Pair, has_expired, place_of, roles_in, session_in
@@ -147,7 +147,7 @@ class SessionLaws:
                 if entry.brought not in {each.chosen for each in changes if each.at >= known}:
                     yield f"L1: {entry.email} signed in with a password that was replaced"
 
-    def _by_email(self) -> dict[str, list[Entry]]:
+    def _by_email(self) -> dict[str, list[AuditEntry]]:
         found = defaultdict(list)
         for entry in self.ledger.entries:
             found[entry.email].append(entry)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
-from tests.faults.client import Answer, Caller, good
+from tests.faults.client import Answer, CurrentUser, good
 from tests.faults.members import Member, Pair
 from tests.faults.service import Service
 
@@ -21,13 +21,13 @@ Requests = Mapping[str, Callable[[], Answer]]
 class Six:
     """Five people who are at different points of their registration."""
 
-    stranger: Caller
-    temporary: Caller
-    guessing: Caller
+    stranger: CurrentUser
+    temporary: CurrentUser
+    guessing: CurrentUser
     code: str
     """What `guessing` found in the mail."""
-    impatient: Caller
-    confirmed: Caller
+    impatient: CurrentUser
+    confirmed: CurrentUser
 
     @classmethod
     def prepared(cls, service: Service) -> Self:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.faults.account_laws import AccountLaws
-from tests.faults.client import Answer, Entry
+from tests.faults.client import Answer, AuditEntry
 from tests.faults.ledger import Aftermath, Ledger
 
 ADA, BOB, EVE = "ada@example.org", "bob@example.org", "eve@example.org"
@@ -24,7 +24,7 @@ def at(who: str, number: int) -> str:
 class Story:
     """What people did, and what was there when it was over."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[AuditEntry] = field(default_factory=list)
     rows: dict[str, list[str]] = field(default_factory=dict)
     letters: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     deletions: int = 2
@@ -39,7 +39,7 @@ class Story:
             body = json.dumps({"success": status == 200}).encode()
             answer = Answer(status=status, headers={"content-type": "application/json"}, body=body, seconds=0.1)
         moment = float(len(self.entries))
-        self.entries.append(Entry(step=step, email=email, to=to, answer=answer, seconds=0.1, at=moment))
+        self.entries.append(AuditEntry(step=step, email=email, to=to, answer=answer, seconds=0.1, at=moment))
 
     def broken(self) -> set[str]:
         """The laws that this breaks."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from auth_service.adapters.crypto.password_hasher import Hasher
-from tests.faults.client import Answer, Entry
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from tests.faults.client import Answer, AuditEntry
 from tests.faults.held import sessions_of
 from tests.faults.ledger import PORTAL, Aftermath, Ledger, User
 from tests.faults.members import Pair
@@ -19,7 +19,7 @@ from tests.faults.session_laws import EventRow, SessionLaws, SessionRow
 
 ADA = "ada@example.org"
 ONE, TWO, THREE, FOUR = (str(uuid.UUID(int=number)) for number in range(1, 5))
-HASHER = Hasher(at_once=1)
+HASHER = PasswordHasher(at_once=1)
 SECOND_HASH = HASHER.hash("the second one")
 
 
@@ -40,7 +40,7 @@ def pair(session: str, counter: int, *, roles: list[str] = PORTAL, branch: bytes
 class Story:
     """What somebody did, and what was there when it was over."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[AuditEntry] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     events: list[EventRow] = field(default_factory=list)
     version: int = 2
@@ -59,7 +59,7 @@ class Story:
             body = json.dumps({"success": status == 200, "data": data, "error": error}).encode()
             answer = Answer(status=status, headers={"content-type": "application/json"}, body=body, seconds=0.1)
         at = float(len(self.entries))
-        self.entries.append(Entry(step=step, email=ADA, answer=answer, seconds=0.1, at=at, **brought))
+        self.entries.append(AuditEntry(step=step, email=ADA, answer=answer, seconds=0.1, at=at, **brought))
 
     def broken(self) -> set[str]:
         """The laws that this breaks."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from tests.fakes import Mode
-from tests.faults.client import Caller, good
+from tests.faults.client import CurrentUser, good
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
 
@@ -26,11 +26,11 @@ def _friendly_again(service: Service) -> None:
     service.sink.modes.clear()
 
 
-def crowd(service: Service, number: int, *, port: int | None = None) -> list[Caller]:
+def crowd(service: Service, number: int, *, port: int | None = None) -> list[CurrentUser]:
     """Many to whom a code is on its way."""
     people = [service.caller("crowd") for _ in range(number)]
 
-    def ask_for_code(caller: Caller) -> None:
+    def ask_for_code(caller: CurrentUser) -> None:
         caller.port = port or caller.port
         good(caller.sign_up)
         good(caller.send_code)
@@ -40,18 +40,18 @@ def crowd(service: Service, number: int, *, port: int | None = None) -> list[Cal
     return people
 
 
-def letters_each(service: Service, people: list[Caller]) -> set[int]:
+def letters_each(service: Service, people: list[CurrentUser]) -> set[int]:
     """How many letters came for each of these."""
     times = Counter(recipient for letter in service.sink.messages for recipient in letter.recipients)
     return {times[each.email] for each in people}
 
 
-def ends(service: Service, people: list[Caller]) -> list[str]:
+def ends(service: Service, people: list[CurrentUser]) -> list[str]:
     """The states of the first letter to each."""
     return [service.letters(each.email)[0][0] for each in people]
 
 
-def finish(service: Service, caller: Caller) -> None:
+def finish(service: Service, caller: CurrentUser) -> None:
     good(lambda: caller.mail(service.code_for(caller)))
     good(caller.finish)
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tests.faults.client import Caller, good, persist
+from tests.faults.client import CurrentUser, good, persist
 from tests.faults.members import Pair
 from tests.faults.programs import kill, wait_until
 from tests.faults.service import Fault, Service, broken
@@ -187,7 +187,7 @@ def test_tk11_no_session_comes_back_when_everything_is_flushed_and_restarted(ser
     assert service.sql("SELECT count(*) FROM letters WHERE kind = 'refresh_reused'") == letters
 
 
-def register_with_a_new_code(service: Service, caller: Caller) -> None:
+def register_with_a_new_code(service: Service, caller: CurrentUser) -> None:
     had = len(service.codes(caller.email))
     good(caller.resend_code)
     good(lambda: caller.mail(service.code_for(caller, number=had + 1)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import psycopg2
 import pytest
 
-from tests.faults.client import Caller, Entry, Unanswered
+from tests.faults.client import AuditEntry, CurrentUser, Unanswered
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
 
@@ -27,7 +27,7 @@ class Load:
     """People who register one after the other until nobody lets them in any more."""
 
     service: Service
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[AuditEntry] = field(default_factory=list)
     unanswered: list[tuple[float, str]] = field(default_factory=list)
     """When it was sent, and why nothing came back."""
     over: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +46,7 @@ class Load:
 
 
 @contextmanager
-def held_row(service: Service, caller: Caller) -> Iterator[Callable[[], None]]:
+def held_row(service: Service, caller: CurrentUser) -> Iterator[Callable[[], None]]:
     """Holds the row of a user, so that finishing waits; what is called lets go."""
     connection = psycopg2.connect(service.engines.database_url.replace("+psycopg2", ""))
     try:
@@ -73,8 +73,8 @@ def test_a_stop_under_load_cuts_nobody_off(service: Service, report: Callable[[s
             served_on = time.monotonic() - asked
             let_go()
         finished = finishing.result()
-        for person in people:
-            person.result()
+        for user in people:
+            user.result()
     status = service.api.wait(15)
     stopped = time.monotonic() - asked
 

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 from flask import Flask
 
-from tests.actors import USERS, Mailbox, Visitor
+from tests.actors import USERS, ApiClient, Mailbox
 from tests.api.conftest import Live, live  # noqa: F401 - a fixture
 from tests.conftest import Query
 
@@ -62,7 +62,7 @@ def test_en2_the_time_of_an_answer_tells_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for number, email in enumerate(KNOWN):
-        Visitor(app, address=f"198.51.100.{number}").register(email, mailbox, password=PASSWORD)
+        ApiClient(app, address=f"198.51.100.{number}").register(email, mailbox, password=PASSWORD)
     method, path, body = REQUESTS[name]
 
     def seconds(email: str) -> float:

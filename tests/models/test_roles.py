@@ -14,11 +14,11 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from auth_service.app import create_app
 from auth_service.db import unit_of_work
-from auth_service.db.schema_version import head, standing
+from auth_service.db.schema_version import head, schema_state
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import forget
 
 ROLES = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
@@ -96,14 +96,14 @@ def as_owner(server: str, deployed: Flask) -> Run:
 @pytest.fixture
 def ada(deployed: Flask, as_owner: Run) -> Iterator[int]:
     """A user with a history."""
-    visitor = Visitor(deployed)
-    user_id = visitor.sign_up("ada@example.org")
-    visitor.ask_for_code(user_id, 7505)
-    visitor.confirm(user_id, 7505)
-    assert visitor.finish(user_id, password="correct horse battery").status_code == 200
-    tokens = visitor.signed_in("ada@example.org", "correct horse battery")
-    assert visitor.sign_in("ada@example.org", "a wrong password").status_code == 401
-    assert visitor.with_token(tokens["access_token"], "GET", "/me/login_history").status_code == 200
+    api = ApiClient(deployed)
+    user_id = api.sign_up("ada@example.org")
+    api.ask_for_code(user_id, 7505)
+    api.confirm(user_id, 7505)
+    assert api.finish(user_id, password="correct horse battery").status_code == 200
+    tokens = api.signed_in("ada@example.org", "correct horse battery")
+    assert api.sign_in("ada@example.org", "a wrong password").status_code == 401
+    assert api.with_token(tokens["access_token"], "GET", "/me/login_history").status_code == 200
     yield user_id
     as_owner("DELETE FROM users")
     as_owner("DELETE FROM events")
@@ -171,7 +171,7 @@ def test_az8_the_history_of_somebody_is_kept_until_the_account_is_gone(
     services: Services = deployed.extensions["auth_service"]
     with deployed.app_context(), unit_of_work():
         as_service("DELETE FROM users WHERE id = %s", ada)
-        services.history.forget_person(ada)
+        services.history.anonymize_user(ada)
 
     columns = "kind, outcome, user_id, session_id, address, device, details"
     assert as_service(f"SELECT {columns} FROM events ORDER BY id") == [
@@ -203,4 +203,4 @@ def test_the_service_knows_the_revision_of_what_the_owner_made(deployed: Flask) 
     from auth_service.db import autocommit
 
     with deployed.app_context(), autocommit() as connection:
-        assert standing(connection).name == "CURRENT", head()
+        assert schema_state(connection).name == "CURRENT", head()

@@ -23,10 +23,10 @@ from auth_service.cli.keys import keys
 from auth_service.db import db, unit_of_work
 from auth_service.errors import DatabaseUnavailable, KeysSealed
 from auth_service.server.wsgi import wait_for_dependencies
-from auth_service.services.tokens.signing_keys import FRESH, KNOWN_HERE, PUBLISHED_FIRST, Keyring, KeyTooYoung
+from auth_service.services.tokens.signing_keys import FRESH, KNOWN_HERE, PUBLISHED_FIRST, KeyTooYoung, SigningKeys
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor, refusal
+from tests.actors import ApiClient, Mailbox, refusal
 from tests.api.test_races import at_once
 from tests.conftest import KEYRING_KEY, SESSION_KEY, MakeApp, Query, Stores, _database, asking
 
@@ -63,7 +63,7 @@ def query(url: str) -> Query:
     return asking(url)
 
 
-def keyring(app: Flask) -> Keyring:
+def keyring(app: Flask) -> SigningKeys:
     services: Services = app.extensions["auth_service"]
     return services.keyring
 
@@ -174,20 +174,20 @@ def test_tk7_the_key_set_may_be_kept_for_a_while_and_asked_for_again_cheaply(two
 
 
 def test_tk7_three_rotations_under_load_refuse_no_token(two: list[Flask], tmp_path: Any, query: Query) -> None:
-    from auth_service.adapters.email.dev_inbox import Inbox
+    from auth_service.adapters.email.dev_inbox import DevInbox
 
-    Visitor(two[0]).register(ADA, Mailbox(two[0], Inbox(tmp_path)), password=PASSWORD)
+    ApiClient(two[0]).register(ADA, Mailbox(two[0], DevInbox(tmp_path)), password=PASSWORD)
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     done = threading.Event()
     refused: list[str] = []
     kids: set[str] = set()
     asked = [0]
 
-    def person(signs: Flask, verifies: Flask) -> None:
-        tokens = Visitor(signs).signed_in(ADA, PASSWORD)
+    def user(signs: Flask, verifies: Flask) -> None:
+        tokens = ApiClient(signs).signed_in(ADA, PASSWORD)
         kept: list[str] = []
         while not done.is_set():
-            answer = Visitor(signs).refresh(tokens["refresh_token"])
+            answer = ApiClient(signs).refresh(tokens["refresh_token"])
             if answer.status_code != 200:
                 refused.append(answer.text)
                 return
@@ -196,12 +196,12 @@ def test_tk7_three_rotations_under_load_refuse_no_token(two: list[Flask], tmp_pa
             # The newest token, and those of all keys before: each is good for fifteen minutes.
             kept = [*kept[-4:], tokens["access_token"]] if len(kept) < 40 else [*kept[::10], tokens["access_token"]]
             for token in kept:
-                answer = Visitor(verifies).with_token(token, "GET", "/me")
+                answer = ApiClient(verifies).with_token(token, "GET", "/me")
                 asked[0] += 1
                 if answer.status_code != 200:
                     refused.append(answer.text)
 
-    people = [threading.Thread(target=person, args=pair) for pair in (two, two[::-1]) for _ in range(2)]
+    people = [threading.Thread(target=user, args=pair) for pair in (two, two[::-1]) for _ in range(2)]
     for somebody in people:
         somebody.start()
     for _ in range(3):
@@ -245,7 +245,7 @@ def test_tk7_an_unknown_key_id_is_looked_for_once_a_second_and_only_here(
     ]
 
     with later(monkeypatch, timedelta(seconds=1.1)), reads(app) as statements:
-        answers = [Visitor(app).with_token(token, "GET", "/me") for token in strange]
+        answers = [ApiClient(app).with_token(token, "GET", "/me") for token in strange]
         assert {refusal(answer)["code"] for answer in answers} == {"token_invalid"}
 
     assert len(statements) == 1
@@ -305,7 +305,7 @@ def test_a_first_start_without_postgres_is_a_503(make_app: MakeApp) -> None:
 
     for answer in (
         away.test_client().get(JWKS),
-        Visitor(away).with_token(jwt.encode({}, "x" * 32, headers={"typ": "at+jwt", "kid": "x"}), "GET", "/me"),
+        ApiClient(away).with_token(jwt.encode({}, "x" * 32, headers={"typ": "at+jwt", "kid": "x"}), "GET", "/me"),
         away.test_client().get("/api/v1/sessions/verify", headers={"Authorization": "Bearer x.y.z"}),
     ):
         assert answer.status_code in (401, 503)
@@ -344,12 +344,12 @@ def test_another_keyring_key_opens_nothing_until_the_keys_are_replaced(
 
 
 def test_after_a_leak_no_token_of_before_is_good(two: list[Flask], tmp_path: Any) -> None:
-    from auth_service.adapters.email.dev_inbox import Inbox
+    from auth_service.adapters.email.dev_inbox import DevInbox
 
     app, _ = two
-    visitor = Visitor(app)
-    visitor.register(ADA, Mailbox(app, Inbox(tmp_path)), password=PASSWORD)
-    tokens = visitor.signed_in(ADA, PASSWORD)
+    api = ApiClient(app)
+    api.register(ADA, Mailbox(app, DevInbox(tmp_path)), password=PASSWORD)
+    tokens = api.signed_in(ADA, PASSWORD)
     before = published(app)
 
     said = app.test_cli_runner().invoke(keys, ["replace", "--distrust"])
@@ -357,9 +357,9 @@ def test_after_a_leak_no_token_of_before_is_good(two: list[Flask], tmp_path: Any
     assert said.exit_code == 0
     time.sleep(FRESH.total_seconds())
     assert not set(before) & set(published(app))
-    assert refusal(visitor.with_token(tokens["access_token"], "GET", "/me"))["code"] == "token_invalid"
-    fresh = visitor.refresh(tokens["refresh_token"]).get_json()["data"]["access_token"]
-    assert visitor.with_token(fresh, "GET", "/me").status_code == 200
+    assert refusal(api.with_token(tokens["access_token"], "GET", "/me"))["code"] == "token_invalid"
+    fresh = api.refresh(tokens["refresh_token"]).get_json()["data"]["access_token"]
+    assert api.with_token(fresh, "GET", "/me").status_code == 200
 
 
 def test_an_operator_sees_the_keys_and_rotates_them(two: list[Flask], query: Query) -> None:

@@ -10,22 +10,22 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.db import autocommit, unit_of_work
-from auth_service.models import Letter
-from auth_service.services.email.queue import LeasedLetter, Leases
+from auth_service.models import OutboxMessage
+from auth_service.services.email.queue import ClaimedMessage, MailQueue
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
-from tests.actors import Visitor
+from tests.actors import ApiClient
 
 
-def lease(leases: Leases) -> list[LeasedLetter]:
+def lease(leases: MailQueue) -> list[ClaimedMessage]:
     with unit_of_work():
         return leases.take(at_most=10)
 
 
-def test_who_is_late_does_not_end_the_lease_of_somebody_else(app: Flask, services: Services, visitor: Visitor) -> None:
-    visitor.ask_for_code(visitor.sign_up("ada@example.org"))
+def test_who_is_late_does_not_end_the_lease_of_somebody_else(app: Flask, services: Services, api: ApiClient) -> None:
+    api.ask_for_code(api.sign_up("ada@example.org"))
     with app.app_context():
         [late] = lease(replace(services.delivery.leases, lease=timedelta(0)))
         [holder] = lease(services.delivery.leases)
@@ -34,7 +34,7 @@ def test_who_is_late_does_not_end_the_lease_of_somebody_else(app: Flask, service
             services.delivery.leases.release([late])
             services.delivery.leases.put_off(late, trouble="the server took too long")
         with autocommit() as connection:
-            held = connection.execute(select(Letter.lease_until, Letter.trouble)).one()
+            held = connection.execute(select(OutboxMessage.lease_until, OutboxMessage.trouble)).one()
             assert held.lease_until is not None
             assert held.trouble is None
         assert lease(services.delivery.leases) == []
@@ -45,19 +45,21 @@ def test_who_is_late_does_not_end_the_lease_of_somebody_else(app: Flask, service
 
 
 def test_a_letter_that_waited_too_long_for_a_hand_is_given_back(
-    app: Flask, services: Services, visitor: Visitor, tmp_path: Path
+    app: Flask, services: Services, api: ApiClient, tmp_path: Path
 ) -> None:
-    inbox = Inbox(tmp_path)
-    visitor.ask_for_code(visitor.sign_up("ada@example.org"))
+    inbox = DevInbox(tmp_path)
+    api.ask_for_code(api.sign_up("ada@example.org"))
     with app.app_context():
         [letter] = lease(services.delivery.leases)
 
-        assert services.delivery.deliver(replace(letter, begin_by=time.monotonic() - 0.01), postman=inbox) == "late"
+        assert (
+            services.delivery.deliver(replace(letter, begin_by=time.monotonic() - 0.01), mail_transport=inbox) == "late"
+        )
 
         assert inbox.letters() == []
         [again] = lease(services.delivery.leases)
         assert again.attempts == letter.attempts == 1
-        assert services.delivery.deliver(again, postman=inbox) == "sent"
+        assert services.delivery.deliver(again, mail_transport=inbox) == "sent"
 
 
 @pytest.mark.clock
@@ -65,11 +67,13 @@ def test_a_letter_that_waited_too_long_for_a_hand_is_given_back(
 def test_sending_begins_early_enough_to_end_within_the_lease_and_the_life_of_the_code(
     lives: int, begins_within: float, app: Flask, services: Services
 ) -> None:
-    hasty = Visitor(app)
+    hasty = ApiClient(app)
     hasty.ask_for_code(hasty.sign_up("ada@example.org"))
     with app.app_context():
         with autocommit() as connection:
-            connection.execute(update(Letter).values(not_after=Letter.not_after - timedelta(seconds=600 - lives)))
+            connection.execute(
+                update(OutboxMessage).values(not_after=OutboxMessage.not_after - timedelta(seconds=600 - lives))
+            )
         [letter] = lease(services.delivery.leases)
 
     assert begins_within - 2 < letter.begin_by - time.monotonic() <= begins_within

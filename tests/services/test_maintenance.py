@@ -17,21 +17,21 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from auth_service.cli.maintenance import SUCCEEDED_AT, Upkeep
+from auth_service.cli.maintenance import SUCCEEDED_AT, MaintenanceThread
 from auth_service.cli.maintenance import maintenance as command
 from auth_service.db import unit_of_work
 from auth_service.db.advisory_locks import Lock
 from auth_service.services import maintenance as module
-from auth_service.services.audit.events import Origin
-from auth_service.services.maintenance import Done
+from auth_service.services.audit.events import ClientInfo
+from auth_service.services.maintenance import MaintenanceReport
 from auth_service.wiring import Services
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import MakeApp, Query, Stores
 from tests.statements import LOCK_WAITS, plan_of, statements
 
 MANAGE = Path(__file__).parents[2] / "manage.py"
 MONTHS = "SELECT relname FROM pg_class WHERE relname ~ '^events_[0-9]{4}_[0-9]{2}$' ORDER BY 1"
-HERE = Origin(address="203.0.113.7", device="a test")
+HERE = ClientInfo(address="203.0.113.7", device="a test")
 
 
 def connected(stores: Stores) -> Any:
@@ -56,7 +56,7 @@ def without_months(app: Flask, query: Query) -> Iterator[None]:
     run(app)
 
 
-def run(app: Flask) -> Done:
+def run(app: Flask) -> MaintenanceReport:
     """Run it, and not beside somebody else."""
     services: Services = app.extensions["auth_service"]
     with app.app_context():
@@ -69,7 +69,7 @@ def note(app: Flask, user_id: int = 1) -> None:
     """Write an event down."""
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
-        services.history.note("signed_in", user_id=user_id, origin=HERE)
+        services.history.note("signed_in", user_id=user_id, client=HERE)
 
 
 # Months.
@@ -260,7 +260,7 @@ def test_everything_that_was_kept_long_enough_goes_in_batches(
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 7)
     stale(app, query, people=30)
-    Visitor(app).sign_up("fresh@example.org")
+    ApiClient(app).sign_up("fresh@example.org")
 
     done = run(app)
 
@@ -284,9 +284,9 @@ def test_what_is_young_stays_whatever_the_settings_say(make_app: MakeApp, app: F
 
 def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
     stale(app, query, people=5)
-    with statements(app) as noted:
+    with statements(app) as audit_cte:
         run(app)
-    deletions = [one for one in noted if "DELETE" in one[0]]
+    deletions = [one for one in audit_cte if "DELETE" in one[0]]
     assert len(deletions) == 4
 
     used = set()
@@ -342,7 +342,7 @@ def test_the_mailer_does_it_by_itself_and_says_when(app: Flask, services: Servic
     stale(app, query, people=2)
     began = time.time()
     stop = threading.Event()
-    upkeep = Upkeep(
+    maintenance_thread = MaintenanceThread(
         enter=app.app_context, maintenance=services.maintenance, stop=stop, first_within=timedelta()
     ).start()
     try:
@@ -352,9 +352,9 @@ def test_the_mailer_does_it_by_itself_and_says_when(app: Flask, services: Servic
             time.sleep(0.02)
     finally:
         stop.set()
-        upkeep.join(5)
+        maintenance_thread.join(5)
 
-    assert not upkeep.is_alive()
+    assert not maintenance_thread.is_alive()
     assert query("SELECT count(*) FROM undos") == [(0,)]
 
 
@@ -362,7 +362,7 @@ def test_the_mailer_outlives_a_database_that_is_away(make_app: MakeApp) -> None:
     nowhere = make_app(database_url="postgresql://auth@127.0.0.1:9/auth")
     before = SUCCEEDED_AT._value.get()
 
-    Upkeep(
+    MaintenanceThread(
         enter=nowhere.app_context,
         maintenance=nowhere.extensions["auth_service"].maintenance,
         stop=threading.Event(),

@@ -19,17 +19,17 @@ from sqlalchemy import literal_column, select
 from auth_service.db import NoParameters, Transaction, Write, unit_of_work
 from auth_service.db.prepared import Call
 from auth_service.errors import CredentialsRejected, PasswordAlreadySet, RefreshRejected
-from auth_service.services.audit.events import Origin
+from auth_service.services.audit.events import ClientInfo
 from auth_service.services.audit.statements import NOTE
 from auth_service.services.email.addresses import Address, parse
 from auth_service.services.flows.sign_in_stages import SignInContext
-from auth_service.services.sessions.sessions import Caller
+from auth_service.services.sessions.sessions import CurrentUser
 from auth_service.wiring import Services
-from tests.actors import Mailbox, Visitor
+from tests.actors import ApiClient, Mailbox
 from tests.conftest import MakeApp, Query
 
 PASSWORD, OTHER = "correct horse battery", "analytical engines hum"
-CLIENT = Origin(address="198.51.100.7", device="curl")
+CLIENT = ClientInfo(address="198.51.100.7", device="curl")
 NETWORK = "198.51.100.7"
 PROBE = "a-probe"
 FAIL = Write(select(literal_column("1/0")), parameters=NoParameters)
@@ -91,9 +91,9 @@ class World:
     query: Query
     _numbers: Iterator[int] = field(default_factory=count)
 
-    def visitor(self) -> Visitor:
+    def api(self) -> ApiClient:
         """A client with cookies of its own."""
-        return Visitor(self.app)
+        return ApiClient(self.app)
 
     def email(self) -> str:
         """An address that no user has."""
@@ -102,13 +102,13 @@ class World:
     def registered(self) -> tuple[int, str]:
         """A user with a password: the id and the address."""
         email = self.email()
-        return self.visitor().register(email, self.mailbox, password=PASSWORD), email
+        return self.api().register(email, self.mailbox, password=PASSWORD), email
 
     def tokens(self) -> dict[str, Any]:
         """The tokens of a user who has just signed in."""
-        return self.visitor().signed_in(self.registered()[1], PASSWORD)
+        return self.api().signed_in(self.registered()[1], PASSWORD)
 
-    def caller(self) -> Caller:
+    def caller(self) -> CurrentUser:
         """A user who has just signed in, as the endpoints see one."""
         with self.app.app_context(), unit_of_work():
             return self.services.sessions.caller(self.tokens()["access_token"])
@@ -144,32 +144,32 @@ def sign_up(world: World) -> Callable[[], object]:
 
 
 def send_code(world: World) -> Callable[[], object]:
-    user = world.visitor().sign_up(world.email())
+    user = world.api().sign_up(world.email())
     return lambda: world.services.registration.send_code(
         user_id=user, client_supplied=None, ticket=None, language="ru", network=NETWORK
     )
 
 
 def confirmed(world: World) -> tuple[int, str]:
-    visitor, email = world.visitor(), world.email()
-    user = visitor.sign_up(email)
-    visitor.ask_for_code(user)
-    assert visitor.confirm(user, world.mailbox.code_sent_to(email)).status_code == 200
-    ticket = visitor.client.get_cookie("registration")
+    api, email = world.api(), world.email()
+    user = api.sign_up(email)
+    api.ask_for_code(user)
+    assert api.confirm(user, world.mailbox.code_sent_to(email)).status_code == 200
+    ticket = api.client.get_cookie("registration")
     assert ticket is not None
     return user, ticket.value
 
 
 def finish(world: World) -> Callable[[], object]:
     user, ticket = confirmed(world)
-    return lambda: world.services.registration.finish(user_id=user, ticket=ticket, password=PASSWORD, origin=CLIENT)
+    return lambda: world.services.registration.finish(user_id=user, ticket=ticket, password=PASSWORD, client=CLIENT)
 
 
 def finish_with_another_password(world: World) -> Callable[[], object]:
     user, ticket = confirmed(world)
     with world.app.app_context(), unit_of_work():
-        world.services.registration.finish(user_id=user, ticket=ticket, password=PASSWORD, origin=CLIENT)
-    return lambda: world.services.registration.finish(user_id=user, ticket=ticket, password=OTHER, origin=CLIENT)
+        world.services.registration.finish(user_id=user, ticket=ticket, password=PASSWORD, client=CLIENT)
+    return lambda: world.services.registration.finish(user_id=user, ticket=ticket, password=OTHER, client=CLIENT)
 
 
 def sign_in_on_a_new_device(world: World) -> Callable[[], object]:
@@ -195,44 +195,44 @@ def send_sign_in_code_to_an_unknown_address(world: World) -> Callable[[], object
 
 def sign_in_by_code(world: World) -> Callable[[], object]:
     _, email = world.registered()
-    world.visitor().ask_to_sign_in(email)
+    world.api().ask_to_sign_in(email)
     code = world.mailbox.code_sent_to(email)
     return lambda: world.services.sign_in.by_code(email=address(email), code=code, ticket=None, context=context())
 
 
 def refresh(world: World) -> Callable[[], object]:
     token = world.tokens()["refresh_token"]
-    return lambda: world.services.sessions.refresh(token=token, origin=CLIENT)
+    return lambda: world.services.sessions.refresh(token=token, client=CLIENT)
 
 
 def refresh_with_a_reused_token(world: World) -> Callable[[], object]:
     token = world.tokens()["refresh_token"]
-    visitor = world.visitor()
-    visitor.refresh(visitor.refresh(token).get_json()["data"]["refresh_token"])
-    return lambda: world.services.sessions.refresh(token=token, origin=CLIENT)
+    api = world.api()
+    api.refresh(api.refresh(token).get_json()["data"]["refresh_token"])
+    return lambda: world.services.sessions.refresh(token=token, client=CLIENT)
 
 
 def sign_out(world: World) -> Callable[[], object]:
     caller = world.caller()
-    return lambda: world.services.sessions.sign_out(caller, origin=CLIENT)
+    return lambda: world.services.sessions.sign_out(caller, client=CLIENT)
 
 
 def end_another_session(world: World) -> Callable[[], object]:
     _, email = world.registered()
-    first, second = (world.visitor().signed_in(email, PASSWORD)["access_token"] for _ in range(2))
+    first, second = (world.api().signed_in(email, PASSWORD)["access_token"] for _ in range(2))
     with world.app.app_context(), unit_of_work():
         caller, other = (world.services.sessions.caller(token) for token in (first, second))
-    return lambda: world.services.own_sessions.end(other.session_id, caller=caller, origin=CLIENT)
+    return lambda: world.services.my_sessions.end(other.session_id, caller=caller, client=CLIENT)
 
 
 def end_all_sessions(world: World) -> Callable[[], object]:
     caller = world.caller()
-    return lambda: world.services.own_sessions.end_all(caller, origin=CLIENT)
+    return lambda: world.services.my_sessions.revoke_all(caller, client=CLIENT)
 
 
 def change_password(world: World) -> Callable[[], object]:
     caller = world.caller()
-    return lambda: world.services.account.change_password(caller, current=PASSWORD, new=OTHER, origin=CLIENT)
+    return lambda: world.services.account.change_password(caller, current=PASSWORD, new=OTHER, client=CLIENT)
 
 
 def send_deletion_code(world: World) -> Callable[[], object]:
@@ -242,47 +242,47 @@ def send_deletion_code(world: World) -> Callable[[], object]:
 
 def delete_account(world: World) -> Callable[[], object]:
     caller = world.caller()
-    return lambda: world.services.account.delete(caller, password=PASSWORD, code=None, origin=CLIENT)
+    return lambda: world.services.account.delete(caller, password=PASSWORD, code=None, client=CLIENT)
 
 
 def begin_email_change(world: World) -> Callable[[], object]:
     caller, email = world.caller(), address(world.email())
-    return lambda: world.services.email_changes.begin(
-        caller, email=email, password=PASSWORD, origin=CLIENT, network=NETWORK
+    return lambda: world.services.email_change_flow.begin(
+        caller, email=email, password=PASSWORD, client=CLIENT, network=NETWORK
     )
 
 
 def change_email(world: World) -> Callable[[], object]:
     tokens, email = world.tokens(), world.email()
-    assert world.visitor().ask_to_move(tokens["access_token"], email, password=PASSWORD).status_code == 200
+    assert world.api().ask_to_move(tokens["access_token"], email, password=PASSWORD).status_code == 200
     code = world.mailbox.code_sent_to(email)
     with world.app.app_context(), unit_of_work():
         caller = world.services.sessions.caller(tokens["access_token"])
-    return lambda: world.services.email_changes.confirm(caller, code=code, origin=CLIENT)
+    return lambda: world.services.email_change_flow.confirm(caller, code=code, client=CLIENT)
 
 
 def reset_password(world: World) -> Callable[[], object]:
     _, email = world.registered()
-    world.visitor().ask_to_recover(email)
+    world.api().ask_to_recover(email)
     code = world.mailbox.code_sent_to(email)
     return lambda: world.services.recovery.set_password(
-        email=address(email), code=code, new_password=OTHER, ticket=None, origin=CLIENT
+        email=address(email), code=code, new_password=OTHER, ticket=None, client=CLIENT
     )
 
 
 def revert_email_change(world: World) -> Callable[[], object]:
     _, before = world.registered()
-    tokens, email = world.visitor().signed_in(before, PASSWORD), world.email()
-    visitor = world.visitor()
-    visitor.ask_to_move(tokens["access_token"], email, password=PASSWORD)
-    assert visitor.move(tokens["access_token"], world.mailbox.code_sent_to(email)).status_code == 200
+    tokens, email = world.api().signed_in(before, PASSWORD), world.email()
+    api = world.api()
+    api.ask_to_move(tokens["access_token"], email, password=PASSWORD)
+    assert api.move(tokens["access_token"], world.mailbox.code_sent_to(email)).status_code == 200
     token = world.mailbox.undo_sent_to(before, about="address")
-    return lambda: world.services.undos.carry_out(token, origin=CLIENT)
+    return lambda: world.services.undos.redeem(token, client=CLIENT)
 
 
 def export_data(world: World) -> Callable[[], object]:
     caller = world.caller()
-    return lambda: world.services.export.of(caller, origin=CLIENT)
+    return lambda: world.services.export.of(caller, client=CLIENT)
 
 
 def rotate_signing_key(world: World) -> Callable[[], object]:
@@ -331,13 +331,13 @@ REJECTED: list[tuple[Flow, type[Exception]]] = [
 
 @pytest.fixture
 def world(make_app: MakeApp, request: pytest.FixtureRequest, query: Query, tmp_path: Any) -> World:
-    from auth_service.adapters.email.dev_inbox import Inbox
+    from auth_service.adapters.email.dev_inbox import DevInbox
 
     app = make_app(rate_limits="off")
     return World(
         app=app,
         services=app.extensions["auth_service"],
-        mailbox=Mailbox(app, Inbox(tmp_path / "inbox")),
+        mailbox=Mailbox(app, DevInbox(tmp_path / "inbox")),
         query=query,
     )
 

@@ -29,7 +29,7 @@ from auth_service.services.credentials.one_time_codes import (
 from auth_service.services.email.addresses import Address, parse
 from auth_service.services.users.recipients import recipient_or_decoy
 from auth_service.wiring import Services
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import MakeApp, Query, Stores
 
 ADA = parse("ada@example.org")
@@ -106,7 +106,7 @@ def roomy(make_app: MakeApp) -> Iterator[Flask]:
 def flow(roomy: Flask) -> Callable[..., Flow]:
     """Makes flows for a user of their own, who may have a session."""
     services: Services = roomy.extensions["auth_service"]
-    user_id = Visitor(roomy).sign_up(ADA.stored)
+    user_id = ApiClient(roomy).sign_up(ADA.stored)
 
     def make(unbound: UnboundAttempts = UnboundAttempts.COUNTED_APART, *, session: bool = False, **more: Any) -> Flow:
         given = {"draw": lambda: CODE, **more}
@@ -129,7 +129,7 @@ def test_every_kind_of_code_has_a_flow_and_all_flows_use_one_class_and_one_store
         services.registration.codes,
         services.sign_in.codes,
         services.recovery.codes,
-        services.email_changes.codes,
+        services.email_change_flow.codes,
         services.account.codes,
     ]
 

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from jinja2.meta import find_undeclared_variables
 
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.email.transport import MailDeferred, MailRefused
 from auth_service.db import unit_of_work
 from auth_service.models.outbox_message import CODE_KINDS, EmailKind
@@ -17,7 +17,7 @@ from auth_service.services.email.addresses import parse
 from auth_service.services.email.queue import LONGEST_PAUSE
 from auth_service.services.email.rendering import TEMPLATES
 from auth_service.wiring import Services
-from tests.actors import Visitor
+from tests.actors import ApiClient
 from tests.conftest import MakeApp, Query
 from tests.statements import plan_of, statements
 
@@ -34,7 +34,7 @@ def context(app: Flask) -> Iterator[None]:
 @pytest.fixture
 def ada(app: Flask) -> int:
     """A temporary user."""
-    return Visitor(app).sign_up(ADA.stored)
+    return ApiClient(app).sign_up(ADA.stored)
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_cd5_only_waiting_letters_have_a_payload_and_it_is_encrypted(
     assert b"7505" not in bytes(payload)
 
     [letter] = services.delivery.lease(at_most=10)
-    assert services.delivery.deliver(letter, postman=Inbox(tmp_path)) == "sent"
+    assert services.delivery.deliver(letter, mail_transport=DevInbox(tmp_path)) == "sent"
 
     assert query("SELECT state, payload, attempts, ended_at IS NOT NULL FROM letters") == [("sent", None, 1, True)]
-    [found] = Inbox(tmp_path).letters(to=ADA.stored)
+    [found] = DevInbox(tmp_path).letters(to=ADA.stored)
     assert found.code == "7505"
     assert found.message_id == f"<{letter.id}@127.0.0.1>"
 
@@ -104,7 +104,7 @@ def test_a_deferred_letter_comes_back_after_a_growing_pause(
     pauses = []
     for _ in range(8):
         [letter] = services.delivery.lease(at_most=1)
-        outcome = services.delivery.deliver(letter, postman=Unwilling(MailDeferred(reason="busy", status=451)))
+        outcome = services.delivery.deliver(letter, mail_transport=Unwilling(MailDeferred(reason="busy", status=451)))
         assert outcome == "deferred"
         assert services.delivery.lease(at_most=1) == []
         [(pause, trouble)] = query("SELECT extract(epoch FROM next_attempt_at - now())::float, trouble FROM letters")
@@ -120,7 +120,10 @@ def test_a_refused_letter_is_dead_and_wiped(write: Callable[..., bool], services
     write()
     [letter] = services.delivery.lease(at_most=1)
 
-    assert services.delivery.deliver(letter, postman=Unwilling(MailRefused(reason="no such box", status=550))) == "dead"
+    assert (
+        services.delivery.deliver(letter, mail_transport=Unwilling(MailRefused(reason="no such box", status=550)))
+        == "dead"
+    )
 
     assert query("SELECT state, payload, trouble FROM letters") == [("dead", None, "550 no such box")]
     assert services.outbox.backlog().dead == 1
@@ -133,7 +136,7 @@ def test_a_letter_sealed_with_another_key_is_dead_not_a_crash(
     query("UPDATE letters SET payload = decode(repeat('00', 40), 'hex')")
     [letter] = services.delivery.lease(at_most=1)
 
-    assert services.delivery.deliver(letter, postman=Inbox(tmp_path)) == "dead"
+    assert services.delivery.deliver(letter, mail_transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("sealed with another key",)]
 
 
@@ -227,13 +230,13 @@ def test_the_daily_cap_is_counted_along_the_index_of_an_address(app: Flask, ada:
         " FROM generate_series(1, 10000) n"
     )
     query("ANALYZE letters")
-    visitor = Visitor(app)
-    visitor.ask_for_code(ada)
-    visitor.call("POST", "/sign_in/send_code", json={"email": ADA.stored})
+    api = ApiClient(app)
+    api.ask_for_code(ada)
+    api.call("POST", "/sign_in/send_code", json={"email": ADA.stored})
 
     with statements(app) as sent:
-        visitor.ask_for_code(ada)
-        visitor.call("POST", "/sign_in/send_code", json={"email": ADA.stored})
+        api.ask_for_code(ada)
+        api.call("POST", "/sign_in/send_code", json={"email": ADA.stored})
 
     # Statements that are sent together are one text.
     all_of_them = [(one.strip(), values) for text, values in sent for one in text.split(";")]
@@ -290,14 +293,14 @@ def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
 
 
 def test_finishing_withdraws_codes_that_still_wait(make_app: MakeApp, query: Query) -> None:
-    visitor = Visitor(make_app())
-    ada = visitor.sign_up("grace@example.org")
-    visitor.ask_for_code(ada, 7505)
-    visitor.confirm(ada, 7505)
-    visitor.ask_again(ada, 7506)
-    visitor.confirm(ada, 7506)
+    api = ApiClient(make_app())
+    ada = api.sign_up("grace@example.org")
+    api.ask_for_code(ada, 7505)
+    api.confirm(ada, 7505)
+    api.ask_again(ada, 7506)
+    api.confirm(ada, 7506)
 
-    visitor.finish(ada)
+    api.finish(ada)
 
     assert query("SELECT DISTINCT state FROM letters") == [("expired",)]
 
@@ -316,7 +319,7 @@ def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
         )
     [letter] = services.delivery.lease(at_most=1)
 
-    assert services.delivery.deliver(letter, postman=Inbox(tmp_path)) == "dead"
+    assert services.delivery.deliver(letter, mail_transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("cannot be written",)]
 
 

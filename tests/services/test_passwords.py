@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from auth_service.adapters.crypto.password_hasher import Hasher, PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordVerdict
 from auth_service.errors import ValidationFailed
 from auth_service.services.credentials.passwords import Passwords
 
@@ -16,16 +16,16 @@ OF_WERKZEUG = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d480
 @pytest.fixture(scope="module")
 def passwords() -> Passwords:
     """Passwords as they are wired, with time for slow machines."""
-    hasher = Hasher(at_once=2, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(at_once=2, patience=timedelta(seconds=60))
     return Passwords(hasher=hasher, shortest=8, service_name="Portal")
 
 
 def test_pw4_keyboards_that_compose_differently_type_the_same_password(passwords: Passwords) -> None:
-    phc = passwords.checked_and_hashed(FULL_WIDTH, email="ada@example.org")
+    password_hash = passwords.checked_and_hashed(FULL_WIDTH, email="ada@example.org")
 
-    assert passwords.verdict("correct horse battery", phc).matches
-    assert passwords.verdict(FULL_WIDTH, phc).matches
-    assert not passwords.verdict(FULL_WIDTH.upper(), phc).matches
+    assert passwords.verdict("correct horse battery", password_hash).matches
+    assert passwords.verdict(FULL_WIDTH, password_hash).matches
+    assert not passwords.verdict(FULL_WIDTH.upper(), password_hash).matches
 
 
 def test_pw11_nothing_matches_where_there_is_no_hash(passwords: Passwords) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from auth_service import clock
 
 
-class Breaker:
+class CircuitBreaker:
     """Open for a moment after a failure; then one caller probes while the others still fail at once."""
 
     def __init__(self, *, rest: timedelta) -> None:

@@ -14,7 +14,7 @@ import click
 from auth_service import errors
 from auth_service.api.http.responses import status_of
 from auth_service.errors import ServiceError
-from auth_service.models.audit_event import Kind
+from auth_service.models.audit_event import EventType
 from auth_service.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -116,7 +116,7 @@ def errors_table() -> str:
 
 def events_table() -> str:
     """Every kind of audit event that the owner of an account sees."""
-    rows = [f"| `{kind}` | {kind.sentence} |" for kind in Kind]
+    rows = [f"| `{kind}` | {kind.sentence} |" for kind in EventType]
     return "\n".join(["| `kind` | meaning |", "| --- | --- |", *rows])
 
 

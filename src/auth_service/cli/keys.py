@@ -8,7 +8,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from auth_service.db import unit_of_work
-from auth_service.services.tokens.signing_keys import KNOWN_HERE, PUBLISHED_FIRST, Keyring, KeyTooYoung
+from auth_service.services.tokens.signing_keys import KNOWN_HERE, PUBLISHED_FIRST, KeyTooYoung, SigningKeys
 from auth_service.wiring import Services
 
 
@@ -59,6 +59,6 @@ def list_keys() -> None:
         print(f"{key.kid}  {key.state:<8}  made {key.created_at:%Y-%m-%d %H:%M:%S} UTC{until}")
 
 
-def _keyring() -> Keyring:
+def _keyring() -> SigningKeys:
     services: Services = current_app.extensions["auth_service"]
     return services.keyring

@@ -10,10 +10,10 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from auth_service.api.http import metrics
-from auth_service.cli.mail_worker import Mailing
-from auth_service.cli.maintenance import Upkeep
+from auth_service.cli.mail_worker import MailWorker
+from auth_service.cli.maintenance import MaintenanceThread
 from auth_service.db import unit_of_work
-from auth_service.wiring import Services, postman
+from auth_service.wiring import Services, mail_transport
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +42,15 @@ def deliver() -> None:
         signal.signal(number, asked_to_stop)
     if settings.metrics_port is not None and settings.production:
         metrics.serve(app, host=settings.metrics_host, port=settings.metrics_port)
-    upkeep = Upkeep(enter=app.app_context, maintenance=services.maintenance, stop=stop).start()
-    Mailing(
+    maintenance_thread = MaintenanceThread(enter=app.app_context, maintenance=services.maintenance, stop=stop).start()
+    MailWorker(
         enter=app.app_context,
         delivery=services.delivery,
-        make_postman=lambda: postman(settings),
+        make_postman=lambda: mail_transport(settings),
         senders=settings.mail_senders,
         stop=stop,
     ).run()
-    upkeep.join(LAST_BATCH)
+    maintenance_thread.join(LAST_BATCH)
 
 
 @mail.command()

@@ -12,10 +12,10 @@ from typing import Any
 from prometheus_client import Counter
 
 from auth_service import clock
-from auth_service.adapters.email.transport import Postman
+from auth_service.adapters.email.transport import MailTransport
 from auth_service.errors import Unavailable
 from auth_service.services.email.delivery import Delivery
-from auth_service.services.email.queue import LeasedLetter
+from auth_service.services.email.queue import ClaimedMessage
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ OUTCOMES = Counter("auth_letters", "Letters that the mailer dealt with.", ["outc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mailing:
+class MailWorker:
     """One mailer: a thread that leases, and some that send.
 
     It holds few more leases than it has hands, so that one slow recipient does not keep letters that another mailer
@@ -42,14 +42,14 @@ class Mailing:
     enter: Callable[[], AbstractContextManager[Any]]
     """Enters the context in which the database can be used, in each thread."""
     delivery: Delivery
-    make_postman: Callable[[], Postman]
+    make_postman: Callable[[], MailTransport]
     senders: int
     stop: threading.Event
 
     def run(self) -> None:
         """Deliver until asked to stop; then finish what is being sent and give back the rest."""
         hands = threading.local()
-        under_way: dict[Future[None], LeasedLetter] = {}
+        under_way: dict[Future[None], ClaimedMessage] = {}
         expire_at = clock.monotonic()
         log.info("the mailer is at work")
         with ThreadPoolExecutor(self.senders, thread_name_prefix="sender") as pool:
@@ -69,29 +69,29 @@ class Mailing:
             self._survive(lambda: self.delivery.release(not_tried))
         log.info("the mailer has stopped", extra={"given_back": len(not_tried)})
 
-    def _pause(self, under_way: dict[Future[None], LeasedLetter]) -> None:
+    def _pause(self, under_way: dict[Future[None], ClaimedMessage]) -> None:
         """Wait for something to do: a free hand, or time for another look."""
         if under_way:
             wait(under_way, timeout=IDLE.total_seconds(), return_when=FIRST_COMPLETED)
         else:
             self.stop.wait(IDLE.total_seconds())
 
-    def _lease(self, at_most: int) -> list[LeasedLetter]:
-        leased: list[LeasedLetter] = []
+    def _lease(self, at_most: int) -> list[ClaimedMessage]:
+        leased: list[ClaimedMessage] = []
         if not self._survive(lambda: leased.extend(self.delivery.lease(at_most=at_most))):
             self.stop.wait(REST.total_seconds())
         return leased
 
-    def _send(self, letter: LeasedLetter, hands: threading.local) -> None:
+    def _send(self, letter: ClaimedMessage, hands: threading.local) -> None:
         if self.stop.is_set():
             self._survive(lambda: self.delivery.release([letter]))
         else:
             self._survive(lambda: self._deliver(letter, hands))
 
-    def _deliver(self, letter: LeasedLetter, hands: threading.local) -> None:
+    def _deliver(self, letter: ClaimedMessage, hands: threading.local) -> None:
         if not hasattr(hands, "postman"):
-            hands.postman = self.make_postman()
-        OUTCOMES.labels(self.delivery.deliver(letter, postman=hands.postman)).inc()
+            hands.mail_transport = self.make_postman()
+        OUTCOMES.labels(self.delivery.deliver(letter, mail_transport=hands.mail_transport)).inc()
 
     def _survive(self, work: Callable[[], None]) -> bool:
         """Do something that may fail, and say whether it was done; what was not, the end of a lease brings back."""

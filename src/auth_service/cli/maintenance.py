@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from auth_service import clock
 from auth_service.errors import Unavailable
-from auth_service.services.maintenance import Done, Maintenance
+from auth_service.services.maintenance import Maintenance, MaintenanceReport
 from auth_service.wiring import Services
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def maintenance() -> None:
     print("somebody else is at it" if done is None else _said(done))
 
 
-def _said(done: Done) -> str:
+def _said(done: MaintenanceReport) -> str:
     months = [
         f"{verb} {', '.join(names)}"
         for verb, names in (("made", done.months_made), ("dropped", done.months_dropped))
@@ -54,7 +54,7 @@ def _said(done: Done) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upkeep:
+class MaintenanceThread:
     """Runs the maintenance in the background of a process that lives anyway, one of however many there are."""
 
     enter: Callable[[], AbstractContextManager[Any]]

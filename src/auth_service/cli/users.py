@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 
 from auth_service.db import unit_of_work
 from auth_service.errors import Unavailable
-from auth_service.services.users.import_users import BATCH, LineRefused, Newcomer, read
+from auth_service.services.users.import_users import BATCH, ImportedUser, LineRejected, read
 from auth_service.wiring import Services
 
 
@@ -49,16 +49,16 @@ def import_people(*, file: BinaryIO) -> None:
         raise SystemExit(1)
 
 
-def _people(file: BinaryIO, refused: list[int]) -> Iterator[Newcomer]:
+def _people(file: BinaryIO, refused: list[int]) -> Iterator[ImportedUser]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         try:
             yield read(line)
-        except LineRefused as why:
+        except LineRejected as why:
             click.echo(f"line {number} {why}", err=True)
             refused.append(number)
 
 
-def _unverified(people: Sequence[Newcomer]) -> int:
-    return sum(not person.verified for person in people)
+def _unverified(people: Sequence[ImportedUser]) -> int:
+    return sum(not user.verified for user in people)

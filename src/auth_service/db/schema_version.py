@@ -21,7 +21,7 @@ def is_modelled(name: str | None, kind: str, parents: Any) -> bool:
     return not (table or "").startswith("events_")
 
 
-class Standing(Enum):
+class SchemaState(Enum):
     """What this release thinks of a database."""
 
     CURRENT = "current"
@@ -40,14 +40,14 @@ def head() -> str:
     return found
 
 
-def standing(connection: Connection) -> Standing:
+def schema_state(connection: Connection) -> SchemaState:
     """Compare the database with this release. Revisions are numbered, so the next one is known by its number."""
     try:
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     except ProgrammingError:  # not even the table of revisions
-        return Standing.PENDING
+        return SchemaState.PENDING
     if found is None or (found.isdecimal() and int(found) < int(head())):
-        return Standing.PENDING
+        return SchemaState.PENDING
     if found == head():
-        return Standing.CURRENT
-    return Standing.NEXT if found == f"{int(head()) + 1:04}" else Standing.UNKNOWN
+        return SchemaState.CURRENT
+    return SchemaState.NEXT if found == f"{int(head()) + 1:04}" else SchemaState.UNKNOWN

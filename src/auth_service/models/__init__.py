@@ -1,8 +1,8 @@
 """Tables: the models of SQLAlchemy."""
 
-from auth_service.models.account_change import EmailChange, Undo
+from auth_service.models.account_change import PendingEmailChange, RevertLink
 from auth_service.models.audit_event import Event
-from auth_service.models.outbox_message import Letter
+from auth_service.models.outbox_message import OutboxMessage
 from auth_service.models.role import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, Role, UserRole
 from auth_service.models.service_key import ServiceKey
 from auth_service.models.session import Session
@@ -13,14 +13,14 @@ __all__ = [
     "PORTAL_USER",
     "REGISTRATION_ROLES",
     "TEMPORARY_USER",
-    "EmailChange",
     "Event",
-    "Letter",
+    "OutboxMessage",
+    "PendingEmailChange",
+    "RevertLink",
     "Role",
     "ServiceKey",
     "Session",
     "SigningKey",
-    "Undo",
     "User",
     "UserRole",
 ]

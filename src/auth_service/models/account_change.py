@@ -11,7 +11,7 @@ from auth_service.db.base import Base
 NEW_DEVICE, EMAIL_CHANGED = "new_device", "email_changed"
 
 
-class Undo(Base):
+class RevertLink(Base):
     """A link in a letter by which the owner of an account takes back what somebody else did; used once.
 
     Only the digest of its token is kept. The address is the one that an `email_changed` gives back.
@@ -34,7 +34,7 @@ class Undo(Base):
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
-class EmailChange(Base):
+class PendingEmailChange(Base):
     """The address that a session wants for its account, until the code that was mailed there comes back."""
 
     __tablename__ = "email_changes"

@@ -14,7 +14,7 @@ from auth_service.db.base import Base
 SUCCESS, FAILURE = "success", "failure"
 
 
-class Kind(StrEnum):
+class EventType(StrEnum):
     """What can happen to an account. No constraint of the table: two releases that run side by side may know others."""
 
     sentence: str
@@ -87,7 +87,7 @@ class Event(Base):
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True, server_default=func.now())
     user_id: Mapped[int | None] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(Text)
-    """One of `Kind`."""
+    """One of `EventType`."""
     outcome: Mapped[str] = mapped_column(Text)
     session_id: Mapped[uuid.UUID | None]
     address: Mapped[str | None] = mapped_column(INET)

@@ -47,7 +47,7 @@ CODE_KINDS = (
 """The kinds of emails that carry a one-time code. A tuple: statements that name them have one text in all processes."""
 
 
-class Letter(Base):
+class OutboxMessage(Base):
     """A letter, written in the same transaction as its cause.
 
     `waiting` until it is `sent`, `expired` (its content was worth nothing any more) or `dead` (refused for good). Only

@@ -13,7 +13,7 @@ from auth_service import clock
 from auth_service.adapters.request_threads import RequestSlots
 from auth_service.app import create_app
 from auth_service.db import autocommit, db, unit_of_work
-from auth_service.db.schema_version import Standing, standing
+from auth_service.db.schema_version import SchemaState, schema_state
 from auth_service.errors import KeysSealed, Unavailable
 from auth_service.settings import Settings
 from auth_service.wiring import Services
@@ -70,9 +70,11 @@ def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE)
 
 def _troubles(services: Services) -> list[str]:
     with unit_of_work(), autocommit() as connection:
-        found = standing(connection)
+        found = schema_state(connection)
     troubles = (
-        [] if found in (Standing.CURRENT, Standing.NEXT) else [f"database: {found.value} (`manage.py db upgrade`)"]
+        []
+        if found in (SchemaState.CURRENT, SchemaState.NEXT)
+        else [f"database: {found.value} (`manage.py db upgrade`)"]
     )
     services.redis.ping()
     policy = services.redis.eviction_policy()

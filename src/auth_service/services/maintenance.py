@@ -10,11 +10,11 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, Executable, Interval, bindparam, func, select, text
 from sqlalchemy.exc import OperationalError
 
-from auth_service.adapters.postgres.connections import patient_engine
+from auth_service.adapters.postgres.connections import maintenance_engine
 from auth_service.db import unit_of_work
 from auth_service.db.advisory_locks import Lock
 from auth_service.services.email.outbox import Outbox
-from auth_service.services.flows.account_revert import Undos
+from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.sessions.revocation import forget_ended
 from auth_service.services.users.users import Users
 
@@ -33,7 +33,7 @@ _DROP_MONTH = select(func.events_drop_month(bindparam("older_than", type_=Interv
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class Retention:
     """How long records are kept."""
 
     temporary_users: timedelta
@@ -43,7 +43,7 @@ class Kept:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Done:
+class MaintenanceReport:
     """What one run has done."""
 
     temporary_users: int
@@ -59,19 +59,19 @@ class Maintenance:
     """Removes what was kept long enough, and keeps months of the history ready."""
 
     users: Users
-    undos: Undos
+    undos: AccountRevert
     outbox: Outbox
     database_url: str = field(repr=False)
-    kept: Kept
+    kept: Retention
 
-    def run(self, *, stopped: Callable[[], bool] = lambda: False) -> Done | None:
+    def run(self, *, stopped: Callable[[], bool] = lambda: False) -> MaintenanceReport | None:
         """Do all that is due; None if somebody else is doing it right now.
 
         Each step is a transaction of its own, so that a run that is killed, or `stopped` between two of them, has done
         less and harmed nothing. Raises DatabaseUnavailable and ServiceBusy, and SQLAlchemy's OperationalError where a
         lock on the history could not be had.
         """
-        with patient_engine(self.database_url) as engine, _alone(engine) as allowed:
+        with maintenance_engine(self.database_url) as engine, _alone(engine) as allowed:
             if not allowed:
                 return None
 
@@ -79,11 +79,11 @@ class Maintenance:
                 return _in_batches(forget, stopped)
 
             kept = self.kept
-            return Done(
+            return MaintenanceReport(
                 # First, because nothing else here is waited for.
                 months_made=_months(engine, _MAKE_MONTH, stopped),
                 temporary_users=all_of(
-                    lambda: self.users.forget_temporary(older_than=kept.temporary_users, at_most=BATCH)
+                    lambda: self.users.delete_stale_temporary_users(older_than=kept.temporary_users, at_most=BATCH)
                 ),
                 letters=all_of(lambda: self.outbox.forget_ended(older_than=kept.letters, at_most=BATCH)),
                 ended_sessions=all_of(lambda: forget_ended(older_than=kept.ended_sessions, at_most=BATCH)),

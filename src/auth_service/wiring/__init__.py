@@ -6,34 +6,34 @@ from auth_service.adapters.crypto.access_tokens import AccessTokens
 from auth_service.adapters.crypto.device_tokens import DeviceTokens
 from auth_service.adapters.crypto.keys import Digests
 from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
-from auth_service.adapters.email.dev_inbox import Inbox
-from auth_service.adapters.email.smtp_transport import Mailer
+from auth_service.adapters.email.dev_inbox import DevInbox
+from auth_service.adapters.email.smtp_transport import SmtpTransport
 from auth_service.adapters.email.smtp_url import SmtpUrl
-from auth_service.adapters.email.transport import Postman
-from auth_service.adapters.redis.client import RedisStore
-from auth_service.adapters.redis.rate_limiter import Limiter
+from auth_service.adapters.email.transport import MailTransport
+from auth_service.adapters.redis.client import RedisClient
+from auth_service.adapters.redis.rate_limiter import RateLimiter
 from auth_service.models.outbox_message import EmailKind
-from auth_service.services.audit.events import History
+from auth_service.services.audit.events import AuditLog
 from auth_service.services.credentials.one_time_codes import UnboundAttempts
 from auth_service.services.email.delivery import Delivery
 from auth_service.services.email.outbox import Outbox
-from auth_service.services.email.queue import Leases
-from auth_service.services.flows.account_revert import Undos
-from auth_service.services.flows.account_settings import Account
-from auth_service.services.flows.data_export import Export
-from auth_service.services.flows.email_change import EmailChanges
-from auth_service.services.flows.password_reset import Recovery
-from auth_service.services.flows.reauthentication import Proofs
+from auth_service.services.email.queue import MailQueue
+from auth_service.services.flows.account_revert import AccountRevert
+from auth_service.services.flows.account_settings import AccountSettings
+from auth_service.services.flows.data_export import DataExport
+from auth_service.services.flows.email_change import EmailChangeFlow
+from auth_service.services.flows.password_reset import PasswordReset
+from auth_service.services.flows.reauthentication import Reauthentication
 from auth_service.services.flows.registration import Registration
 from auth_service.services.flows.sign_in import SignIn
 from auth_service.services.flows.sign_in_stages import NewDeviceNotification, SignInStages
-from auth_service.services.maintenance import Kept, Maintenance
+from auth_service.services.maintenance import Maintenance, Retention
 from auth_service.services.sessions.introspection import Introspection
-from auth_service.services.sessions.my_sessions import OwnSessions
+from auth_service.services.sessions.my_sessions import MySessions
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.services.tokens.service_keys import ServiceKeys
-from auth_service.services.tokens.signing_keys import Keyring
-from auth_service.services.users.import_users import Imports
+from auth_service.services.tokens.signing_keys import SigningKeys
+from auth_service.services.users.import_users import UserImport
 from auth_service.services.users.users import Users
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring.shared import Shared, shared_parts
@@ -47,27 +47,27 @@ class Services:
     """Everything that answers requests and delivers letters, wired for one deployment."""
 
     settings: Settings
-    redis: RedisStore
-    limiter: Limiter
+    redis: RedisClient
+    limiter: RateLimiter
     users: Users
     registration: Registration
     sign_in: SignIn
-    recovery: Recovery
-    account: Account
-    email_changes: EmailChanges
-    export: Export
-    imports: Imports
-    undos: Undos
+    recovery: PasswordReset
+    account: AccountSettings
+    email_change_flow: EmailChangeFlow
+    export: DataExport
+    imports: UserImport
+    undos: AccountRevert
     sessions: Sessions
-    own_sessions: OwnSessions
-    keyring: Keyring
+    my_sessions: MySessions
+    keyring: SigningKeys
     introspection: Introspection
     service_keys: ServiceKeys
-    history: History
+    history: AuditLog
     outbox: Outbox
     maintenance: Maintenance
     delivery: Delivery
-    inbox: Inbox | None
+    inbox: DevInbox | None
     """The dev inbox; None where letters leave by SMTP."""
 
 
@@ -83,22 +83,22 @@ def wire(settings: Settings) -> Services:
     shared = shared_parts(settings)
     sessions = _sessions(shared)
     undos = _undos(shared, sessions)
-    proofs = _proofs(shared, sessions)
+    reauthentication = _proofs(shared, sessions)
     return Services(
         settings=settings,
         redis=shared.redis,
         limiter=shared.limiter,
         users=shared.users,
-        registration=_registration(shared, proofs),
+        registration=_registration(shared, reauthentication),
         sign_in=_sign_in(shared, sessions, undos),
         recovery=_recovery(shared, sessions),
-        account=_account(shared, sessions, undos, proofs),
-        email_changes=_email_changes(shared, undos, proofs),
-        export=Export(history=shared.history),
-        imports=Imports(),
+        account=_account(shared, sessions, undos, reauthentication),
+        email_change_flow=_email_changes(shared, undos, reauthentication),
+        export=DataExport(history=shared.history),
+        imports=UserImport(),
         undos=undos,
         sessions=sessions,
-        own_sessions=OwnSessions(history=shared.history, cursors=shared.cursors),
+        my_sessions=MySessions(history=shared.history, cursors=shared.cursors),
         keyring=shared.keyring,
         introspection=Introspection(sessions=sessions),
         service_keys=ServiceKeys(),
@@ -106,11 +106,11 @@ def wire(settings: Settings) -> Services:
         outbox=shared.outbox,
         maintenance=_maintenance(shared, undos),
         delivery=_delivery(shared),
-        inbox=Inbox(settings.inbox_dir) if settings.inbox_dir else None,
+        inbox=DevInbox(settings.inbox_dir) if settings.inbox_dir else None,
     )
 
 
-def _registration(shared: Shared, proofs: Proofs) -> Registration:
+def _registration(shared: Shared, reauthentication: Reauthentication) -> Registration:
     # Finishing may be repeated, and by many at once: they are no guesses as long as the password is the right one.
     repeats = replace(shared.throttle, free=REPEATS)
     production = shared.settings.production
@@ -123,7 +123,7 @@ def _registration(shared: Shared, proofs: Proofs) -> Registration:
         ),
         outbox=shared.outbox,
         passwords=shared.passwords,
-        proofs=replace(proofs, throttle=repeats, counted_as="registration_repeats"),
+        reauthentication=replace(reauthentication, throttle=repeats, counted_as="registration_repeats"),
         tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
         client_supplied_codes=not production,
     )
@@ -144,9 +144,9 @@ def _sessions(shared: Shared) -> Sessions:
     )
 
 
-def _undos(shared: Shared, sessions: Sessions) -> Undos:
+def _undos(shared: Shared, sessions: Sessions) -> AccountRevert:
     settings = shared.settings
-    return Undos(
+    return AccountRevert(
         users=shared.users,
         sessions=sessions,
         notices=shared.notices,
@@ -157,14 +157,14 @@ def _undos(shared: Shared, sessions: Sessions) -> Undos:
     )
 
 
-def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
+def _sign_in(shared: Shared, sessions: Sessions, undos: AccountRevert) -> SignIn:
     settings = shared.settings
     return SignIn(
         users=shared.users,
         passwords=shared.passwords,
         codes=shared.one_time_codes(EmailKind.SIGN_IN_CODE, unbound=UnboundAttempts.COUNTED_APART),
         history=shared.history,
-        throttle=replace(shared.throttle, altogether=settings.limit_failed_sign_ins.windows),
+        throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
             devices=DeviceTokens(settings.secret("session_key"), lives=settings.device_lifetime_seconds),
             stages=[NewDeviceNotification(undos=undos)],
@@ -173,8 +173,8 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: Undos) -> SignIn:
     )
 
 
-def _recovery(shared: Shared, sessions: Sessions) -> Recovery:
-    return Recovery(
+def _recovery(shared: Shared, sessions: Sessions) -> PasswordReset:
+    return PasswordReset(
         users=shared.users,
         passwords=shared.passwords,
         codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
@@ -184,8 +184,8 @@ def _recovery(shared: Shared, sessions: Sessions) -> Recovery:
     )
 
 
-def _proofs(shared: Shared, sessions: Sessions) -> Proofs:
-    return Proofs(
+def _proofs(shared: Shared, sessions: Sessions) -> Reauthentication:
+    return Reauthentication(
         passwords=shared.passwords,
         sessions=sessions,
         history=shared.history,
@@ -194,11 +194,13 @@ def _proofs(shared: Shared, sessions: Sessions) -> Proofs:
     )
 
 
-def _account(shared: Shared, sessions: Sessions, undos: Undos, proofs: Proofs) -> Account:
-    return Account(
+def _account(
+    shared: Shared, sessions: Sessions, undos: AccountRevert, reauthentication: Reauthentication
+) -> AccountSettings:
+    return AccountSettings(
         users=shared.users,
         passwords=shared.passwords,
-        proofs=proofs,
+        reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
         undos=undos,
@@ -208,10 +210,10 @@ def _account(shared: Shared, sessions: Sessions, undos: Undos, proofs: Proofs) -
     )
 
 
-def _email_changes(shared: Shared, undos: Undos, proofs: Proofs) -> EmailChanges:
-    return EmailChanges(
+def _email_changes(shared: Shared, undos: AccountRevert, reauthentication: Reauthentication) -> EmailChangeFlow:
+    return EmailChangeFlow(
         users=shared.users,
-        proofs=proofs,
+        reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
         undos=undos,
         history=shared.history,
@@ -221,14 +223,14 @@ def _email_changes(shared: Shared, undos: Undos, proofs: Proofs) -> EmailChanges
     )
 
 
-def _maintenance(shared: Shared, undos: Undos) -> Maintenance:
+def _maintenance(shared: Shared, undos: AccountRevert) -> Maintenance:
     settings = shared.settings
     return Maintenance(
         users=shared.users,
         undos=undos,
         outbox=shared.outbox,
         database_url=settings.database_url or "",
-        kept=Kept(
+        kept=Retention(
             temporary_users=settings.temporary_user_lifetime_seconds,
             letters=settings.letter_lifetime_seconds,
             ended_sessions=settings.ended_session_lifetime_seconds,
@@ -240,7 +242,7 @@ def _maintenance(shared: Shared, undos: Undos) -> Maintenance:
 def _delivery(shared: Shared) -> Delivery:
     settings = shared.settings
     return Delivery(
-        leases=Leases(
+        leases=MailQueue(
             sealer=shared.letters,
             lease=settings.outbox_lease_seconds,
             longest_sending=settings.mail_timeout_seconds,
@@ -258,10 +260,10 @@ def _check_smtp_url(url: str) -> None:
         raise SettingsRefused(f"SMTP_URL: {refused}") from None
 
 
-def postman(settings: Settings) -> Postman:
+def mail_transport(settings: Settings) -> MailTransport:
     """Whoever carries letters in this deployment; one for each sending thread."""
     if settings.inbox_dir:
-        return Inbox(settings.inbox_dir)
+        return DevInbox(settings.inbox_dir)
     if settings.smtp_url is None:
         raise ValueError("settings name neither SMTP nor a dev inbox")
-    return Mailer(settings.smtp_url.get_secret_value(), timeout=settings.mail_timeout_seconds)
+    return SmtpTransport(settings.smtp_url.get_secret_value(), timeout=settings.mail_timeout_seconds)

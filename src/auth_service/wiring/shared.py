@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from auth_service.adapters.crypto.keys import Digests, Sealer
-from auth_service.adapters.crypto.password_hasher import Hasher
-from auth_service.adapters.redis.client import RedisStore
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from auth_service.adapters.redis.client import RedisClient
 from auth_service.adapters.redis.code_store import CodeStore
-from auth_service.adapters.redis.login_throttle import Throttle
-from auth_service.adapters.redis.rate_limiter import Limiter, LocalLimiter
+from auth_service.adapters.redis.login_throttle import LoginThrottle
+from auth_service.adapters.redis.rate_limiter import LocalRateLimiter, RateLimiter
 from auth_service.models.outbox_message import EmailKind
-from auth_service.services.audit.events import History
+from auth_service.services.audit.events import AuditLog
 from auth_service.services.credentials.one_time_codes import CodeLimiter, CodeLimits, OneTimeCodes, UnboundAttempts
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.services.email.outbox import UNLIMITED, Outbox
 from auth_service.services.pagination import Cursors
-from auth_service.services.tokens.signing_keys import Keyring
-from auth_service.services.users.security_notifications import Notices
+from auth_service.services.tokens.signing_keys import SigningKeys
+from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.users import Users
 from auth_service.settings import Settings
 
@@ -26,17 +26,17 @@ class Shared:
     """One of each, for all services that need it."""
 
     settings: Settings
-    redis: RedisStore
-    limiter: Limiter
+    redis: RedisClient
+    limiter: RateLimiter
     code_store: CodeStore
     code_limiter: CodeLimiter
-    throttle: Throttle
+    throttle: LoginThrottle
     users: Users
     passwords: Passwords
-    keyring: Keyring
-    history: History
+    keyring: SigningKeys
+    history: AuditLog
     outbox: Outbox
-    notices: Notices
+    notices: SecurityNotifications
     letters: Sealer
     """Seals what letters say, from the outbox to the mailer."""
     cursors: Cursors
@@ -59,11 +59,11 @@ def shared_parts(settings: Settings) -> Shared:
     """Make all of it. Opens no connection."""
     if settings.redis_url is None:
         raise ValueError("settings have to be completed before they are wired")
-    redis = RedisStore(url=settings.redis_url, connections=settings.web_threads + 1)
-    limiter = Limiter(
+    redis = RedisClient(url=settings.redis_url, connections=settings.web_threads + 1)
+    limiter = RateLimiter(
         store=redis,
         digests=Digests(settings.secret("code_key"), purpose="limits"),
-        local=LocalLimiter(),
+        local=LocalRateLimiter(),
         switched=settings.rate_limits,
     )
     letters = Sealer(settings.secret("outbox_key"), purpose="letters")
@@ -81,23 +81,23 @@ def shared_parts(settings: Settings) -> Shared:
         throttle=_throttle(settings, redis),
         users=Users(),
         passwords=Passwords(
-            hasher=Hasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
+            hasher=PasswordHasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
             shortest=settings.password_min_length,
             service_name=settings.service_name,
         ),
-        keyring=Keyring(
+        keyring=SigningKeys(
             sealer=Sealer(settings.secret("keyring_key"), purpose="signing keys"),
             token_lifetime=settings.access_token_seconds,
         ),
-        history=History(failures_a_day=settings.history_failures_a_day, cursors=cursors),
+        history=AuditLog(failures_a_day=settings.history_failures_a_day, cursors=cursors),
         outbox=outbox,
-        notices=Notices(outbox=outbox),
+        notices=SecurityNotifications(outbox=outbox),
         letters=letters,
         cursors=cursors,
     )
 
 
-def _code_store(settings: Settings, redis: RedisStore) -> CodeStore:
+def _code_store(settings: Settings, redis: RedisClient) -> CodeStore:
     return CodeStore(
         redis=redis,
         digests=Digests(settings.secret("code_key"), purpose="challenges"),
@@ -108,7 +108,7 @@ def _code_store(settings: Settings, redis: RedisStore) -> CodeStore:
     )
 
 
-def _code_limiter(settings: Settings, limiter: Limiter) -> CodeLimiter:
+def _code_limiter(settings: Settings, limiter: RateLimiter) -> CodeLimiter:
     return CodeLimiter(
         limiter=limiter,
         limits=CodeLimits(
@@ -119,8 +119,8 @@ def _code_limiter(settings: Settings, limiter: Limiter) -> CodeLimiter:
     )
 
 
-def _throttle(settings: Settings, redis: RedisStore) -> Throttle:
-    return Throttle(
+def _throttle(settings: Settings, redis: RedisClient) -> LoginThrottle:
+    return LoginThrottle(
         store=redis,
         digests=Digests(settings.secret("code_key"), purpose="throttles"),
         free=settings.sign_in_free_attempts,

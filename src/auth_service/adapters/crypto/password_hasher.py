@@ -17,7 +17,7 @@ from typing import TypeVar
 import nacl.exceptions
 import nacl.pwhash
 
-from auth_service.adapters.crypto import legacy_hashes as foreign_hashes
+from auth_service.adapters.crypto import legacy_hashes
 from auth_service.adapters.request_threads import release_slot
 from auth_service.errors import ServiceBusy
 
@@ -48,7 +48,7 @@ class PasswordVerdict:
     """The password matches, but the hash was made by another system or with other parameters: make a new one."""
 
 
-class Hasher:
+class PasswordHasher:
     """Hashes and verifies passwords. Each hash takes 19 MiB and a processor, so only so many run at once.
 
     Threads are made by the process that first asks for a hash, also after a fork. They run at a lower priority than
@@ -71,7 +71,7 @@ class Hasher:
         self._threads: dict[int, _Threads] = {}
         self._nobodys_salt = secrets.token_bytes(SALT_BYTES)
 
-    def make_sure_of_room(self) -> None:
+    def ensure_capacity(self) -> None:
         """Raise ServiceBusy if whoever asked for a hash now would be sent away: to be found out before other work."""
         threads = self._threads.get(os.getpid())
         if threads is not None and threads.are_full():
@@ -81,24 +81,24 @@ class Hasher:
         """Hash a password into a PHC string. Raises ServiceBusy when too many wait already, or it took too long."""
         return self._done(lambda: _hashed(_bytes(password)))
 
-    def verify(self, password: str, phc: str | None, *, typed: str | None = None) -> PasswordVerdict:
+    def verify(self, password: str, password_hash: str | None, *, typed: str | None = None) -> PasswordVerdict:
         """Whether the password made this hash. Raises ServiceBusy when too many wait already, or it took too long.
 
         No hash (None), an unusable one and one that nothing can be made of match no password, and finding that out
         takes as long as finding out that a password is wrong. The empty password matches nothing.
 
-        `phc` may come from another system; the forms are in `foreign_hashes`. Those cost what they cost there, until
-        they are replaced: until then the duration tells that somebody was brought along. Other systems hashed what was
-        `typed`, so with them that is tried too.
+        `password_hash` may be a legacy hash of another system (`legacy_hashes`). It costs what it cost there until the
+        first sign-in replaces it, so until then the duration reveals an imported account. Other systems hashed the
+        password as it was typed (`typed`), so that form is tried, too.
         """
-        return self._done(lambda: self._verdict(password, phc or "", typed or password))
+        return self._done(lambda: self._verdict(password, password_hash or "", typed or password))
 
-    def _verdict(self, password: str, phc: str, typed: str) -> PasswordVerdict:
-        if ours := _OURS.fullmatch(phc):
+    def _verdict(self, password: str, password_hash: str, typed: str) -> PasswordVerdict:
+        if ours := _OURS.fullmatch(password_hash):
             salt, expected = (_from_base64(part) for part in ours.groups())
             matches = hmac.compare_digest(_digest(_bytes(password), salt), expected)
             return PasswordVerdict(matches=matches and password != "", outdated=False)
-        made_from = foreign_hashes.check(phc)
+        made_from = legacy_hashes.check(password_hash)
         if made_from is None:
             _digest(_bytes(password), self._nobodys_salt)
             return PasswordVerdict(matches=False, outdated=False)

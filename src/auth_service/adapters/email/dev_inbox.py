@@ -20,7 +20,7 @@ CODE = re.compile(r"[0-9]{4,8}(?= )")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class InboxLetter:
+class InboxMessage:
     """A letter as it was delivered. What may hold its code stays out of the `repr`."""
 
     to: str
@@ -34,7 +34,7 @@ class InboxLetter:
     """The code that the letter is about: in front of its subject and alone on a line of its text."""
 
 
-class Inbox:
+class DevInbox:
     """A postman whose letters stay here, as a Maildir, which several processes may fill, read and clear at once."""
 
     # The names that mailbox gives are counted within a process, but not safely between its threads.
@@ -58,9 +58,9 @@ class Inbox:
         with self._naming:
             self._maildir().add(f"{RECIPIENT}: {to}\n".encode() + message.as_bytes(policy=policy.default))
 
-    def letters(self, to: str | None = None, limit: int = 50) -> list[InboxLetter]:
+    def letters(self, to: str | None = None, limit: int = 50) -> list[InboxMessage]:
         """The newest letters first, at most `limit`; only those for the address `to`, in any case, if it is given."""
-        found: list[InboxLetter] = []
+        found: list[InboxMessage] = []
         for path in self._newest_first():
             if len(found) >= limit:
                 break
@@ -102,11 +102,11 @@ def _recipient(path: Path) -> str:
         return letter.readline().decode().partition(": ")[2].strip()
 
 
-def _read(path: Path) -> InboxLetter:
+def _read(path: Path) -> InboxMessage:
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
     seconds, microseconds, _ = _issued(path)
     subject, text = str(message.get("Subject", "")), _body(message, "plain")
-    return InboxLetter(
+    return InboxMessage(
         to=_recipient(path),
         subject=subject,
         text=text,

@@ -29,7 +29,7 @@ class ConnectionLost(MailDeferred):
     """The connection is of no use, and the letter was certainly not taken: another connection may try at once."""
 
 
-class SmtpSession(smtplib.SMTP):
+class SmtpConnection(smtplib.SMTP):
     """One connection to the server, every step of which is held to the deadline of the letter it works for.
 
     The timeout of smtplib starts anew with every byte that arrives, so a server that sends one byte a second could hold

@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from auth_service import clock
-from auth_service.adapters.email.smtp_connection import ConnectionLost, SmtpSession
+from auth_service.adapters.email.smtp_connection import ConnectionLost, SmtpConnection
 from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailDeferred, MailRefused
 
-__all__ = ["MailDeferred", "MailRefused", "Mailer", "SmtpUrl"]
+__all__ = ["MailDeferred", "MailRefused", "SmtpTransport", "SmtpUrl"]
 
 # Everything in seven bits: no extension of the server is needed, and nobody on the way has to recode the letter.
 POLICY = SMTP.clone(cte_type="7bit")
@@ -26,7 +26,7 @@ POLICY = SMTP.clone(cte_type="7bit")
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 
 
-class Mailer:
+class SmtpTransport:
     """A postman that speaks SMTP. One serves all threads: each letter in flight has a connection of its own."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Mailer:
         self._connect_seconds = connect_timeout.total_seconds()
         self._idle_seconds = idle.total_seconds()
         self._lock = threading.Lock()
-        self._kept: list[SmtpSession] = []
+        self._kept: list[SmtpConnection] = []
         self._sweeper: threading.Thread | None = None
 
     def send(self, message: EmailMessage, *, to: str) -> None:
@@ -76,8 +76,8 @@ class Mailer:
         for session in kept:
             session.leave()
 
-    def _opened(self, *, until: float) -> SmtpSession:
-        session = SmtpSession(url=self._url, tls=self._tls)
+    def _opened(self, *, until: float) -> SmtpConnection:
+        session = SmtpConnection(url=self._url, tls=self._tls)
         try:
             session.open(until=until, connect_seconds=self._connect_seconds)
         finally:
@@ -85,7 +85,7 @@ class Mailer:
                 session.close()
         return session
 
-    def _deliver(self, session: SmtpSession, *, sender: str, to: str, body: bytes, until: float) -> None:
+    def _deliver(self, session: SmtpConnection, *, sender: str, to: str, body: bytes, until: float) -> None:
         try:
             session.deliver(sender=sender, to=to, body=body, until=until)
         finally:
@@ -94,12 +94,12 @@ class Mailer:
             else:
                 session.close()
 
-    def _newest_kept(self) -> SmtpSession | None:
+    def _newest_kept(self) -> SmtpConnection | None:
         # The newest, so that those which are too many grow old and are closed.
         with self._lock:
             return self._kept.pop() if self._kept else None
 
-    def _keep(self, session: SmtpSession) -> None:
+    def _keep(self, session: SmtpConnection) -> None:
         with self._lock:
             session.kept_at = clock.monotonic()
             self._kept.append(session)

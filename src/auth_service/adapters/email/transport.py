@@ -4,7 +4,7 @@ from email.message import EmailMessage
 from typing import Protocol
 
 
-class Postman(Protocol):
+class MailTransport(Protocol):
     """Takes one letter to one recipient: over SMTP, or into the dev inbox."""
 
     def send(self, message: EmailMessage, *, to: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from auth_service import clock
-from auth_service.adapters.circuit_breaker import Breaker
+from auth_service.adapters.circuit_breaker import CircuitBreaker
 
 STATEMENT = timedelta(milliseconds=1200)
 LOCK = timedelta(milliseconds=1000)
@@ -101,7 +101,7 @@ def engine_options(*, connections: int) -> dict[str, Any]:
 class PoolGuard:
     """Makes a pool notice dead connections before they are used, and fail at once while the server hangs."""
 
-    def __init__(self, *, breaker: Breaker) -> None:
+    def __init__(self, *, breaker: CircuitBreaker) -> None:
         """`breaker` is told whether the server can be reached and whether it answers."""
         self._breaker = breaker
         self._suspect_before = float("-inf")
@@ -156,7 +156,7 @@ class PoolGuard:
 
 
 @contextmanager
-def patient_engine(url: str) -> Iterator[Engine]:
+def maintenance_engine(url: str) -> Iterator[Engine]:
     """An engine for migrations and maintenance: one connection at a time, and no budget but the caller's."""
     engine = create_engine(url, poolclass=NullPool, connect_args={"options": "-c timezone=UTC", "connect_timeout": 5})
     try:

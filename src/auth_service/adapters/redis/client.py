@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
-from auth_service.adapters.circuit_breaker import Breaker
+from auth_service.adapters.circuit_breaker import CircuitBreaker
 from auth_service.errors import RedisUnavailable, ServiceBusy
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Script:
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
-class RedisStore:
+class RedisClient:
     """Runs scripts and a few plain commands; every failure of the server is RedisUnavailable, none is tried twice.
 
     ServiceBusy where all connections are taken: whatever was to be counted was not, and is not to be counted elsewhere.
@@ -70,7 +70,7 @@ class RedisStore:
         self._idle: SimpleQueue[ConnectionInterface] = SimpleQueue()
         for connection in self._connections:
             self._idle.put(connection)
-        self._breaker = Breaker(rest=timedelta(seconds=1))
+        self._breaker = CircuitBreaker(rest=timedelta(seconds=1))
 
     def run(self, script: Script, key: str, *arguments: Word) -> Any:
         """Run `script` on one key (without the namespace)."""

@@ -15,7 +15,7 @@ from datetime import timedelta
 from enum import Enum
 
 from auth_service.adapters.crypto.keys import Digests
-from auth_service.adapters.redis.client import NOW, RedisStore, Script
+from auth_service.adapters.redis.client import NOW, RedisClient, Script
 
 _MS = timedelta(milliseconds=1)
 TICKET_BYTES = 32
@@ -100,7 +100,7 @@ def new_ticket() -> str:
 class CodeStore:
     """The state of emailed codes. A `binding` says what a code is for; a code counts for no other one."""
 
-    redis: RedisStore
+    redis: RedisClient
     digests: Digests
     code_lifetime: timedelta
     ticket_lifetime: timedelta

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from auth_service.adapters.crypto.keys import Digests
-from auth_service.adapters.redis.client import NOW, RedisStore, Script
-from auth_service.adapters.redis.rate_limiter import HIT, TAKE_BACK, LocalLimiter, Windows, script_arguments
+from auth_service.adapters.redis.client import NOW, RedisClient, Script
+from auth_service.adapters.redis.rate_limiter import HIT, UNDO_HIT, LocalRateLimiter, Windows, script_arguments
 from auth_service.errors import RedisUnavailable, ServiceBusy
 
 _MS = timedelta(milliseconds=1)
@@ -54,10 +54,10 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Throttle:
+class LoginThrottle:
     """Admits attempts at something secret, each subject by itself. Subjects reach Redis as digests only."""
 
-    store: RedisStore
+    store: RedisClient
     digests: Digests
     free: int
     """Attempts without a pause."""
@@ -65,9 +65,9 @@ class Throttle:
     longest_pause: timedelta
     forget: timedelta
     """After this long without an attempt everything is forgotten."""
-    altogether: Windows = ()
+    global_limit: Windows = ()
     """How many attempts of everybody may fail: beyond it only those are admitted that are `trusted`."""
-    local: LocalLimiter = field(default_factory=LocalLimiter, repr=False)
+    local: LocalRateLimiter = field(default_factory=LocalRateLimiter, repr=False)
     switched_on: bool = True
 
     def attempt(self, name: str, subject: str, *, trusted: bool = False) -> Attempt:
@@ -85,7 +85,7 @@ class Throttle:
             wait = timedelta() if hit.allowed else hit.wait
             return Attempt(number=int(hit.allowed), wait=wait, trusted=trusted, counted_here=True)
 
-    def forgive(self, name: str, subject: str, attempt: Attempt) -> None:
+    def refund(self, name: str, subject: str, attempt: Attempt) -> None:
         """Take back an attempt that was right, or never judged. Somebody else's wrong ones stay counted."""
         if not self.switched_on:
             return
@@ -96,22 +96,22 @@ class Throttle:
             self.store.run_all(
                 [
                     (FORGIVE, self._key(name, subject), (attempt.number,)),
-                    *([] if attempt.trusted or not self.altogether else [(TAKE_BACK, self._key(name, ""), ())]),
+                    *([] if attempt.trusted or not self.global_limit else [(UNDO_HIT, self._key(name, ""), ())]),
                 ]
             )
 
     def _counted(self, name: str, subject: str, *, trusted: bool) -> Attempt:
         key, everybody = self._key(name, subject), self._key(name, "")
         pauses = (self.free, self.first_pause // _MS, self.longest_pause // _MS, self.forget // _MS)
-        if trusted or not self.altogether:
+        if trusted or not self.global_limit:
             number, wait = self.store.run(ATTEMPT, key, *pauses)
             return Attempt(number=number, wait=timedelta(milliseconds=wait), trusted=trusted)
         (number, wait), (admitted, full) = self.store.run_all(
-            [(ATTEMPT, key, pauses), (HIT, everybody, script_arguments(self.altogether))]
+            [(ATTEMPT, key, pauses), (HIT, everybody, script_arguments(self.global_limit))]
         )
         # What one of them refuses, the other one gives back: for that moment it may count too many, never too few.
         if wait and admitted:
-            self.store.run(TAKE_BACK, everybody)
+            self.store.run(UNDO_HIT, everybody)
         if not wait and not admitted:
             self.store.run(FORGIVE, key, number)
             return Attempt(number=0, wait=timedelta(milliseconds=full))

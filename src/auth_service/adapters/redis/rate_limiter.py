@@ -11,7 +11,7 @@ from typing import Literal
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Digests
-from auth_service.adapters.redis.client import NOW, RedisStore, Script
+from auth_service.adapters.redis.client import NOW, RedisClient, Script
 from auth_service.errors import RedisUnavailable
 
 Windows = Sequence[tuple[int, timedelta]]
@@ -46,7 +46,7 @@ return {1, wait()}
 )
 
 
-TAKE_BACK = Script("redis.call('LPOP', KEYS[1])")
+UNDO_HIT = Script("redis.call('LPOP', KEYS[1])")
 
 
 def script_arguments(windows: Windows) -> list[int]:
@@ -79,7 +79,7 @@ class Hit:
 
 
 @dataclass(kw_only=True)
-class LocalLimiter:
+class LocalRateLimiter:
     """The same windows in the memory of one process, for the most recent subjects only."""
 
     subjects: int = 10_000
@@ -113,12 +113,12 @@ def _wait(instants: deque[float], windows: Windows, now: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limiter:
+class RateLimiter:
     """Counts before the work is done. Subjects reach Redis as digests only."""
 
-    store: RedisStore
+    store: RedisClient
     digests: Digests
-    local: LocalLimiter
+    local: LocalRateLimiter
     switched: Literal["on", "off"]
 
     def hit(self, *limits: Limit) -> Hit:
@@ -144,7 +144,7 @@ class Limiter:
         answers = self.store.run_each(HIT, list(zip(keys, arguments, strict=True)))
         allowed = [key for key, (allowed, _) in zip(keys, answers, strict=True) if allowed]
         if 0 < len(allowed) < len(keys):
-            self.store.run_each(TAKE_BACK, [(key, ()) for key in allowed])
+            self.store.run_each(UNDO_HIT, [(key, ()) for key in allowed])
         return [Hit(allowed=bool(allowed), wait=timedelta(milliseconds=wait)) for allowed, wait in answers]
 
     def _local_hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from auth_service.api.http.schemas import Card
+from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.security.authentication import Access, signed_in
 from auth_service.api.security.rate_limits import ClientRateLimit
 from auth_service.errors import (
@@ -40,8 +40,8 @@ class Contract:
     form_too: bool = False
     """Whether the body may also be a form, as libraries for RFC 7662 send it; the answer is then `data` alone."""
     query_or_body: type[BaseModel] | None = None
-    data: type[Card] | None = None
-    items: type[Card] | None = None
+    data: type[ResponseModel] | None = None
+    items: type[ResponseModel] | None = None
     """The items of a list; the view returns a `Page`."""
     headers: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     """Response headers, each made from the result of the view."""

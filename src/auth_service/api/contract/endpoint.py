@@ -12,7 +12,7 @@ from auth_service.api.contract import swagger
 from auth_service.api.contract.contract import Contract
 from auth_service.api.http import parsing
 from auth_service.api.http.responses import Cursor, answer, plain
-from auth_service.api.http.schemas import Card
+from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.security.authentication import Access, audit_denied
 from auth_service.db import unit_of_work
 from auth_service.errors import Forbidden
@@ -109,5 +109,5 @@ def _data(contract: Contract, result: Any) -> bytes | None:
     return _json(contract.data, result) if contract.data else None
 
 
-def _json(card: type[Card], value: Any) -> bytes:
+def _json(card: type[ResponseModel], value: Any) -> bytes:
     return card.model_validate(value).model_dump_json(exclude_none=card.leaves_out_none).encode()

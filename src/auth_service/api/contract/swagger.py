@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from auth_service.api.contract.contract import Contract
 from auth_service.api.http.responses import JSON, status_of
-from auth_service.api.security.session_cookies import PROOF_HEADER
+from auth_service.api.security.csrf import CSRF_HEADER
 from auth_service.errors import CrossSite, ServiceError
 
 ERROR: dict[str, Any] = {
@@ -60,7 +60,7 @@ FORM_TOO = "x-form-too"
 NEW_PASSWORD = "x-new-password"  # noqa: S105 - no password
 """Marks a new password, whose minimum length is a setting."""
 
-CSRF_HEADER = (
+CSRF_DESCRIPTION = (
     "Any value that is not empty: required where cookies authenticate the request or are to be set (CSRF check)."
 )
 
@@ -168,7 +168,7 @@ def _parameters(
         # flask-restx's own `expect` makes every body a required one.
         schema = {"$ref": f"#/definitions/{_model(namespace, model).name}"}
         parameters["payload"] = {"in": "body", "required": required, "schema": schema}
-    csrf = {PROOF_HEADER: CSRF_HEADER} if view.__name__ != "get" and CrossSite in contract.all_errors() else {}
+    csrf = {CSRF_HEADER: CSRF_DESCRIPTION} if view.__name__ != "get" and CrossSite in contract.all_errors() else {}
     for name, description in {**csrf, **contract.access.heeds}.items():
         parameters[name] = {"in": "header", "type": "string", "required": False, "description": description}
     return parameters
@@ -176,7 +176,7 @@ def _parameters(
 
 def _answer_model(namespace: flask_restx.Namespace, contract: Contract) -> Any:
     properties: dict[str, Any] = {"success": {"type": "boolean", "enum": [True]}}
-    name = "Done"
+    name = "MaintenanceReport"
     if contract.done:
         properties["result"] = {"type": "string", "enum": ["Ok"]}
     if contract.items:
@@ -185,7 +185,7 @@ def _answer_model(namespace: flask_restx.Namespace, contract: Contract) -> Any:
         properties["data"] = {"type": "array", "items": item}
         properties["next_cursor"] = {"type": "string", "x-nullable": True}
     if contract.data:
-        name = f"{contract.data.__name__}{'Done' if contract.done else ''}Answer"
+        name = f"{contract.data.__name__}{'MaintenanceReport' if contract.done else ''}Answer"
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
     enveloped = {"type": "object", "required": list(properties), "properties": properties}
     model = namespace.schema_model(name, enveloped)

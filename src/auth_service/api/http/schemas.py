@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 
-class Card(BaseModel):
+class ResponseModel(BaseModel):
     """Something that goes out: only the fields that are named."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)

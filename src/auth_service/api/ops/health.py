@@ -12,7 +12,7 @@ from auth_service.api.current import services
 from auth_service.api.http.responses import answer
 from auth_service.api.ops import draining
 from auth_service.db import autocommit, unit_of_work
-from auth_service.db.schema_version import Standing, standing
+from auth_service.db.schema_version import SchemaState, schema_state
 from auth_service.errors import NotReady, ServiceError
 from auth_service.wiring import Services
 
@@ -48,8 +48,8 @@ def _of_database(wired: Services) -> list[str]:
     try:
         with unit_of_work():
             with autocommit() as connection:
-                found = standing(connection)
-            if found not in (Standing.CURRENT, Standing.NEXT):
+                found = schema_state(connection)
+            if found not in (SchemaState.CURRENT, SchemaState.NEXT):
                 return [f"database: {found.value}"]
             lag = wired.outbox.backlog().oldest
     except ServiceError as away:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
-from auth_service.adapters.email.dev_inbox import Inbox, InboxLetter
+from auth_service.adapters.email.dev_inbox import DevInbox, InboxMessage
 from auth_service.api.http.responses import answer
 from auth_service.errors import PathUnknown
 
@@ -15,7 +15,7 @@ NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 STYLE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
-def blueprint(inbox: Inbox, *, beyond_loopback: bool) -> Blueprint:
+def blueprint(inbox: DevInbox, *, beyond_loopback: bool) -> Blueprint:
     """`/dev/inbox`: a page for people; JSON with `?to=E`, or for those who ask for JSON.
 
     Under the names of this machine only, unless others are meant to reach it (`beyond_loopback`).
@@ -41,7 +41,7 @@ def blueprint(inbox: Inbox, *, beyond_loopback: bool) -> Blueprint:
     return made
 
 
-def _json(letters: list[InboxLetter]) -> bytes:
+def _json(letters: list[InboxMessage]) -> bytes:
     return json.dumps(
         [{**asdict(letter), "received_at": letter.received_at.isoformat()} for letter in letters]
     ).encode()

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from flask import g, request
 
 from auth_service.api.current import services
-from auth_service.api.security import session_cookies
-from auth_service.api.security.client_info import origin
+from auth_service.api.security import csrf, session_cookies
+from auth_service.api.security.client_info import client_info
 from auth_service.errors import (
     CrossSite,
     ScopeMissing,
@@ -18,10 +18,10 @@ from auth_service.errors import (
     TokenInvalid,
     TokenMissing,
 )
-from auth_service.models.audit_event import Kind
+from auth_service.models.audit_event import EventType
 from auth_service.models.service_key import BRING_CODES, VERIFY
-from auth_service.services.sessions.sessions import Caller
-from auth_service.services.tokens.service_keys import CallingService
+from auth_service.services.sessions.sessions import CurrentUser
+from auth_service.services.tokens.service_keys import CurrentService
 
 SERVICE_KEY_HEADER = "X-Service-Key"
 METHOD_HEADERS = ("X-Original-Method", "X-Forwarded-Method")
@@ -44,43 +44,48 @@ class Access:
     """Headers that it looks at beside those of credentials, with what they say."""
 
 
-def caller() -> Caller:
+def caller() -> CurrentUser:
     """Whoever calls; known where the endpoint's access is `signed_in`."""
-    known: Caller = g.caller
+    known: CurrentUser = g.caller
     return known
 
 
-def calling_service() -> CallingService | None:
+def current_service() -> CurrentService | None:
     """The service that calls, where the endpoint's access takes a service key and one came."""
-    known: CallingService | None = g.get("calling_service")
+    known: CurrentService | None = g.get("calling_service")
     return known
 
 
-def _everybody() -> None:
+def _allow_anyone() -> None:
     return None
 
 
-def _somebody() -> None:
+def require_user() -> None:
+    """Set the current user from the access token, and check CSRF. Raises TokenMissing, TokenInvalid, CrossSite."""
     g.caller = services().sessions.caller(_presented())
-    _prove_same_origin(request.method)
+    _check_csrf(request.method)
 
 
 def audit_denied(refusal: ServiceError) -> None:
     """Record the audit event `access_denied` for the user of this request, if it is known already."""
-    caller: Caller | None = g.get("caller")
+    caller: CurrentUser | None = g.get("caller")
     if caller is None:
         return
-    services().history.note_failure(
-        Kind.ACCESS_DENIED, user_id=caller.id, origin=origin(), session_id=caller.session_id, refusal=refusal.code
+    services().history.record_failure(
+        EventType.ACCESS_DENIED,
+        user_id=caller.id,
+        client=client_info(),
+        session_id=caller.session_id,
+        refusal=refusal.code,
     )
 
 
-def _somebody_at_a_gateway() -> None:
-    """As `_somebody`, for a request that was sent to something else, which asks us whether to let it through."""
+def _require_user_or_gateway() -> None:
+    """As `require_user`, for a request that was sent to something else, which asks us whether to let it through."""
     if (key := request.headers.get(SERVICE_KEY_HEADER)) is not None:
         _admit(key, VERIFY)
     g.caller = services().sessions.caller(_presented())
-    _prove_same_origin(request.method, *_original_methods())
+    _check_csrf(request.method, *_original_methods())
 
 
 def _original_methods() -> list[str]:
@@ -89,13 +94,13 @@ def _original_methods() -> list[str]:
     return [method.upper() for method in named if method is not None]
 
 
-def _prove_same_origin(*methods: str) -> None:
+def _check_csrf(*methods: str) -> None:
     """Where cookies speak for the request, see that it is no page of somebody else that made the browser send them.
 
     Only once it is known whom they speak for, so that a forged request stands in that person's history.
     """
     if "Authorization" not in request.headers:
-        session_cookies.prove_same_origin(*methods)
+        csrf.check_csrf(*methods)
 
 
 def _presented() -> str:
@@ -136,7 +141,7 @@ def _presented_key() -> str | None:
 
 
 def _admit(key: str, scope: str) -> None:
-    g.calling_service = services().service_keys.admit(key, scope=scope)
+    g.current_service = services().service_keys.admit(key, scope=scope)
 
 
 def service(scope: str) -> Access:
@@ -163,26 +168,26 @@ def _anyone_or_service() -> None:
         _admit(key, BRING_CODES)
 
 
-anyone = Access(name="anyone", sentence="Anyone may call this.", check=_everybody, is_open=True)
+anyone = Access(name="anyone", sentence="Anyone may call this.", check=_allow_anyone, is_open=True)
 
 signed_in = Access(
     name="signed_in",
     sentence="Whoever is signed in may call this.",
-    check=_somebody,
+    check=require_user,
     errors=(TokenMissing, TokenInvalid, CrossSite),
     needs_token=True,
 )
 
-at_a_gateway = Access(
+forward_auth = Access(
     name="at_a_gateway",
     sentence="Whoever is signed in may call this, in person or through a gateway that passes their request on.",
-    check=_somebody_at_a_gateway,
+    check=_require_user_or_gateway,
     errors=(TokenMissing, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
     needs_token=True,
     heeds={
         SERVICE_KEY_HEADER: f"The gateway's own service key, of scope `{VERIFY}`, if it has one.",
         **dict.fromkeys(METHOD_HEADERS, "The method of the original request; of two that are named, both count."),
-        session_cookies.PROOF_HEADER: "That of the original request; needed where cookies speak for an unsafe one.",
+        csrf.CSRF_HEADER: "That of the original request; needed where cookies speak for an unsafe one.",
     },
 )
 

@@ -3,10 +3,10 @@
 from flask import request
 
 from auth_service.adapters.crypto.device_tokens import describe
-from auth_service.api.security.rate_limits import client_address
-from auth_service.services.audit.events import Origin
+from auth_service.api.security.client import client_address
+from auth_service.services.audit.events import ClientInfo
 
 
-def origin() -> Origin:
+def client_info() -> ClientInfo:
     """The client's address, found through trusted proxies only, and its device in words."""
-    return Origin(address=client_address(), device=describe(request.headers.get("User-Agent")))
+    return ClientInfo(address=client_address(), device=describe(request.headers.get("User-Agent")))

@@ -13,7 +13,7 @@ FORM = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class FlowCookie:
     """The ticket of one kind of codes."""
 
     cookie: Cookie
@@ -25,13 +25,13 @@ class Ticket:
             return None
         return value if FORM.fullmatch(value) else secrets.token_urlsafe(32)
 
-    def hand_out(self, sent: CodeSent) -> CodeSent:
+    def issue(self, sent: CodeSent) -> CodeSent:
         """Set the cookie with the flow ticket that a code belongs to."""
         if sent.ticket is not None:
             self.cookie.give(sent.ticket, lives=settings().ticket_lifetime_seconds)
         return sent
 
 
-REGISTRATION = Ticket(Cookie(purpose="registration", samesite="Strict"))
-SIGN_IN = Ticket(Cookie(purpose="sign-in", samesite="Strict"))
-RECOVERY = Ticket(Cookie(purpose="recovery", samesite="Strict"))
+REGISTRATION = FlowCookie(Cookie(purpose="registration", samesite="Strict"))
+SIGN_IN = FlowCookie(Cookie(purpose="sign-in", samesite="Strict"))
+RECOVERY = FlowCookie(Cookie(purpose="recovery", samesite="Strict"))

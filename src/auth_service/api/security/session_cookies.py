@@ -2,23 +2,19 @@
 
 from dataclasses import dataclass
 
-from flask import request
 from pydantic import SecretStr
 
 from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
-from auth_service.api.security.client_info import origin
-from auth_service.errors import CrossSite, RefreshRejected
+from auth_service.api.security.client_info import client_info
+from auth_service.api.security.csrf import check_csrf
+from auth_service.errors import RefreshRejected
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext
 from auth_service.services.sessions.sessions import Tokens
 
 ACCESS = Cookie(purpose="access", samesite="Lax")
 REFRESH = Cookie(purpose="refresh", samesite="Lax")
 DEVICE = Cookie(purpose="device", samesite="Lax")
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-PROOF_HEADER = "X-Requested-With"
-"""Any value but none will do: a page of another origin cannot set it without asking first, and is refused then."""
 
 
 def access_token() -> str | None:
@@ -40,8 +36,8 @@ def sign_in_context(transport: str) -> SignInContext:
     A sign-in with cookies is checked too: an attacker could sign the victim in to the attacker's account (login CSRF).
     """
     if transport == "cookie":
-        prove_same_origin()
-    return SignInContext(client=origin(), transport=transport, device_token=DEVICE.read())
+        check_csrf()
+    return SignInContext(client=client_info(), transport=transport, device_token=DEVICE.read())
 
 
 def signed_in(result: SignedIn) -> Tokens:
@@ -57,7 +53,7 @@ def presented_refresh_token(in_body: SecretStr | None) -> PresentedToken:
     cookie = REFRESH.read()
     if cookie is None:
         raise RefreshRejected
-    prove_same_origin()
+    check_csrf()
     return PresentedToken(token=cookie, transport="cookie")
 
 
@@ -74,19 +70,3 @@ def take_back() -> None:
     """Let the browser forget its session."""
     ACCESS.take_back()
     REFRESH.take_back()
-
-
-def prove_same_origin(*methods: str) -> None:
-    """Raise CrossSite unless an unsafe request that cookies speak for comes from our own pages or allowed ones.
-
-    `methods` are those of the request, if it has others than its own: one that a gateway asks us about has two.
-    """
-    if SAFE_METHODS.issuperset(methods or (request.method,)):
-        return
-    allowed = {settings().public_url, *settings().cors_origins}
-    page = request.headers.get("Origin")
-    site = request.headers.get("Sec-Fetch-Site")
-    # All browsers of today send one of the two with what is unsafe. Whoever sends neither has proved nothing.
-    same = (page in allowed) if page is not None else site == "same-origin"
-    if not same or not request.headers.get(PROOF_HEADER):
-        raise CrossSite

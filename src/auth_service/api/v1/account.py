@@ -6,11 +6,18 @@ from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security import session_cookies
 from auth_service.api.security.authentication import caller
-from auth_service.api.security.client_info import origin
-from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS, client_network
-from auth_service.api.v1.schemas.account import DeletionForm, ExportCard, MeCard, NewEmailCodeForm, NewEmailForm
+from auth_service.api.security.client import client_network
+from auth_service.api.security.client_info import client_info
+from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS
+from auth_service.api.v1.schemas.account import (
+    DeletionRequest,
+    ExportResponse,
+    MeResponse,
+    NewEmailCodeRequest,
+    NewEmailRequest,
+)
 from auth_service.api.v1.schemas.fields import revealed
-from auth_service.api.v1.schemas.registration import CodeSentCard
+from auth_service.api.v1.schemas.registration import CodeSentResponse
 from auth_service.errors import (
     AccountChanged,
     CodeExpired,
@@ -25,7 +32,7 @@ from auth_service.errors import (
 )
 from auth_service.services.credentials.one_time_codes import CodeSent
 from auth_service.services.flows.data_export import Exported
-from auth_service.services.sessions.sessions import Caller
+from auth_service.services.sessions.sessions import CurrentUser
 
 account = Namespace("account", description="One's own account.")
 
@@ -36,20 +43,20 @@ PROVING = [ReauthenticationRequired, PasswordNotSet, PasswordWrong, TooManyAttem
 class Me(Resource):
     """The caller."""
 
-    @account.contract(summary="Return the signed-in user and its roles", data=MeCard)
-    def get(self) -> Caller:
+    @account.contract(summary="Return the signed-in user and its roles", data=MeResponse)
+    def get(self) -> CurrentUser:
         return caller()
 
     @account.contract(
         summary="Delete the account, with the password or an emailed deletion code",
         description="A deleted account cannot be restored.",
-        body=DeletionForm,
+        body=DeletionRequest,
         done=True,
         limits=[SIGN_INS],
         errors=[*PROVING, CodeWrong, CodeExpired, AccountChanged, RedisUnavailable],
     )
-    def delete(self, body: DeletionForm) -> None:
-        services().account.delete(caller(), password=revealed(body.password), code=body.code, origin=origin())
+    def delete(self, body: DeletionRequest) -> None:
+        services().account.delete(caller(), password=revealed(body.password), code=body.code, client=client_info())
         session_cookies.take_back()
 
 
@@ -59,7 +66,7 @@ class SendDeletionCode(Resource):
 
     @account.contract(
         summary="Send a code that confirms the deletion of the account from this session",
-        data=CodeSentCard,
+        data=CodeSentResponse,
         done=True,
         limits=[CODE_REQUESTS],
         errors=[TooManyCodes, RedisUnavailable],
@@ -75,31 +82,31 @@ class MyEmail(Resource):
     @account.contract(
         summary="Send a code to the new email address",
         description="The answer is the same whether or not a user has this address.",
-        body=NewEmailForm,
-        data=CodeSentCard,
+        body=NewEmailRequest,
+        data=CodeSentResponse,
         done=True,
         limits=[CODE_REQUESTS],
         errors=[*PROVING, TooManyCodes, RedisUnavailable],
     )
-    def post(self, body: NewEmailForm) -> CodeSent:
-        return services().email_changes.begin(
+    def post(self, body: NewEmailRequest) -> CodeSent:
+        return services().email_change_flow.begin(
             caller(),
             email=body.email,
             password=revealed(body.password),
-            origin=origin(),
+            client=client_info(),
             network=client_network(),
         )
 
     @account.contract(
         summary="Change the email address with the code that was sent to the new one",
         description="The old address gets a security notification.",
-        body=NewEmailCodeForm,
+        body=NewEmailCodeRequest,
         done=True,
         limits=[CODE_ATTEMPTS],
         errors=[CodeWrong, CodeExpired, EmailTaken, RedisUnavailable],
     )
-    def put(self, body: NewEmailCodeForm) -> None:
-        services().email_changes.confirm(caller(), code=body.code, origin=origin())
+    def put(self, body: NewEmailCodeRequest) -> None:
+        services().email_change_flow.confirm(caller(), code=body.code, client=client_info())
 
 
 @account.route("/me/export")
@@ -109,8 +116,8 @@ class MyData(Resource):
     @account.contract(
         summary="Export the data of the account",
         description="At most the newest thousand records of each kind.",
-        data=ExportCard,
+        data=ExportResponse,
         limits=[EXPORTS],
     )
     def get(self) -> Exported:
-        return services().export.of(caller(), origin=origin())
+        return services().export.of(caller(), client=client_info())

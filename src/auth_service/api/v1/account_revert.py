@@ -5,16 +5,16 @@ from flask_restx import Resource
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security.authentication import anyone
-from auth_service.api.security.client_info import origin
+from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import CODE_ATTEMPTS
-from auth_service.api.v1.schemas.account_revert import UndoForm
+from auth_service.api.v1.schemas.account_revert import AccountRevertRequest
 from auth_service.errors import EmailTaken, UndoUnknown
 
 undos = Namespace("undos", description="This was not me.")
 
 
 @undos.route("/undo")
-class Undo(Resource):
+class RevertLink(Resource):
     """Undo links."""
 
     @undos.contract(
@@ -24,10 +24,10 @@ class Undo(Resource):
             "and restores a changed email address. The user then sets a new password with a password reset."
         ),
         access=anyone,
-        body=UndoForm,
+        body=AccountRevertRequest,
         done=True,
         limits=[CODE_ATTEMPTS],
         errors=[UndoUnknown, EmailTaken],
     )
-    def post(self, body: UndoForm) -> None:
-        services().undos.carry_out(body.token.get_secret_value(), origin=origin())
+    def post(self, body: AccountRevertRequest) -> None:
+        services().undos.redeem(body.token.get_secret_value(), client=client_info())

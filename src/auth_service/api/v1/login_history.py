@@ -5,9 +5,9 @@ from flask_restx import Resource
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security.authentication import caller
-from auth_service.api.v1.schemas.login_history import EventCard
+from auth_service.api.v1.schemas.login_history import EventResponse
 from auth_service.api.v1.schemas.pagination import PageQuery
-from auth_service.services.audit.events import Entry
+from auth_service.services.audit.events import AuditEntry
 from auth_service.services.pagination import Page
 
 history = Namespace("history", description="What happened to an account.")
@@ -21,9 +21,9 @@ class LoginHistory(Resource):
         summary="List the security events of the account, newest first, with failed attempts",
         description="Send `next_cursor` as `cursor` to get the next page; it is null on the last one.",
         query=PageQuery,
-        items=EventCard,
+        items=EventResponse,
     )
-    def get(self, query: PageQuery) -> Page[Entry]:
+    def get(self, query: PageQuery) -> Page[AuditEntry]:
         return services().history.page(
             user_id=caller().id, session_id=caller().session_id, cursor=query.cursor, limit=query.limit
         )

@@ -5,11 +5,12 @@ from flask_restx import Resource
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security.authentication import anyone, caller
-from auth_service.api.security.client_info import origin
+from auth_service.api.security.client import client_network
+from auth_service.api.security.client_info import client_info
 from auth_service.api.security.flow_cookies import RECOVERY
-from auth_service.api.security.rate_limits import SIGN_INS, client_network
-from auth_service.api.v1.schemas.passwords import PasswordForm, RecoveryForm
-from auth_service.api.v1.schemas.sessions import AddressForm
+from auth_service.api.security.rate_limits import SIGN_INS
+from auth_service.api.v1.schemas.passwords import PasswordRequest, RecoveryRequest
+from auth_service.api.v1.schemas.sessions import AddressRequest
 from auth_service.api.v1.sessions import code_request
 from auth_service.errors import (
     AccountChanged,
@@ -29,8 +30,8 @@ class SendRecoveryCode(Resource):
     """Codes to set a password with."""
 
     @passwords.under(code_request(summary="Send a code for a password reset"))
-    def post(self, body: AddressForm) -> None:
-        RECOVERY.hand_out(
+    def post(self, body: AddressRequest) -> None:
+        RECOVERY.issue(
             services().recovery.send_code(email=body.email, ticket=RECOVERY.presented(), network=client_network())
         )
 
@@ -43,18 +44,18 @@ class Password(Resource):
         summary="Reset the password with the code from the newest email",
         description="Revokes every session and opens none.",
         access=anyone,
-        body=RecoveryForm,
+        body=RecoveryRequest,
         done=True,
         limits=[SIGN_INS],
         errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
-    def put(self, body: RecoveryForm) -> None:
+    def put(self, body: RecoveryRequest) -> None:
         services().recovery.set_password(
             email=body.email,
             code=body.code,
             new_password=body.new_password.get_secret_value(),
             ticket=RECOVERY.presented(),
-            origin=origin(),
+            client=client_info(),
         )
 
 
@@ -65,15 +66,15 @@ class MyPassword(Resource):
     @passwords.contract(
         summary="Change the password",
         description="Revokes all other sessions.",
-        body=PasswordForm,
+        body=PasswordRequest,
         done=True,
         limits=[SIGN_INS],
         errors=[PasswordNotSet, PasswordWrong, TooManyAttempts, AccountChanged],
     )
-    def put(self, body: PasswordForm) -> None:
+    def put(self, body: PasswordRequest) -> None:
         services().account.change_password(
             caller(),
             current=body.current_password.get_secret_value(),
             new=body.new_password.get_secret_value(),
-            origin=origin(),
+            client=client_info(),
         )

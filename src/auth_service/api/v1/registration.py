@@ -5,19 +5,20 @@ from flask_restx import Resource
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.http.language import preferred_language, wanted_language
-from auth_service.api.security.authentication import anyone, anyone_or_service, calling_service
-from auth_service.api.security.client_info import origin
+from auth_service.api.security.authentication import anyone, anyone_or_service, current_service
+from auth_service.api.security.client import client_network
+from auth_service.api.security.client_info import client_info
 from auth_service.api.security.flow_cookies import REGISTRATION
-from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, LOOK_UPS, SIGN_UPS, client_network
+from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, LOOK_UPS, SIGN_UPS
 from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import (
-    CodeForm,
-    CodeSentCard,
-    FinishForm,
-    GuessForm,
+    CodeRequest,
+    CodeSentResponse,
+    FinishRequest,
+    GuessRequest,
     LookUpQuery,
-    SignUpForm,
-    UserCard,
+    SignUpRequest,
+    UserResponse,
 )
 from auth_service.errors import (
     CodeExpired,
@@ -33,7 +34,7 @@ from auth_service.errors import (
     ValidationFailed,
 )
 from auth_service.services.credentials.one_time_codes import CodeSent
-from auth_service.services.users.statements import Profile
+from auth_service.services.users.statements import PublicUser
 
 registration = Namespace("registration", description="From an address to a user of the portal.")
 
@@ -46,11 +47,11 @@ class LookUp(Resource):
         summary="Look up a user by email address",
         access=anyone,
         query=LookUpQuery,
-        data=UserCard,
+        data=UserResponse,
         limits=[LOOK_UPS],
         errors=[UserUnknown],
     )
-    def get(self, query: LookUpQuery) -> Profile:
+    def get(self, query: LookUpQuery) -> PublicUser:
         return services().users.look_up(email=query.email)
 
 
@@ -61,13 +62,13 @@ class SignUp(Resource):
     @registration.contract(
         summary="Create a temporary user for an email address",
         access=anyone,
-        body=SignUpForm,
-        data=UserCard,
+        body=SignUpRequest,
+        data=UserResponse,
         status=201,
         limits=[SIGN_UPS],
         errors=[EmailTaken],
     )
-    def post(self, body: SignUpForm) -> Profile:
+    def post(self, body: SignUpRequest) -> PublicUser:
         return services().registration.sign_up(email=body.email, language=preferred_language())
 
 
@@ -79,18 +80,18 @@ class SendCode(Resource):
         summary="Send a code to the email address of the user",
         description="It replaces the codes that were sent before under the same flow ticket.",
         access=anyone_or_service,
-        body=CodeForm,
-        data=CodeSentCard,
+        body=CodeRequest,
+        data=CodeSentResponse,
         done=True,
         limits=[CODE_REQUESTS],
         errors=[UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable],
     )
-    def post(self, user_id: int, body: CodeForm) -> CodeSent:
-        return REGISTRATION.hand_out(
+    def post(self, user_id: int, body: CodeRequest) -> CodeSent:
+        return REGISTRATION.issue(
             services().registration.send_code(
                 user_id=user_id,
                 client_supplied=body.code,
-                by_service=calling_service() is not None,
+                by_service=current_service() is not None,
                 ticket=REGISTRATION.presented(),
                 language=wanted_language(),
                 network=client_network(),
@@ -111,12 +112,12 @@ class Mail(Resource):
         summary="Confirm the email address with the emailed code",
         description="Send the code once: in the query string or in the body.",
         access=anyone,
-        query_or_body=GuessForm,
+        query_or_body=GuessRequest,
         done=True,
         limits=[CODE_ATTEMPTS],
         errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
-    def put(self, user_id: int, payload: GuessForm) -> None:
+    def put(self, user_id: int, payload: GuessRequest) -> None:
         services().registration.confirm(user_id=user_id, code=payload.code, ticket=REGISTRATION.presented())
 
 
@@ -127,15 +128,15 @@ class Finish(Resource):
     @registration.contract(
         summary="Finish the registration, with or without a password",
         access=anyone,
-        body=FinishForm,
-        data=UserCard,
+        body=FinishRequest,
+        data=UserResponse,
         limits=[CODE_ATTEMPTS],
         errors=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, RedisUnavailable],
     )
-    def patch(self, user_id: int, body: FinishForm) -> Profile:
+    def patch(self, user_id: int, body: FinishRequest) -> PublicUser:
         return services().registration.finish(
             user_id=user_id,
             ticket=REGISTRATION.presented(),
             password=revealed(body.password),
-            origin=origin(),
+            client=client_info(),
         )

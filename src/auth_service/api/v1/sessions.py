@@ -9,17 +9,18 @@ from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security import session_cookies
 from auth_service.api.security.authentication import anyone, caller
-from auth_service.api.security.client_info import origin
+from auth_service.api.security.client import client_network
+from auth_service.api.security.client_info import client_info
 from auth_service.api.security.flow_cookies import SIGN_IN
-from auth_service.api.security.rate_limits import CODE_REQUESTS, REFRESHES, SIGN_INS, client_network
+from auth_service.api.security.rate_limits import CODE_REQUESTS, REFRESHES, SIGN_INS
 from auth_service.api.v1.schemas.pagination import PageQuery
 from auth_service.api.v1.schemas.sessions import (
-    AddressForm,
-    CodeSignInForm,
-    RefreshForm,
-    SessionCard,
-    SignInForm,
-    TokensCard,
+    AddressRequest,
+    CodeSignInRequest,
+    RefreshRequest,
+    SessionResponse,
+    SignInRequest,
+    TokensResponse,
 )
 from auth_service.errors import (
     CredentialsRejected,
@@ -46,7 +47,7 @@ def code_request(*, summary: str) -> Contract:
         summary=summary,
         description="The answer is the same whether or not a user has this address.",
         access=anyone,
-        body=AddressForm,
+        body=AddressRequest,
         done=True,
         limits=[CODE_REQUESTS],
         errors=[TooManyCodes, RedisUnavailable],
@@ -60,12 +61,12 @@ class SignIn(Resource):
     @sessions.contract(
         summary="Sign in with a password",
         access=anyone,
-        body=SignInForm,
-        data=TokensCard,
+        body=SignInRequest,
+        data=TokensResponse,
         limits=[SIGN_INS],
         errors=[CredentialsRejected, TooManyAttempts, CrossSite],
     )
-    def post(self, body: SignInForm) -> Tokens:
+    def post(self, body: SignInRequest) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)
         password = body.password.get_secret_value()
         return session_cookies.signed_in(
@@ -78,8 +79,8 @@ class SendSignInCode(Resource):
     """Codes to sign in with."""
 
     @sessions.under(code_request(summary="Send a code to sign in with"))
-    def post(self, body: AddressForm) -> None:
-        SIGN_IN.hand_out(
+    def post(self, body: AddressRequest) -> None:
+        SIGN_IN.issue(
             services().sign_in.send_code(email=body.email, ticket=SIGN_IN.presented(), network=client_network())
         )
 
@@ -91,12 +92,12 @@ class CodeSignIn(Resource):
     @sessions.contract(
         summary="Sign in with the code from the newest email",
         access=anyone,
-        body=CodeSignInForm,
-        data=TokensCard,
+        body=CodeSignInRequest,
+        data=TokensResponse,
         limits=[SIGN_INS],
         errors=[CredentialsRejected, CrossSite, RedisUnavailable],
     )
-    def post(self, body: CodeSignInForm) -> Tokens:
+    def post(self, body: CodeSignInRequest) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)
         return session_cookies.signed_in(
             services().sign_in.by_code(email=body.email, code=body.code, ticket=SIGN_IN.presented(), context=context)
@@ -114,14 +115,14 @@ class RefreshToken(Resource):
             "refresh token returns the same successor. Reuse after that revokes the session."
         ),
         access=anyone,
-        body=RefreshForm,
-        data=TokensCard,
+        body=RefreshRequest,
+        data=TokensResponse,
         limits=[REFRESHES],
         errors=[RefreshRejected, CrossSite],
     )
-    def post(self, body: RefreshForm) -> Tokens:
+    def post(self, body: RefreshRequest) -> Tokens:
         presented = session_cookies.presented_refresh_token(body.refresh_token)
-        tokens = services().sessions.refresh(token=presented.token, origin=origin())
+        tokens = services().sessions.refresh(token=presented.token, client=client_info())
         return session_cookies.delivered(tokens, transport=presented.transport)
 
 
@@ -131,7 +132,7 @@ class SignOut(Resource):
 
     @sessions.contract(summary="Revoke this session", done=True)
     def post(self) -> None:
-        services().sessions.sign_out(caller(), origin=origin())
+        services().sessions.sign_out(caller(), client=client_info())
         session_cookies.take_back()
 
 
@@ -141,7 +142,7 @@ class SignOutEverywhere(Resource):
 
     @sessions.contract(summary="Revoke all sessions of the account, including this one", done=True)
     def post(self) -> None:
-        services().own_sessions.end_all(caller(), origin=origin())
+        services().my_sessions.revoke_all(caller(), client=client_info())
         session_cookies.take_back()
 
 
@@ -153,14 +154,14 @@ class MySessions(Resource):
         summary="List the active sessions of the account, newest first",
         description="Send `next_cursor` as `cursor` to get the next page; it is null on the last one.",
         query=PageQuery,
-        items=SessionCard,
+        items=SessionResponse,
     )
     def get(self, query: PageQuery) -> Page[OpenSession]:
-        return services().own_sessions.page(caller(), cursor=query.cursor, limit=query.limit)
+        return services().my_sessions.page(caller(), cursor=query.cursor, limit=query.limit)
 
     @sessions.contract(summary="Revoke all sessions of the account except this one", done=True)
     def delete(self) -> None:
-        services().own_sessions.end_others(caller(), origin=origin())
+        services().my_sessions.end_others(caller(), client=client_info())
 
 
 @sessions.route("/me/sessions/<uuid:session_id>")
@@ -169,4 +170,4 @@ class MySession(Resource):
 
     @sessions.contract(summary="Revoke one session of the account", done=True, errors=[SessionUnknown])
     def delete(self, session_id: uuid.UUID) -> None:
-        services().own_sessions.end(session_id, caller=caller(), origin=origin())
+        services().my_sessions.end(session_id, caller=caller(), client=client_info())

@@ -4,11 +4,11 @@ from flask_restx import Resource
 
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
-from auth_service.api.security.authentication import at_a_gateway, caller, service
-from auth_service.api.v1.schemas.tokens import IdentityCard, IntrospectForm, TokenStateCard
+from auth_service.api.security.authentication import caller, forward_auth, service
+from auth_service.api.v1.schemas.tokens import IdentityResponse, IntrospectRequest, TokenStateResponse
 from auth_service.models.service_key import INTROSPECT
 from auth_service.services.sessions.introspection import TokenState
-from auth_service.services.sessions.sessions import Caller
+from auth_service.services.sessions.sessions import CurrentUser
 
 tokens = Namespace("tokens", description="For other services: whose token, and whose request, is this?")
 
@@ -24,11 +24,11 @@ class Introspect(Resource):
             "envelope. A refresh token is looked up only with `token_type_hint=refresh_token`."
         ),
         access=service(INTROSPECT),
-        body=IntrospectForm,
+        body=IntrospectRequest,
         form_too=True,
-        data=TokenStateCard,
+        data=TokenStateResponse,
     )
-    def post(self, body: IntrospectForm) -> TokenState:
+    def post(self, body: IntrospectRequest) -> TokenState:
         return services().introspection.of(body.token.get_secret_value(), hint=body.token_type_hint)
 
 
@@ -42,13 +42,13 @@ class Verify(Resource):
             "Send the bearer token or the cookies of the original request, and its method in "
             "`X-Original-Method`: a request with cookies and an unsafe method has to pass the CSRF check."
         ),
-        access=at_a_gateway,
+        access=forward_auth,
         ignores_query=True,
-        data=IdentityCard,
+        data=IdentityResponse,
         headers={
             "X-User-Id": lambda user: str(user.id),
             "X-User-Roles": lambda user: ",".join(user.roles),
         },
     )
-    def get(self) -> Caller:
+    def get(self) -> CurrentUser:
         return caller()

@@ -10,19 +10,19 @@ from typing import Any
 from auth_service import clock
 from auth_service.adapters.redis.rate_limiter import network_of
 from auth_service.db import autocommit, transaction
-from auth_service.models.audit_event import FAILURE, SUCCESS, Kind
-from auth_service.services.audit.statements import FORGET_PERSON, NOTE, NOTE_FAILURE, PAGE, NewEvent
+from auth_service.models.audit_event import FAILURE, SUCCESS, EventType
+from auth_service.services.audit.statements import ANONYMIZE_USER, NOTE, NOTE_FAILURE, PAGE, NewEvent
 from auth_service.services.pagination import Cursors, Page
 
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
 
-BY_STRANGERS = (Kind.SIGN_IN_REFUSED, Kind.RECOVERY_REFUSED)
+BY_STRANGERS = (EventType.SIGN_IN_REFUSED, EventType.RECOVERY_REFUSED)
 """What is refused to people who are not signed in: holding a user would take time that tells whether there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class ClientInfo:
     """Where a request came from, as far as it can be told."""
 
     address: str
@@ -37,7 +37,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class AuditEntry:
     """An event as its owner sees it."""
 
     at: datetime
@@ -52,7 +52,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class History:
+class AuditLog:
     """Writes events in the transaction of what they tell of."""
 
     failures_a_day: int
@@ -63,16 +63,16 @@ class History:
         kind: str,
         *,
         user_id: int,
-        origin: Origin,
+        client: ClientInfo,
         session_id: uuid.UUID | None = None,
         outcome: str = SUCCESS,
         **details: Any,
     ) -> None:
-        """Write down that something happened; `kind` is one of `Kind`, else ValueError."""
-        transaction().write(NOTE(self._event(kind, user_id, origin, session_id, outcome, details)))
+        """Write down that something happened; `kind` is one of `EventType`, else ValueError."""
+        transaction().write(NOTE(self._event(kind, user_id, client, session_id, outcome, details)))
 
-    def note_failure(
-        self, kind: str, *, user_id: int | None, origin: Origin, session_id: uuid.UUID | None = None, **details: Any
+    def record_failure(
+        self, kind: str, *, user_id: int | None, client: ClientInfo, session_id: uuid.UUID | None = None, **details: Any
     ) -> None:
         """Write down that something was tried in vain, unless there is too much of that today already.
 
@@ -86,9 +86,9 @@ class History:
         transaction().write(
             NOTE_FAILURE(
                 {
-                    **self._event(kind, user_id, origin, session_id, FAILURE, details),
+                    **self._event(kind, user_id, client, session_id, FAILURE, details),
                     "held": 0 if kind in BY_STRANGERS else user_id or 0,
-                    "person": user_id or 0,
+                    "user": user_id or 0,
                     "since": now - DAY,
                     "until": now + DAY,
                     "most": self.failures_a_day,
@@ -98,7 +98,7 @@ class History:
 
     def page(
         self, *, user_id: int, session_id: uuid.UUID | None = None, cursor: str | None = None, limit: int
-    ) -> Page[Entry]:
+    ) -> Page[AuditEntry]:
         """A page of somebody's history, the newest first, as the session `session_id` sees it.
 
         Raises ValidationFailed for a cursor of anybody else.
@@ -108,22 +108,22 @@ class History:
             rows = connection.execute(PAGE, {"owner": user_id, "before": before, "most": limit + 1}).all()
         page = self.cursors.page(rows, limit=limit, of="history", user_id=user_id, position=lambda row: row.id)
         entries = [
-            Entry(current=row.session_id is not None and row.session_id == session_id, **_without_id(row))
+            AuditEntry(current=row.session_id is not None and row.session_id == session_id, **_without_id(row))
             for row in page.items
         ]
         return Page(items=entries, next_cursor=page.next_cursor)
 
-    def forget_person(self, user_id: int) -> None:
+    def anonymize_user(self, user_id: int) -> None:
         """Let the events of somebody say no more whose they were, and note that an account was deleted.
 
         For accounts that are gone: in the transaction that deletes the user, after that; while there is such a user
         the database refuses. What stays is what happened, when, and by which method.
         """
-        transaction().write(FORGET_PERSON({"person": user_id}))
+        transaction().write(ANONYMIZE_USER({"user": user_id}))
         transaction().write(
             NOTE(
                 {
-                    "kind": Kind.ACCOUNT_DELETED.value,
+                    "kind": EventType.ACCOUNT_DELETED.value,
                     "outcome": SUCCESS,
                     "user_id": None,
                     "session_id": None,
@@ -138,18 +138,18 @@ class History:
     def _event(
         kind: str,
         user_id: int | None,
-        origin: Origin,
+        client: ClientInfo,
         session_id: uuid.UUID | None,
         outcome: str,
         details: dict[str, Any],
     ) -> NewEvent:
         return {
-            "kind": Kind(kind).value,
+            "kind": EventType(kind).value,
             "outcome": outcome,
             "user_id": user_id,
             "session_id": session_id,
-            "seen_address": origin.address,
-            "seen_device": origin.device,
+            "seen_address": client.address,
+            "seen_device": client.device,
             "details": json.dumps(details),
         }
 

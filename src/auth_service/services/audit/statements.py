@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from auth_service.db import Write
 from auth_service.models import Event, User
-from auth_service.models.audit_event import SUCCESS, Kind
+from auth_service.models.audit_event import SUCCESS, EventType
 
 # Statements are built at import: building one costs about as much as running it.
 
@@ -51,7 +51,7 @@ class NewFailure(NewEvent):
     """Parameters of an event about a failed attempt, and of its daily cap."""
 
     held: int
-    person: int
+    user: int
     since: datetime
     until: datetime
     most: int
@@ -65,10 +65,10 @@ class EventsOfSessions(SeenAt):
     details: str
 
 
-class ForgetPerson(TypedDict):
+class AnonymizeUser(TypedDict):
     """Parameters of the removal of a user from the events."""
 
-    person: int
+    user: int
 
 
 def _parameter(name: str, column: str | None = None) -> Any:
@@ -91,7 +91,7 @@ NOTE = Write(insert(Event).values(_event), parameters=NewEvent)
 _failures = (
     select(literal_column("1"))
     .where(
-        func.coalesce(Event.user_id, literal_column("0")) == bindparam("person"),
+        func.coalesce(Event.user_id, literal_column("0")) == bindparam("user"),
         Event.outcome == literal_column("'failure'"),
         Event.at > bindparam("since"),
         Event.at < bindparam("until"),
@@ -143,12 +143,12 @@ PAGE = (
     .limit(bindparam("most", type_=Integer))
 )
 
-FORGET_PERSON = Write(
-    select(func.events_forget_person(bindparam("person", type_=Event.user_id.type))), parameters=ForgetPerson
+ANONYMIZE_USER = Write(
+    select(func.events_forget_person(bindparam("user", type_=Event.user_id.type))), parameters=AnonymizeUser
 )
 
 
-def noted(kind: Kind, *, about: FromClause, session_id: Any = None, **details: Any) -> CTE:
+def audit_cte(kind: EventType, *, about: FromClause, session_id: Any = None, **details: Any) -> CTE:
     """A part of the statement that does something to the user `about.c.user_id`, which also notes it.
 
     Nothing is noted where `about`, what was done, has no row. Its parameters are those of `SeenAt`.
@@ -166,7 +166,7 @@ def noted(kind: Kind, *, about: FromClause, session_id: Any = None, **details: A
     return insert(Event).from_select(list(values), select(*values.values())).cte("noted")
 
 
-def noted_each(sessions: CTE) -> Any:
+def audit_each_cte(sessions: CTE) -> Any:
     """The statement that changes sessions and notes an event about each; it returns their ids.
 
     `sessions` changes them and returns their `id` and `user_id`. Its parameters are those of `EventsOfSessions`.

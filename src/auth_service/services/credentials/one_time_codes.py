@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import Enum
 
 from auth_service.adapters.redis.code_store import CodeStore, VerificationOutcome, VerificationResult, new_ticket
-from auth_service.adapters.redis.rate_limiter import Limit, Limiter, Windows
+from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
 from auth_service.models.outbox_message import EmailKind
 from auth_service.services.email.addresses import Address
@@ -78,7 +78,7 @@ def bind_code(
 class CodeLimiter:
     """The rate limits of emailed codes, counted before any work is done."""
 
-    limiter: Limiter
+    limiter: RateLimiter
     limits: CodeLimits
 
     def count(self, kind: EmailKind, *, key: str, network: str) -> timedelta:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from auth_service.adapters.crypto.password_hasher import Hasher, PasswordVerdict
-from auth_service.adapters.redis.login_throttle import Throttle
+from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordVerdict
+from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import ServiceBusy, TooManyAttempts, ValidationFailed
 
 LONGEST = 128
@@ -49,7 +49,7 @@ REASONS = {
 class Passwords:
     """The rules of new passwords, and their hashes. No composition rules: NIST SP 800-63B-4 3.1.1.2."""
 
-    hasher: Hasher
+    hasher: PasswordHasher
     shortest: int
     service_name: str
 
@@ -79,28 +79,28 @@ class Passwords:
             said = REASONS[reason].format(shortest=self.shortest, longest=LONGEST)
             raise ValidationFailed(fields=[{"field": field, "reason": reason, "msg": said}])
 
-    def make_sure_of_room(self) -> None:
+    def ensure_capacity(self) -> None:
         """Raise ServiceBusy if a password could not be hashed now: before anything is counted, asked or written."""
-        self.hasher.make_sure_of_room()
+        self.hasher.ensure_capacity()
 
-    def verdict(self, password: str, phc: str | None) -> PasswordVerdict:
-        """Whether the password made this hash, and whether the hash is outdated; see `Hasher.verify`.
+    def verdict(self, password: str, password_hash: str | None) -> PasswordVerdict:
+        """Whether the password made this hash, and whether the hash is outdated; see `PasswordHasher.verify`.
 
         Takes as long where there is no hash. Raises ServiceBusy.
         """
-        return self.hasher.verify(normalised(password), phc, typed=password)
+        return self.hasher.verify(normalised(password), password_hash, typed=password)
 
     def attempt(
         self,
         password: str,
-        phc: str | None,
+        password_hash: str | None,
         *,
-        throttle: Throttle,
+        throttle: LoginThrottle,
         counted_as: str,
         subject: str,
         trusted: bool = False,
     ) -> PasswordVerdict:
-        """The same, of an attempt that is counted before any work is done; see `Throttle.attempt`.
+        """The same, of an attempt that is counted before any work is done; see `LoginThrottle.attempt`.
 
         Taken back is one that is right, or never judged, of which nobody has learnt anything. Raises TooManyAttempts,
         ServiceBusy.
@@ -109,12 +109,12 @@ class Passwords:
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
         try:
-            verdict = self.verdict(password, phc)
+            verdict = self.verdict(password, password_hash)
         except ServiceBusy:
-            throttle.forgive(counted_as, subject, attempt)
+            throttle.refund(counted_as, subject, attempt)
             raise
         if verdict.matches:
-            throttle.forgive(counted_as, subject, attempt)
+            throttle.refund(counted_as, subject, attempt)
         return verdict
 
     def _reason_against(self, chosen: str, email: str) -> str | None:

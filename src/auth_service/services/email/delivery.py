@@ -6,10 +6,10 @@ from email.message import EmailMessage
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import SealBroken
-from auth_service.adapters.email.transport import MailDeferred, MailRefused, Postman
+from auth_service.adapters.email.transport import MailDeferred, MailRefused, MailTransport
 from auth_service.db import unit_of_work
 from auth_service.services.email import rendering as letters
-from auth_service.services.email.queue import LeasedLetter, Leases
+from auth_service.services.email.queue import ClaimedMessage, MailQueue
 
 log = logging.getLogger(__name__)
 
@@ -22,19 +22,19 @@ class Delivery:
     server's yes and the note of it, a letter goes out again under the same Message-ID; killed anywhere else, once.
     """
 
-    leases: Leases
+    leases: MailQueue
     sender: str
     service_name: str
 
-    def lease(self, *, at_most: int) -> list[LeasedLetter]:
+    def lease(self, *, at_most: int) -> list[ClaimedMessage]:
         """Take letters that are due."""
         with unit_of_work():
             return self.leases.take(at_most=at_most)
 
-    def deliver(self, letter: LeasedLetter, *, postman: Postman) -> str:
+    def deliver(self, letter: ClaimedMessage, *, mail_transport: MailTransport) -> str:
         """Send one letter and note the outcome; returns it in a word: sent, deferred, dead or late.
 
-        One that may not begin any more (`LeasedLetter.begin_by`) is given back unsent.
+        One that may not begin any more (`ClaimedMessage.begin_by`) is given back unsent.
         """
         if clock.monotonic() > letter.begin_by:
             self.release([letter])
@@ -47,7 +47,7 @@ class Delivery:
             # It will not become a letter by being tried again; what it says may come from strangers.
             return self._dead(letter, trouble="cannot be written")
         try:
-            postman.send(message, to=letter.recipient)
+            mail_transport.send(message, to=letter.recipient)
         except MailDeferred as deferred:
             log.info("letter put off", extra={"letter": str(letter.id), "trouble": str(deferred)})
             with unit_of_work():
@@ -64,18 +64,18 @@ class Delivery:
         with unit_of_work():
             self.leases.expire_due()
 
-    def release(self, not_tried: list[LeasedLetter]) -> None:
+    def release(self, not_tried: list[ClaimedMessage]) -> None:
         """Give back what was leased and not tried."""
         with unit_of_work():
             self.leases.release(not_tried)
 
-    def _dead(self, letter: LeasedLetter, *, trouble: str) -> str:
+    def _dead(self, letter: ClaimedMessage, *, trouble: str) -> str:
         log.error("letter is dead", extra={"letter": str(letter.id), "trouble": trouble})
         with unit_of_work():
             self.leases.mark_dead(letter, trouble=trouble)
         return "dead"
 
-    def _message(self, letter: LeasedLetter) -> EmailMessage:
+    def _message(self, letter: ClaimedMessage) -> EmailMessage:
         return letters.render(
             letter.kind,
             letter.language,

@@ -15,7 +15,7 @@ from auth_service import clock
 from auth_service.adapters.crypto.keys import Sealer
 from auth_service.db import autocommit, fetch_one, transaction
 from auth_service.errors import TooManyCodes
-from auth_service.models import Letter
+from auth_service.models import OutboxMessage
 from auth_service.models.outbox_message import DEAD, EXPIRED, WAITING, EmailKind
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import (
@@ -138,10 +138,12 @@ class Outbox:
     def backlog(self) -> Backlog:
         """How many letters wait, and how long the oldest that is due has waited."""
         counts = select(
-            func.count().filter(Letter.state == WAITING),
-            func.min(Letter.next_attempt_at).filter(Letter.state == WAITING, Letter.not_after > func.now()),
-            func.count().filter(Letter.state == DEAD, Letter.ended_at > func.now() - DAY),
-        ).where(or_(Letter.state == WAITING, Letter.ended_at > func.now() - DAY))
+            func.count().filter(OutboxMessage.state == WAITING),
+            func.min(OutboxMessage.next_attempt_at).filter(
+                OutboxMessage.state == WAITING, OutboxMessage.not_after > func.now()
+            ),
+            func.count().filter(OutboxMessage.state == DEAD, OutboxMessage.ended_at > func.now() - DAY),
+        ).where(or_(OutboxMessage.state == WAITING, OutboxMessage.ended_at > func.now() - DAY))
         with autocommit() as connection:
             waiting, first_due, dead = connection.execute(counts).one()
         due_since: datetime | None = first_due

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from auth_service.db import NoParameters, Statement, Write
-from auth_service.models import Letter, User
+from auth_service.models import OutboxMessage, User
 from auth_service.models.outbox_message import CODE_KINDS, EXPIRED, WAITING
 
 DAY = timedelta(days=1)
@@ -100,10 +100,10 @@ LOCK = Write(
 def _counts(recipient_key: Any) -> Any:
     """Which emails to an address count for its daily cap: those of the last 24 hours that carry a code."""
     return and_(
-        Letter.recipient_key == recipient_key,
+        OutboxMessage.recipient_key == recipient_key,
         # Not `IN`: SQLAlchemy expands its list at each execution, and prepared statements have no such step.
-        or_(*(Letter.kind == kind.value for kind in CODE_KINDS)),
-        Letter.created_at > func.now() - DAY,
+        or_(*(OutboxMessage.kind == kind.value for kind in CODE_KINDS)),
+        OutboxMessage.created_at > func.now() - DAY,
     )
 
 
@@ -115,7 +115,7 @@ def codes_of_a_day(recipient_key: Any) -> Any:
 COUNT = Statement(select(codes_of_a_day(bindparam("recipient_key", type_=Text))), parameters=ToAddress, row=int)
 
 _given = {
-    name: bindparam(name, type_=Letter.__table__.c[name].type)
+    name: bindparam(name, type_=OutboxMessage.__table__.c[name].type)
     for name in ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 }
 _letter = _given | {"not_after": func.now() + bindparam("lives", type_=Interval)}
@@ -124,7 +124,7 @@ _letter = _given | {"not_after": func.now() + bindparam("lives", type_=Interval)
 _owner = select(User.id).where(User.id == bindparam("held")).with_for_update(read=True, key_share=True).cte("owner")
 _unknown_or_there = (bindparam("held") == 0) == (select(func.count()).select_from(_owner).scalar_subquery() == 0)
 WRITE = Statement(
-    insert(Letter)
+    insert(OutboxMessage)
     .from_select(
         list(_letter),
         select(*_letter.values()).where(
@@ -133,14 +133,14 @@ WRITE = Statement(
         ),
         include_defaults=False,  # those of the table are meant
     )
-    .returning(Letter.id),
+    .returning(OutboxMessage.id),
     parameters=NewCode,
     row=str,
 )
 WRITE_ONCE = Write(
-    insert_or_skip(Letter)
+    insert_or_skip(OutboxMessage)
     .from_select(list(_letter), select(*_letter.values()), include_defaults=False)
-    .on_conflict_do_nothing(index_elements=[Letter.dedup_key]),
+    .on_conflict_do_nothing(index_elements=[OutboxMessage.dedup_key]),
     parameters=NewLetter,
 )
 # What an email to an unknown address costs besides: its user is looked for once more, as the foreign key does it for a
@@ -149,20 +149,20 @@ NO_USER = Write(
     select(User.id).where(User.id == literal_column("0")).with_for_update(read=True, key_share=True),
     parameters=NoParameters,
 )
-REMOVE = Write(delete(Letter).where(Letter.id == bindparam("letter")), parameters=OneLetter)
+REMOVE = Write(delete(OutboxMessage).where(OutboxMessage.id == bindparam("letter")), parameters=OneLetter)
 
 
-def written_once(to: CTE) -> CTE:
+def insert_once_cte(to: CTE) -> CTE:
     """A part of a statement: a letter to the user whose `id` is in `to`, unless there was one with this cause.
 
     Its parameters are those of `NewLetter` but the `user_id`; it returns the `user_id`.
     """
     letter = _letter | {"user_id": to.c.id}
     return (
-        insert_or_skip(Letter)
+        insert_or_skip(OutboxMessage)
         .from_select(list(letter), select(*letter.values()), include_defaults=False)
-        .on_conflict_do_nothing(index_elements=[Letter.dedup_key])
-        .returning(Letter.user_id)
+        .on_conflict_do_nothing(index_elements=[OutboxMessage.dedup_key])
+        .returning(OutboxMessage.user_id)
         .cte("letter")
     )
 
@@ -170,8 +170,8 @@ def written_once(to: CTE) -> CTE:
 def ending(which: Any) -> Any:
     """Waiting letters end: what they said is wiped, and why they ended is kept (parameters `end` and `reason`)."""
     return (
-        update(Letter)
-        .where(which, Letter.state == WAITING)
+        update(OutboxMessage)
+        .where(which, OutboxMessage.state == WAITING)
         .values(
             state=bindparam("end"), payload=None, ended_at=func.now(), lease_until=None, trouble=bindparam("reason")
         )
@@ -189,11 +189,11 @@ class EndLettersOfUser(EndLetters, OfUser):
     """Parameters of the end of the emails to one user."""
 
 
-END_ALL_OF_USER = Write(ending(Letter.user_id == bindparam("owner")), parameters=EndLettersOfUser)
+END_ALL_OF_USER = Write(ending(OutboxMessage.user_id == bindparam("owner")), parameters=EndLettersOfUser)
 OLDEST_COUNTED = Statement(
-    select(Letter.created_at)
+    select(OutboxMessage.created_at)
     .where(_counts(bindparam("recipient_key", type_=Text)))
-    .order_by(Letter.created_at.desc())
+    .order_by(OutboxMessage.created_at.desc())
     .offset(bindparam("newer", type_=Integer))
     .limit(literal_column("1")),
     parameters=OldestCounted,
@@ -203,18 +203,18 @@ OLDEST_COUNTED = Statement(
 
 def _delete_ended() -> Any:
     long_ago = func.now() - func.greatest(bindparam("older_than", type_=Interval), literal(DAY))
-    old = select(Letter.id).where(Letter.state != WAITING, Letter.ended_at < long_ago)
+    old = select(OutboxMessage.id).where(OutboxMessage.state != WAITING, OutboxMessage.ended_at < long_ago)
     some = old.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
-    return delete(Letter).where(Letter.id == some.c.id).returning(literal_column("1"))
+    return delete(OutboxMessage).where(OutboxMessage.id == some.c.id).returning(literal_column("1"))
 
 
 DELETE_ENDED = Statement(_delete_ended(), parameters=Old, row=int, prepared=False)
 
 
-def withdrawal(*, user_id: Any, kind: Any) -> Any:
+def withdraw_cte(*, user_id: Any, kind: Any) -> Any:
     """Waiting letters of a kind end because their content is worth nothing any more: to be part of what made it so."""
     return (
-        update(Letter)
-        .where(Letter.user_id == user_id, Letter.kind == kind, Letter.state == WAITING)
+        update(OutboxMessage)
+        .where(OutboxMessage.user_id == user_id, OutboxMessage.kind == kind, OutboxMessage.state == WAITING)
         .values(state=EXPIRED, payload=None, ended_at=func.now(), lease_until=None, trouble=None)
     )

@@ -28,14 +28,14 @@ from auth_service import clock
 from auth_service.adapters.crypto.keys import Digests
 from auth_service.db import Statement, Write, fetch_one, transaction
 from auth_service.errors import UndoUnknown
-from auth_service.models import Session, Undo, User
+from auth_service.models import RevertLink, Session, User
 from auth_service.models.account_change import EMAIL_CHANGED, NEW_DEVICE
-from auth_service.services.audit.events import History, Origin
+from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.email.addresses import Address
-from auth_service.services.email.statements import NewLetter, written_once
+from auth_service.services.email.statements import NewLetter, insert_once_cte
 from auth_service.services.sessions.sessions import Sessions
-from auth_service.services.users.security_notifications import Notices
-from auth_service.services.users.statements import ById, Person
+from auth_service.services.users.security_notifications import SecurityNotifications
+from auth_service.services.users.statements import ById, UserRecord
 from auth_service.services.users.users import Users
 
 TOKEN_BYTES = 32
@@ -56,14 +56,14 @@ def _tell_of_new_device() -> Any:
         .with_for_update(read=True)  # or else an account that changes meanwhile would be told of what is refused
         .cte("owner")
     )
-    letter = written_once(owner)
+    letter = insert_once_cte(owner)
     undo = {
-        "digest": bindparam("digest", type_=Undo.digest.type),
+        "digest": bindparam("digest", type_=RevertLink.digest.type),
         "kind": literal_column(f"'{NEW_DEVICE}'"),
         "user_id": letter.c.user_id,
         "expires_at": func.now() + bindparam("undo_lives", type_=Interval),
     }
-    return insert(Undo).from_select(list(undo), select(*undo.values()))
+    return insert(RevertLink).from_select(list(undo), select(*undo.values()))
 
 
 class _TellOfNewDevice(NewLetter):
@@ -103,21 +103,21 @@ class _Living(NamedTuple):
     expires_at: datetime
 
 
-_by_digest = Undo.digest == bindparam("digest", type_=LargeBinary)
-_lives = Undo.expires_at > func.now()
-_of_user = Undo.user_id == bindparam("user_id")
+_by_digest = RevertLink.digest == bindparam("digest", type_=LargeBinary)
+_lives = RevertLink.expires_at > func.now()
+_of_user = RevertLink.user_id == bindparam("user_id")
 _undo_expires = func.now() + bindparam("undo_lives", type_=Interval)
 
 
 def _delete_expired() -> Any:
-    expired = select(Undo.digest).where(Undo.expires_at <= func.now())
+    expired = select(RevertLink.digest).where(RevertLink.expires_at <= func.now())
     some = expired.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
-    return delete(Undo).where(Undo.digest == some.c.digest).returning(literal_column("1"))
+    return delete(RevertLink).where(RevertLink.digest == some.c.digest).returning(literal_column("1"))
 
 
 _TELL_OF_NEW_DEVICE = Write(_tell_of_new_device(), parameters=_TellOfNewDevice)
 _ADD = Write(
-    insert(Undo).values(
+    insert(RevertLink).values(
         digest=bindparam("digest"),
         kind=literal_column(f"'{EMAIL_CHANGED}'"),
         user_id=bindparam("user_id"),
@@ -127,31 +127,31 @@ _ADD = Write(
     ),
     parameters=_NewUndo,
 )
-_OWNER = Statement(select(Undo.user_id).where(_by_digest, _lives), parameters=_ByDigest, row=int)
+_OWNER = Statement(select(RevertLink.user_id).where(_by_digest, _lives), parameters=_ByDigest, row=int)
 _SPEND = Statement(
-    delete(Undo)
+    delete(RevertLink)
     .where(_by_digest, _lives)
-    .returning(Undo.kind, Undo.user_id, Undo.email, Undo.email_key, Undo.expires_at),
+    .returning(RevertLink.kind, RevertLink.user_id, RevertLink.email, RevertLink.email_key, RevertLink.expires_at),
     parameters=_ByDigest,
     row=_Living,
 )
 # Links to addresses that the account had before that one stay: an attacker who moved the account twice could otherwise
 # use the link that the second email brought them to take the first one from the owner.
 _DELETE_OVERTAKEN = Write(
-    delete(Undo).where(
+    delete(RevertLink).where(
         _of_user,
         or_(
-            Undo.kind == NEW_DEVICE,
+            RevertLink.kind == NEW_DEVICE,
             and_(
                 bindparam("kind", type_=Text) == EMAIL_CHANGED,
-                Undo.expires_at >= bindparam("expires_at", type_=DateTime(timezone=True)),
+                RevertLink.expires_at >= bindparam("expires_at", type_=DateTime(timezone=True)),
             ),
         ),
     ),
     parameters=_Overtaken,
 )
 _FORMER = Statement(
-    select(Undo.email, Undo.email_key).where(_of_user, Undo.kind == EMAIL_CHANGED, _lives),
+    select(RevertLink.email, RevertLink.email_key).where(_of_user, RevertLink.kind == EMAIL_CHANGED, _lives),
     parameters=ById,
     row=_address,
 )
@@ -159,19 +159,19 @@ _DELETE_EXPIRED = Statement(_delete_expired(), parameters=_Limit, row=int, prepa
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Undos:
+class AccountRevert:
     """Makes links that undo, and undoes."""
 
     users: Users
     sessions: Sessions
-    notices: Notices
-    history: History
+    notices: SecurityNotifications
+    history: AuditLog
     digests: Digests
     page: str
     """The page that a link opens; the token follows behind `#`, so that no server on the way is told of it."""
     lives: timedelta
 
-    def tell_of_new_device(self, person: Person, *, origin: Origin) -> None:
+    def notify_new_device(self, user: UserRecord, *, client: ClientInfo) -> None:
         """Tell the owner of the session that is opened from an unknown device, with a link that reverts it.
 
         Called before the session is opened: whether a session was opened before decides whether a user who has just
@@ -181,18 +181,18 @@ class Undos:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         letter = self.notices.letter(
             NEW_DEVICE,
-            user_id=person.id,
-            to=person.address,
-            language=person.language,
-            origin=origin,
-            about=f"{clock.now():%Y-%m-%d} {person.credential_version} {origin.network} {origin.device}",
+            user_id=user.id,
+            to=user.address,
+            language=user.language,
+            client=client,
+            about=f"{clock.now():%Y-%m-%d} {user.credential_version} {client.network} {client.device}",
             **self._said(token),
         )
         transaction().write(
             _TELL_OF_NEW_DEVICE(
                 {
                     **letter,
-                    "version": person.credential_version,
+                    "version": user.credential_version,
                     "digest": self.digests.of(token),
                     "undo_lives": self.lives,
                 }
@@ -215,7 +215,7 @@ class Undos:
         )
         return self._said(token)
 
-    def carry_out(self, token: str, *, origin: Origin) -> None:
+    def redeem(self, token: str, *, client: ClientInfo) -> None:
         """Take the account back: every session ends, no password fits any more, a changed address is as it was.
 
         Raises UndoUnknown for what is no living link, and EmailTaken if somebody else proved the address meanwhile.
@@ -234,8 +234,8 @@ class Undos:
         transaction().write(
             _DELETE_OVERTAKEN({"user_id": undo.user_id, "kind": undo.kind, "expires_at": undo.expires_at})
         )
-        self.sessions.end_all(user_id=undo.user_id, reason=f"{undo.kind}_undone", origin=origin)
-        self.history.note(f"{undo.kind}_undone", user_id=undo.user_id, origin=origin)
+        self.sessions.revoke_all(user_id=undo.user_id, reason=f"{undo.kind}_undone", client=client)
+        self.history.note(f"{undo.kind}_undone", user_id=undo.user_id, client=client)
 
     def former_addresses(self, user_id: int) -> list[Address]:
         """The addresses that can still be given back to an account."""

@@ -10,10 +10,10 @@ from sqlalchemy import BindParameter, bindparam, func, select
 from auth_service import clock
 from auth_service.db import autocommit
 from auth_service.errors import TokenInvalid
-from auth_service.models import EmailChange, Event, Letter, Session, User, UserRole
-from auth_service.models.audit_event import Kind
-from auth_service.services.audit.events import History, Origin
-from auth_service.services.sessions.sessions import Caller
+from auth_service.models import Event, OutboxMessage, PendingEmailChange, Session, User, UserRole
+from auth_service.models.audit_event import EventType
+from auth_service.services.audit.events import AuditLog, ClientInfo
+from auth_service.services.sessions.sessions import CurrentUser
 
 MOST = 1000
 """What one list of an export holds at most, the newest first."""
@@ -58,12 +58,19 @@ _LISTS = {
     )
     .where(Event.user_id == _owner)
     .order_by(Event.id.desc()),
-    "letters": select(Letter.kind, Letter.recipient, Letter.language, Letter.state, Letter.created_at, Letter.ended_at)
-    .where(Letter.user_id == _owner)
-    .order_by(Letter.created_at.desc(), Letter.id),
-    "email_changes": select(EmailChange.email, EmailChange.created_at)
-    .where(EmailChange.user_id == _owner)
-    .order_by(EmailChange.created_at.desc(), EmailChange.session_id),
+    "letters": select(
+        OutboxMessage.kind,
+        OutboxMessage.recipient,
+        OutboxMessage.language,
+        OutboxMessage.state,
+        OutboxMessage.created_at,
+        OutboxMessage.ended_at,
+    )
+    .where(OutboxMessage.user_id == _owner)
+    .order_by(OutboxMessage.created_at.desc(), OutboxMessage.id),
+    "email_changes": select(PendingEmailChange.email, PendingEmailChange.created_at)
+    .where(PendingEmailChange.user_id == _owner)
+    .order_by(PendingEmailChange.created_at.desc(), PendingEmailChange.session_id),
 }
 """One more than is shown is asked for: it says that there are more."""
 
@@ -78,17 +85,17 @@ class Exported:
     sessions: Sequence[Any]
     history: Sequence[Any]
     letters: Sequence[Any]
-    email_changes: Sequence[Any]
+    email_change_flow: Sequence[Any]
     complete: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Export:
+class DataExport:
     """Puts together what the service keeps about somebody: no secrets, and of letters no contents."""
 
-    history: History
+    history: AuditLog
 
-    def of(self, caller: Caller, *, origin: Origin) -> Exported:
+    def of(self, caller: CurrentUser, *, client: ClientInfo) -> Exported:
         """Everything about the caller, and nothing about anybody else; that it was taken along is noted."""
         owner = {"owner": caller.id}
         with autocommit() as connection:
@@ -97,7 +104,7 @@ class Export:
                 raise TokenInvalid
             roles = connection.execute(_ROLES, owner).scalars().all()
             lists = {name: connection.execute(rows.limit(MOST + 1), owner).all() for name, rows in _LISTS.items()}
-        self.history.note(Kind.DATA_EXPORTED, user_id=caller.id, origin=origin, session_id=caller.session_id)
+        self.history.note(EventType.DATA_EXPORTED, user_id=caller.id, client=client, session_id=caller.session_id)
         return Exported(
             exported_at=clock.now(),
             profile=profile,

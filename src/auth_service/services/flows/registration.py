@@ -19,14 +19,14 @@ from auth_service.errors import (
 )
 from auth_service.models import User
 from auth_service.models.outbox_message import EmailKind
-from auth_service.services.audit.events import Origin
+from auth_service.services.audit.events import ClientInfo
 from auth_service.services.credentials.one_time_codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.outbox import Outbox
-from auth_service.services.flows.reauthentication import Proofs
+from auth_service.services.flows.reauthentication import Reauthentication
 from auth_service.services.users.recipients import recipient
-from auth_service.services.users.statements import ById, Person, Profile
+from auth_service.services.users.statements import ById, PublicUser, UserRecord
 from auth_service.services.users.users import Users
 
 NEVER_CHANGED = 0
@@ -55,12 +55,12 @@ class Registration:
     codes: OneTimeCodes
     outbox: Outbox
     passwords: Passwords
-    proofs: Proofs
+    reauthentication: Reauthentication
     tickets: Digests
     client_supplied_codes: bool
     """Whether a code in the request is used as it is (`local`, `test`), or ignored (`production`)."""
 
-    def sign_up(self, *, email: Address, language: str) -> Profile:
+    def sign_up(self, *, email: Address, language: str) -> PublicUser:
         """Create a temporary user. Raises EmailTaken; of fifty concurrent requests, for forty-nine."""
         profile = self.users.create(email=email, language=language)
         if profile is None:
@@ -83,82 +83,88 @@ class Registration:
         (`by_service`). `ticket` is the flow ticket that the client holds, `network` where the client comes from. Raises
         UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable.
         """
-        known = self.users.person_and_codes(user_id)
+        known = self.users.record_and_codes(user_id)
         if known is None:
             raise UserUnknown
-        person, codes_today = known
-        if person.verified_mail:
+        user, codes_today = known
+        if user.verified_mail:
             raise MailAlreadyVerified
-        new_language = language if language != person.language else None
-        to = recipient(person, address=person.address, session_id=None)
+        new_language = language if language != user.language else None
+        to = recipient(user, address=user.address, session_id=None)
         try:
             sent = self.codes.send(
-                replace(to, language=new_language or person.language),
+                replace(to, language=new_language or user.language),
                 network=network,
                 ticket=ticket,
                 client_supplied=client_supplied if by_service or self.client_supplied_codes else None,
                 codes_today=codes_today,
             )
         except CodeNotEmailed:
-            if self.users.person(user_id) is None:  # deleted meanwhile, so waiting for the daily cap is in vain
+            if self.users.user(user_id) is None:  # deleted meanwhile, so waiting for the daily cap is in vain
                 raise UserUnknown from None
-            raise self.outbox.refusal(person.address) from None
+            raise self.outbox.refusal(user.address) from None
         if new_language is not None:
             transaction().write(_SET_LANGUAGE({"user_id": user_id, "language": new_language}))
         return sent
 
     def confirm(self, *, user_id: int, code: str, ticket: str | None) -> None:
         """Verify a code. Raises CodeWrong, or CodeExpired for everything that is no open code of this ticket."""
-        person = self.users.person(user_id)
-        if person is None or person.verified_mail:
+        user = self.users.user(user_id)
+        if user is None or user.verified_mail:
             raise CodeExpired
-        to = recipient(person, address=person.address, session_id=None)
+        to = recipient(user, address=user.address, session_id=None)
         self.codes.verify_and_consume(code, to, ticket=ticket)
 
-    def finish(self, *, user_id: int, ticket: str | None, password: str | None, origin: Origin) -> Profile:
+    def finish(self, *, user_id: int, ticket: str | None, password: str | None, client: ClientInfo) -> PublicUser:
         """Make a temporary user with a verified address a portal user.
 
         The same request again, with the same ticket, gives the same user. Raises UserUnknown, MailNotConfirmed,
         PasswordAlreadySet, TooManyAttempts, ValidationFailed, ServiceBusy.
         """
-        person = self.users.person(user_id)
-        if person is None:
+        user = self.users.user(user_id)
+        if user is None:
             raise UserUnknown
-        to = recipient(person, address=person.address, session_id=None)
+        to = recipient(user, address=user.address, session_id=None)
         bound_ticket = self.codes.bound_ticket(to, ticket)
         if bound_ticket is None:
             raise MailNotConfirmed
         digest = self.tickets.of("finished", str(user_id), bound_ticket)
 
-        if not person.verified_mail:
+        if not user.verified_mail:
             if not self.codes.was_accepted(to, ticket=bound_ticket):
                 raise MailNotConfirmed
             # Hashing takes longer than everything else together; no transaction is open yet.
-            phc = self.passwords.checked_and_hashed(password, email=person.email) if password is not None else None
+            password_hash = (
+                self.passwords.checked_and_hashed(password, email=user.email) if password is not None else None
+            )
             profile = self.users.promote(
-                user_id, digest=digest, phc=phc, letters_about=EmailKind.REGISTRATION_CODE, origin=origin
+                user_id,
+                digest=digest,
+                password_hash=password_hash,
+                letters_about=EmailKind.REGISTRATION_CODE,
+                client=client,
             )
             if profile is not None:
                 return profile
             # Nothing was written: a concurrent request has finished the registration. Read its result.
-            person = self.users.person(user_id)
-        return self._finished_before(person, digest=digest, password=password, origin=origin)
+            user = self.users.user(user_id)
+        return self._finished_before(user, digest=digest, password=password, client=client)
 
     def _finished_before(
-        self, person: Person | None, *, digest: bytes, password: str | None, origin: Origin
-    ) -> Profile:
+        self, user: UserRecord | None, *, digest: bytes, password: str | None, client: ClientInfo
+    ) -> PublicUser:
         """Give the same answer again to the client that finished the registration, and to no other one.
 
         A change of the password or the address ends that: the user has signed in since, and a replay is no retry.
         """
-        if person is None:
+        if user is None:
             raise UserUnknown
-        known = person.registration_digest is not None and hmac.compare_digest(person.registration_digest, digest)
-        if not known or person.credential_version != NEVER_CHANGED:
+        known = user.registration_digest is not None and hmac.compare_digest(user.registration_digest, digest)
+        if not known or user.credential_version != NEVER_CHANGED:
             raise MailNotConfirmed
         if password is not None:
             try:
-                self.proofs.by_password(person, password, purpose="registration", origin=origin)
+                self.reauthentication.by_password(user, password, purpose="registration", client=client)
             except (PasswordNotSet, PasswordWrong):
                 raise PasswordAlreadySet from None
-        return self.users.profile(person.id)
+        return self.users.profile(user.id)

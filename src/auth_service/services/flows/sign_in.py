@@ -5,18 +5,18 @@ from typing import NoReturn
 
 from sqlalchemy import bindparam, update
 
-from auth_service.adapters.redis.login_throttle import Throttle
+from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.db import Write, transaction
 from auth_service.errors import CodeExpired, CodeWrong, CredentialsRejected, ServiceBusy
 from auth_service.models import User
-from auth_service.models.audit_event import Kind
-from auth_service.services.audit.events import History, Origin
+from auth_service.models.audit_event import EventType
+from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.credentials.one_time_codes import CodeSent, OneTimeCodes
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.services.email.addresses import Address
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext, SignInStages, VerifiedSignIn
 from auth_service.services.users.recipients import recipient_or_decoy
-from auth_service.services.users.statements import ById, Person
+from auth_service.services.users.statements import ById, UserRecord
 from auth_service.services.users.users import Users
 
 
@@ -40,8 +40,8 @@ class SignIn:
     users: Users
     passwords: Passwords
     codes: OneTimeCodes
-    history: History
-    throttle: Throttle
+    history: AuditLog
+    throttle: LoginThrottle
     stages: SignInStages
 
     def by_password(self, *, email: Address, password: str, context: SignInContext) -> SignedIn:
@@ -50,7 +50,7 @@ class SignIn:
         Raises TooManyAttempts before any work is done, CredentialsRejected for an unknown address, a wrong password,
         an account without one and a temporary user alike, ServiceBusy, and what a stage raises.
         """
-        self.passwords.make_sure_of_room()
+        self.passwords.ensure_capacity()
         user = self.users.by_email(email)
         known_device = self.stages.known_device(user, context)
         # Attempts from a known device are throttled by themselves: brute force against the address, or against all
@@ -94,12 +94,14 @@ class SignIn:
             VerifiedSignIn(user=user, method="code", context=context, known_device=known_device)
         )
 
-    def _reject(self, user: Person | None, client: Origin, *, method: str) -> NoReturn:
+    def _reject(self, user: UserRecord | None, client: ClientInfo, *, method: str) -> NoReturn:
         """Record the failed attempt, for unknown addresses too: constant work prevents user enumeration by timing."""
-        self.history.note_failure(Kind.SIGN_IN_REFUSED, user_id=user.id if user else None, origin=client, method=method)
+        self.history.record_failure(
+            EventType.SIGN_IN_REFUSED, user_id=user.id if user else None, client=client, method=method
+        )
         raise CredentialsRejected
 
-    def _rehash(self, user: Person, password: str) -> None:
+    def _rehash(self, user: UserRecord, password: str) -> None:
         """Replace an outdated hash, unless the password was changed meanwhile or the hash queue is full."""
         try:
             password_hash = self.passwords.hashed(password)

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from auth_service.adapters.crypto.device_tokens import DeviceTokens
-from auth_service.services.audit.events import Origin
-from auth_service.services.flows.account_revert import Undos
+from auth_service.services.audit.events import ClientInfo
+from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.sessions.sessions import Sessions, Tokens
-from auth_service.services.users.statements import Person
+from auth_service.services.users.statements import UserRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignInContext:
     """Where a sign-in comes from, how its tokens are delivered, and the device token that the browser kept."""
 
-    client: Origin
+    client: ClientInfo
     transport: str
     """`bearer` or `cookie`."""
     device_token: str | None
@@ -25,7 +25,7 @@ class SignInContext:
 class VerifiedSignIn:
     """A user whose first factor was verified; no session is open yet."""
 
-    user: Person
+    user: UserRecord
     method: str
     """The first factor: `password` or `code`."""
     context: SignInContext
@@ -54,12 +54,12 @@ class SignInStage(Protocol):
 class NewDeviceNotification:
     """Tells the owner by email about a session that is opened on a device that is not known."""
 
-    undos: Undos
+    undos: AccountRevert
 
     def run(self, sign_in: VerifiedSignIn) -> None:
         """Write the email, unless the device is known."""
         if sign_in.known_device is None:
-            self.undos.tell_of_new_device(sign_in.user, origin=sign_in.context.client)
+            self.undos.notify_new_device(sign_in.user, client=sign_in.context.client)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ class SignInStages:
     stages: Sequence[SignInStage]
     sessions: Sessions
 
-    def known_device(self, user: Person | None, context: SignInContext) -> str | None:
+    def known_device(self, user: UserRecord | None, context: SignInContext) -> str | None:
         """Return the id of the device, if the user has signed in on it before."""
         if user is None:
             return None
@@ -85,7 +85,7 @@ class SignInStages:
         for stage in self.stages:
             stage.run(sign_in)
         user, context = sign_in.user, sign_in.context
-        tokens = self.sessions.open(user, method=sign_in.method, transport=context.transport, origin=context.client)
+        tokens = self.sessions.open(user, method=sign_in.method, transport=context.transport, client=context.client)
         return SignedIn(
             tokens=tokens,
             transport=context.transport,

@@ -10,11 +10,11 @@ from sqlalchemy import Integer, bindparam, func, select, tuple_
 from auth_service.db import Statement, autocommit, transaction
 from auth_service.errors import SessionUnknown
 from auth_service.models import Session
-from auth_service.models.audit_event import Kind
-from auth_service.services.audit.events import History, Origin
+from auth_service.models.audit_event import EventType
+from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.pagination import Cursors, Page
 from auth_service.services.sessions.revocation import revoke_sessions
-from auth_service.services.sessions.sessions import Caller
+from auth_service.services.sessions.sessions import CurrentUser
 
 _position = tuple_(Session.opened_at, Session.id)
 
@@ -70,13 +70,13 @@ class OpenSession:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OwnSessions:
+class MySessions:
     """The sessions of whoever calls."""
 
-    history: History
+    history: AuditLog
     cursors: Cursors
 
-    def page(self, caller: Caller, *, cursor: str | None, limit: int) -> Page[OpenSession]:
+    def page(self, caller: CurrentUser, *, cursor: str | None, limit: int) -> Page[OpenSession]:
         """A page of the living sessions of the caller, the newest first. Raises ValidationFailed."""
         given: dict[str, Any] = {"owner": caller.id, "current": caller.session_id, "most": limit + 1}
         if cursor is not None:
@@ -92,27 +92,27 @@ class OwnSessions:
             position=lambda last: (last.opened_at.isoformat(), str(last.id)),
         )
 
-    def end(self, session_id: uuid.UUID, *, caller: Caller, origin: Origin) -> None:
+    def end(self, session_id: uuid.UUID, *, caller: CurrentUser, client: ClientInfo) -> None:
         """End one session of the caller. Raises SessionUnknown, also for one that has ended and for somebody else's."""
-        if revoke_sessions(caller.id, only=session_id, reason="ended_by_owner", origin=origin):
+        if revoke_sessions(caller.id, only=session_id, reason="ended_by_owner", client=client):
             return
         if not self._was_mine(session_id, caller):
-            self.history.note_failure(
-                Kind.ACCESS_DENIED,
+            self.history.record_failure(
+                EventType.ACCESS_DENIED,
                 user_id=caller.id,
-                origin=origin,
+                client=client,
                 session_id=caller.session_id,
                 refusal=SessionUnknown.code,
             )
         raise SessionUnknown
 
-    def end_others(self, caller: Caller, *, origin: Origin) -> None:
+    def end_others(self, caller: CurrentUser, *, client: ClientInfo) -> None:
         """End all sessions of the caller but the one that speaks."""
-        revoke_sessions(caller.id, all_but=caller.session_id, reason="ended_by_owner", origin=origin)
+        revoke_sessions(caller.id, all_but=caller.session_id, reason="ended_by_owner", client=client)
 
-    def end_all(self, caller: Caller, *, origin: Origin) -> None:
+    def revoke_all(self, caller: CurrentUser, *, client: ClientInfo) -> None:
         """End all sessions of the caller, the one that speaks too."""
-        revoke_sessions(caller.id, reason="ended_by_owner", origin=origin)
+        revoke_sessions(caller.id, reason="ended_by_owner", client=client)
 
-    def _was_mine(self, session_id: uuid.UUID, caller: Caller) -> bool:
+    def _was_mine(self, session_id: uuid.UUID, caller: CurrentUser) -> bool:
         return transaction().fetch_one(_OWNED({"session": session_id, "owner": caller.id})) is not None

@@ -22,9 +22,9 @@ from sqlalchemy import (
 
 from auth_service.db import Statement, transaction
 from auth_service.models import Session
-from auth_service.models.audit_event import SUCCESS, Kind
-from auth_service.services.audit.events import Origin
-from auth_service.services.audit.statements import EventsOfSessions, noted_each
+from auth_service.models.audit_event import SUCCESS, EventType
+from auth_service.services.audit.events import ClientInfo
+from auth_service.services.audit.statements import EventsOfSessions, audit_each_cte
 
 DAY = timedelta(days=1)
 
@@ -64,7 +64,7 @@ def _end(*which: ColumnElement[bool]) -> Any:
         .returning(Session.id, Session.user_id)
         .cte("ended")
     )
-    return noted_each(ended)
+    return audit_each_cte(ended)
 
 
 def _delete_old() -> Any:
@@ -95,10 +95,10 @@ def revoke_sessions(
     user_id: int,
     *,
     reason: str,
-    origin: Origin,
+    client: ClientInfo,
     only: uuid.UUID | None = None,
     all_but: uuid.UUID | None = None,
-    kind: str = Kind.SESSION_ENDED,
+    kind: str = EventType.SESSION_ENDED,
     outcome: str = SUCCESS,
 ) -> list[uuid.UUID]:
     """End the live sessions of a user and record an event about each, in one statement; return their ids.
@@ -108,10 +108,10 @@ def revoke_sessions(
     about: _OfUser = {
         "user_id": user_id,
         "reason": reason,
-        "kind": Kind(kind).value,
+        "kind": EventType(kind).value,
         "outcome": outcome,
-        "seen_address": origin.address,
-        "seen_device": origin.device,
+        "seen_address": client.address,
+        "seen_device": client.device,
         "details": json.dumps({"reason": reason}),
     }
     if only is not None:

@@ -11,14 +11,14 @@ from auth_service.adapters.crypto.access_tokens import AccessTokens, Claims, Key
 from auth_service.adapters.crypto.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.db import fetch_one, transaction
 from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInvalid
-from auth_service.models.audit_event import FAILURE, Kind
-from auth_service.services.audit.events import Origin
+from auth_service.models.audit_event import FAILURE, EventType
+from auth_service.services.audit.events import ClientInfo
 from auth_service.services.sessions.revocation import revoke_sessions
 from auth_service.services.sessions.statements import CALLER, FRESH, OPEN, REFRESH, SERVED_BEFORE, Owner
-from auth_service.services.tokens.signing_keys import Keyring
-from auth_service.services.users.security_notifications import Notices
-from auth_service.services.users.statements import Person
-from auth_service.services.users.users import hold
+from auth_service.services.tokens.signing_keys import SigningKeys
+from auth_service.services.users.security_notifications import SecurityNotifications
+from auth_service.services.users.statements import UserRecord
+from auth_service.services.users.users import lock_shared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Caller:
+class CurrentUser:
     """Whoever a good access token of a living session speaks for."""
 
     id: int
@@ -53,16 +53,16 @@ class Caller:
 class Sessions:
     """Sessions and their tokens. PostgreSQL alone knows what lives: a flush of Redis revives nothing."""
 
-    keyring: Keyring
+    keyring: SigningKeys
     access: AccessTokens
     refreshes: RefreshTokens
-    notices: Notices
+    notices: SecurityNotifications
     idle: timedelta
     absolute: timedelta
     grace: timedelta
     """How long a token that was used already gives the same successor, as long as that one is unused."""
 
-    def open(self, person: Person, *, method: str, transport: str, origin: Origin) -> Tokens:
+    def open(self, user: UserRecord, *, method: str, transport: str, client: ClientInfo) -> Tokens:
         """Open a session for a user who has just been authenticated, under a new id.
 
         Raises CredentialsRejected if the credentials of the account have changed since they were verified.
@@ -74,12 +74,12 @@ class Sessions:
             OPEN(
                 {
                     "id": session_id,
-                    "owner": person.id,
-                    "version": person.credential_version,
+                    "owner": user.id,
+                    "version": user.credential_version,
                     "method": method,
                     "transport": transport,
-                    "seen_address": origin.address,
-                    "seen_device": origin.device,
+                    "seen_address": client.address,
+                    "seen_device": client.device,
                     "idle": self.idle,
                     "absolute": self.absolute,
                 }
@@ -87,9 +87,9 @@ class Sessions:
         )
         if opened is None:
             raise CredentialsRejected
-        return self._tokens(keys, user_id=person.id, session_id=session_id, counter=0, roles=opened.roles)
+        return self._tokens(keys, user_id=user.id, session_id=session_id, counter=0, roles=opened.roles)
 
-    def refresh(self, *, token: str, origin: Origin) -> Tokens:
+    def refresh(self, *, token: str, client: ClientInfo) -> Tokens:
         """Refresh token rotation: replace a refresh token by its successor, with a new access token.
 
         One conditional UPDATE decides which of concurrent requests rotates the token. The others get the same
@@ -106,39 +106,39 @@ class Sessions:
                     "session": claim.session_id,
                     "used": claim.counter,
                     "idle": self.idle,
-                    "seen_address": origin.address,
-                    "seen_device": origin.device,
+                    "seen_address": client.address,
+                    "seen_device": client.device,
                 }
             )
-        ) or self._owner_of_used(claim, origin)
+        ) or self._owner_of_used(claim, client)
         return self._tokens(
             keys, user_id=owner.id, session_id=claim.session_id, counter=claim.counter + 1, roles=owner.roles
         )
 
-    def _owner_of_used(self, claim: RefreshClaim, origin: Origin) -> Owner:
+    def _owner_of_used(self, claim: RefreshClaim, client: ClientInfo) -> Owner:
         """Return the owner if this token was rotated within the grace period; otherwise raise RefreshRejected."""
         found = fetch_one(SERVED_BEFORE({"session": claim.session_id, "grace": self.grace}))
         if found is None or claim.counter >= found.counter:
             raise RefreshRejected
         if claim.counter == found.counter - 1 and found.is_recent:
             return Owner(found.owner, found.roles)
-        self._end_stolen(claim.session_id, owner=found.owner, origin=origin)
+        self._end_stolen(claim.session_id, owner=found.owner, client=client)
         raise RefreshRejected
 
-    def _end_stolen(self, session_id: uuid.UUID, *, owner: int, origin: Origin) -> None:
+    def _end_stolen(self, session_id: uuid.UUID, *, owner: int, client: ClientInfo) -> None:
         # The user's row first, as a deletion locks it before the sessions: the email refers to the user. Of concurrent
         # requests with a reused token one ends the session.
-        if hold(owner) and revoke_sessions(
+        if lock_shared(owner) and revoke_sessions(
             owner,
             only=session_id,
             reason="refresh_reused",
-            origin=origin,
-            kind=Kind.REFRESH_REUSED,
+            client=client,
+            kind=EventType.REFRESH_REUSED,
             outcome=FAILURE,
         ):
-            self.notices.tell("refresh_reused", user_id=owner, origin=origin, about=f"{session_id}")
+            self.notices.tell("refresh_reused", user_id=owner, client=client, about=f"{session_id}")
 
-    def caller(self, token: str) -> Caller:
+    def caller(self, token: str) -> CurrentUser:
         """Whom an access token speaks for, if its session lives. Raises TokenInvalid.
 
         The token's own claims are checked first, then one SELECT finds the session and its user: whatever was ended
@@ -151,7 +151,7 @@ class Sessions:
         row = fetch_one(CALLER({"session": claims.session_id, "owner": claims.user_id}))
         if row is None:
             raise TokenInvalid
-        return Caller(
+        return CurrentUser(
             id=row.id,
             email=row.email,
             verified_mail=row.verified_mail,
@@ -162,17 +162,19 @@ class Sessions:
             claims=claims,
         )
 
-    def is_fresh(self, caller: Caller, *, within: timedelta) -> bool:
+    def is_fresh(self, caller: CurrentUser, *, within: timedelta) -> bool:
         """Whether the caller's session was opened by a proof of who they are that is not older than this."""
         return fetch_one(FRESH({"session": caller.session_id, "within": within})) is not None
 
-    def sign_out(self, caller: Caller, *, origin: Origin) -> None:
+    def sign_out(self, caller: CurrentUser, *, client: ClientInfo) -> None:
         """End the session of the access token; idempotent."""
-        revoke_sessions(caller.id, only=caller.session_id, reason="signed_out", origin=origin, kind=Kind.SIGNED_OUT)
+        revoke_sessions(
+            caller.id, only=caller.session_id, reason="signed_out", client=client, kind=EventType.SIGNED_OUT
+        )
 
-    def end_all(self, *, user_id: int, reason: str, origin: Origin, but: uuid.UUID | None = None) -> None:
+    def revoke_all(self, *, user_id: int, reason: str, client: ClientInfo, but: uuid.UUID | None = None) -> None:
         """End the sessions of a user, `but` one if it is given."""
-        revoke_sessions(user_id, all_but=but, reason=reason, origin=origin)
+        revoke_sessions(user_id, all_but=but, reason=reason, client=client)
 
     def _tokens(
         self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None

@@ -9,8 +9,8 @@ from sqlalchemy import Interval, bindparam, func, insert, literal, select, updat
 
 from auth_service.db import Statement
 from auth_service.models import Session, User, UserRole
-from auth_service.models.audit_event import Kind
-from auth_service.services.audit.statements import SeenAt, noted
+from auth_service.models.audit_event import EventType
+from auth_service.services.audit.statements import SeenAt, audit_cte
 
 # Statements are built at import: building one costs about as much as running it.
 
@@ -43,7 +43,7 @@ def _open() -> Any:
         .returning(Session.id, Session.user_id, Session.method)
         .cte("opened")
     )
-    signed_in = noted(Kind.SIGNED_IN, about=opened, session_id=opened.c.id, method=opened.c.method)
+    signed_in = audit_cte(EventType.SIGNED_IN, about=opened, session_id=opened.c.id, method=opened.c.method)
     return select(_roles(opened.c.user_id)).select_from(opened).add_cte(signed_in)
 
 
@@ -110,7 +110,7 @@ class Successor(NamedTuple):
     is_recent: bool
 
 
-class CallerRow(NamedTuple):
+class SessionOwner(NamedTuple):
     """The session of an access token and its owner."""
 
     id: int
@@ -163,7 +163,7 @@ CALLER = Statement(
     .join(Session, Session.user_id == User.id)
     .where(_live, _this_session, User.id == bindparam("owner")),
     parameters=OfToken,
-    row=CallerRow,
+    row=SessionOwner,
 )
 
 FRESH = Statement(

@@ -125,7 +125,7 @@ class ServiceKeyInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CallingService:
+class CurrentService:
     """Whoever a good service key speaks for. It is nobody's user, and no user is it."""
 
     id: str
@@ -137,7 +137,7 @@ class CallingService:
 class ServiceKeys:
     """The keys of other services. Nothing is kept in the process: one that was revoked is refused from then on."""
 
-    def admit(self, presented: str, *, scope: str) -> CallingService:
+    def admit(self, presented: str, *, scope: str) -> CurrentService:
         """Whom a key speaks for, in one SELECT. Raises ServiceKeyInvalid, and ScopeMissing for a good one of others.
 
         Once a minute its use is written down, in a unit of work of its own: whatever becomes of the request.
@@ -154,7 +154,7 @@ class ServiceKeys:
                 transaction().write(_NOTE_USE({"key_id": key_id}))
         if scope not in row.scopes:
             raise ScopeMissing(scope=scope)
-        return CallingService(id=key_id, name=row.name, scopes=row.scopes)
+        return CurrentService(id=key_id, name=row.name, scopes=row.scopes)
 
     def create(self, *, name: str, scopes: Sequence[str], lives: timedelta) -> NewServiceKey:
         """Make a key. Raises KeyRefused; also where two of the name live, enough to change from one to the other."""

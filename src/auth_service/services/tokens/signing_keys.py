@@ -130,7 +130,7 @@ class _Held:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keyring:
+class SigningKeys:
     """Gives the keys of the moment, and rotates them."""
 
     sealer: Sealer

@@ -8,12 +8,12 @@ from typing import Any, TypedDict
 from sqlalchemy import ARRAY, BigInteger, Text, bindparam, column, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
-from auth_service.adapters.crypto import legacy_hashes as foreign_hashes
+from auth_service.adapters.crypto import legacy_hashes
 from auth_service.db import Statement, Write, transaction
 from auth_service.models import PORTAL_USER, User, UserRole
-from auth_service.models.audit_event import Kind
+from auth_service.models.audit_event import EventType
 from auth_service.models.user import random_id
-from auth_service.services.audit.statements import SeenAt, noted
+from auth_service.services.audit.statements import SeenAt, audit_cte
 from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.rendering import LANGUAGES
@@ -26,12 +26,12 @@ METHOD = "import"
 """What the history says of how somebody registered."""
 
 
-class LineRefused(ValueError):
+class LineRejected(ValueError):
     """A line is nobody. The text says why, and nothing of what stands in the line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Newcomer:
+class ImportedUser:
     """Somebody whom another system knows."""
 
     email: Address
@@ -41,26 +41,26 @@ class Newcomer:
     language: str
 
 
-def read(line: bytes) -> Newcomer:
+def read(line: bytes) -> ImportedUser:
     """Read a line: one JSON object in UTF-8, with nothing that is unknown, repeated or of another type.
 
-    Raises LineRefused, also for a hash whose form is unknown or that asks for more than `foreign_hashes` gives: nobody
+    Raises LineRejected, also for a hash whose form is unknown or that asks for more than `legacy_hashes` gives: nobody
     could ever sign in with it.
     """
     try:
         said = json.loads(line.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        raise LineRefused("is no JSON object in UTF-8 without repeated names") from None
+        raise LineRejected("is no JSON object in UTF-8 without repeated names") from None
     if not isinstance(said, dict):
-        raise LineRefused("is no JSON object")
+        raise LineRejected("is no JSON object")
     if not said.keys() <= FIELDS:
-        raise LineRefused(f"has other names than {', '.join(sorted(FIELDS))}")
+        raise LineRejected(f"has other names than {', '.join(sorted(FIELDS))}")
     language = said.get("language", LANGUAGES[0])
     if language not in LANGUAGES:
-        raise LineRefused(f"language: is none of {', '.join(LANGUAGES)}")
+        raise LineRejected(f"language: is none of {', '.join(LANGUAGES)}")
     if not isinstance(said.get("verified"), bool):
-        raise LineRefused("verified: is neither true nor false")
-    return Newcomer(
+        raise LineRejected("verified: is neither true nor false")
+    return ImportedUser(
         email=_address(said.get("email")),
         verified=said["verified"],
         password_hash=_hash(said.get("password_hash")),
@@ -81,13 +81,13 @@ def _address(said: Any) -> Address:
             return addresses.parse(said)
     except ValueError:  # its text may have parts of the address
         pass
-    raise LineRefused("email: is no address that this service takes")
+    raise LineRejected("email: is no address that this service takes")
 
 
 def _hash(said: Any) -> str | None:
-    if said is None or (isinstance(said, str) and foreign_hashes.check(said) is not None):
+    if said is None or (isinstance(said, str) and legacy_hashes.check(said) is not None):
         return said
-    raise LineRefused("password_hash: has no form that this service verifies, or asks for too much time or memory")
+    raise LineRejected("password_hash: has no form that this service verifies, or asks for too much time or memory")
 
 
 def _brought() -> Any:
@@ -112,7 +112,7 @@ def _brought() -> Any:
     )
     role = select(made.c.user_id, literal(PORTAL_USER))
     granted = insert(UserRole).from_select(["user_id", "role"], role).cte("granted")
-    registered = noted(Kind.REGISTERED, about=made, method=literal(METHOD))
+    registered = audit_cte(EventType.REGISTERED, about=made, method=literal(METHOD))
     return select(func.count()).select_from(made).add_cte(granted, registered)
 
 
@@ -136,27 +136,27 @@ _MAKE_ROOM = Write(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Imports:
+class UserImport:
     """Brings people along."""
 
-    def bring(self, people: Sequence[Newcomer]) -> int:
+    def bring(self, people: Sequence[ImportedUser]) -> int:
         """Make users of the portal of those whose address nobody has confirmed here; returns how many there were.
 
         Bringing them again does nothing. Whoever has signed up here with such an address and not confirmed it makes
         room: the other system knows whose it is. At most BATCH of them in one unit of work.
         """
         # Sorted, so that two imports at once wait for each other in one direction only.
-        people = sorted((person for person in people if person.verified), key=lambda person: person.email.key)
+        people = sorted((user for user in people if user.verified), key=lambda user: user.email.key)
         if not people:
             return 0
-        keys = [person.email.key for person in people]
+        keys = [user.email.key for user in people]
         transaction().write(_MAKE_ROOM({"keys": keys}))
         given: _Brought = {
             "id": [random_id() for _ in people],
-            "email": [person.email.stored for person in people],
+            "email": [user.email.stored for user in people],
             "email_key": keys,
-            "language": [person.language for person in people],
-            "password_hash": [person.password_hash for person in people],
+            "language": [user.language for user in people],
+            "password_hash": [user.password_hash for user in people],
             "seen_address": None,
             "seen_device": "",
         }

@@ -5,28 +5,28 @@ import uuid
 from auth_service.services.credentials.one_time_codes import Recipient
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.rendering import LANGUAGES
-from auth_service.services.users.statements import Person
+from auth_service.services.users.statements import UserRecord
 
 
-def recipient(person: Person, *, address: Address, session_id: uuid.UUID | None, is_decoy: bool = False) -> Recipient:
+def recipient(user: UserRecord, *, address: Address, session_id: uuid.UUID | None, is_decoy: bool = False) -> Recipient:
     """The recipient of a code for a user, at the address of the account or at one that the account is to have.
 
     Codes with a `session_id` belong to that session; other codes belong to a flow ticket.
     """
     return Recipient(
         address=address,
-        language=person.language,
-        user_id=person.id,
-        credential_version=person.credential_version,
+        language=user.language,
+        user_id=user.id,
+        credential_version=user.credential_version,
         session_id=session_id,
         is_decoy=is_decoy,
     )
 
 
-def recipient_or_decoy(address: Address, person: Person | None) -> Recipient:
+def recipient_or_decoy(address: Address, user: UserRecord | None) -> Recipient:
     """The recipient of a code for an address that an anonymous client names: a verified user, otherwise a decoy."""
-    if person is not None and person.verified_mail:
-        return recipient(person, address=person.address, session_id=None)
+    if user is not None and user.verified_mail:
+        return recipient(user, address=user.address, session_id=None)
     return Recipient(
         address=address, language=LANGUAGES[0], user_id=None, credential_version=None, session_id=None, is_decoy=True
     )

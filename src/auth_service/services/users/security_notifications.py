@@ -11,11 +11,11 @@ from sqlalchemy import bindparam, select
 from auth_service import clock
 from auth_service.db import Statement, transaction
 from auth_service.models import User
-from auth_service.services.audit.events import Origin
+from auth_service.services.audit.events import ClientInfo
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.email.statements import NewLetter
-from auth_service.services.users.statements import ById, Person
+from auth_service.services.users.statements import ById, UserRecord
 
 LIVES = timedelta(days=3)
 """A notice is still worth reading after this, but not worth trying to send."""
@@ -35,13 +35,13 @@ _MAILBOX = Statement(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Notices:
+class SecurityNotifications:
     """Writes notices into the outbox, in the transaction of what they tell of."""
 
     outbox: Outbox
 
     def tell(
-        self, kind: str, *, user_id: int, origin: Origin, to: Address | None = None, about: str = "", **values: Any
+        self, kind: str, *, user_id: int, client: ClientInfo, to: Address | None = None, about: str = "", **values: Any
     ) -> None:
         """Tell a user, at the address of the account or at another one (`to`).
 
@@ -52,12 +52,12 @@ class Notices:
             return
         to = to or Address(stored=owner.email, key=owner.email_key)
         letter = self.letter(
-            kind, user_id=user_id, to=to, language=owner.language, origin=origin, about=about, **values
+            kind, user_id=user_id, to=to, language=owner.language, client=client, about=about, **values
         )
         self.outbox.put(letter)
 
     def letter(
-        self, kind: str, *, user_id: int, to: Address, language: str, origin: Origin, about: str = "", **values: Any
+        self, kind: str, *, user_id: int, to: Address, language: str, client: ClientInfo, about: str = "", **values: Any
     ) -> NewLetter:
         """A notice as the outbox takes it, for a statement that does more than to write it."""
         return self.outbox.letter(
@@ -66,18 +66,18 @@ class Notices:
             to=to,
             user_id=user_id,
             language=language,
-            values={"device": origin.device, "address": origin.address, "at": _now(), **values},
+            values={"device": client.device, "address": client.address, "at": _now(), **values},
             lives=LIVES,
         )
 
-    def tell_of_deletion(self, person: Person, *, former: Sequence[Address]) -> None:
+    def notify_deletion(self, user: UserRecord, *, former: Sequence[Address]) -> None:
         """Tell somebody whose account is gone by now, at its address and at those that it had until lately."""
-        for to in {address.key: address for address in (*former, person.address)}.values():
+        for to in {address.key: address for address in (*former, user.address)}.values():
             letter = self.outbox.letter(
                 kind="account_deleted",
                 to=to,
                 user_id=None,
-                language=person.language,
+                language=user.language,
                 values={"at": _now()},
                 lives=LIVES,
             )

@@ -8,11 +8,11 @@ from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, l
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from auth_service.db import Statement, Write
-from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, EmailChange, User, UserRole
-from auth_service.models.audit_event import Kind
-from auth_service.services.audit.statements import SeenAt, noted
+from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, PendingEmailChange, User, UserRole
+from auth_service.models.audit_event import EventType
+from auth_service.services.audit.statements import SeenAt, audit_cte
 from auth_service.services.email.addresses import Address
-from auth_service.services.email.statements import codes_of_a_day, withdrawal
+from auth_service.services.email.statements import codes_of_a_day, withdraw_cte
 
 # Statements are built at import: building one costs about as much as running it.
 
@@ -43,7 +43,7 @@ class AsRead(ById):
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class PublicUser:
     """A user as strangers may see one: of the roles only those that the registration gives."""
 
     id: int
@@ -53,7 +53,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class UserRecord:
     """A user as committed, read without a transaction; the fields are those of `User`."""
 
     id: int
@@ -71,13 +71,13 @@ class Person:
         return Address(stored=self.email, key=self.email_key)
 
 
-def _person_and_codes(*columns: Any) -> tuple[Person, int]:
-    return Person(*columns[:-1]), columns[-1]
+def _person_and_codes(*columns: Any) -> tuple[UserRecord, int]:
+    return UserRecord(*columns[:-1]), columns[-1]
 
 
 _profile = select(User.id, User.email, User.verified_mail, _registration_roles)
-PROFILE_BY_KEY = Statement(_profile.where(User.email_key == bindparam("key")), parameters=ByKey, row=Profile)
-PROFILE_BY_ID = Statement(_profile.where(User.id == bindparam("user_id")), parameters=ById, row=Profile)
+PUBLIC_BY_KEY = Statement(_profile.where(User.email_key == bindparam("key")), parameters=ByKey, row=PublicUser)
+PUBLIC_BY_ID = Statement(_profile.where(User.id == bindparam("user_id")), parameters=ById, row=PublicUser)
 
 _person = select(
     User.id,
@@ -90,9 +90,9 @@ _person = select(
     User.credential_version,
 )
 _by_id = User.id == bindparam("user_id")
-PERSON_BY_ID = Statement(_person.where(_by_id), parameters=ById, row=Person)
-PERSON_BY_KEY = Statement(_person.where(User.email_key == bindparam("key")), parameters=ByKey, row=Person)
-PERSON_AND_CODES = Statement(
+RECORD_BY_ID = Statement(_person.where(_by_id), parameters=ById, row=UserRecord)
+RECORD_BY_KEY = Statement(_person.where(User.email_key == bindparam("key")), parameters=ByKey, row=UserRecord)
+RECORD_AND_CODES = Statement(
     _person.add_columns(codes_of_a_day(User.email_key)).where(_by_id), parameters=ById, row=_person_and_codes
 )
 
@@ -122,7 +122,7 @@ def _promote() -> Any:
             verified_mail=True,
             verified_at=func.now(),
             registration_digest=bindparam("digest"),
-            password_hash=bindparam("phc"),
+            password_hash=bindparam("password_hash"),
         )
         .returning(User.id.label("user_id"), User.email)
         .cte("won")
@@ -130,8 +130,8 @@ def _promote() -> Any:
     dropped = delete(UserRole).where(UserRole.user_id == won.c.user_id, UserRole.role == TEMPORARY_USER).cte("dropped")
     role = select(won.c.user_id, literal(PORTAL_USER))
     granted = insert(UserRole).from_select(["user_id", "role"], role).cte("granted")
-    withdrawn = withdrawal(user_id=won.c.user_id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
-    registered = noted(Kind.REGISTERED, about=won)
+    withdrawn = withdraw_cte(user_id=won.c.user_id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
+    registered = audit_cte(EventType.REGISTERED, about=won)
     return select(won.c.email).add_cte(dropped, granted, withdrawn, registered)
 
 
@@ -148,7 +148,7 @@ class Promote(ById, SeenAt):
     """Parameters of the end of a registration."""
 
     digest: bytes
-    phc: str | None
+    password_hash: str | None
     letters_about: str
 
 
@@ -162,7 +162,7 @@ _next_version = User.credential_version + 1
 class SetPassword(AsRead):
     """Parameters of a change of the password."""
 
-    phc: str | None
+    password_hash: str | None
 
 
 class Move(AsRead):
@@ -189,7 +189,7 @@ class Stale(TypedDict):
 SET_PASSWORD = Statement(
     update(User)
     .where(_as_it_was_read)
-    .values(password_hash=bindparam("phc"), credential_version=_next_version)
+    .values(password_hash=bindparam("password_hash"), credential_version=_next_version)
     .returning(User.id),
     parameters=SetPassword,
     row=int,
@@ -202,7 +202,7 @@ MOVE = Statement(
     parameters=Move,
     row=int,
 )
-TAKE_BACK = Statement(
+UNDO_HIT = Statement(
     update(User)
     .where(_by_id)
     .values(
@@ -215,8 +215,12 @@ TAKE_BACK = Statement(
     parameters=TakeBack,
     row=int,
 )
-FORGET_WISHES = Write(delete(EmailChange).where(EmailChange.user_id == bindparam("user_id")), parameters=ById)
-HOLD = Statement(select(User.id).where(_by_id).with_for_update(read=True, key_share=True), parameters=ById, row=int)
+DELETE_PENDING_EMAIL_CHANGES = Write(
+    delete(PendingEmailChange).where(PendingEmailChange.user_id == bindparam("user_id")), parameters=ById
+)
+LOCK_SHARED = Statement(
+    select(User.id).where(_by_id).with_for_update(read=True, key_share=True), parameters=ById, row=int
+)
 LOCK = Statement(select(User.credential_version).where(_by_id).with_for_update(), parameters=ById, row=int)
 DELETE = Write(delete(User).where(_by_id), parameters=ById)
 MAKE_ROOM = Write(

@@ -8,132 +8,132 @@ from auth_service.errors import EmailTaken, TokenInvalid, UserUnknown
 from auth_service.models import PORTAL_USER, TEMPORARY_USER
 from auth_service.models.outbox_message import EmailKind
 from auth_service.models.user import HIGHEST_ID, random_id
-from auth_service.services.audit.events import Origin
+from auth_service.services.audit.events import ClientInfo
 from auth_service.services.email.addresses import Address
 from auth_service.services.users.statements import (
     CREATE,
     DELETE,
+    DELETE_PENDING_EMAIL_CHANGES,
     DELETE_STALE,
-    FORGET_WISHES,
-    HOLD,
     LOCK,
+    LOCK_SHARED,
     MAKE_ROOM,
     MOVE,
-    PERSON_AND_CODES,
-    PERSON_BY_ID,
-    PERSON_BY_KEY,
-    PROFILE_BY_ID,
-    PROFILE_BY_KEY,
     PROMOTE,
+    PUBLIC_BY_ID,
+    PUBLIC_BY_KEY,
+    RECORD_AND_CODES,
+    RECORD_BY_ID,
+    RECORD_BY_KEY,
     SET_PASSWORD,
-    TAKE_BACK,
+    UNDO_HIT,
     Create,
     Move,
-    Person,
-    Profile,
+    PublicUser,
+    UserRecord,
 )
 
 
-def hold(user_id: int) -> bool:
+def lock_shared(user_id: int) -> bool:
     """Keep a user from being deleted until this unit of work ends; False if it is gone already."""
-    return transaction().fetch_one(HOLD({"user_id": user_id})) is not None
+    return transaction().fetch_one(LOCK_SHARED({"user_id": user_id})) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Users:
     """The people that the service knows."""
 
-    def look_up(self, *, email: Address) -> Profile:
+    def look_up(self, *, email: Address) -> PublicUser:
         """The user with this address, in one SELECT. Raises UserUnknown."""
-        profile = fetch_one(PROFILE_BY_KEY({"key": email.key}))
+        profile = fetch_one(PUBLIC_BY_KEY({"key": email.key}))
         if profile is None:
             raise UserUnknown
         return profile
 
-    def profile(self, user_id: int) -> Profile:
+    def profile(self, user_id: int) -> PublicUser:
         """The user with this id. Raises UserUnknown."""
-        profile = fetch_one(PROFILE_BY_ID({"user_id": user_id}))
+        profile = fetch_one(PUBLIC_BY_ID({"user_id": user_id}))
         if profile is None:
             raise UserUnknown
         return profile
 
-    def person(self, user_id: int) -> Person | None:
+    def user(self, user_id: int) -> UserRecord | None:
         """What the service itself knows of a user, as committed; None for an id that nobody has."""
         if not 0 < user_id <= HIGHEST_ID:
             return None
-        return fetch_one(PERSON_BY_ID({"user_id": user_id}))
+        return fetch_one(RECORD_BY_ID({"user_id": user_id}))
 
-    def owner(self, user_id: int) -> Person:
+    def owner(self, user_id: int) -> UserRecord:
         """The same, of an account that somebody is signed in to. Raises TokenInvalid if it was deleted meanwhile."""
-        person = self.person(user_id)
-        if person is None:
+        user = self.user(user_id)
+        if user is None:
             raise TokenInvalid
-        return person
+        return user
 
-    def person_and_codes(self, user_id: int) -> tuple[Person, int] | None:
+    def record_and_codes(self, user_id: int) -> tuple[UserRecord, int] | None:
         """The same, and how many codes the address had in the last 24 hours; `Outbox.put_code` counts exactly."""
         if not 0 < user_id <= HIGHEST_ID:
             return None
-        return fetch_one(PERSON_AND_CODES({"user_id": user_id}))
+        return fetch_one(RECORD_AND_CODES({"user_id": user_id}))
 
-    def by_email(self, email: Address) -> Person | None:
+    def by_email(self, email: Address) -> UserRecord | None:
         """What the service itself knows of the user with an address, as committed."""
-        return fetch_one(PERSON_BY_KEY({"key": email.key}))
+        return fetch_one(RECORD_BY_KEY({"key": email.key}))
 
-    def create(self, *, email: Address, language: str) -> Profile | None:
+    def create(self, *, email: Address, language: str) -> PublicUser | None:
         """Make a temporary user; None when the address is taken, which the unique constraint decides."""
         identity = random_id()
         new: Create = {"id": identity, "email": email.stored, "email_key": email.key, "language": language}
         if transaction().fetch_one(CREATE(new)) is None:
             return None
-        return Profile(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
+        return PublicUser(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
     def promote(
-        self, user_id: int, *, digest: bytes, phc: str | None, letters_about: EmailKind, origin: Origin
-    ) -> Profile | None:
+        self, user_id: int, *, digest: bytes, password_hash: str | None, letters_about: EmailKind, client: ClientInfo
+    ) -> PublicUser | None:
         """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
 
-        `digest` is of the ticket that finished the registration, `phc` the hash of the password, if one was chosen;
-        waiting letters of the kind `letters_about` are worth nothing from then on, and end.
+        `digest` is of the flow ticket that finished the registration, `password_hash` of the password, if one was
+        chosen. Emails of the kind `letters_about` that wait to be sent are withdrawn.
         """
         email = transaction().fetch_one(
             PROMOTE(
                 {
                     "user_id": user_id,
                     "digest": digest,
-                    "phc": phc,
+                    "password_hash": password_hash,
                     "letters_about": letters_about,
-                    "seen_address": origin.address,
-                    "seen_device": origin.device,
+                    "seen_address": client.address,
+                    "seen_device": client.device,
                 }
             )
         )
-        return None if email is None else Profile(user_id, email, verified_mail=True, roles=[PORTAL_USER])
+        return None if email is None else PublicUser(user_id, email, verified_mail=True, roles=[PORTAL_USER])
 
-    def set_password(self, person: Person, phc: str | None) -> bool:
+    def set_password(self, user: UserRecord, password_hash: str | None) -> bool:
         """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
 
         So is a change of the address that was under way. Returns False, and does nothing, if the account is not what
-        `person` says any more.
+        `user` says any more.
         """
         changed = transaction().fetch_one(
-            SET_PASSWORD({"user_id": person.id, "version": person.credential_version, "phc": phc})
+            SET_PASSWORD({"user_id": user.id, "version": user.credential_version, "password_hash": password_hash})
         )
         if changed is None:
             return False
-        transaction().write(FORGET_WISHES({"user_id": person.id}))
+        transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user.id}))
         return True
 
-    def move(self, person: Person, email: Address) -> bool:
+    def move(self, user: UserRecord, email: Address) -> bool:
         """Give somebody another address; every code that was mailed for the account before is worth nothing.
 
-        Returns False if the account is not what `person` says any more. Raises EmailTaken if somebody else has proved
+        Returns False if the account is not what `user` says any more. Raises EmailTaken if somebody else has proved
         the address, which the unique constraint decides: of two who do at once, one gets it.
         """
-        self.make_room(email)
+        self.delete_temporary_user(email)
         new: Move = {
-            "user_id": person.id,
-            "version": person.credential_version,
+            "user_id": user.id,
+            "version": user.credential_version,
             "stored": email.stored,
             "key": email.key,
         }
@@ -143,7 +143,7 @@ class Users:
             raise EmailTaken from None
         if moved is None:
             return False
-        transaction().write(FORGET_WISHES({"user_id": person.id}))
+        transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user.id}))
         return True
 
     def lock(self, user_id: int) -> int | None:
@@ -164,18 +164,18 @@ class Users:
         Raises EmailTaken if somebody else has proved that address meanwhile.
         """
         if email is not None:
-            self.make_room(email)
+            self.delete_temporary_user(email)
         stored, key = (None, None) if email is None else (email.stored, email.key)
         try:
-            transaction().fetch_one(TAKE_BACK({"user_id": user_id, "stored": stored, "key": key}))
+            transaction().fetch_one(UNDO_HIT({"user_id": user_id, "stored": stored, "key": key}))
         except UniqueViolation:
             raise EmailTaken from None
-        transaction().write(FORGET_WISHES({"user_id": user_id}))
+        transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user_id}))
 
-    def make_room(self, email: Address) -> None:
+    def delete_temporary_user(self, email: Address) -> None:
         """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
         transaction().write(MAKE_ROOM({"key": email.key}))
 
-    def forget_temporary(self, *, older_than: timedelta, at_most: int) -> int:
+    def delete_stale_temporary_users(self, *, older_than: timedelta, at_most: int) -> int:
         """Delete some of the users who never confirmed their address; returns how many."""
         return len(transaction().fetch_all(DELETE_STALE({"older_than": older_than, "at_most": at_most})))

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from auth_service.api.http.schemas import Card
-from auth_service.api.v1.schemas.fields import Code, Email, Form
+from auth_service.api.http.schemas import ResponseModel
+from auth_service.api.v1.schemas.fields import Code, Email, RequestModel
 from auth_service.api.v1.schemas.sessions import Password
 
 UserId = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
-class MeCard(Card):
+class MeResponse(ResponseModel):
     """The caller."""
 
     id: UserId
@@ -22,7 +22,7 @@ class MeCard(Card):
     verified_mail: bool
 
 
-class NewEmailForm(Form):
+class NewEmailRequest(RequestModel):
     """The address that is wanted, and the password; an account without one needs a sign-in by code just before."""
 
     email: Email
@@ -32,13 +32,13 @@ class NewEmailForm(Form):
     ] = None
 
 
-class NewEmailCodeForm(Form):
+class NewEmailCodeRequest(RequestModel):
     """The code that was mailed to the new address."""
 
     code: Code
 
 
-class DeletionForm(Form):
+class DeletionRequest(RequestModel):
     """The password, or the code that was mailed for this."""
 
     password: Annotated[Password | None, Field(description="The password, where no code is sent.")] = None
@@ -54,7 +54,7 @@ class DeletionForm(Form):
         return self
 
 
-class ProfileCard(Card):
+class ProfileResponse(ResponseModel):
     """The account itself."""
 
     id: UserId
@@ -66,7 +66,7 @@ class ProfileCard(Card):
     created_at: datetime
 
 
-class ExportedSessionCard(Card):
+class ExportedSessionResponse(ResponseModel):
     """A session, living or ended."""
 
     id: uuid.UUID
@@ -81,7 +81,7 @@ class ExportedSessionCard(Card):
     end_reason: str | None
 
 
-class ExportedEventCard(Card):
+class ExportedEventResponse(ResponseModel):
     """Something that happened to the account."""
 
     at: datetime
@@ -93,7 +93,7 @@ class ExportedEventCard(Card):
     details: dict[str, Any]
 
 
-class ExportedLetterCard(Card):
+class ExportedLetterResponse(ResponseModel):
     """The record of a letter; what it said is not kept."""
 
     kind: str
@@ -104,21 +104,21 @@ class ExportedLetterCard(Card):
     ended_at: datetime | None
 
 
-class ExportedEmailChangeCard(Card):
+class ExportedEmailChangeResponse(ResponseModel):
     """An address that a session wants for the account."""
 
     email: str
     created_at: datetime
 
 
-class ExportCard(Card):
+class ExportResponse(ResponseModel):
     """Everything that is kept about the caller; each list holds its newest thousand at most."""
 
     exported_at: datetime
-    profile: ProfileCard
+    profile: ProfileResponse
     roles: list[str]
-    sessions: list[ExportedSessionCard]
-    history: list[ExportedEventCard]
-    letters: list[ExportedLetterCard]
-    email_changes: list[ExportedEmailChangeCard]
+    sessions: list[ExportedSessionResponse]
+    history: list[ExportedEventResponse]
+    letters: list[ExportedLetterResponse]
+    email_change_flow: list[ExportedEmailChangeResponse]
     complete: Annotated[bool, Field(description="False where a list was longer than what is shown of it.")]

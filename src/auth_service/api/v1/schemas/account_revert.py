@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, WithJsonSchema
 
-from auth_service.api.v1.schemas.fields import Form
+from auth_service.api.v1.schemas.fields import RequestModel
 
 
-class UndoForm(Form):
+class AccountRevertRequest(RequestModel):
     """The token of a link, used once."""
 
     token: Annotated[

@@ -11,7 +11,7 @@ from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
 
 
-class Form(BaseModel):
+class RequestModel(BaseModel):
     """Something that comes in: strict types, no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)

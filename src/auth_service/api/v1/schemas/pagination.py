@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from auth_service.api.http.parsing import INTEGER
-from auth_service.api.v1.schemas.fields import Form
+from auth_service.api.v1.schemas.fields import RequestModel
 
 MOST = 50
 USUAL = 20
@@ -39,7 +39,7 @@ Position = Annotated[
 ]
 
 
-class PageQuery(Form):
+class PageQuery(RequestModel):
     """Which page of a list."""
 
     cursor: Position | None = None

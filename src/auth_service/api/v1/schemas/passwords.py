@@ -1,10 +1,10 @@
 """The forms of passwords."""
 
-from auth_service.api.v1.schemas.fields import Code, Email, Form, NewPassword
+from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, RequestModel
 from auth_service.api.v1.schemas.sessions import Password
 
 
-class RecoveryForm(Form):
+class RecoveryRequest(RequestModel):
     """An address, the code that was mailed there, and the password that is wanted."""
 
     email: Email
@@ -12,7 +12,7 @@ class RecoveryForm(Form):
     new_password: NewPassword
 
 
-class PasswordForm(Form):
+class PasswordRequest(RequestModel):
     """The password that is in force, and the one that is wanted in its place."""
 
     current_password: Password

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from auth_service.api.http.schemas import Card
-from auth_service.api.v1.schemas.fields import Code, Email, Form, NewPassword
+from auth_service.api.http.schemas import ResponseModel
+from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, RequestModel
 
 
 def _whole_seconds(value: timedelta) -> int:
@@ -16,19 +16,19 @@ def _whole_seconds(value: timedelta) -> int:
 Seconds = Annotated[int, Field(ge=0), BeforeValidator(_whole_seconds)]
 
 
-class LookUpQuery(Form):
+class LookUpQuery(RequestModel):
     """Who is asked about."""
 
     email: Email
 
 
-class SignUpForm(Form):
+class SignUpRequest(RequestModel):
     """Somebody who wants to register."""
 
     email: Email
 
 
-class CodeForm(Form):
+class CodeRequest(RequestModel):
     """A client-supplied code, or none."""
 
     code: Annotated[
@@ -40,19 +40,19 @@ class CodeForm(Form):
     ] = None
 
 
-class GuessForm(Form):
+class GuessRequest(RequestModel):
     """A code that came by mail."""
 
     code: Code
 
 
-class FinishForm(Form):
+class FinishRequest(RequestModel):
     """A password, if one is wanted."""
 
     password: NewPassword | None = None
 
 
-class UserCard(Card):
+class UserResponse(ResponseModel):
     """A user, as a stranger may see one."""
 
     id: Annotated[int, Field(ge=1, le=2**53 - 1, examples=[308866])]
@@ -61,7 +61,7 @@ class UserCard(Card):
     verified_mail: bool
 
 
-class CodeSentCard(Card):
+class CodeSentResponse(ResponseModel):
     """How long the code lives, and after how long the next may be asked for; whole seconds."""
 
     expires_in: Annotated[Seconds, Field(description="Seconds until the code expires.", examples=[600])]

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, WithJsonSchema
 
-from auth_service.api.http.schemas import Card
-from auth_service.api.v1.schemas.fields import Code, Email, Form
+from auth_service.api.http.schemas import ResponseModel
+from auth_service.api.v1.schemas.fields import Code, Email, RequestModel
 from auth_service.api.v1.schemas.registration import Seconds
 
 LONGEST_TYPED = 1024
@@ -31,7 +31,7 @@ RefreshToken = Annotated[
 ]
 
 
-class SignInForm(Form):
+class SignInRequest(RequestModel):
     """An address and its password."""
 
     email: Email
@@ -39,13 +39,13 @@ class SignInForm(Form):
     transport: Transport = "bearer"
 
 
-class AddressForm(Form):
+class AddressRequest(RequestModel):
     """An address, which may be anybody's or nobody's."""
 
     email: Email
 
 
-class CodeSignInForm(Form):
+class CodeSignInRequest(RequestModel):
     """An address and the code that was mailed there."""
 
     email: Email
@@ -53,13 +53,13 @@ class CodeSignInForm(Form):
     transport: Transport = "bearer"
 
 
-class RefreshForm(Form):
+class RefreshRequest(RequestModel):
     """The refresh token; absent where it is in a cookie."""
 
     refresh_token: Annotated[RefreshToken | None, Field(description="Absent where it is in a cookie.")] = None
 
 
-class TokensCard(Card):
+class TokensResponse(ResponseModel):
     """A pair of tokens; in cookies, and absent here, where they were asked for there."""
 
     leaves_out_none: ClassVar[bool] = True
@@ -70,7 +70,7 @@ class TokensCard(Card):
     refresh_token: Annotated[str | None, Field(description="Absent where the tokens are in cookies.")] = None
 
 
-class SessionCard(Card):
+class SessionResponse(ResponseModel):
     """A session of the caller."""
 
     id: uuid.UUID

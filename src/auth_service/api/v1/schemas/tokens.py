@@ -4,11 +4,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, WithJsonSchema
 
-from auth_service.api.http.schemas import Card
-from auth_service.api.v1.schemas.fields import Form
+from auth_service.api.http.schemas import ResponseModel
+from auth_service.api.v1.schemas.fields import RequestModel
 
 
-class IntrospectForm(Form):
+class IntrospectRequest(RequestModel):
     """A token that somebody showed."""
 
     token: Annotated[SecretStr, WithJsonSchema({"type": "string"})]
@@ -18,7 +18,7 @@ class IntrospectForm(Form):
     ] = None
 
 
-class TokenStateCard(Card):
+class TokenStateResponse(ResponseModel):
     """What is true of a token now (RFC 7662, 2.2). Of one that is not good, only that."""
 
     leaves_out_none: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class TokenStateCard(Card):
     roles: Annotated[list[str] | None, Field(description="Those that the user has now.")] = None
 
 
-class IdentityCard(Card):
+class IdentityResponse(ResponseModel):
     """Whose request it is."""
 
     id: Annotated[int, Field(ge=1, le=2**53 - 1)]
