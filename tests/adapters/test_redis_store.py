@@ -60,7 +60,7 @@ def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, s
     finally:
         client.config_set("maxmemory", "0")
 
-    assert away.value.code() == "redis_away"
+    assert away.value.code == "redis_away"
     assert store.get("kept") == b"value"
 
 
@@ -92,7 +92,7 @@ def test_an_attempt_that_could_not_be_given_back_refuses_nobody(services: Servic
     throttle, store = services.sign_in.throttle, services.redis
     attempt = throttle.attempt("test", "somebody")
     with all_connections_in_use(store):
-        throttle.forgive("test", "somebody", attempt)
+        throttle.refund("test", "somebody", attempt)
         with pytest.raises(ServiceBusy):
             throttle.attempt("test", "somebody")
 

@@ -45,7 +45,7 @@ class Script:
 
 
 class RedisClient:
-    """Runs scripts and a few plain commands; every failure of the server is RedisUnavailable, and no command is retried.
+    """Runs scripts and a few plain commands; each failure of the server is RedisUnavailable, no command is retried.
 
     A retry would be wrong: a script whose answer was lost may have run, and an attempt would be counted twice.
 
