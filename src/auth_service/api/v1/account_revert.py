@@ -14,7 +14,7 @@ undos = Namespace("undos", description="This was not me.")
 
 
 @undos.route("/undo")
-class RevertLink(Resource):
+class Undo(Resource):
     """Undo links."""
 
     @undos.contract(
