@@ -20,7 +20,7 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 import auth_service
-from auth_service.adapters.inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 from tests.accounts import OTHER_PASSWORD, PASSWORD, Accounts
 from tests.actors import Mailbox
 from tests.application import application
@@ -53,7 +53,7 @@ def calls_of(request: Callable[[], TestResponse]) -> tuple[list[Call], TestRespo
 
 def requests(accounts: Accounts) -> Iterator[tuple[str, list[Call]]]:
     """The requests of one user, from sign-up to a new password."""
-    visitor, email = accounts.visitor(), accounts.address()
+    api, email = accounts.api(), accounts.address()
 
     def measured(request: Callable[[], TestResponse]) -> tuple[list[Call], Any]:
         accounts.get("/.well-known/jwks.json")  # the signing keys are fresh
@@ -61,19 +61,19 @@ def requests(accounts: Accounts) -> Iterator[tuple[str, list[Call]]]:
         assert response.status_code in (200, 201), response.text
         return calls, response.get_json().get("data")
 
-    calls, user = measured(lambda: visitor.try_to_sign_up(email))
+    calls, user = measured(lambda: api.try_to_sign_up(email))
     yield "sign_up", calls
-    visitor.ask_for_code(user["id"])
+    api.ask_for_code(user["id"])
     code = accounts.emailed(email)
-    yield "PUT mail", measured(lambda: visitor.confirm(user["id"], code))[0]
-    visitor.finish(user["id"], password=PASSWORD)
-    calls, tokens = measured(lambda: visitor.sign_in(email, PASSWORD))
+    yield "PUT mail", measured(lambda: api.confirm(user["id"], code))[0]
+    api.finish(user["id"], password=PASSWORD)
+    calls, tokens = measured(lambda: api.sign_in(email, PASSWORD))
     yield "sign_in", calls
-    calls, tokens = measured(lambda: visitor.refresh(tokens["refresh_token"]))
+    calls, tokens = measured(lambda: api.refresh(tokens["refresh_token"]))
     yield "refresh", calls
     token = tokens["access_token"]
-    yield "GET me", measured(lambda: visitor.with_token(token, "GET", "/me"))[0]
-    yield "PUT me/password", measured(lambda: visitor.change_password(token, PASSWORD, OTHER_PASSWORD))[0]
+    yield "GET me", measured(lambda: api.with_token(token, "GET", "/me"))[0]
+    yield "PUT me/password", measured(lambda: api.change_password(token, PASSWORD, OTHER_PASSWORD))[0]
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--show", metavar="REQUEST", help="also list the calls of one request, e.g. 'GET me'")
     shown = parser.parse_args().show
     with application(**SETTINGS) as app, tempfile.TemporaryDirectory() as folder:
-        accounts = Accounts(app, Mailbox(app, Inbox(Path(folder))))
+        accounts = Accounts(app, Mailbox(app, DevInbox(Path(folder))))
         for _ in range(WARM_UP):
             list(requests(accounts))
         users = [dict(requests(accounts)) for _ in range(USERS)]
