@@ -277,7 +277,7 @@ def revert_email_change(world: World) -> Callable[[], object]:
     api.ask_to_move(tokens["access_token"], email, password=PASSWORD)
     assert api.move(tokens["access_token"], world.mailbox.code_sent_to(email)).status_code == 200
     token = world.mailbox.undo_sent_to(before, about="address")
-    return lambda: world.services.undos.redeem(token, client=CLIENT)
+    return lambda: world.services.account_revert.redeem(token, client=CLIENT)
 
 
 def export_data(world: World) -> Callable[[], object]:

@@ -59,7 +59,7 @@ class Maintenance:
     """Removes what was kept long enough, and keeps months of the history ready."""
 
     users: Users
-    undos: AccountRevert
+    account_revert: AccountRevert
     outbox: Outbox
     database_url: str = field(repr=False)
     kept: Retention
@@ -87,7 +87,7 @@ class Maintenance:
                 ),
                 letters=all_of(lambda: self.outbox.forget_ended(older_than=kept.letters, at_most=BATCH)),
                 ended_sessions=all_of(lambda: forget_ended(older_than=kept.ended_sessions, at_most=BATCH)),
-                undos=all_of(lambda: self.undos.forget_expired(at_most=BATCH)),
+                undos=all_of(lambda: self.account_revert.forget_expired(at_most=BATCH)),
                 months_dropped=_months(engine, _DROP_MONTH, stopped, older_than=kept.history),
             )
 

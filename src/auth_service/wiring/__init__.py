@@ -57,7 +57,7 @@ class Services:
     email_change_flow: EmailChangeFlow
     export: DataExport
     imports: UserImport
-    undos: AccountRevert
+    account_revert: AccountRevert
     sessions: Sessions
     my_sessions: MySessions
     keyring: SigningKeys
@@ -82,7 +82,7 @@ def wire(settings: Settings) -> Services:
         _check_smtp_url(settings.smtp_url.get_secret_value())
     shared = shared_parts(settings)
     sessions = _sessions(shared)
-    undos = _undos(shared, sessions)
+    account_revert = _account_revert(shared, sessions)
     reauthentication = _proofs(shared, sessions)
     return Services(
         settings=settings,
@@ -90,13 +90,13 @@ def wire(settings: Settings) -> Services:
         limiter=shared.limiter,
         users=shared.users,
         registration=_registration(shared, reauthentication),
-        sign_in=_sign_in(shared, sessions, undos),
+        sign_in=_sign_in(shared, sessions, account_revert),
         recovery=_recovery(shared, sessions),
-        account=_account(shared, sessions, undos, reauthentication),
-        email_change_flow=_email_changes(shared, undos, reauthentication),
+        account=_account(shared, sessions, account_revert, reauthentication),
+        email_change_flow=_email_changes(shared, account_revert, reauthentication),
         export=DataExport(history=shared.history),
         imports=UserImport(),
-        undos=undos,
+        account_revert=account_revert,
         sessions=sessions,
         my_sessions=MySessions(history=shared.history, cursors=shared.cursors),
         keyring=shared.keyring,
@@ -104,7 +104,7 @@ def wire(settings: Settings) -> Services:
         service_keys=ServiceKeys(),
         history=shared.history,
         outbox=shared.outbox,
-        maintenance=_maintenance(shared, undos),
+        maintenance=_maintenance(shared, account_revert),
         delivery=_delivery(shared),
         inbox=DevInbox(settings.inbox_dir) if settings.inbox_dir else None,
     )
@@ -144,7 +144,7 @@ def _sessions(shared: Shared) -> Sessions:
     )
 
 
-def _undos(shared: Shared, sessions: Sessions) -> AccountRevert:
+def _account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
     settings = shared.settings
     return AccountRevert(
         users=shared.users,
@@ -157,7 +157,7 @@ def _undos(shared: Shared, sessions: Sessions) -> AccountRevert:
     )
 
 
-def _sign_in(shared: Shared, sessions: Sessions, undos: AccountRevert) -> SignIn:
+def _sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -> SignIn:
     settings = shared.settings
     return SignIn(
         users=shared.users,
@@ -167,7 +167,7 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: AccountRevert) -> SignIn
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
             devices=DeviceTokens(settings.secret("session_key"), lives=settings.device_lifetime_seconds),
-            stages=[NewDeviceNotification(undos=undos)],
+            stages=[NewDeviceNotification(account_revert=account_revert)],
             sessions=sessions,
         ),
     )
@@ -195,7 +195,7 @@ def _proofs(shared: Shared, sessions: Sessions) -> Reauthentication:
 
 
 def _account(
-    shared: Shared, sessions: Sessions, undos: AccountRevert, reauthentication: Reauthentication
+    shared: Shared, sessions: Sessions, account_revert: AccountRevert, reauthentication: Reauthentication
 ) -> AccountSettings:
     return AccountSettings(
         users=shared.users,
@@ -203,19 +203,21 @@ def _account(
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
-        undos=undos,
+        account_revert=account_revert,
         history=shared.history,
         notices=shared.notices,
         outbox=shared.outbox,
     )
 
 
-def _email_changes(shared: Shared, undos: AccountRevert, reauthentication: Reauthentication) -> EmailChangeFlow:
+def _email_changes(
+    shared: Shared, account_revert: AccountRevert, reauthentication: Reauthentication
+) -> EmailChangeFlow:
     return EmailChangeFlow(
         users=shared.users,
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
-        undos=undos,
+        account_revert=account_revert,
         history=shared.history,
         notices=shared.notices,
         limiter=shared.limiter,
@@ -223,11 +225,11 @@ def _email_changes(shared: Shared, undos: AccountRevert, reauthentication: Reaut
     )
 
 
-def _maintenance(shared: Shared, undos: AccountRevert) -> Maintenance:
+def _maintenance(shared: Shared, account_revert: AccountRevert) -> Maintenance:
     settings = shared.settings
     return Maintenance(
         users=shared.users,
-        undos=undos,
+        account_revert=account_revert,
         outbox=shared.outbox,
         database_url=settings.database_url or "",
         kept=Retention(

@@ -25,7 +25,7 @@ class AccountSettings:
     reauthentication: Reauthentication
     codes: OneTimeCodes
     sessions: Sessions
-    undos: AccountRevert
+    account_revert: AccountRevert
     history: AuditLog
     notices: SecurityNotifications
     outbox: Outbox
@@ -80,7 +80,7 @@ class AccountSettings:
         if self.users.lock(user.id) != user.credential_version:
             raise AccountChanged
         # Whoever moved the account before deleting it must not be the only one to hear of that.
-        former = self.undos.former_addresses(user.id)
+        former = self.account_revert.former_addresses(user.id)
         self.outbox.withdraw_all(user_id=user.id)
         self.users.delete(user.id)
         # Only now, when whatever was under way in its sessions has ended and is to be seen.

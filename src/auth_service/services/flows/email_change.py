@@ -70,7 +70,7 @@ class EmailChangeFlow:
     users: Users
     reauthentication: Reauthentication
     codes: OneTimeCodes
-    undos: AccountRevert
+    account_revert: AccountRevert
     history: AuditLog
     notices: SecurityNotifications
     limiter: RateLimiter
@@ -113,7 +113,7 @@ class EmailChangeFlow:
         # If the account was changed since it was read, the code was for the account as it was.
         if not self.users.move(user, email):
             raise CodeExpired
-        undo = self.undos.for_changed_email(user_id=user.id, before=user.address)
+        undo = self.account_revert.for_changed_email(user_id=user.id, before=user.address)
         self.history.note(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
         self.notices.tell(
             "email_changed", user_id=user.id, client=client, to=user.address, new_email=masked(email), **undo

@@ -54,12 +54,12 @@ class SignInStage(Protocol):
 class NewDeviceNotification:
     """Tells the owner by email about a session that is opened on a device that is not known."""
 
-    undos: AccountRevert
+    account_revert: AccountRevert
 
     def run(self, sign_in: VerifiedSignIn) -> None:
         """Write the email, unless the device is known."""
         if sign_in.known_device is None:
-            self.undos.notify_new_device(sign_in.user, client=sign_in.context.client)
+            self.account_revert.notify_new_device(sign_in.user, client=sign_in.context.client)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
