@@ -137,7 +137,7 @@ def _sessions(shared: Shared) -> Sessions:
             issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
         ),
         refreshes=RefreshTokens(settings.secret("session_key")),
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
         idle=settings.session_idle_seconds,
         absolute=settings.session_absolute_seconds,
         grace=settings.refresh_grace_seconds,
@@ -149,7 +149,7 @@ def _account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
     return AccountRevert(
         users=shared.users,
         sessions=sessions,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
         history=shared.history,
         digests=Digests(settings.secret("session_key"), purpose="undos"),
         page=f"{settings.public_url}/account/undo",
@@ -180,7 +180,7 @@ def _recovery(shared: Shared, sessions: Sessions) -> PasswordReset:
         codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
         sessions=sessions,
         history=shared.history,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
     )
 
 
@@ -205,7 +205,7 @@ def _account(
         sessions=sessions,
         account_revert=account_revert,
         history=shared.history,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
         outbox=shared.outbox,
     )
 
@@ -219,7 +219,7 @@ def _email_changes(
         codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
         account_revert=account_revert,
         history=shared.history,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
         limiter=shared.limiter,
         per_user=shared.settings.limit_email_changes.windows,
     )

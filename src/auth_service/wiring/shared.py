@@ -36,7 +36,7 @@ class Shared:
     keyring: SigningKeys
     history: AuditLog
     outbox: Outbox
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     letters: Sealer
     """Seals what letters say, from the outbox to the mailer."""
     cursors: Cursors
@@ -91,7 +91,7 @@ def shared_parts(settings: Settings) -> Shared:
         ),
         history=AuditLog(failures_a_day=settings.history_failures_a_day, cursors=cursors),
         outbox=outbox,
-        notices=SecurityNotifications(outbox=outbox),
+        security_notifications=SecurityNotifications(outbox=outbox),
         letters=letters,
         cursors=cursors,
     )

@@ -164,7 +164,7 @@ class AccountRevert:
 
     users: Users
     sessions: Sessions
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     history: AuditLog
     digests: Digests
     page: str
@@ -179,7 +179,7 @@ class AccountRevert:
         are unknown each time; not one for different passwords, since the link of the email before may have been used.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        letter = self.notices.letter(
+        letter = self.security_notifications.letter(
             NEW_DEVICE,
             user_id=user.id,
             to=user.address,

@@ -27,7 +27,7 @@ class AccountSettings:
     sessions: Sessions
     account_revert: AccountRevert
     history: AuditLog
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     outbox: Outbox
 
     def change_password(self, caller: CurrentUser, *, current: str, new: str, client: ClientInfo) -> None:
@@ -47,7 +47,7 @@ class AccountSettings:
         # another version, or was there before and ends now.
         self.sessions.revoke_all(user_id=user.id, but=caller.session_id, reason="password_changed", client=client)
         self.history.note(EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
-        self.notices.tell("password_changed", user_id=user.id, client=client)
+        self.security_notifications.tell("password_changed", user_id=user.id, client=client)
 
     def send_deletion_code(self, caller: CurrentUser, *, network: str) -> CodeSent:
         """Email a code that confirms a deletion from this session. Raises TooManyCodes, RedisUnavailable.
@@ -85,4 +85,4 @@ class AccountSettings:
         self.users.delete(user.id)
         # Only now, when whatever was under way in its sessions has ended and is to be seen.
         self.history.anonymize_user(user.id)
-        self.notices.notify_deletion(user, former=former)
+        self.security_notifications.notify_deletion(user, former=former)

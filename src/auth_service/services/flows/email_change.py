@@ -72,7 +72,7 @@ class EmailChangeFlow:
     codes: OneTimeCodes
     account_revert: AccountRevert
     history: AuditLog
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     limiter: RateLimiter
     per_user: Windows
 
@@ -115,7 +115,7 @@ class EmailChangeFlow:
             raise CodeExpired
         undo = self.account_revert.for_changed_email(user_id=user.id, before=user.address)
         self.history.note(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
-        self.notices.tell(
+        self.security_notifications.tell(
             "email_changed", user_id=user.id, client=client, to=user.address, new_email=masked(email), **undo
         )
 

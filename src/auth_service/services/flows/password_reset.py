@@ -23,7 +23,7 @@ class PasswordReset:
     codes: OneTimeCodes
     sessions: Sessions
     history: AuditLog
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
         """Mail a code to set a password with, if there is somebody. Raises TooManyCodes, RedisUnavailable."""
@@ -52,4 +52,4 @@ class PasswordReset:
             raise CodeExpired
         self.sessions.revoke_all(user_id=user.id, reason="password_recovered", client=client)
         self.history.note(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
-        self.notices.tell("password_recovered", user_id=user.id, client=client)
+        self.security_notifications.tell("password_recovered", user_id=user.id, client=client)

@@ -56,7 +56,7 @@ class Sessions:
     keyring: SigningKeys
     access: AccessTokens
     refreshes: RefreshTokens
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     idle: timedelta
     absolute: timedelta
     grace: timedelta
@@ -136,7 +136,7 @@ class Sessions:
             kind=EventType.REFRESH_REUSED,
             outcome=FAILURE,
         ):
-            self.notices.tell("refresh_reused", user_id=owner, client=client, about=f"{session_id}")
+            self.security_notifications.tell("refresh_reused", user_id=owner, client=client, about=f"{session_id}")
 
     def caller(self, token: str) -> CurrentUser:
         """Whom an access token speaks for, if its session lives. Raises TokenInvalid.
