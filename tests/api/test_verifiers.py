@@ -92,7 +92,7 @@ def key_set(app: Flask, live: Live) -> KeySet:
     """The keys of the service that runs."""
     services: Services = app.extensions["auth_service"]
     with app.app_context():
-        return services.keyring.now()
+        return services.signing_keys.now()
 
 
 def signed(key_set: KeySet, *, head: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
@@ -251,7 +251,7 @@ def test_tk1_tk2_tk3_tk4_verifiers_let_in_good_tokens_only(
         with app.app_context():
             kid = rotated_in(services)
             time.sleep(FRESH.total_seconds())
-            rotated = services.keyring.now()
+            rotated = services.signing_keys.now()
         assert rotated.signing_kid == kid != key_set.signing_kid
         for keys in (key_set, rotated):
             assert ask(port, Authorization=f"Bearer {signed(keys)}")[::2] == (200, me)
@@ -262,7 +262,7 @@ def rotated_in(services: Services) -> str:
     while True:
         try:
             with unit_of_work():
-                return services.keyring.rotate(published_for=FRESH)
+                return services.signing_keys.rotate(published_for=FRESH)
         except KeyTooYoung as young:
             time.sleep(young.wait.total_seconds())
 

@@ -65,7 +65,7 @@ def query(url: str) -> Query:
 
 def keyring(app: Flask) -> SigningKeys:
     services: Services = app.extensions["auth_service"]
-    return services.keyring
+    return services.signing_keys
 
 
 def rotated(app: Flask, **how: Any) -> str:

@@ -287,7 +287,7 @@ def export_data(world: World) -> Callable[[], object]:
 
 def rotate_signing_key(world: World) -> Callable[[], object]:
     world.query("UPDATE signing_keys SET created_at = now() - interval '1 hour'")
-    return world.services.keyring.rotate
+    return world.services.signing_keys.rotate
 
 
 def create_service_key(world: World) -> Callable[[], object]:

@@ -61,4 +61,4 @@ def list_keys() -> None:
 
 def _keyring() -> SigningKeys:
     services: Services = current_app.extensions["auth_service"]
-    return services.keyring
+    return services.signing_keys

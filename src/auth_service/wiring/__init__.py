@@ -60,7 +60,7 @@ class Services:
     account_revert: AccountRevert
     sessions: Sessions
     my_sessions: MySessions
-    keyring: SigningKeys
+    signing_keys: SigningKeys
     introspection: Introspection
     service_keys: ServiceKeys
     history: AuditLog
@@ -99,7 +99,7 @@ def wire(settings: Settings) -> Services:
         account_revert=account_revert,
         sessions=sessions,
         my_sessions=MySessions(history=shared.history, cursors=shared.cursors),
-        keyring=shared.keyring,
+        signing_keys=shared.signing_keys,
         introspection=Introspection(sessions=sessions),
         service_keys=ServiceKeys(),
         history=shared.history,
@@ -132,7 +132,7 @@ def _registration(shared: Shared, reauthentication: Reauthentication) -> Registr
 def _sessions(shared: Shared) -> Sessions:
     settings = shared.settings
     return Sessions(
-        keyring=shared.keyring,
+        signing_keys=shared.signing_keys,
         access=AccessTokens(
             issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
         ),

@@ -33,7 +33,7 @@ class Shared:
     throttle: LoginThrottle
     users: Users
     passwords: Passwords
-    keyring: SigningKeys
+    signing_keys: SigningKeys
     history: AuditLog
     outbox: Outbox
     security_notifications: SecurityNotifications
@@ -85,7 +85,7 @@ def shared_parts(settings: Settings) -> Shared:
             shortest=settings.password_min_length,
             service_name=settings.service_name,
         ),
-        keyring=SigningKeys(
+        signing_keys=SigningKeys(
             sealer=Sealer(settings.secret("keyring_key"), purpose="signing keys"),
             token_lifetime=settings.access_token_seconds,
         ),

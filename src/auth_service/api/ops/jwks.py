@@ -19,7 +19,7 @@ def jwks() -> Response:
 
     For servers: pages of other origins than those of CORS_ORIGINS cannot read it, as they can read nothing else here.
     """
-    answer = Response(json.dumps(services().keyring.now().jwks()), content_type=JSON)
+    answer = Response(json.dumps(services().signing_keys.now().jwks()), content_type=JSON)
     answer.headers["Cache-Control"] = CACHE_CONTROL
     answer.add_etag()
     answer.make_conditional(request)

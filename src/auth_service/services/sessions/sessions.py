@@ -53,7 +53,7 @@ class CurrentUser:
 class Sessions:
     """Sessions and their tokens. PostgreSQL alone knows what lives: a flush of Redis revives nothing."""
 
-    keyring: SigningKeys
+    signing_keys: SigningKeys
     access: AccessTokens
     refreshes: RefreshTokens
     security_notifications: SecurityNotifications
@@ -69,7 +69,7 @@ class Sessions:
         """
         session_id = uuid.uuid4()
         # The keys first: they may have to be read with a connection of their own.
-        keys = self.keyring.signing()
+        keys = self.signing_keys.signing()
         opened = transaction().fetch_one(
             OPEN(
                 {
@@ -99,7 +99,7 @@ class Sessions:
         claim = self.refreshes.read(token)
         if claim is None:
             raise RefreshRejected
-        keys = self.keyring.signing()
+        keys = self.signing_keys.signing()
         owner = transaction().fetch_one(
             REFRESH(
                 {
@@ -145,7 +145,7 @@ class Sessions:
         or changed a moment ago counts already.
         """
         try:
-            claims = self.access.verify(token, self.keyring.knowing(kid_of(token)))
+            claims = self.access.verify(token, self.signing_keys.knowing(kid_of(token)))
         except TokenRejected:
             raise TokenInvalid from None
         row = fetch_one(CALLER({"session": claims.session_id, "owner": claims.user_id}))
