@@ -69,7 +69,7 @@ class Sessions:
         """
         session_id = uuid.uuid4()
         # The keys first: they may have to be read with a connection of their own.
-        keys = self.signing_keys.signing()
+        keys = self.signing_keys.for_signing()
         opened = transaction().fetch_one(
             OPEN(
                 {
@@ -99,7 +99,7 @@ class Sessions:
         claim = self.refreshes.read(token)
         if claim is None:
             raise RefreshRejected
-        keys = self.signing_keys.signing()
+        keys = self.signing_keys.for_signing()
         owner = transaction().fetch_one(
             REFRESH(
                 {
@@ -145,7 +145,7 @@ class Sessions:
         or changed a moment ago counts already.
         """
         try:
-            claims = self.access.verify(token, self.signing_keys.knowing(kid_of(token)))
+            claims = self.access.verify(token, self.signing_keys.for_kid(kid_of(token)))
         except TokenRejected:
             raise TokenInvalid from None
         row = fetch_one(CALLER({"session": claims.session_id, "owner": claims.user_id}))

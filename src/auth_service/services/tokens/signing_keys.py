@@ -21,25 +21,25 @@ from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
 
 log = logging.getLogger(__name__)
 
-FRESH = timedelta(seconds=2)
+CACHE_TTL = timedelta(seconds=2)
 """How long a process goes on with the keys that it has read. A rotation is known everywhere after this."""
 
-ASK_AGAIN = timedelta(seconds=1)
+UNKNOWN_KID_INTERVAL = timedelta(seconds=1)
 """How often, at most, an unknown key id makes us look whether there are new keys."""
 
-SIGNS_FOR = timedelta(seconds=30)
+STALE_SIGNING_LIMIT = timedelta(seconds=30)
 """How long keys that could not be read again may still sign; what they signed is good as long as that is kept."""
 
-KEPT_BY_VERIFIERS = timedelta(minutes=5)
+JWKS_MAX_AGE = timedelta(minutes=5)
 """How long others are told to keep the published keys."""
 
-PUBLISHED_FIRST = 2 * KEPT_BY_VERIFIERS
+PUBLICATION_TIME = 2 * JWKS_MAX_AGE
 """How long a key is published before it signs: a verifier may have had its copy from a cache."""
 
-KNOWN_HERE = FRESH + timedelta(seconds=1)
+LOCAL_PUBLICATION_TIME = CACHE_TTL + timedelta(seconds=1)
 """How long our own processes need to know a key."""
 
-LONGEST_TOKEN_LIFETIME = timedelta(minutes=15)
+MAX_TOKEN_LIFETIME = timedelta(minutes=15)
 """A key outlives also the tokens that it signed before their lifetime was set lower."""
 
 # Made once: this runs every two seconds in each process, and at once where a key is unknown.
@@ -118,11 +118,11 @@ class KeyInfo:
 
 
 @dataclass(kw_only=True)
-class _Held:
+class _Cache:
     """What this process knows of the keys. Instants are those of its own clock."""
 
     keys: KeySet | None = None
-    asked_at: float = float("-inf")
+    checked_at: float = float("-inf")
     read_at: float = float("-inf")
     trouble: type[Unavailable] | None = None
     """Why they could not be read when they were last asked for."""
@@ -135,47 +135,47 @@ class SigningKeys:
 
     sealer: Sealer
     token_lifetime: timedelta
-    _held: _Held = field(default_factory=_Held, repr=False)
+    _cache: _Cache = field(default_factory=_Cache, repr=False)
 
-    def now(self) -> KeySet:
-        """The keys to verify with, at most FRESH old; older ones while the database is away.
+    def for_verification(self) -> KeySet:
+        """The keys to verify with, at most CACHE_TTL old; older ones while the database is away.
 
         Raises DatabaseUnavailable where there never were any, and KeysSealed.
         """
-        held = self._held
-        if held.keys is not None and not _since(held.asked_at, FRESH):
-            return held.keys
+        cache = self._cache
+        if cache.keys is not None and not _since(cache.checked_at, CACHE_TTL):
+            return cache.keys
         # While one reads, the others go on with what they have.
-        return self._read_again(every=FRESH, wait=held.keys is None)
+        return self._read_again(every=CACHE_TTL, wait=cache.keys is None)
 
-    def signing(self) -> KeySet:
+    def for_signing(self) -> KeySet:
         """The keys to sign with.
 
         Raises DatabaseUnavailable where they could not be read for so long that they may be old.
         """
-        keys = self.now()
-        if _since(self._held.read_at, SIGNS_FOR):
+        keys = self.for_verification()
+        if _since(self._cache.read_at, STALE_SIGNING_LIMIT):
             # After a pause without requests another thread may be reading them at this moment: wait for it.
-            keys = self._read_again(every=FRESH, wait=True)
-        if _since(self._held.read_at, SIGNS_FOR):
+            keys = self._read_again(every=CACHE_TTL, wait=True)
+        if _since(self._cache.read_at, STALE_SIGNING_LIMIT):
             raise DatabaseUnavailable(retry_after=1)
         return keys
 
-    def knowing(self, kid: str) -> KeySet:
+    def for_kid(self, kid: str) -> KeySet:
         """The keys to verify with, read again if this one is not among them: it may have been made a moment ago.
 
         Raises DatabaseUnavailable, ServiceBusy or KeysSealed where it is not, and they could not be read: nobody can
         say then that the token is bad.
         """
-        keys = self.now()
+        keys = self.for_verification()
         if kid in keys.verifying:
             return keys
-        keys = self._read_again(every=ASK_AGAIN, wait=True)
-        if kid not in keys.verifying and self._held.trouble is not None:
-            raise self._held.trouble(retry_after=1)
+        keys = self._read_again(every=UNKNOWN_KID_INTERVAL, wait=True)
+        if kid not in keys.verifying and self._cache.trouble is not None:
+            raise self._cache.trouble(retry_after=1)
         return keys
 
-    def rotate(self, *, published_for: timedelta = PUBLISHED_FIRST) -> str:
+    def rotate(self, *, published_for: timedelta = PUBLICATION_TIME) -> str:
         """Let the next key sign, in the current unit of work; returns its id.
 
         The key that signed until now goes on verifying until its last token has expired; its private half is wiped.
@@ -209,7 +209,7 @@ class SigningKeys:
             transaction().write(_DELETE_NEXT({}))
         return self._complete()
 
-    def listed(self) -> Sequence[KeyInfo]:
+    def all(self) -> Sequence[KeyInfo]:
         """All keys, in the order in which they sign."""
         columns = (SigningKey.kid, SigningKey.state, SigningKey.created_at, SigningKey.retire_at)
         with autocommit() as connection:
@@ -218,34 +218,34 @@ class SigningKeys:
 
     def _read_again(self, *, every: timedelta, wait: bool) -> KeySet:
         """Read the keys, unless somebody else has just done so; `wait` for whoever is doing it."""
-        held = self._held
-        if not held.lock.acquire(blocking=wait) and held.keys is not None:
-            return held.keys
+        cache = self._cache
+        if not cache.lock.acquire(blocking=wait) and cache.keys is not None:
+            return cache.keys
         try:
-            if held.keys is not None and not _since(held.asked_at, every):
-                return held.keys
-            return self._ask(held)
+            if cache.keys is not None and not _since(cache.checked_at, every):
+                return cache.keys
+            return self._ask(cache)
         finally:
-            held.lock.release()
+            cache.lock.release()
 
-    def _ask(self, held: _Held) -> KeySet:
+    def _ask(self, cache: _Cache) -> KeySet:
         began = clock.monotonic()
         try:
-            held.keys = self._read() or self._made()
-            held.read_at, held.trouble = began, None
+            cache.keys = self._read() or self._made()
+            cache.read_at, cache.trouble = began, None
         except (DatabaseUnavailable, ServiceBusy, KeysSealed) as away:
-            if held.keys is None:
+            if cache.keys is None:
                 raise
-            held.trouble = type(away)
+            cache.trouble = type(away)
             log.warning("the signing keys could not be read again", extra={"trouble": away.code})
         finally:
-            held.asked_at = clock.monotonic()
-        return held.keys
+            cache.checked_at = clock.monotonic()
+        return cache.keys
 
     def _read(self) -> KeySet | None:
         with autocommit() as connection:
             rows = connection.execute(_VERIFYING).all()
-        known = self._held.keys
+        known = self._cache.keys
         for kid, state, _, sealed in rows:
             if state == CURRENT and sealed is not None:
                 return KeySet(
@@ -282,7 +282,7 @@ class SigningKeys:
         transaction().write(_TAKE_TURN({}))
 
     def _retire_current(self) -> None:
-        lives_on = max(self.token_lifetime, LONGEST_TOKEN_LIFETIME) + SIGNS_FOR + access_tokens.LEEWAY
+        lives_on = max(self.token_lifetime, MAX_TOKEN_LIFETIME) + STALE_SIGNING_LIMIT + access_tokens.LEEWAY
         transaction().write(_RETIRE_CURRENT({"lives_on": lives_on}))
 
     def _complete(self) -> str:
