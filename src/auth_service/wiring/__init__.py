@@ -83,7 +83,7 @@ def wire(settings: Settings) -> Services:
     shared = shared_parts(settings)
     sessions = _sessions(shared)
     account_revert = _account_revert(shared, sessions)
-    reauthentication = _proofs(shared, sessions)
+    reauthentication = _reauthentication(shared, sessions)
     return Services(
         settings=settings,
         redis=shared.redis,
@@ -184,13 +184,13 @@ def _recovery(shared: Shared, sessions: Sessions) -> PasswordReset:
     )
 
 
-def _proofs(shared: Shared, sessions: Sessions) -> Reauthentication:
+def _reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
     return Reauthentication(
         passwords=shared.passwords,
         sessions=sessions,
         history=shared.history,
         throttle=shared.throttle,
-        fresh_for=shared.settings.reauthentication_seconds,
+        max_age=shared.settings.reauthentication_seconds,
     )
 
 

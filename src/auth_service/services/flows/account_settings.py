@@ -39,7 +39,7 @@ class AccountSettings:
         """
         user = self.users.owner(caller.id)
         self.passwords.check(new, email=user.email, field="new_password", current=current)
-        self.reauthentication.by_password(user, current, purpose="password_change", client=client)
+        self.reauthentication.verify_password(user, current, purpose="password_change", client=client)
         password_hash = self.passwords.hashed(new)
         if not self.users.set_password(user, password_hash):
             raise AccountChanged
@@ -69,10 +69,10 @@ class AccountSettings:
         """
         user = self.users.owner(caller.id)
         if password is not None:
-            self.reauthentication.by_password(user, password, purpose="deletion", client=client)
+            self.reauthentication.verify_password(user, password, purpose="deletion", client=client)
         elif code is not None:
             to = recipient(user, address=user.address, session_id=caller.session_id)
-            self.reauthentication.by_code(
+            self.reauthentication.verify_code(
                 code, codes=self.codes, to=to, caller=caller, purpose="deletion", client=client
             )
         else:

@@ -86,7 +86,7 @@ class EmailChangeFlow:
         PasswordNotSet, TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisUnavailable.
         """
         user = self.users.owner(caller.id)
-        self.reauthentication.fresh(user, password, caller=caller, purpose="email_change", client=client)
+        self.reauthentication.require_recent(user, password, caller=caller, purpose="email_change", client=client)
         self._count(user)
         owner = self.users.by_email(email)
         is_taken = owner is not None and owner.verified_mail
@@ -107,7 +107,7 @@ class EmailChangeFlow:
         if user is None or email is None:
             raise CodeExpired
         to = recipient(user, address=email, session_id=caller.session_id)
-        self.reauthentication.by_code(
+        self.reauthentication.verify_code(
             code, codes=self.codes, to=to, caller=caller, purpose="email_change", client=client
         )
         # If the account was changed since it was read, the code was for the account as it was.

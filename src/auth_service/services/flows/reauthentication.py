@@ -27,11 +27,11 @@ class Reauthentication:
     sessions: Sessions
     history: AuditLog
     throttle: LoginThrottle
-    fresh_for: timedelta
+    max_age: timedelta
     counted_as: str = "password_proofs"
     """What attempts are counted as; those of one name are counted together."""
 
-    def by_password(self, user: UserRecord, password: str, *, purpose: str, client: ClientInfo) -> None:
+    def verify_password(self, user: UserRecord, password: str, *, purpose: str, client: ClientInfo) -> None:
         """Check the password of whoever calls; `purpose` says in the history what for.
 
         Counted for each user over all that ask for it, before any work is done: a stolen token is no way to guess on
@@ -51,7 +51,7 @@ class Reauthentication:
             self.history.record_failure(EventType.PASSWORD_REFUSED, user_id=user.id, client=client, purpose=purpose)
             raise PasswordWrong
 
-    def by_code(
+    def verify_code(
         self, code: str, *, codes: OneTimeCodes, to: Recipient, caller: CurrentUser, purpose: str, client: ClientInfo
     ) -> None:
         """Verify a code that was emailed for the session of the caller.
@@ -66,14 +66,14 @@ class Reauthentication:
             )
             raise
 
-    def fresh(
+    def require_recent(
         self, user: UserRecord, password: str | None, *, caller: CurrentUser, purpose: str, client: ClientInfo
     ) -> None:
         """Check the password; for an account without one, whether the session was opened by a code just now.
 
-        Raises ReauthenticationRequired where there is neither, and what `by_password` raises.
+        Raises ReauthenticationRequired where there is neither, and what `verify_password` raises.
         """
         if password is not None:
-            self.by_password(user, password, purpose=purpose, client=client)
-        elif user.password_hash is not None or not self.sessions.is_fresh(caller, within=self.fresh_for):
+            self.verify_password(user, password, purpose=purpose, client=client)
+        elif user.password_hash is not None or not self.sessions.is_recent(caller, within=self.max_age):
             raise ReauthenticationRequired

@@ -164,7 +164,7 @@ class Registration:
             raise MailNotConfirmed
         if password is not None:
             try:
-                self.reauthentication.by_password(user, password, purpose="registration", client=client)
+                self.reauthentication.verify_password(user, password, purpose="registration", client=client)
             except (PasswordNotSet, PasswordWrong):
                 raise PasswordAlreadySet from None
         return self.users.profile(user.id)

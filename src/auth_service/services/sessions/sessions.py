@@ -14,7 +14,7 @@ from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInval
 from auth_service.models.audit_event import FAILURE, EventType
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.sessions.revocation import revoke_sessions
-from auth_service.services.sessions.statements import CALLER, FRESH, OPEN, REFRESH, SERVED_BEFORE, Owner
+from auth_service.services.sessions.statements import CALLER, IS_RECENT, OPEN, REFRESH, SERVED_BEFORE, Owner
 from auth_service.services.tokens.signing_keys import SigningKeys
 from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.statements import UserRecord
@@ -162,9 +162,9 @@ class Sessions:
             claims=claims,
         )
 
-    def is_fresh(self, caller: CurrentUser, *, within: timedelta) -> bool:
+    def is_recent(self, caller: CurrentUser, *, within: timedelta) -> bool:
         """Whether the caller's session was opened by a proof of who they are that is not older than this."""
-        return fetch_one(FRESH({"session": caller.session_id, "within": within})) is not None
+        return fetch_one(IS_RECENT({"session": caller.session_id, "within": within})) is not None
 
     def sign_out(self, caller: CurrentUser, *, client: ClientInfo) -> None:
         """End the session of the access token; idempotent."""

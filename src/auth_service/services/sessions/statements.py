@@ -81,7 +81,7 @@ class OfToken(TypedDict):
     owner: int
 
 
-class Fresh(TypedDict):
+class Recent(TypedDict):
     """Parameters of the question whether a session was authenticated recently."""
 
     session: uuid.UUID
@@ -166,10 +166,10 @@ CALLER = Statement(
     row=SessionOwner,
 )
 
-FRESH = Statement(
+IS_RECENT = Statement(
     select(Session.id).where(
         _this_session, _live, Session.authenticated_at > func.now() - bindparam("within", type_=Interval)
     ),
-    parameters=Fresh,
+    parameters=Recent,
     row=lambda _: True,
 )
