@@ -225,7 +225,7 @@ def test_tk6_tokens_say_little_and_are_small(app: Flask, services: Services, for
     with app.app_context():
         key_set = services.signing_keys.for_verification()
 
-    token = services.sessions.access.sign(
+    token = services.sessions.access_tokens.sign(
         key_set, user_id=2**53 - 1, session_id=uuid.uuid4(), roles=roles, now=clock.now()
     )
 

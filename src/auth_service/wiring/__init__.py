@@ -133,10 +133,10 @@ def _sessions(shared: Shared) -> Sessions:
     settings = shared.settings
     return Sessions(
         signing_keys=shared.signing_keys,
-        access=AccessTokens(
+        access_tokens=AccessTokens(
             issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
         ),
-        refreshes=RefreshTokens(settings.secret("session_key")),
+        refresh_tokens=RefreshTokens(settings.secret("session_key")),
         security_notifications=shared.security_notifications,
         idle=settings.session_idle_seconds,
         absolute=settings.session_absolute_seconds,
@@ -153,7 +153,7 @@ def _account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
         history=shared.history,
         digests=Digests(settings.secret("session_key"), purpose="undos"),
         page=f"{settings.public_url}/account/undo",
-        lives=settings.undo_seconds,
+        ttl=settings.undo_seconds,
     )
 
 
