@@ -45,7 +45,9 @@ class AccountSettings:
             raise AccountChanged
         # After the update, which locks the row of the user. A concurrent sign-in with the old password either waits for
         # that lock and then finds another credential version, or has opened its session already, which is revoked here.
-        self.sessions.revoke_all(user_id=user.id, but=current_user.session_id, reason="password_changed", client=client)
+        self.sessions.revoke_all(
+            user_id=user.id, all_but=current_user.session_id, reason="password_changed", client=client
+        )
         self.history.note(
             EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id
         )

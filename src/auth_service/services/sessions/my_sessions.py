@@ -95,8 +95,8 @@ class MySessions:
     def end(self, session_id: uuid.UUID, *, current_user: CurrentUser, client: ClientInfo) -> None:
         """Revoke one session of the current user.
 
-        Raises SessionUnknown for an unknown or ended session and for a session of another user alike; the latter is
-        recorded as the audit event `access_denied`.
+        Raises SessionUnknown for an ended session, an unknown id and a session of another user alike. The last two are
+        recorded as the audit event `access_denied`, because they may be attempts to guess session ids.
         """
         if revoke_sessions(current_user.id, only=session_id, reason="ended_by_owner", client=client):
             return

@@ -123,7 +123,7 @@ def revoke_sessions(
 
 
 def delete_ended_sessions(*, older_than: timedelta, at_most: int) -> int:
-    """Delete at most `at_most` records of sessions that ended or expired before `older_than`; return how many.
+    """Delete at most `at_most` records of sessions that ended more than `older_than` ago; return how many.
 
     Records of the last day stay: they show that a new user has signed in before, so that the next sign-in on an unknown
     device causes a security notification.

@@ -58,7 +58,9 @@ class Sessions:
     refresh_tokens: RefreshTokens
     security_notifications: SecurityNotifications
     idle: timedelta
+    """How long a session lasts without a refresh."""
     absolute: timedelta
+    """How long a session lasts at most."""
     grace: timedelta
     """How long a rotated refresh token returns the same successor again, as long as the successor is unused."""
 
@@ -175,9 +177,9 @@ class Sessions:
             current_user.id, only=current_user.session_id, reason="signed_out", client=client, kind=EventType.SIGNED_OUT
         )
 
-    def revoke_all(self, *, user_id: int, reason: str, client: ClientInfo, but: uuid.UUID | None = None) -> None:
-        """Revoke all sessions of a user, except the session `but`."""
-        revoke_sessions(user_id, all_but=but, reason=reason, client=client)
+    def revoke_all(self, *, user_id: int, reason: str, client: ClientInfo, all_but: uuid.UUID | None = None) -> None:
+        """Revoke all sessions of a user, except the session `all_but`."""
+        revoke_sessions(user_id, all_but=all_but, reason=reason, client=client)
 
     def _tokens(
         self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None

@@ -74,7 +74,7 @@ class Rotation(TypedDict):
     grace: timedelta
 
 
-class OfToken(TypedDict):
+class ByTokenClaims(TypedDict):
     """Parameters of the query for the session of an access token."""
 
     session: uuid.UUID
@@ -162,7 +162,7 @@ CURRENT_USER = Statement(
     )
     .join(Session, Session.user_id == User.id)
     .where(_live, _this_session, User.id == bindparam("owner")),
-    parameters=OfToken,
+    parameters=ByTokenClaims,
     row=SessionOwner,
 )
 

@@ -24,7 +24,9 @@ FORM = re.compile(r"svc_([0-9a-f]{12})_[0-9A-Za-z]{43}", re.ASCII)
 ALPHABET = string.digits + string.ascii_letters
 SECRET_LENGTH = 43
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
-LIVE_AT_ONCE = 2
+MAX_LIVE_KEYS = 2
+"""Live keys of one name: the old and the new one while a service rotates its key."""
+
 LONGEST_LIFE = timedelta(days=366)
 
 _MINUTE = timedelta(minutes=1)
@@ -167,7 +169,7 @@ class ServiceKeys:
             raise KeyRefused(f"use a validity of more than zero and at most {LONGEST_LIFE.days} days")
         transaction().write(_LOCK({}))
         live = transaction().fetch_one(_COUNT_LIVE({"name": name})) or 0
-        if live >= LIVE_AT_ONCE:
+        if live >= MAX_LIVE_KEYS:
             raise KeyRefused(f"two keys of {name} are live; revoke one first")
         key_id = secrets.token_hex(6)
         value = f"svc_{key_id}_{''.join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))}"

@@ -93,17 +93,17 @@ def _hash(value: Any) -> str | None:
 def _import() -> Any:
     """Insert portal users whose address is not taken, each with the role and an audit event; return how many."""
     columns = {"id": BigInteger, "email": Text, "email_key": Text, "language": Text, "password_hash": Text}
-    rows = (
+    source = (
         func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()))
         .table_valued(*(column(name, kind) for name, kind in columns.items()))
-        .render_derived("rows")
+        .render_derived("source")
     )
     confirmed = {"verified_mail": literal(True), "verified_at": func.now()}
     imported = (
         insert(User)
         .from_select(
             [*columns, *confirmed],
-            select(*(rows.c[name] for name in columns), *confirmed.values()),
+            select(*(source.c[name] for name in columns), *confirmed.values()),
             include_defaults=False,
         )
         .on_conflict_do_nothing(index_elements=[User.email_key])
