@@ -15,7 +15,7 @@ from auth_service.db import unit_of_work
 from auth_service.db.advisory_locks import Lock
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
-from auth_service.services.sessions.revocation import forget_ended
+from auth_service.services.sessions.revocation import delete_ended_sessions
 from auth_service.services.users.users import Users
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Maintenance:
     """Removes what was kept long enough, and keeps months of the history ready."""
 
     users: Users
-    undos: AccountRevert
+    account_revert: AccountRevert
     outbox: Outbox
     database_url: str = field(repr=False)
     kept: Retention
@@ -86,8 +86,8 @@ class Maintenance:
                     lambda: self.users.delete_stale_temporary_users(older_than=kept.temporary_users, at_most=BATCH)
                 ),
                 letters=all_of(lambda: self.outbox.forget_ended(older_than=kept.letters, at_most=BATCH)),
-                ended_sessions=all_of(lambda: forget_ended(older_than=kept.ended_sessions, at_most=BATCH)),
-                undos=all_of(lambda: self.undos.forget_expired(at_most=BATCH)),
+                ended_sessions=all_of(lambda: delete_ended_sessions(older_than=kept.ended_sessions, at_most=BATCH)),
+                undos=all_of(lambda: self.account_revert.delete_expired(at_most=BATCH)),
                 months_dropped=_months(engine, _DROP_MONTH, stopped, older_than=kept.history),
             )
 

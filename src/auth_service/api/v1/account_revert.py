@@ -30,4 +30,4 @@ class Undo(Resource):
         errors=[UndoUnknown, EmailTaken],
     )
     def post(self, body: AccountRevertRequest) -> None:
-        services().undos.redeem(body.token.get_secret_value(), client=client_info())
+        services().account_revert.redeem(body.token.get_secret_value(), client=client_info())
