@@ -63,6 +63,6 @@ class Session(Base):
     end_reason: Mapped[str | None] = mapped_column(Text)
 
     @classmethod
-    def lives(cls) -> ColumnElement[bool]:
+    def is_live(cls) -> ColumnElement[bool]:
         """The condition under which a session counts, by the clock of the database."""
         return and_(cls.ended_at.is_(None), cls.idle_at > func.now(), cls.expires_at > func.now())

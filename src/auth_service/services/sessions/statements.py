@@ -14,7 +14,7 @@ from auth_service.services.audit.statements import SeenAt, audit_cte
 
 # Statements are built at import: building one costs about as much as running it.
 
-_live = Session.lives()
+_live = Session.is_live()
 
 
 def _roles(owner: Any) -> Any:
