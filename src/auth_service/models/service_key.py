@@ -8,8 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
 
-INTROSPECT, VERIFY, BRING_CODES = "tokens:introspect", "sessions:verify", "registration:code"
-SCOPES = (INTROSPECT, VERIFY, BRING_CODES)
+INTROSPECT, VERIFY, SUPPLY_CODES = "tokens:introspect", "sessions:verify", "registration:code"
+SCOPES = (INTROSPECT, VERIFY, SUPPLY_CODES)
 
 
 class ServiceKey(Base):
