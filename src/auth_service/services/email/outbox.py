@@ -28,7 +28,7 @@ from auth_service.services.email.statements import (
     REMOVE,
     WRITE,
     WRITE_ONCE,
-    NewLetter,
+    NewMessage,
 )
 
 DAY = timedelta(days=1)
@@ -84,7 +84,7 @@ class Outbox:
             transaction().write(REMOVE({"letter": letter["id"]}))
         return written is not None
 
-    def put(self, letter: NewLetter) -> None:
+    def put(self, letter: NewMessage) -> None:
         """Write an email without a code; the same cause twice is one email."""
         transaction().write(WRITE_ONCE(letter))
 
@@ -98,7 +98,7 @@ class Outbox:
         values: dict[str, Any],
         lives: timedelta,
         dedup_key: str | None = None,
-    ) -> NewLetter:
+    ) -> NewMessage:
         """A letter as it is written, its content sealed. Without a `dedup_key` its cause is like no other."""
         identity = uuid.uuid4()
         return {

@@ -45,7 +45,7 @@ class ToAddress(TypedDict):
     recipient_key: str
 
 
-class NewLetter(TypedDict):
+class NewMessage(TypedDict):
     """Parameters of a new email, sealed."""
 
     id: uuid.UUID
@@ -59,7 +59,7 @@ class NewLetter(TypedDict):
     lives: timedelta
 
 
-class NewCode(NewLetter):
+class NewCode(NewMessage):
     """Parameters of a new email with a code, and of its daily cap."""
 
     codes_a_day: int
@@ -141,7 +141,7 @@ WRITE_ONCE = Write(
     insert_or_skip(OutboxMessage)
     .from_select(list(_letter), select(*_letter.values()), include_defaults=False)
     .on_conflict_do_nothing(index_elements=[OutboxMessage.dedup_key]),
-    parameters=NewLetter,
+    parameters=NewMessage,
 )
 # What an email to an unknown address costs besides: its user is looked for once more, as the foreign key does it for a
 # user, and it is removed.
@@ -155,7 +155,7 @@ REMOVE = Write(delete(OutboxMessage).where(OutboxMessage.id == bindparam("letter
 def insert_once_cte(to: CTE) -> CTE:
     """A part of a statement: a letter to the user whose `id` is in `to`, unless there was one with this cause.
 
-    Its parameters are those of `NewLetter` but the `user_id`; it returns the `user_id`.
+    Its parameters are those of `NewMessage` but the `user_id`; it returns the `user_id`.
     """
     letter = _letter | {"user_id": to.c.id}
     return (

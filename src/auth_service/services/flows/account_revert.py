@@ -32,7 +32,7 @@ from auth_service.models import RevertLink, Session, User
 from auth_service.models.account_change import EMAIL_CHANGED, NEW_DEVICE
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.email.addresses import Address
-from auth_service.services.email.statements import NewLetter, insert_once_cte
+from auth_service.services.email.statements import NewMessage, insert_once_cte
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.statements import ById, UserRecord
@@ -66,7 +66,7 @@ def _tell_of_new_device() -> Any:
     return insert(RevertLink).from_select(list(undo), select(*undo.values()))
 
 
-class _TellOfNewDevice(NewLetter):
+class _TellOfNewDevice(NewMessage):
     version: int
     digest: bytes
     undo_lives: timedelta

@@ -14,7 +14,7 @@ from auth_service.models import User
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.outbox import Outbox
-from auth_service.services.email.statements import NewLetter
+from auth_service.services.email.statements import NewMessage
 from auth_service.services.users.statements import ById, UserRecord
 
 LIVES = timedelta(days=3)
@@ -58,7 +58,7 @@ class SecurityNotifications:
 
     def letter(
         self, kind: str, *, user_id: int, to: Address, language: str, client: ClientInfo, about: str = "", **values: Any
-    ) -> NewLetter:
+    ) -> NewMessage:
         """A notice as the outbox takes it, for a statement that does more than to write it."""
         return self.outbox.letter(
             kind=kind,
