@@ -69,7 +69,7 @@ def note(app: Flask, user_id: int = 1) -> None:
     """Write an event down."""
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
-        services.history.note("signed_in", user_id=user_id, client=HERE)
+        services.history.record("signed_in", user_id=user_id, client=HERE)
 
 
 # Months.

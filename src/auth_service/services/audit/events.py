@@ -58,7 +58,7 @@ class AuditLog:
     failures_a_day: int
     cursors: Cursors
 
-    def note(
+    def record(
         self,
         kind: str,
         *,

@@ -235,7 +235,7 @@ class AccountRevert:
             _DELETE_OVERTAKEN({"user_id": undo.user_id, "kind": undo.kind, "expires_at": undo.expires_at})
         )
         self.sessions.revoke_all(user_id=undo.user_id, reason=f"{undo.kind}_undone", client=client)
-        self.history.note(f"{undo.kind}_undone", user_id=undo.user_id, client=client)
+        self.history.record(f"{undo.kind}_undone", user_id=undo.user_id, client=client)
 
     def former_addresses(self, user_id: int) -> list[Address]:
         """The addresses that can still be given back to an account."""

@@ -46,7 +46,7 @@ class AccountSettings:
         # After the user's row: a session that is opened by the old password at this moment has waited for it and found
         # another version, or was there before and ends now.
         self.sessions.revoke_all(user_id=user.id, but=caller.session_id, reason="password_changed", client=client)
-        self.history.note(EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
+        self.history.record(EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
         self.notices.tell("password_changed", user_id=user.id, client=client)
 
     def send_deletion_code(self, caller: CurrentUser, *, network: str) -> CodeSent:

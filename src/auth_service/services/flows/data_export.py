@@ -104,7 +104,7 @@ class DataExport:
                 raise TokenInvalid
             roles = connection.execute(_ROLES, owner).scalars().all()
             lists = {name: connection.execute(rows.limit(MOST + 1), owner).all() for name, rows in _LISTS.items()}
-        self.history.note(EventType.DATA_EXPORTED, user_id=caller.id, client=client, session_id=caller.session_id)
+        self.history.record(EventType.DATA_EXPORTED, user_id=caller.id, client=client, session_id=caller.session_id)
         return Exported(
             exported_at=clock.now(),
             profile=profile,

@@ -93,7 +93,7 @@ class EmailChangeFlow:
         to = recipient(user, address=email, session_id=caller.session_id, is_decoy=is_taken)
         sent = self.codes.send(to, network=network)
         self._remember(caller, email)
-        self.history.note(EventType.EMAIL_CHANGE_ASKED, user_id=user.id, client=client, session_id=caller.session_id)
+        self.history.record(EventType.EMAIL_CHANGE_ASKED, user_id=user.id, client=client, session_id=caller.session_id)
         return sent
 
     def confirm(self, caller: CurrentUser, *, code: str, client: ClientInfo) -> None:
@@ -114,7 +114,7 @@ class EmailChangeFlow:
         if not self.users.move(user, email):
             raise CodeExpired
         undo = self.undos.for_changed_email(user_id=user.id, before=user.address)
-        self.history.note(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
+        self.history.record(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
         self.notices.tell(
             "email_changed", user_id=user.id, client=client, to=user.address, new_email=masked(email), **undo
         )

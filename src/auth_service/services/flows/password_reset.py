@@ -51,5 +51,5 @@ class PasswordReset:
         if user is None or not self.users.set_password(user, password_hash):
             raise CodeExpired
         self.sessions.revoke_all(user_id=user.id, reason="password_recovered", client=client)
-        self.history.note(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
+        self.history.record(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
         self.notices.tell("password_recovered", user_id=user.id, client=client)
