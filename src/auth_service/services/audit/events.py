@@ -11,7 +11,7 @@ from auth_service import clock
 from auth_service.adapters.redis.rate_limiter import network_of
 from auth_service.db import autocommit, transaction
 from auth_service.models.audit_event import FAILURE, SUCCESS, EventType
-from auth_service.services.audit.statements import ANONYMIZE_USER, NOTE, NOTE_FAILURE, PAGE, NewEvent
+from auth_service.services.audit.statements import ANONYMIZE_USER, INSERT_EVENT, INSERT_FAILURE, PAGE, NewEvent
 from auth_service.services.pagination import Cursors, Page
 
 DAY = timedelta(days=1)
@@ -69,7 +69,7 @@ class AuditLog:
         **details: Any,
     ) -> None:
         """Write down that something happened; `kind` is one of `EventType`, else ValueError."""
-        transaction().write(NOTE(self._event(kind, user_id, client, session_id, outcome, details)))
+        transaction().write(INSERT_EVENT(self._event(kind, user_id, client, session_id, outcome, details)))
 
     def record_failure(
         self, kind: str, *, user_id: int | None, client: ClientInfo, session_id: uuid.UUID | None = None, **details: Any
@@ -84,7 +84,7 @@ class AuditLog:
         """
         now = clock.now()
         transaction().write(
-            NOTE_FAILURE(
+            INSERT_FAILURE(
                 {
                     **self._event(kind, user_id, client, session_id, FAILURE, details),
                     "held": 0 if kind in BY_STRANGERS else user_id or 0,
@@ -121,7 +121,7 @@ class AuditLog:
         """
         transaction().write(ANONYMIZE_USER({"user": user_id}))
         transaction().write(
-            NOTE(
+            INSERT_EVENT(
                 {
                     "kind": EventType.ACCOUNT_DELETED.value,
                     "outcome": SUCCESS,

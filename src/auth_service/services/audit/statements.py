@@ -84,7 +84,7 @@ _about_session: dict[str, Any] = {
     "details": _details,
 }
 _event = _about_session | {"user_id": _parameter("user_id"), "session_id": _parameter("session_id")}
-NOTE = Write(insert(Event).values(_event), parameters=NewEvent)
+INSERT_EVENT = Write(insert(Event).values(_event), parameters=NewEvent)
 
 # Counts no further than it has to, along an index, and names nobody as 0: whether there is such a person makes no
 # difference to the plan. The instants are values and not now(), so that the planner leaves out months.
@@ -120,7 +120,7 @@ _failure = (
 # Where nothing is written, committing would not wait for the disk, and the missing milliseconds would tell an account
 # that is attacked from an address that nobody has. So something is written in any case, if only into the log of the
 # database, where it takes no room for long.
-NOTE_FAILURE = Write(
+INSERT_FAILURE = Write(
     select(
         case((~_room.c.room, func.pg_logical_emit_message(true(), literal_column("'history'"), literal_column("''"))))
     ).add_cte(_failure),
