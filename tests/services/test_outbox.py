@@ -179,7 +179,7 @@ def test_letters_without_a_code_neither_count_nor_put_the_next_code_off(
     with unit_of_work():
         for _ in range(10):
             services.outbox.put(
-                services.outbox.letter(
+                services.outbox.message(
                     kind="password_changed", to=ADA, user_id=None, language="en", values={}, lives=timedelta(days=1)
                 )
             )

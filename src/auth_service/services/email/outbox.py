@@ -74,7 +74,7 @@ class Outbox:
         the cap: constant work. The cap is counted here, so that it outlives Redis, and exactly, also for concurrent
         requests: an advisory lock of the address orders them.
         """
-        letter = self.letter(kind=kind, to=to, user_id=user_id, language=language, values=values, lives=lives)
+        letter = self.message(kind=kind, to=to, user_id=user_id, language=language, values=values, lives=lives)
         codes_a_day = UNLIMITED if user_id is None else self.codes_a_day
         # A statement of its own, so that the next one sees what was written while this one waited.
         transaction().write(LOCK({"recipient_key": to.key}))
@@ -88,7 +88,7 @@ class Outbox:
         """Write an email without a code; the same cause twice is one email."""
         transaction().write(WRITE_ONCE(letter))
 
-    def letter(
+    def message(
         self,
         *,
         kind: str,

@@ -60,7 +60,7 @@ class SecurityNotifications:
         self, kind: str, *, user_id: int, to: Address, language: str, client: ClientInfo, about: str = "", **values: Any
     ) -> NewMessage:
         """A notice as the outbox takes it, for a statement that does more than to write it."""
-        return self.outbox.letter(
+        return self.outbox.message(
             kind=kind,
             dedup_key=f"{kind}:{user_id}:{about or uuid.uuid4()}",
             to=to,
@@ -73,7 +73,7 @@ class SecurityNotifications:
     def notify_deletion(self, user: UserRecord, *, former: Sequence[Address]) -> None:
         """Tell somebody whose account is gone by now, at its address and at those that it had until lately."""
         for to in {address.key: address for address in (*former, user.address)}.values():
-            letter = self.outbox.letter(
+            letter = self.outbox.message(
                 kind="account_deleted",
                 to=to,
                 user_id=None,
