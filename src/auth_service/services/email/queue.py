@@ -136,7 +136,7 @@ class MailQueue:
     longest_sending: timedelta
     """What sending one letter may take; shorter than the lease."""
 
-    def take(self, *, at_most: int) -> list[ClaimedMessage]:
+    def claim(self, *, at_most: int) -> list[ClaimedMessage]:
         """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""
         asked_at = clock.monotonic()
         due = transaction().fetch_all(_TAKE({"lease": self.lease, "at_most": at_most}))
@@ -156,7 +156,7 @@ class MailQueue:
             for letter in due
         ]
 
-    def opened(self, letter: ClaimedMessage) -> dict[str, Any]:
+    def open_payload(self, letter: ClaimedMessage) -> dict[str, Any]:
         """The content of a leased letter. Raises SealBroken when it was sealed with another key."""
         return self.sealer.open(letter.payload, place=letter.id.bytes)
 
@@ -168,7 +168,7 @@ class MailQueue:
         """It will never be taken: wipe what it said, keep why."""
         transaction().write(_END_ONE({"end": DEAD, "reason": trouble, "letter": letter.id}))
 
-    def put_off(self, letter: ClaimedMessage, *, trouble: str) -> None:
+    def defer(self, letter: ClaimedMessage, *, trouble: str) -> None:
         """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
         pause = min(FIRST_PAUSE * 2 ** (letter.attempts - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
         transaction().write(
