@@ -175,7 +175,7 @@ class OneTimeCodes:
             user_id=None if to.is_decoy else to.user_id,
             language=to.language,
             values={"code": code, "minutes": self.store.code_lifetime // timedelta(minutes=1)},
-            lives=self.store.code_lifetime,
+            ttl=self.store.code_lifetime,
         )
         if self.reveals_daily_cap and not emailed:
             raise CodeNotEmailed

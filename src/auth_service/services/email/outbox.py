@@ -66,7 +66,7 @@ class Outbox:
         user_id: int | None,
         language: str,
         values: dict[str, Any],
-        lives: timedelta,
+        ttl: timedelta,
     ) -> bool:
         """Write an email with a code, unless that is beyond the daily cap or the user is being deleted.
 
@@ -74,7 +74,7 @@ class Outbox:
         the cap: constant work. The cap is counted here, so that it outlives Redis, and exactly, also for concurrent
         requests: an advisory lock of the address orders them.
         """
-        letter = self.message(kind=kind, to=to, user_id=user_id, language=language, values=values, lives=lives)
+        letter = self.message(kind=kind, to=to, user_id=user_id, language=language, values=values, ttl=ttl)
         codes_a_day = UNLIMITED if user_id is None else self.codes_a_day
         # A statement of its own, so that the next one sees what was written while this one waited.
         transaction().write(LOCK({"recipient_key": to.key}))
@@ -96,7 +96,7 @@ class Outbox:
         user_id: int | None,
         language: str,
         values: dict[str, Any],
-        lives: timedelta,
+        ttl: timedelta,
         dedup_key: str | None = None,
     ) -> NewMessage:
         """A letter as it is written, its content sealed. Without a `dedup_key` its cause is like no other."""
@@ -110,7 +110,7 @@ class Outbox:
             "recipient_key": to.key,
             "language": language,
             "payload": self.sealer.seal(values, place=identity.bytes),
-            "lives": lives,
+            "ttl": ttl,
         }
 
     def is_full(self, to: Address) -> bool:

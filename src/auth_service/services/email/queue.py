@@ -50,7 +50,7 @@ class _Due(NamedTuple):
     payload: memoryview
     attempts: int
     created_at: datetime
-    lives: timedelta
+    ttl: timedelta
 
 
 def _take() -> Any:
@@ -82,7 +82,7 @@ def _take() -> Any:
             OutboxMessage.payload,
             OutboxMessage.attempts,
             OutboxMessage.created_at,
-            (OutboxMessage.not_after - func.now()).label("lives"),
+            (OutboxMessage.not_after - func.now()).label("ttl"),
         )
     )
 
@@ -151,7 +151,7 @@ class MailQueue:
                 payload=bytes(letter.payload),
                 attempts=letter.attempts,
                 created_at=letter.created_at,
-                begin_by=asked_at + min(waits, letter.lives).total_seconds(),
+                begin_by=asked_at + min(waits, letter.ttl).total_seconds(),
             )
             for letter in due
         ]

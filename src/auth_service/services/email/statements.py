@@ -56,7 +56,7 @@ class NewMessage(TypedDict):
     recipient_key: str
     language: str
     payload: bytes
-    lives: timedelta
+    ttl: timedelta
 
 
 class NewCode(NewMessage):
@@ -118,7 +118,7 @@ _given = {
     name: bindparam(name, type_=OutboxMessage.__table__.c[name].type)
     for name in ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 }
-_letter = _given | {"not_after": func.now() + bindparam("lives", type_=Interval)}
+_letter = _given | {"not_after": func.now() + bindparam("ttl", type_=Interval)}
 # The user must not be deleted meanwhile, or the foreign key would fail the whole transaction; a deleted user gets no
 # email. For an unknown address (0) the same is looked up, and not found: constant work.
 _owner = select(User.id).where(User.id == bindparam("held")).with_for_update(read=True, key_share=True).cte("owner")

@@ -67,7 +67,7 @@ class SecurityNotifications:
             user_id=user_id,
             language=language,
             values={"device": client.device, "address": client.address, "at": _now(), **values},
-            lives=LIVES,
+            ttl=LIVES,
         )
 
     def notify_deletion(self, user: UserRecord, *, former: Sequence[Address]) -> None:
@@ -79,7 +79,7 @@ class SecurityNotifications:
                 user_id=None,
                 language=user.language,
                 values={"at": _now()},
-                lives=LIVES,
+                ttl=LIVES,
             )
             self.outbox.put(letter)
 
