@@ -12,7 +12,7 @@ from auth_service.adapters.crypto.password_hasher import PasswordHasher, Passwor
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import ServiceBusy, TooManyAttempts, ValidationFailed
 
-LONGEST = 128
+MAX_LENGTH = 128
 MOST_ORNAMENTS = 6
 """Digits, spaces and punctuation around a word that leave it a word: a year and two signs, for instance."""
 
@@ -50,15 +50,15 @@ class Passwords:
     """The rules of new passwords, and their hashes. No composition rules: NIST SP 800-63B-4 3.1.1.2."""
 
     hasher: PasswordHasher
-    shortest: int
+    min_length: int
     service_name: str
 
-    def checked_and_hashed(self, password: str, *, email: str, field: str = "password") -> str:
+    def check_and_hash(self, password: str, *, email: str, field: str = "password") -> str:
         """Check a new password against the rules and hash it. Raises as `check` and `hashed` do."""
         self.check(password, email=email, field=field)
-        return self.hashed(password)
+        return self.hash(password)
 
-    def hashed(self, password: str) -> str:
+    def hash(self, password: str) -> str:
         """Hash a password that `check` has let through, or that just matched an outdated hash.
 
         Raises ServiceBusy when too many are being hashed. Takes about 30 ms of a processor: never call it inside an
@@ -76,14 +76,14 @@ class Passwords:
         if reason is None and current is not None and chosen == normalised(current):
             reason = "unchanged"
         if reason is not None:
-            said = REASONS[reason].format(shortest=self.shortest, longest=LONGEST)
+            said = REASONS[reason].format(shortest=self.min_length, longest=MAX_LENGTH)
             raise ValidationFailed(fields=[{"field": field, "reason": reason, "msg": said}])
 
     def ensure_capacity(self) -> None:
         """Raise ServiceBusy if a password could not be hashed now: before anything is counted, asked or written."""
         self.hasher.ensure_capacity()
 
-    def verdict(self, password: str, password_hash: str | None) -> PasswordVerdict:
+    def verify(self, password: str, password_hash: str | None) -> PasswordVerdict:
         """Whether the password made this hash, and whether the hash is outdated; see `PasswordHasher.verify`.
 
         Takes as long where there is no hash. Raises ServiceBusy.
@@ -109,7 +109,7 @@ class Passwords:
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
         try:
-            verdict = self.verdict(password, password_hash)
+            verdict = self.verify(password, password_hash)
         except ServiceBusy:
             throttle.refund(counted_as, subject, attempt)
             raise
@@ -118,9 +118,9 @@ class Passwords:
         return verdict
 
     def _reason_against(self, chosen: str, email: str) -> str | None:
-        if len(chosen) < self.shortest:
+        if len(chosen) < self.min_length:
             return "too_short"
-        if len(chosen) > LONGEST:
+        if len(chosen) > MAX_LENGTH:
             return "too_long"
         if any(unicodedata.category(character) == "Cc" for character in chosen):
             return "control_characters"

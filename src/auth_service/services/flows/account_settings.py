@@ -40,7 +40,7 @@ class AccountSettings:
         user = self.users.owner(caller.id)
         self.passwords.check(new, email=user.email, field="new_password", current=current)
         self.reauthentication.by_password(user, current, purpose="password_change", client=client)
-        password_hash = self.passwords.hashed(new)
+        password_hash = self.passwords.hash(new)
         if not self.users.set_password(user, password_hash):
             raise AccountChanged
         # After the user's row: a session that is opened by the old password at this moment has waited for it and found

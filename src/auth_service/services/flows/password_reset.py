@@ -38,7 +38,7 @@ class PasswordReset:
         addresses, ServiceBusy and RedisUnavailable.
         """
         # Hashed first, for everybody: a service that is busy, or a password that is refused, must not cost the code.
-        password_hash = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")
+        password_hash = self.passwords.check_and_hash(new_password, email=email.stored, field="new_password")
         user = self.users.by_email(email)
         try:
             self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
