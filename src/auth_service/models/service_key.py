@@ -8,8 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
 
-INTROSPECT, VERIFY, SUPPLY_CODES = "tokens:introspect", "sessions:verify", "registration:code"
-SCOPES = (INTROSPECT, VERIFY, SUPPLY_CODES)
+INTROSPECT, VERIFY, SUPPLY_CODE = "tokens:introspect", "sessions:verify", "registration:code"
+SCOPES = (INTROSPECT, VERIFY, SUPPLY_CODE)
 
 
 class ServiceKey(Base):
