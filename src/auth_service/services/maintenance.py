@@ -37,9 +37,9 @@ class Retention:
     """How long records are kept."""
 
     temporary_users: timedelta
-    letters: timedelta
+    emails: timedelta
     ended_sessions: timedelta
-    history: timedelta
+    audit_events: timedelta
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +47,10 @@ class MaintenanceReport:
     """What one run has done."""
 
     temporary_users: int
-    letters: int
+    emails: int
     ended_sessions: int
-    undos: int
-    months_made: list[str]
+    revert_links: int
+    months_created: list[str]
     months_dropped: list[str]
 
 
@@ -59,10 +59,10 @@ class Maintenance:
     """Removes what was kept long enough, and keeps months of the history ready."""
 
     users: Users
-    undos: AccountRevert
+    account_revert: AccountRevert
     outbox: Outbox
     database_url: str = field(repr=False)
-    kept: Retention
+    retention: Retention
 
     def run(self, *, stopped: Callable[[], bool] = lambda: False) -> MaintenanceReport | None:
         """Do all that is due; None if somebody else is doing it right now.
@@ -78,17 +78,17 @@ class Maintenance:
             def all_of(forget: Callable[[], int]) -> int:
                 return _in_batches(forget, stopped)
 
-            kept = self.kept
+            kept = self.retention
             return MaintenanceReport(
                 # First, because nothing else here is waited for.
-                months_made=_months(engine, _MAKE_MONTH, stopped),
+                months_created=_months(engine, _MAKE_MONTH, stopped),
                 temporary_users=all_of(
                     lambda: self.users.delete_stale_temporary_users(older_than=kept.temporary_users, at_most=BATCH)
                 ),
-                letters=all_of(lambda: self.outbox.forget_ended(older_than=kept.letters, at_most=BATCH)),
+                emails=all_of(lambda: self.outbox.forget_ended(older_than=kept.emails, at_most=BATCH)),
                 ended_sessions=all_of(lambda: forget_ended(older_than=kept.ended_sessions, at_most=BATCH)),
-                undos=all_of(lambda: self.undos.forget_expired(at_most=BATCH)),
-                months_dropped=_months(engine, _DROP_MONTH, stopped, older_than=kept.history),
+                revert_links=all_of(lambda: self.account_revert.forget_expired(at_most=BATCH)),
+                months_dropped=_months(engine, _DROP_MONTH, stopped, older_than=kept.audit_events),
             )
 
 
