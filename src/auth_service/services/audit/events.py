@@ -80,8 +80,8 @@ class AuditLog:
 
         The cap is counted for each user, and for all unknown users together: an attacker with a million attempts must
         neither bury the other events nor fill the disk. Concurrent requests may each see that one more event fits, so
-        they can exceed the cap, but only by their number. Nothing is recorded for a user who is deleted concurrently,
-        except by the events of `ANONYMOUS_FAILURES`, which may keep the id of a user who no longer exists.
+        they can exceed the cap, but only by their number. Nothing is recorded for a user who is deleted concurrently.
+        The kinds in `ANONYMOUS_FAILURES` are an exception: such an event may name a user who no longer exists.
         """
         now = clock.now()
         transaction().write(

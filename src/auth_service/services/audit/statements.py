@@ -105,8 +105,8 @@ _failures = (
 _below_cap = select(
     (select(func.count()).select_from(_failures).scalar_subquery() < bindparam("cap", type_=Integer)).label("holds")
 ).cte("below_cap")
-# The lock keeps the user from being deleted concurrently: an event that is recorded after the deletion would keep the id
-# of the user. For a user who is already deleted nothing is recorded. For 0 the same look-up runs and finds no user:
+# The lock keeps the user from being deleted concurrently: an event that is recorded after the deletion would keep the
+# id of the user. For a user who is already deleted nothing is recorded. For 0 the same look-up runs and finds no user:
 # constant work.
 _locked = (
     select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked_user")
