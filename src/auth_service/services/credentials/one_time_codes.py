@@ -217,7 +217,7 @@ class OneTimeCodes:
         return self.outbox.is_full(to.address) if codes_today is None else codes_today >= self.outbox.codes_a_day
 
     def _issue(self, to: Recipient, code: str, ticket: str | None) -> str | None:
-        """Issue a code; return the flow ticket that it belongs to, None for a code of a session. Raises TooManyCodes."""
+        """Issue a code; return its flow ticket, or None for a code of a session. Raises TooManyCodes."""
         binding = self._binding(to)
         if to.session_id is not None:
             _check_wait(self.store.issue(ticket=binding, binding=binding, code=code))
