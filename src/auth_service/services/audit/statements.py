@@ -29,14 +29,14 @@ from auth_service.models.audit_event import SUCCESS, EventType
 # Statements are built at import, because building one takes about as long as running it.
 
 
-class SeenAt(TypedDict):
+class ClientParameters(TypedDict):
     """Parameters with the IP address and the device of the request."""
 
     seen_address: str | None
     seen_device: str
 
 
-class NewEvent(SeenAt):
+class NewEvent(ClientParameters):
     """Parameters of an audit event."""
 
     kind: str
@@ -59,7 +59,7 @@ class NewFailure(NewEvent):
     cap: int
 
 
-class EventsOfSessions(SeenAt):
+class EventsOfSessions(ClientParameters):
     """Parameters of the events about sessions that one statement revokes or changes."""
 
     kind: str
@@ -161,7 +161,7 @@ def audit_cte(kind: EventType, *, about: FromClause, session_id: Any = None, **d
     """Build the part of a statement that records an event about a user whom another part of it changes.
 
     `about` is that other part, with a column `user_id`: one event is recorded for each of its rows, none if it has no
-    row. `details` are SQL expressions. The statement takes the parameters of `SeenAt`.
+    row. `details` are SQL expressions. The statement takes the parameters of `ClientParameters`.
     """
     pairs = [argument for name, value in details.items() for argument in (literal(name), value)]
     values = {
