@@ -20,7 +20,7 @@ from auth_service.db import NoParameters, Transaction, Write, unit_of_work
 from auth_service.db.prepared import Call
 from auth_service.errors import CredentialsRejected, PasswordAlreadySet, RefreshRejected
 from auth_service.services.audit.events import ClientInfo
-from auth_service.services.audit.statements import NOTE
+from auth_service.services.audit.statements import INSERT_EVENT
 from auth_service.services.email.addresses import Address, parse
 from auth_service.services.flows.sign_in_stages import SignInContext
 from auth_service.services.sessions.sessions import CurrentUser
@@ -64,7 +64,7 @@ class Interleaving(Transaction):
         super().commit()
 
     def _pass_point(self) -> None:
-        event = NOTE(
+        event = INSERT_EVENT(
             {
                 "kind": "data_exported",
                 "outcome": "success",

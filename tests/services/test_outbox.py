@@ -49,7 +49,7 @@ def write(services: Services, context: None, ada: int) -> Callable[..., bool]:
                 user_id=ada,
                 language="en",
                 values={"code": "7505", "minutes": 10},
-                lives=lives,
+                ttl=lives,
             )
 
     return write_letter
@@ -179,8 +179,8 @@ def test_letters_without_a_code_neither_count_nor_put_the_next_code_off(
     with unit_of_work():
         for _ in range(10):
             services.outbox.put(
-                services.outbox.letter(
-                    kind="password_changed", to=ADA, user_id=None, language="en", values={}, lives=timedelta(days=1)
+                services.outbox.message(
+                    kind="password_changed", to=ADA, user_id=None, language="en", values={}, ttl=timedelta(days=1)
                 )
             )
 
@@ -315,7 +315,7 @@ def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
             user_id=ada,
             language="en",
             values={"code": "75\n05", "minutes": 10},
-            lives=timedelta(minutes=10),
+            ttl=timedelta(minutes=10),
         )
     [letter] = services.delivery.lease(at_most=1)
 

@@ -82,7 +82,7 @@ def shared_parts(settings: Settings) -> Shared:
         users=Users(),
         passwords=Passwords(
             hasher=PasswordHasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
-            shortest=settings.password_min_length,
+            min_length=settings.password_min_length,
             service_name=settings.service_name,
         ),
         signing_keys=SigningKeys(

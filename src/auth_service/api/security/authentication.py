@@ -19,7 +19,7 @@ from auth_service.errors import (
     TokenMissing,
 )
 from auth_service.models.audit_event import EventType
-from auth_service.models.service_key import BRING_CODES, VERIFY
+from auth_service.models.service_key import SUPPLY_CODE, VERIFY
 from auth_service.services.sessions.sessions import CurrentUser
 from auth_service.services.tokens.service_keys import CurrentService
 
@@ -165,7 +165,7 @@ def service(scope: str) -> Access:
 def _anyone_or_service() -> None:
     # A credential that is not good is never taken for none.
     if (key := _presented_key()) is not None:
-        _admit(key, BRING_CODES)
+        _admit(key, SUPPLY_CODE)
 
 
 anyone = Access(name="anyone", sentence="Anyone may call this.", check=_allow_anyone, is_open=True)
@@ -193,7 +193,7 @@ forward_auth = Access(
 
 anyone_or_service = Access(
     name="anyone_or_service",
-    sentence=f"Anyone may call this. A service with a key of scope `{BRING_CODES}` may also bring codes in production.",
+    sentence=f"Anyone may call this. A service with a key of scope `{SUPPLY_CODE}` may also bring codes in production.",
     check=_anyone_or_service,
     is_open=True,
     errors=(ServiceKeyInvalid, ScopeMissing),

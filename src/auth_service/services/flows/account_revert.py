@@ -33,7 +33,7 @@ from auth_service.models.account_change import EMAIL_CHANGED, NEW_DEVICE
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.email.addresses import Address
-from auth_service.services.email.statements import NewLetter, insert_once_cte
+from auth_service.services.email.statements import NewMessage, insert_once_cte
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.statements import ById, UserRecord
@@ -73,7 +73,7 @@ def _notify_new_device() -> Any:
     return insert(RevertLink).from_select(list(link), select(*link.values()))
 
 
-class _NotifyNewDevice(NewLetter):
+class _NotifyNewDevice(NewMessage):
     version: int
     digest: bytes
     link_ttl: timedelta
@@ -247,7 +247,7 @@ class AccountRevert:
         )
         event_type = EVENT_TYPES[link.kind]
         self.sessions.revoke_all(user_id=link.user_id, reason=event_type.value, client=client)
-        self.history.note(event_type, user_id=link.user_id, client=client)
+        self.history.record(event_type, user_id=link.user_id, client=client)
 
     def former_addresses(self, user_id: int) -> list[Address]:
         """Return the former addresses of an account that a valid link can still restore."""

@@ -40,7 +40,7 @@ class AccountSettings:
         user = self.users.signed_in_user(current_user.id)
         self.passwords.check(new, email=user.email, field="new_password", current=current)
         self.reauthentication.verify_password(user, current, purpose="password_change", client=client)
-        password_hash = self.passwords.hashed(new)
+        password_hash = self.passwords.hash(new)
         if not self.users.set_password(user, password_hash):
             raise AccountChanged
         # After the update, which locks the row of the user. A concurrent sign-in with the old password either waits for
@@ -48,7 +48,7 @@ class AccountSettings:
         self.sessions.revoke_all(
             user_id=user.id, all_but=current_user.session_id, reason="password_changed", client=client
         )
-        self.history.note(
+        self.history.record(
             EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id
         )
         self.security_notifications.send("password_changed", user_id=user.id, client=client)

@@ -104,7 +104,7 @@ class DataExport:
                 raise TokenInvalid
             roles = connection.execute(_ROLES, owner).scalars().all()
             lists = {name: connection.execute(query.limit(MAX_ROWS + 1), owner).all() for name, query in _LISTS.items()}
-        self.history.note(
+        self.history.record(
             EventType.DATA_EXPORTED, user_id=current_user.id, client=client, session_id=current_user.session_id
         )
         return Exported(

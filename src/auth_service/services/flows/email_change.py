@@ -95,7 +95,7 @@ class EmailChangeFlow:
         to = recipient(user, address=email, session_id=current_user.session_id, is_decoy=is_taken)
         sent = self.codes.send(to, network=network)
         self._save_pending(current_user, email)
-        self.history.note(
+        self.history.record(
             EventType.EMAIL_CHANGE_ASKED, user_id=user.id, client=client, session_id=current_user.session_id
         )
         return sent
@@ -119,7 +119,7 @@ class EmailChangeFlow:
         if not self.users.change_email(user, email):
             raise CodeExpired
         link = self.account_revert.link_for_changed_email(user_id=user.id, former=user.address)
-        self.history.note(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id)
+        self.history.record(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id)
         self.security_notifications.send(
             "email_changed", user_id=user.id, client=client, to=user.address, new_email=masked(email), **link
         )

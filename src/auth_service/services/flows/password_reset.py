@@ -39,7 +39,7 @@ class PasswordReset:
         """
         # Validated and hashed before the code is verified, so that a rejected password or ServiceBusy does not consume
         # the code; for unknown addresses too, as constant work (user enumeration by timing).
-        password_hash = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")
+        password_hash = self.passwords.check_and_hash(new_password, email=email.stored, field="new_password")
         user = self.users.by_email(email)
         try:
             self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
@@ -52,5 +52,5 @@ class PasswordReset:
         if user is None or not self.users.set_password(user, password_hash):
             raise CodeExpired
         self.sessions.revoke_all(user_id=user.id, reason="password_recovered", client=client)
-        self.history.note(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
+        self.history.record(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
         self.security_notifications.send("password_recovered", user_id=user.id, client=client)

@@ -134,9 +134,7 @@ class Registration:
             if not self.codes.was_accepted(to, ticket=bound_ticket):
                 raise MailNotConfirmed
             # Before the transaction: hashing is slow, and no transaction may be open meanwhile.
-            password_hash = (
-                self.passwords.checked_and_hashed(password, email=user.email) if password is not None else None
-            )
+            password_hash = self.passwords.check_and_hash(password, email=user.email) if password is not None else None
             promoted = self.users.promote(
                 user_id,
                 digest=digest,

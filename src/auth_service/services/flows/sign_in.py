@@ -104,7 +104,7 @@ class SignIn:
     def _rehash(self, user: UserRecord, password: str) -> None:
         """Replace an outdated hash, unless the password was changed meanwhile or the hash queue is full."""
         try:
-            password_hash = self.passwords.hashed(password)
+            password_hash = self.passwords.hash(password)
         except ServiceBusy:
             return  # the next sign-in replaces the hash; a correct password is not rejected because of a full queue
         transaction().write(

@@ -28,7 +28,7 @@ _NEWEST = (
         Session.refreshed_at.label("last_used_at"),
         (Session.id == bindparam("current")).label("current"),
     )
-    .where(Session.user_id == bindparam("owner"), Session.lives())
+    .where(Session.user_id == bindparam("owner"), Session.is_live())
     .order_by(Session.opened_at.desc(), Session.id.desc())
     .limit(bindparam("most", type_=Integer))
 )

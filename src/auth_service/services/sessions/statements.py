@@ -10,11 +10,11 @@ from sqlalchemy import Interval, bindparam, func, insert, literal, select, updat
 from auth_service.db import Statement
 from auth_service.models import Session, User, UserRole
 from auth_service.models.audit_event import EventType
-from auth_service.services.audit.statements import SeenAt, audit_cte
+from auth_service.services.audit.statements import ClientParameters, audit_cte
 
 # Statements are built at import: building one costs about as much as running it.
 
-_live = Session.lives()
+_live = Session.is_live()
 
 
 def _roles(owner: Any) -> Any:
@@ -47,7 +47,7 @@ def _open() -> Any:
     return select(_roles(opened.c.user_id)).select_from(opened).add_cte(signed_in)
 
 
-class Open(SeenAt):
+class Open(ClientParameters):
     """Parameters of a new session."""
 
     id: uuid.UUID
@@ -59,7 +59,7 @@ class Open(SeenAt):
     absolute: timedelta
 
 
-class Refresh(SeenAt):
+class Refresh(ClientParameters):
     """Parameters of the rotation of a refresh token."""
 
     session: uuid.UUID

@@ -13,7 +13,7 @@ from auth_service.db import Statement, Write, transaction
 from auth_service.models import PORTAL_USER, User, UserRole
 from auth_service.models.audit_event import EventType
 from auth_service.models.user import random_id
-from auth_service.services.audit.statements import SeenAt, audit_cte
+from auth_service.services.audit.statements import ClientParameters, audit_cte
 from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.rendering import LANGUAGES
@@ -116,7 +116,7 @@ def _import() -> Any:
     return select(func.count()).select_from(imported).add_cte(granted, registered)
 
 
-class _Import(SeenAt):
+class _Import(ClientParameters):
     id: list[int]
     email: list[str]
     email_key: list[str]

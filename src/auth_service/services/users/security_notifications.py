@@ -14,7 +14,7 @@ from auth_service.models import User
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.outbox import Outbox
-from auth_service.services.email.statements import NewLetter
+from auth_service.services.email.statements import NewMessage
 from auth_service.services.users.statements import ById, UserRecord
 
 TTL = timedelta(days=3)
@@ -58,28 +58,28 @@ class SecurityNotifications:
 
     def message(
         self, kind: str, *, user_id: int, to: Address, language: str, client: ClientInfo, about: str = "", **values: Any
-    ) -> NewLetter:
+    ) -> NewMessage:
         """Return the notification as outbox parameters, for a statement that writes other rows with it."""
-        return self.outbox.letter(
+        return self.outbox.message(
             kind=kind,
             dedup_key=f"{kind}:{user_id}:{about or uuid.uuid4()}",
             to=to,
             user_id=user_id,
             language=language,
             values={"device": client.device, "address": client.address, "at": _now(), **values},
-            lives=TTL,
+            ttl=TTL,
         )
 
     def notify_deletion(self, user: UserRecord, *, former: Sequence[Address]) -> None:
         """Send the notification about a deleted account, to its address and to its former addresses."""
         for to in {address.key: address for address in (*former, user.address)}.values():
-            message = self.outbox.letter(
+            message = self.outbox.message(
                 kind="account_deleted",
                 to=to,
                 user_id=None,
                 language=user.language,
                 values={"at": _now()},
-                lives=TTL,
+                ttl=TTL,
             )
             self.outbox.put(message)
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from auth_service.db import Statement, Write
 from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, PendingEmailChange, User, UserRole
 from auth_service.models.audit_event import EventType
-from auth_service.services.audit.statements import SeenAt, audit_cte
+from auth_service.services.audit.statements import ClientParameters, audit_cte
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import codes_of_a_day, withdraw_cte
 
@@ -146,7 +146,7 @@ class Create(TypedDict):
     language: str
 
 
-class Promote(ById, SeenAt):
+class Promote(ById, ClientParameters):
     """Parameters of the promotion of a temporary user to a portal user."""
 
     digest: bytes

@@ -66,7 +66,7 @@ NewPassword = Annotated[
         {
             "type": "string",
             "format": "password",
-            "maxLength": passwords.LONGEST,
+            "maxLength": passwords.MAX_LENGTH,
             "description": "Normalised (NFKC) and then counted; no common one, not the address.",
             NEW_PASSWORD: True,
             "examples": ["correct horse battery"],
