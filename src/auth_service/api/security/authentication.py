@@ -52,7 +52,7 @@ def caller() -> CurrentUser:
 
 def current_service() -> CurrentService | None:
     """The service that calls, where the endpoint's access takes a service key and one came."""
-    known: CurrentService | None = g.get("calling_service")
+    known: CurrentService | None = g.get("current_service")
     return known
 
 
