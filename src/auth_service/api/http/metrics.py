@@ -14,7 +14,7 @@ from auth_service.errors import ServiceError
 from auth_service.wiring import Services
 
 REQUESTS = Counter("auth_requests", "Answered requests.", ["route", "method", "status"])
-REFUSALS = Counter("auth_refusals", "Refused requests, by `error.code`.", ["code"])
+ERRORS = Counter("auth_refusals", "Refused requests, by `error.code`.", ["code"])
 SECONDS = Histogram(
     "auth_request_seconds",
     "How long answers took.",
@@ -40,7 +40,7 @@ def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, method, str(status)), SECONDS.labels(route)
 
 
-def observe_refusal(kind: type[ServiceError]) -> None:
+def observe_error(kind: type[ServiceError]) -> None:
     """Count one refusal: several share a status, and an operator has to tell them apart."""
     _refused(kind.code).inc()
 
@@ -48,7 +48,7 @@ def observe_refusal(kind: type[ServiceError]) -> None:
 @cache
 def _refused(code: str) -> Counter:
     """Where such a refusal is counted; there are as many as classes."""
-    return REFUSALS.labels(code)
+    return ERRORS.labels(code)
 
 
 class OutboxCollector:

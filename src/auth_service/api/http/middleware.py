@@ -131,5 +131,5 @@ def _refusal(error: Exception) -> AnyResponse:
 
 def _refused(refusal: ServiceError) -> Response:
     g.refusal = refusal.code
-    metrics.observe_refusal(type(refusal))
+    metrics.observe_error(type(refusal))
     return refused(refusal)
