@@ -11,7 +11,7 @@ from auth_service.models.audit_event import EventType
 
 
 class EventResponse(ResponseModel):
-    """An audit event of the current user, with failed attempts."""
+    """An audit event of the current user: a success or a failed attempt."""
 
     at: datetime
     kind: Annotated[
