@@ -14,8 +14,8 @@ account_revert = Namespace("undos", description="Account revert with the link of
 
 
 @account_revert.route("/undo")
-class RevertLink(Resource):
-    """Account revert links."""
+class Undo(Resource):
+    """Account revert links. The operation id contains the name of the class."""
 
     @account_revert.contract(
         summary="Revert an account takeover with the token of an emailed link",

@@ -85,7 +85,7 @@ class Exported:
     sessions: Sequence[Any]
     history: Sequence[Any]
     letters: Sequence[Any]
-    email_change_flow: Sequence[Any]
+    email_changes: Sequence[Any]
     complete: bool
 
 

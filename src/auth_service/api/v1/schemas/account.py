@@ -122,5 +122,5 @@ class ExportResponse(ResponseModel):
     sessions: list[ExportedSessionResponse]
     history: list[ExportedEventResponse]
     letters: list[ExportedEmailResponse]
-    email_change_flow: list[ExportedEmailChangeResponse]
+    email_changes: list[ExportedEmailChangeResponse]
     complete: Annotated[bool, Field(description="False if a list was truncated to its newest 1000 records.")]
