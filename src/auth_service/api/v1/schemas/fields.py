@@ -67,7 +67,7 @@ NewPassword = Annotated[
         {
             "type": "string",
             "format": "password",
-            "maxLength": passwords.LONGEST,
+            "maxLength": passwords.MAX_LENGTH,
             "description": "Counted after NFKC normalisation; a common password and the email address are rejected.",
             NEW_PASSWORD: True,
             "examples": ["correct horse battery"],
