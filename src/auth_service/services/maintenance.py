@@ -21,7 +21,7 @@ from auth_service.services.users.users import Users
 log = logging.getLogger(__name__)
 
 BATCH = 500
-"""Rows that one statement deletes, besides those that a foreign key cascades to: few enough for its time limit."""
+"""Rows that one statement deletes (more with cascades): few enough for its time limit, however large the table is."""
 
 FIRST_PAUSE = timedelta(milliseconds=100)
 LONGEST_PAUSE = timedelta(seconds=5)
