@@ -248,7 +248,7 @@ def _introspect(api: ApiClient, case: Case[Any]) -> None:
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
         key = services.service_keys.create(
-            name=f"shop-{next(_numbers)}", scopes=["tokens:introspect"], lives=timedelta(days=1)
+            name=f"shop-{next(_numbers)}", scopes=["tokens:introspect"], ttl=timedelta(days=1)
         )
     case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {key.value}"})
     if isinstance(case.body, dict) and "token" in case.body:

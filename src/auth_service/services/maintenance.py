@@ -15,7 +15,7 @@ from auth_service.db import unit_of_work
 from auth_service.db.advisory_locks import Lock
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
-from auth_service.services.sessions.revocation import forget_ended
+from auth_service.services.sessions.revocation import delete_ended_sessions
 from auth_service.services.users.users import Users
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,10 @@ class Maintenance:
                     lambda: self.users.delete_stale_temporary_users(older_than=retention.temporary_users, at_most=BATCH)
                 ),
                 emails=delete_all(lambda: self.outbox.forget_ended(older_than=retention.emails, at_most=BATCH)),
-                ended_sessions=delete_all(lambda: forget_ended(older_than=retention.ended_sessions, at_most=BATCH)),
-                revert_links=delete_all(lambda: self.account_revert.forget_expired(at_most=BATCH)),
+                ended_sessions=delete_all(
+                    lambda: delete_ended_sessions(older_than=retention.ended_sessions, at_most=BATCH)
+                ),
+                revert_links=delete_all(lambda: self.account_revert.delete_expired(at_most=BATCH)),
                 months_dropped=_for_each_month(engine, _DROP_PARTITION, stopped, older_than=retention.audit_events),
             )
 

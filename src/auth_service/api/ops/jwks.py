@@ -6,11 +6,11 @@ from flask import Blueprint, Response, request
 
 from auth_service.api.current import services
 from auth_service.api.http.responses import JSON
-from auth_service.services.tokens.signing_keys import KEPT_BY_VERIFIERS
+from auth_service.services.tokens.signing_keys import JWKS_MAX_AGE
 
 well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
 
-CACHE_CONTROL = f"public, max-age={KEPT_BY_VERIFIERS.total_seconds():.0f}"
+CACHE_CONTROL = f"public, max-age={JWKS_MAX_AGE.total_seconds():.0f}"
 
 
 @well_known.get("/jwks.json")
@@ -19,7 +19,7 @@ def jwks() -> Response:
 
     For servers: pages of other origins than those of CORS_ORIGINS cannot read it, as they can read nothing else here.
     """
-    answer = Response(json.dumps(services().keyring.now().jwks()), content_type=JSON)
+    answer = Response(json.dumps(services().signing_keys.for_verification().jwks()), content_type=JSON)
     answer.headers["Cache-Control"] = CACHE_CONTROL
     answer.add_etag()
     answer.make_conditional(request)

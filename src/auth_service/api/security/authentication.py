@@ -62,7 +62,7 @@ def _allow_anyone() -> None:
 
 def require_user() -> None:
     """Set the current user from the access token, and check CSRF. Raises TokenMissing, TokenInvalid, CrossSite."""
-    g.caller = services().sessions.caller(_presented())
+    g.caller = services().sessions.current_user(_presented())
     _check_csrf(request.method)
 
 
@@ -84,7 +84,7 @@ def _require_user_or_gateway() -> None:
     """As `require_user`, for a request that was sent to something else, which asks us whether to let it through."""
     if (key := request.headers.get(SERVICE_KEY_HEADER)) is not None:
         _admit(key, VERIFY)
-    g.caller = services().sessions.caller(_presented())
+    g.caller = services().sessions.current_user(_presented())
     _check_csrf(request.method, *_original_methods())
 
 

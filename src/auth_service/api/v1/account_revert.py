@@ -14,7 +14,7 @@ undos = Namespace("undos", description="This was not me.")
 
 
 @undos.route("/undo")
-class RevertLink(Resource):
+class Undo(Resource):
     """Undo links."""
 
     @undos.contract(
@@ -30,4 +30,4 @@ class RevertLink(Resource):
         errors=[UndoUnknown, EmailTaken],
     )
     def post(self, body: AccountRevertRequest) -> None:
-        services().undos.redeem(body.token.get_secret_value(), client=client_info())
+        services().account_revert.redeem(body.token.get_secret_value(), client=client_info())

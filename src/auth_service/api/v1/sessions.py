@@ -170,4 +170,4 @@ class MySession(Resource):
 
     @sessions.contract(summary="Revoke one session of the account", done=True, errors=[SessionUnknown])
     def delete(self, session_id: uuid.UUID) -> None:
-        services().my_sessions.end(session_id, caller=caller(), client=client_info())
+        services().my_sessions.end(session_id, current_user=caller(), client=client_info())

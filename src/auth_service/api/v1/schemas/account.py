@@ -120,5 +120,5 @@ class ExportResponse(ResponseModel):
     sessions: list[ExportedSessionResponse]
     history: list[ExportedEventResponse]
     letters: list[ExportedLetterResponse]
-    email_change_flow: list[ExportedEmailChangeResponse]
+    email_changes: list[ExportedEmailChangeResponse]
     complete: Annotated[bool, Field(description="False where a list was longer than what is shown of it.")]
