@@ -122,7 +122,9 @@ _message = _columns | {"not_after": func.now() + bindparam("ttl", type_=Interval
 # The lock keeps the user from being deleted concurrently, which would violate the foreign key and fail the transaction.
 # A deleted user gets no email. For an unknown address (0) the same look-up runs and finds no user: constant work,
 # prevents user enumeration by timing.
-_locked = select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked")
+_locked = (
+    select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked_user")
+)
 _unknown_or_exists = (bindparam("locked") == 0) == (select(func.count()).select_from(_locked).scalar_subquery() == 0)
 INSERT_CODE = Statement(
     insert(OutboxMessage)
