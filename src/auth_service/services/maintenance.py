@@ -90,7 +90,7 @@ class Maintenance:
                 temporary_users=delete_all(
                     lambda: self.users.delete_stale_temporary_users(older_than=retention.temporary_users, at_most=BATCH)
                 ),
-                emails=delete_all(lambda: self.outbox.forget_ended(older_than=retention.emails, at_most=BATCH)),
+                emails=delete_all(lambda: self.outbox.delete_ended(older_than=retention.emails, at_most=BATCH)),
                 ended_sessions=delete_all(
                     lambda: delete_ended_sessions(older_than=retention.ended_sessions, at_most=BATCH)
                 ),

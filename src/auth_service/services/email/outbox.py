@@ -122,7 +122,7 @@ class Outbox:
         """Withdraw all waiting emails to a user who is about to be deleted."""
         transaction().write(END_ALL_OF_USER({"end": EXPIRED, "reason": None, "owner": user_id}))
 
-    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
+    def delete_ended(self, *, older_than: timedelta, at_most: int) -> int:
         """Delete up to `at_most` messages that ended longer than `older_than` ago; return how many.
 
         Messages of the last day stay, because the daily cap is counted from them.
