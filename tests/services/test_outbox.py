@@ -287,9 +287,9 @@ def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
     query("UPDATE letters SET ended_at = now() - interval '2 days' WHERE id = (SELECT id FROM letters LIMIT 1)")
 
     with unit_of_work():
-        assert services.outbox.forget_ended(at_most=1000, older_than=timedelta(days=3)) == 0
+        assert services.outbox.delete_ended(at_most=1000, older_than=timedelta(days=3)) == 0
     with unit_of_work():
-        assert services.outbox.forget_ended(at_most=1000, older_than=timedelta(0)) == 1
+        assert services.outbox.delete_ended(at_most=1000, older_than=timedelta(0)) == 1
 
 
 def test_finishing_withdraws_codes_that_still_wait(make_app: MakeApp, query: Query) -> None:

@@ -72,8 +72,8 @@ class Event(Base):
     """An audit event: user, type, time, IP address, device and outcome.
 
     The table is partitioned by month, so that old events are dropped with their partition instead of row by row. It has
-    no foreign key to users: the events of a deleted user stay, without the user. The database role of the service may
-    only insert, and the time is set by the database, so a compromised service cannot rewrite the audit log.
+    no foreign key to users: the events of a deleted user stay, without the user. The database role of the service can
+    add events but not change them, and the database sets their time.
     """
 
     __tablename__ = "events"

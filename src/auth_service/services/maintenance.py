@@ -21,7 +21,7 @@ from auth_service.services.users.users import Users
 log = logging.getLogger(__name__)
 
 BATCH = 500
-"""Rows that one statement deletes, besides those that a foreign key cascades to: few enough for its time limit."""
+"""Rows that one statement deletes (more with cascades): few enough for its time limit, however large the table is."""
 
 FIRST_PAUSE = timedelta(milliseconds=100)
 LONGEST_PAUSE = timedelta(seconds=5)
@@ -90,7 +90,7 @@ class Maintenance:
                 temporary_users=delete_all(
                     lambda: self.users.delete_stale_temporary_users(older_than=retention.temporary_users, at_most=BATCH)
                 ),
-                emails=delete_all(lambda: self.outbox.forget_ended(older_than=retention.emails, at_most=BATCH)),
+                emails=delete_all(lambda: self.outbox.delete_ended(older_than=retention.emails, at_most=BATCH)),
                 ended_sessions=delete_all(
                     lambda: delete_ended_sessions(older_than=retention.ended_sessions, at_most=BATCH)
                 ),

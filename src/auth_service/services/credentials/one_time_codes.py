@@ -116,7 +116,7 @@ class UnboundAttempts(Enum):
 
 
 class CodeNotEmailed(Exception):
-    """The email was not written: concurrent requests reached the daily cap first, or the user was deleted meanwhile."""
+    """The email was not written: concurrent requests reached the daily cap first, or the user was deleted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

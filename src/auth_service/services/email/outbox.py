@@ -15,20 +15,19 @@ from auth_service.models import OutboxMessage
 from auth_service.models.outbox_message import DEAD, EXPIRED, WAITING, EmailKind
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import (
-    COUNT,
+    COUNT_CODES,
     DELETE_ENDED,
+    DELETE_MESSAGE,
     END_ALL_OF_USER,
-    LOCK,
-    NO_USER,
-    OLDEST_COUNTED,
-    REMOVE,
-    WRITE,
-    WRITE_ONCE,
+    INSERT_CODE,
+    INSERT_ONCE,
+    LOCK_ADDRESS,
+    LOOK_UP_NO_USER,
+    OLDEST_CODE,
     NewMessage,
 )
 
 DAY = timedelta(days=1)
-
 
 UNLIMITED = 2**31 - 1
 """A daily cap that is never reached: the largest integer of PostgreSQL."""
@@ -47,7 +46,7 @@ class Backlog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outbox:
-    """Adds emails in the transaction of their cause ; `MailQueue` hands them to mail workers."""
+    """Adds emails in the transaction of their cause; `MailQueue` hands them to mail workers."""
 
     sealer: Sealer
     codes_a_day: int
@@ -63,7 +62,7 @@ class Outbox:
         values: dict[str, Any],
         ttl: timedelta,
     ) -> bool:
-        """Add an email with a code, unless the daily cap is reached or the user is deleted; return whether it was.
+        """Add an email with a code, if the daily cap allows it and the user exists; return whether it was added.
 
         For an unknown address (`user_id` is None) the email is added and deleted, without a cap: constant work,
         prevents user enumeration by timing. The cap is counted in PostgreSQL, because Redis may lose its data. It is
@@ -72,16 +71,16 @@ class Outbox:
         message = self.message(kind=kind, to=to, user_id=user_id, language=language, values=values, ttl=ttl)
         codes_a_day = UNLIMITED if user_id is None else self.codes_a_day
         # A separate statement, so that the snapshot of the next one includes what others committed during the wait.
-        transaction().write(LOCK({"recipient_key": to.key}))
-        added = transaction().fetch_one(WRITE({**message, "codes_a_day": codes_a_day, "locked": user_id or 0}))
+        transaction().write(LOCK_ADDRESS({"recipient_key": to.key}))
+        added = transaction().fetch_one(INSERT_CODE({**message, "codes_a_day": codes_a_day, "locked": user_id or 0}))
         if user_id is None:
-            transaction().write(NO_USER({}))
-            transaction().write(REMOVE({"message_id": message["id"]}))
+            transaction().write(LOOK_UP_NO_USER({}))
+            transaction().write(DELETE_MESSAGE({"message_id": message["id"]}))
         return added is not None
 
     def put(self, message: NewMessage) -> None:
         """Add an email without a code, unless one with the same `dedup_key` exists (idempotent)."""
-        transaction().write(WRITE_ONCE(message))
+        transaction().write(INSERT_ONCE(message))
 
     def message(
         self,
@@ -110,12 +109,12 @@ class Outbox:
 
     def is_full(self, to: Address) -> bool:
         """Whether the address has reached its daily cap. Not exact for concurrent requests, unlike `put_code`."""
-        count = fetch_one(COUNT({"recipient_key": to.key}))
+        count = fetch_one(COUNT_CODES({"recipient_key": to.key}))
         return count is not None and count >= self.codes_a_day
 
     def refusal(self, to: Address) -> TooManyCodes:
         """Return the error of the daily cap, with the seconds until the oldest code is 24 hours old."""
-        oldest_at = fetch_one(OLDEST_COUNTED({"recipient_key": to.key, "newer": self.codes_a_day - 1}))
+        oldest_at = fetch_one(OLDEST_CODE({"recipient_key": to.key, "newer": self.codes_a_day - 1}))
         wait = DAY if oldest_at is None else oldest_at + DAY - clock.now()
         return TooManyCodes(retry_after=wait.total_seconds())
 
@@ -123,8 +122,8 @@ class Outbox:
         """Withdraw all waiting emails to a user who is about to be deleted."""
         transaction().write(END_ALL_OF_USER({"end": EXPIRED, "reason": None, "owner": user_id}))
 
-    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
-        """Delete up to `at_most` messages that ended before `older_than`; return how many.
+    def delete_ended(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete up to `at_most` messages that ended longer than `older_than` ago; return how many.
 
         Messages of the last day stay, because the daily cap is counted from them.
         """

@@ -71,7 +71,7 @@ class OneMessage(TypedDict):
     message_id: uuid.UUID
 
 
-class OldestCounted(ToAddress):
+class OldestCode(ToAddress):
     """Parameters of the search for the email whose age decides when the next code is allowed."""
 
     newer: int
@@ -91,13 +91,13 @@ class Old(TypedDict):
     at_most: int
 
 
-LOCK = Write(
+LOCK_ADDRESS = Write(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))),
     parameters=ToAddress,
 )
 
 
-def _counts(recipient_key: Any) -> Any:
+def _counts_for_cap(recipient_key: Any) -> Any:
     """The condition for emails that count for the daily cap of an address: those with a code, of the last 24 hours."""
     return and_(
         OutboxMessage.recipient_key == recipient_key,
@@ -109,10 +109,10 @@ def _counts(recipient_key: Any) -> Any:
 
 def codes_of_a_day(recipient_key: Any) -> Any:
     """Build the number of codes to an address in the last 24 hours, as a scalar subquery."""
-    return select(func.count()).where(_counts(recipient_key)).scalar_subquery()
+    return select(func.count()).where(_counts_for_cap(recipient_key)).scalar_subquery()
 
 
-COUNT = Statement(select(codes_of_a_day(bindparam("recipient_key", type_=Text))), parameters=ToAddress, row=int)
+COUNT_CODES = Statement(select(codes_of_a_day(bindparam("recipient_key", type_=Text))), parameters=ToAddress, row=int)
 
 _columns = {
     name: bindparam(name, type_=OutboxMessage.__table__.c[name].type)
@@ -122,9 +122,11 @@ _message = _columns | {"not_after": func.now() + bindparam("ttl", type_=Interval
 # The lock keeps the user from being deleted concurrently, which would violate the foreign key and fail the transaction.
 # A deleted user gets no email. For an unknown address (0) the same look-up runs and finds no user: constant work,
 # prevents user enumeration by timing.
-_locked = select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked")
+_locked = (
+    select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked_user")
+)
 _unknown_or_exists = (bindparam("locked") == 0) == (select(func.count()).select_from(_locked).scalar_subquery() == 0)
-WRITE = Statement(
+INSERT_CODE = Statement(
     insert(OutboxMessage)
     .from_select(
         list(_message),
@@ -138,26 +140,26 @@ WRITE = Statement(
     parameters=NewCode,
     row=str,
 )
-WRITE_ONCE = Write(
+INSERT_ONCE = Write(
     insert_or_skip(OutboxMessage)
     .from_select(list(_message), select(*_message.values()), include_defaults=False)
     .on_conflict_do_nothing(index_elements=[OutboxMessage.dedup_key]),
     parameters=NewMessage,
 )
 # Constant work for unknown addresses: this query takes the place of the foreign key check for an existing user, and
-# REMOVE deletes the message. Prevents user enumeration by timing.
-NO_USER = Write(
+# DELETE_MESSAGE deletes the message. Prevents user enumeration by timing.
+LOOK_UP_NO_USER = Write(
     select(User.id).where(User.id == literal_column("0")).with_for_update(read=True, key_share=True),
     parameters=NoParameters,
 )
-REMOVE = Write(delete(OutboxMessage).where(OutboxMessage.id == bindparam("message_id")), parameters=OneMessage)
+DELETE_MESSAGE = Write(delete(OutboxMessage).where(OutboxMessage.id == bindparam("message_id")), parameters=OneMessage)
 
 
 def insert_once_cte(to: CTE) -> CTE:
     """Build the part of a statement that adds a message to the user whose `id` is in `to`, once for a `dedup_key`.
 
     It returns the `user_id` if the message was added. The statement takes the parameters of `NewMessage`, with a
-    `user_id` only if `to` has such a parameter.
+    `user_id` only if `to` uses that parameter.
     """
     message = _message | {"user_id": to.c.id}
     return (
@@ -197,13 +199,13 @@ class EndMessagesOfUser(EndMessages, OfUser):
 
 
 END_ALL_OF_USER = Write(end_messages(OutboxMessage.user_id == bindparam("owner")), parameters=EndMessagesOfUser)
-OLDEST_COUNTED = Statement(
+OLDEST_CODE = Statement(
     select(OutboxMessage.created_at)
-    .where(_counts(bindparam("recipient_key", type_=Text)))
+    .where(_counts_for_cap(bindparam("recipient_key", type_=Text)))
     .order_by(OutboxMessage.created_at.desc())
     .offset(bindparam("newer", type_=Integer))
     .limit(literal_column("1")),
-    parameters=OldestCounted,
+    parameters=OldestCode,
     row=_instant,
 )
 
@@ -211,8 +213,8 @@ OLDEST_COUNTED = Statement(
 def _delete_ended() -> Any:
     long_ago = func.now() - func.greatest(bindparam("older_than", type_=Interval), literal(DAY))
     old = select(OutboxMessage.id).where(OutboxMessage.state != WAITING, OutboxMessage.ended_at < long_ago)
-    some = old.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
-    return delete(OutboxMessage).where(OutboxMessage.id == some.c.id).returning(literal_column("1"))
+    batch = old.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
+    return delete(OutboxMessage).where(OutboxMessage.id == batch.c.id).returning(literal_column("1"))
 
 
 DELETE_ENDED = Statement(_delete_ended(), parameters=Old, row=int, prepared=False)
