@@ -5,7 +5,7 @@ import re
 import uuid
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from auth_service import clock, errors, logs
@@ -56,6 +56,8 @@ def _begin() -> Response | None:
     logs.request_id.set(g.request_id)
     if (request.content_length or 0) > LARGEST_BODY:
         raise errors.BodyTooLarge
+    if isinstance(request.routing_exception, BadHost):  # before a preflight, which is answered without a route
+        raise errors.BadRequest
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     preflight = Response(status=204)

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import flask_restx
@@ -69,9 +70,12 @@ class DocumentedApi(flask_restx.Api):
         super().__init__(**terms)
         self._shortest_password = shortest_password
 
-    def handle_error(self, e: Exception) -> Response:
-        """Leave every error to the one handler of the application."""
-        raise e
+    def error_router(self, original_handler: Callable[[Exception], Any], e: Exception) -> Any:
+        """Leave every error to the one handler of the application.
+
+        flask-restx would look for the route of the request first, which fails once more where the Host header is none.
+        """
+        return original_handler(e)
 
     def _register_doc(self, app_or_blueprint: Any) -> None:
         # Without the root, at which there is nothing, and to which werkzeug would redirect in HTML.
