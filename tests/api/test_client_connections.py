@@ -8,7 +8,7 @@ import pytest
 
 from auth_service.api.client_socket import READ_WITHIN
 from tests.actors import USERS
-from tests.api.conftest import HANGS, WITNESS, Live, check_refusal
+from tests.api.conftest import HANGS, PORTAL, WITNESS, Live, check_refusal
 
 pytestmark = pytest.mark.usefixtures("nothing_is_lost")
 
@@ -101,3 +101,56 @@ def test_a2_no_host_makes_the_service_fail(live: Live, subtests: pytest.Subtests
             with subtests.test(f"{host!r} {method} {path}"):
                 assert live.say(to_host(host, method, path)).status < 500
     assert errors_logged(live) == before
+
+
+TOO_LONG = {
+    "a long URL": (f"GET {USERS}?email={'a' * 5000} HTTP/1.1\r\nHost: a\r\n", 414),
+    "an endless URL": (f"GET {USERS}?email={'a' * 1_000_000} HTTP/1.1\r\nHost: a\r\n", 414),
+    "a long header": (f"GET {USERS} HTTP/1.1\r\nHost: a\r\nCookie: {'a' * 9000}\r\n", 431),
+    "an endless header": (f"GET {USERS} HTTP/1.1\r\nHost: a\r\nCookie: {'a' * 900_000}\r\n", 431),
+    "many headers": (f"GET {USERS} HTTP/1.1\r\nHost: a\r\n" + "X-A: a\r\n" * 60, 431),
+    "malformed": ("GET / HTTP/1.1\r\nHost: a\r\nX-A : a\r\n", 400),
+}
+
+
+@pytest.mark.parametrize(("head", "status"), TOO_LONG.values(), ids=TOO_LONG)
+def test_c13_what_no_route_answers_can_be_read_by_the_portal(live: Live, head: str, status: int) -> None:
+    answer = live.say(f"{head}Origin: {PORTAL}\r\n\r\n".encode())
+
+    assert answer.status == status
+    assert answer.headers["Access-Control-Allow-Origin"] == PORTAL
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+    assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id"
+    assert answer.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "",
+        "Origin: https://evil.example\r\n",
+        f"Origin: {PORTAL}\r\nOrigin: https://evil.example\r\n",
+        f"Origin: {PORTAL}.evil.example\r\n",
+        f"X-Origin: {PORTAL}\r\n",
+        f"\r\nOrigin: {PORTAL}\r\n",
+    ],
+)
+@pytest.mark.parametrize(("head", "status"), TOO_LONG.values(), ids=TOO_LONG)
+def test_c13_and_by_no_other_page(live: Live, head: str, status: int, origins: str) -> None:
+    answer = live.say(f"{head}{origins}\r\n".encode())
+
+    assert answer.status == status
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert answer.headers["Vary"] == "Origin"
+
+
+def test_c13_the_origin_is_found_wherever_the_request_is_cut_into_pieces(live: Live) -> None:
+    """The header may arrive in two pieces."""
+    raw = f"GET {USERS}?email={'a' * 5000} HTTP/1.1\r\nHost: a\r\nOrigin: {PORTAL}\r\nX-A: a\r\n\r\n".encode()
+    for cut in range(raw.index(b"Host"), len(raw), 7):
+        with socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) as connection:
+            connection.sendall(raw[:cut])
+            time.sleep(0.02)
+            connection.sendall(raw[cut:])
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert f"Access-Control-Allow-Origin: {PORTAL}\r\n".encode() in received, cut

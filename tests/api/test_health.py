@@ -16,6 +16,7 @@ from flask import Flask
 from gunicorn.http.errors import LimitRequestLine
 
 from auth_service.api import draining, metrics
+from auth_service.api.client_socket import ClientSocket
 from auth_service.api.worker import Worker
 from auth_service.cli.docs import refusals
 from auth_service.models.schema import head
@@ -171,9 +172,9 @@ def test_metrics_tell_refusals_of_one_status_apart(app: Flask) -> None:
     for path in ("/nowhere", "/api/v1/users/7505", "/hunter2"):
         get(app, path)
     here, there = socket.socketpair()
-    with here, there:
+    with ClientSocket.take_over(here) as client, there:
         gunicorn: Any = SimpleNamespace(wsgi=app)
-        Worker.handle_error(gunicorn, None, here, ("192.0.2.1", 1), LimitRequestLine(5000, 4094))
+        Worker.handle_error(gunicorn, None, client, ("192.0.2.1", 1), LimitRequestLine(5000, 4094))
 
     counted = {code: number - before.get(code, 0) for code, number in refusals_counted().items()}
     assert {code: number for code, number in counted.items() if number} == {

@@ -98,14 +98,27 @@ def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names n
     return finish
 
 
+def cors_headers(settings: Settings, origin: str) -> dict[str, str]:
+    """What lets the pages of an allowed origin read a response (CORS), for requests that no route answers."""
+    if not settings.cors_origins:
+        return {}
+    allowed = {"Access-Control-Allow-Origin": origin, **_ALLOWED} if origin in settings.cors_origins else {}
+    return {"Vary": "Origin", **allowed}
+
+
+_ALLOWED = {
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Expose-Headers": "Retry-After, X-Request-Id",
+}
+
+
 def _allow_origin(response: Response, origins: frozenset[str]) -> None:
     response.vary.add("Origin")
     origin = request.headers.get("Origin", "")
     if origin not in origins:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Allow-Credentials"] = "true"
-    response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
+    response.headers.extend(_ALLOWED)
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
         response.headers["Access-Control-Allow-Headers"] = (
