@@ -25,6 +25,8 @@ from tests.conftest import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, MakeA
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30
 WITNESS = "witness@example.org"
+PORTAL = "https://portal.example.org"
+"""Whose pages may read what the service answers."""
 ADA, PASSWORD = "ada@example.org", "correct horse battery"
 HANGS = 5.0
 """Whoever waits this long for an answer, in seconds, calls it a hang."""
@@ -131,6 +133,7 @@ def live(make_app: MakeApp, stores: Stores, tmp_path_factory: pytest.TempPathFac
         "OUTBOX_KEY": OUTBOX_KEY,
         "SESSION_KEY": SESSION_KEY,
         "KEYRING_KEY": KEYRING_KEY,
+        "CORS_ORIGINS": PORTAL,
         "DRAIN_SECONDS": "0",
         "LOG_LEVEL": "DEBUG",
     }
