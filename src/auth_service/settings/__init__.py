@@ -179,7 +179,7 @@ class Settings(
         """The value of one of SECRETS. Raises ValueError before the settings are `completed`."""
         key: SecretStr | None = getattr(self, name)
         if key is None:
-            raise ValueError("complete the settings before building services from them")
+            raise ValueError("the settings have to be completed before services are built from them")
         return key.get_secret_value()
 
     def completed(self, *, database_url: str | None = None, redis_url: str | None = None) -> Self:
