@@ -53,7 +53,7 @@ def sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -
         history=shared.audit_log,
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
-            devices=DeviceTokens(settings.secret("session_key"), lives=settings.device_lifetime_seconds),
+            devices=DeviceTokens(settings.secret("session_key"), ttl=settings.device_lifetime_seconds),
             stages=[NewDeviceNotification(undos=account_revert)],
             sessions=sessions,
         ),
