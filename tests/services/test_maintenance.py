@@ -316,12 +316,12 @@ def test_only_one_is_at_work_at_a_time(app: Flask, stores: Stores, query: Query)
     other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (Lock.MAINTENANCE.value,))
 
     runner: FlaskCliRunner = app.test_cli_runner()
-    assert runner.invoke(command).output == "somebody else is at it\n"
+    assert runner.invoke(command).output == "another process runs the maintenance\n"
     assert query("SELECT count(*) FROM undos") == [(2,)]
     other.rollback()
     other.close()
     assert runner.invoke(command).output == (
-        "removed 2 temporary users, 2 records of letters, 2 ended sessions and 2 links to undo\n"
+        "deleted 2 temporary users, 2 email records, 2 ended sessions and 2 account revert links\n"
     )
 
 
