@@ -28,7 +28,7 @@ start."""
 
 
 def app_for_commands() -> Flask:
-    """The application for one command; embedded engines run as long as the command if none are configured or running."""
+    """The application for one command, with embedded engines for its duration if none are configured or running."""
     from auth_service.app import create_app  # noqa: PLC0415 - see COMMANDS
     from auth_service.cli.engines import with_engines  # noqa: PLC0415
 
