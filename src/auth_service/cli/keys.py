@@ -8,7 +8,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from auth_service.db import unit_of_work
-from auth_service.services.tokens.signing_keys import KNOWN_HERE, PUBLISHED_FIRST, KeyTooYoung, SigningKeys
+from auth_service.services.tokens.signing_keys import LOCAL_PUBLICATION_TIME, PUBLICATION_TIME, KeyTooYoung, SigningKeys
 from auth_service.wiring import Services
 
 
@@ -25,7 +25,7 @@ def keys() -> None:
 def rotate(*, now: bool) -> None:
     """Sign with the next key from now on. Issued tokens stay valid; no process has to be restarted."""
     try:
-        kid = _rotate_when_known(KNOWN_HERE if now else PUBLISHED_FIRST, wait=now)
+        kid = _rotate_when_known(LOCAL_PUBLICATION_TIME if now else PUBLICATION_TIME, wait=now)
     except KeyTooYoung as too_young:
         raise click.ClickException(f"{too_young}; --now does not wait for services that cache the key set") from None
     print(f"{kid} signs now")
@@ -56,11 +56,11 @@ def replace(*, distrust: bool) -> None:
 @with_appcontext
 def list_keys() -> None:
     """List the keys: the current one, the next one, and until when retired ones verify tokens."""
-    for key in _signing_keys().listed():
+    for key in _signing_keys().all():
         until = f", verifies until {key.retire_at:%Y-%m-%d %H:%M:%S} UTC" if key.retire_at else ""
         print(f"{key.kid}  {key.state:<8}  created {key.created_at:%Y-%m-%d %H:%M:%S} UTC{until}")
 
 
 def _signing_keys() -> SigningKeys:
     services: Services = current_app.extensions["auth_service"]
-    return services.keyring
+    return services.signing_keys

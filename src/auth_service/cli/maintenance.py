@@ -44,12 +44,12 @@ def maintenance() -> None:
 def _summary(report: MaintenanceReport) -> str:
     partitions = [
         f"{verb} {', '.join(names)}"
-        for verb, names in (("created", report.months_made), ("dropped", report.months_dropped))
+        for verb, names in (("created", report.months_created), ("dropped", report.months_dropped))
         if names
     ]
     deleted = (
-        f"deleted {report.temporary_users} temporary users, {report.letters} email records, "
-        f"{report.ended_sessions} ended sessions and {report.undos} account revert links"
+        f"deleted {report.temporary_users} temporary users, {report.emails} email records, "
+        f"{report.ended_sessions} ended sessions and {report.revert_links} account revert links"
     )
     return "; ".join([deleted, *partitions])
 

@@ -38,7 +38,7 @@ def create(*, name: str, scopes: tuple[str, ...], days: int) -> None:
     """
     try:
         with unit_of_work():
-            key = _keys().create(name=name, scopes=scopes, lives=timedelta(days=days))
+            key = _keys().create(name=name, scopes=scopes, ttl=timedelta(days=days))
     except KeyRefused as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{key.id} is valid until {key.expires_at:%Y-%m-%d %H:%M:%S} UTC", err=True)

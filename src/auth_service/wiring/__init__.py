@@ -46,10 +46,10 @@ class Services:
     email_change_flow: EmailChangeFlow
     export: DataExport
     imports: UserImport
-    undos: AccountRevert
+    account_revert: AccountRevert
     sessions: Sessions
     my_sessions: MySessions
-    keyring: SigningKeys
+    signing_keys: SigningKeys
     introspection: Introspection
     service_keys: ServiceKeys
     history: AuditLog
@@ -82,10 +82,10 @@ def wire(settings: Settings) -> Services:
         email_change_flow=flows.email_change(shared, account_revert, reauthentication),
         export=flows.data_export(shared),
         imports=users.user_import(),
-        undos=account_revert,
+        account_revert=account_revert,
         sessions=session_service,
         my_sessions=sessions.my_sessions(shared),
-        keyring=shared.signing_keys,
+        signing_keys=shared.signing_keys,
         introspection=sessions.introspection(session_service),
         service_keys=tokens.service_keys(),
         history=shared.audit_log,

@@ -17,7 +17,7 @@ def passwords(settings: Settings) -> Passwords:
     """Build the password rules and the password hasher."""
     return Passwords(
         hasher=PasswordHasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
-        shortest=settings.password_min_length,
+        min_length=settings.password_min_length,
         service_name=settings.service_name,
     )
 

@@ -54,7 +54,7 @@ def sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
             devices=DeviceTokens(settings.secret("session_key"), ttl=settings.device_lifetime_seconds),
-            stages=[NewDeviceNotification(undos=account_revert)],
+            stages=[NewDeviceNotification(account_revert=account_revert)],
             sessions=sessions,
         ),
     )
@@ -68,7 +68,7 @@ def password_reset(shared: Shared, sessions: Sessions) -> PasswordReset:
         codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
         sessions=sessions,
         history=shared.audit_log,
-        notices=shared.security_notifications,
+        security_notifications=shared.security_notifications,
     )
 
 
@@ -79,7 +79,7 @@ def reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
         sessions=sessions,
         history=shared.audit_log,
         throttle=shared.throttle,
-        fresh_for=shared.settings.reauthentication_seconds,
+        max_age=shared.settings.reauthentication_seconds,
     )
 
 
@@ -93,9 +93,9 @@ def account_settings(
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
-        undos=account_revert,
+        account_revert=account_revert,
         history=shared.audit_log,
-        notices=shared.security_notifications,
+        security_notifications=shared.security_notifications,
         outbox=shared.outbox,
     )
 
@@ -106,9 +106,9 @@ def email_change(shared: Shared, account_revert: AccountRevert, reauthentication
         users=shared.users,
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
-        undos=account_revert,
+        account_revert=account_revert,
         history=shared.audit_log,
-        notices=shared.security_notifications,
+        security_notifications=shared.security_notifications,
         limiter=shared.limiter,
         per_user=shared.settings.limit_email_changes.windows,
     )
@@ -120,11 +120,11 @@ def account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
     return AccountRevert(
         users=shared.users,
         sessions=sessions,
-        notices=shared.security_notifications,
+        security_notifications=shared.security_notifications,
         history=shared.audit_log,
         digests=Digests(settings.secret("session_key"), purpose="undos"),
         page=f"{settings.public_url}/account/undo",
-        lives=settings.undo_seconds,
+        ttl=settings.undo_seconds,
     )
 
 

@@ -10,13 +10,13 @@ def maintenance(shared: Shared, account_revert: AccountRevert) -> Maintenance:
     settings = shared.settings
     return Maintenance(
         users=shared.users,
-        undos=account_revert,
+        account_revert=account_revert,
         outbox=shared.outbox,
         database_url=settings.database_url or "",
-        kept=Retention(
+        retention=Retention(
             temporary_users=settings.temporary_user_lifetime_seconds,
-            letters=settings.letter_lifetime_seconds,
+            emails=settings.letter_lifetime_seconds,
             ended_sessions=settings.ended_session_lifetime_seconds,
-            history=settings.history_lifetime_seconds,
+            audit_events=settings.history_lifetime_seconds,
         ),
     )

@@ -12,12 +12,12 @@ def sessions(shared: Shared) -> Sessions:
     """Build the service that opens, refreshes and ends sessions."""
     settings = shared.settings
     return Sessions(
-        keyring=shared.signing_keys,
-        access=AccessTokens(
+        signing_keys=shared.signing_keys,
+        access_tokens=AccessTokens(
             issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
         ),
-        refreshes=RefreshTokens(settings.secret("session_key")),
-        notices=shared.security_notifications,
+        refresh_tokens=RefreshTokens(settings.secret("session_key")),
+        security_notifications=shared.security_notifications,
         idle=settings.session_idle_seconds,
         absolute=settings.session_absolute_seconds,
         grace=settings.refresh_grace_seconds,
