@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PasswordVerdict:
+class PasswordMatch:
     """Whether a password matches a hash, and whether the hash has to be replaced."""
 
     matches: bool
@@ -81,7 +81,7 @@ class PasswordHasher:
         """Hash a password into a PHC string. Raises ServiceBusy if the queue is full or the time limit is exceeded."""
         return self._run(lambda: _hash(_bytes(password)))
 
-    def verify(self, password: str, password_hash: str | None, *, typed: str | None = None) -> PasswordVerdict:
+    def verify(self, password: str, password_hash: str | None, *, typed: str | None = None) -> PasswordMatch:
         """Compare a password with a hash. Raises ServiceBusy if the queue is full or the time limit is exceeded.
 
         No password matches None, a disabled hash or a malformed one. The comparison then computes a dummy hash, so it
@@ -94,18 +94,18 @@ class PasswordHasher:
         """
         return self._run(lambda: self._compare(password, password_hash or "", typed or password))
 
-    def _compare(self, password: str, password_hash: str, typed: str) -> PasswordVerdict:
+    def _compare(self, password: str, password_hash: str, typed: str) -> PasswordMatch:
         if current := _CURRENT_FORM.fullmatch(password_hash):
             salt, expected = (_from_base64(part) for part in current.groups())
             matches = hmac.compare_digest(_digest(_bytes(password), salt), expected)
-            return PasswordVerdict(matches=matches and password != "", outdated=False)
+            return PasswordMatch(matches=matches and password != "", outdated=False)
         matches_legacy = legacy_hashes.check(password_hash)
         if matches_legacy is None:
             _digest(_bytes(password), self._dummy_salt)
-            return PasswordVerdict(matches=False, outdated=False)
+            return PasswordMatch(matches=False, outdated=False)
         forms = dict.fromkeys((_bytes(typed), _bytes(password)))
         matches = any(matches_legacy(form) for form in forms) and password != ""
-        return PasswordVerdict(matches=matches, outdated=matches)
+        return PasswordMatch(matches=matches, outdated=matches)
 
     def _run(self, work: Callable[[], T]) -> T:
         pid = os.getpid()
