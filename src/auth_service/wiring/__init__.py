@@ -41,7 +41,7 @@ class Services:
     users: Users
     registration: Registration
     sign_in: SignIn
-    recovery: PasswordReset
+    password_reset: PasswordReset
     account: AccountSettings
     email_change_flow: EmailChangeFlow
     export: DataExport
@@ -77,7 +77,7 @@ def wire(settings: Settings) -> Services:
         users=shared.users,
         registration=flows.registration(shared, reauthentication),
         sign_in=flows.sign_in(shared, session_service, account_revert),
-        recovery=flows.password_reset(shared, session_service),
+        password_reset=flows.password_reset(shared, session_service),
         account=flows.account_settings(shared, session_service, account_revert, reauthentication),
         email_change_flow=flows.email_change(shared, account_revert, reauthentication),
         export=flows.data_export(shared),
