@@ -36,7 +36,7 @@ def import_users(*, file: BinaryIO) -> None:
     try:
         while batch := list(islice(lines, BATCH)):
             with unit_of_work():
-                imported += services.imports.import_users(batch)
+                imported += services.user_import.import_users(batch)
             processed += len(batch)
             unverified += _unverified(batch)
     except Unavailable as error:

@@ -45,14 +45,14 @@ class Services:
     account: AccountSettings
     email_change_flow: EmailChangeFlow
     export: DataExport
-    imports: UserImport
+    user_import: UserImport
     account_revert: AccountRevert
     sessions: Sessions
     my_sessions: MySessions
     signing_keys: SigningKeys
     introspection: Introspection
     service_keys: ServiceKeys
-    history: AuditLog
+    audit_log: AuditLog
     outbox: Outbox
     maintenance: Maintenance
     delivery: Delivery
@@ -81,14 +81,14 @@ def wire(settings: Settings) -> Services:
         account=flows.account_settings(shared, session_service, account_revert, reauthentication),
         email_change_flow=flows.email_change(shared, account_revert, reauthentication),
         export=flows.data_export(shared),
-        imports=users.user_import(),
+        user_import=users.user_import(),
         account_revert=account_revert,
         sessions=session_service,
         my_sessions=sessions.my_sessions(shared),
         signing_keys=shared.signing_keys,
         introspection=sessions.introspection(session_service),
         service_keys=tokens.service_keys(),
-        history=shared.audit_log,
+        audit_log=shared.audit_log,
         outbox=shared.outbox,
         maintenance=maintenance.maintenance(shared, account_revert),
         delivery=email.delivery(settings, shared.email_sealer),
