@@ -18,7 +18,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._probe_at: float | None = None
 
-    def lets_through(self) -> bool:
+    def allows_call(self) -> bool:
         """Whether this caller may call the dependency. A caller that may while the circuit is open is the probe."""
         if self._probe_at is None:
             return True

@@ -151,7 +151,7 @@ class PoolGuard:
             self._breaker.succeeded()
 
     def _fail_if_open(self) -> None:
-        if not self._breaker.lets_through():
+        if not self._breaker.allows_call():
             raise CircuitOpen("the server did not answer a moment ago")
 
 

@@ -86,7 +86,7 @@ class LoginThrottle:
             return Attempt(number=int(hit.allowed), wait=wait, trusted=trusted, counted_here=True)
 
     def refund(self, name: str, subject: str, attempt: Attempt) -> None:
-        """Undo an attempt that succeeded or was never checked. Failed attempts of other clients stay counted."""
+        """Refund an attempt that succeeded or was never checked. Failed attempts of other clients stay counted."""
         if not self.switched_on:
             return
         if attempt.counted_here:
