@@ -77,7 +77,7 @@ def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: Flask
 
     said = runner.invoke(maintenance)
 
-    assert said.output == ("removed 1 temporary users, 0 records of letters, 0 ended sessions and 0 links to undo\n")
+    assert said.output == ("deleted 1 temporary users, 0 email records, 0 ended sessions and 0 account revert links\n")
     assert api.look_up("stale@example.org").status_code == 404
     assert api.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
     assert api.look_up("person@example.org").status_code == 200

@@ -8,7 +8,7 @@ import pytest
 from auth_service.adapters.crypto.device_tokens import DeviceTokens
 from auth_service.adapters.crypto.keys import base64url, from_base64url
 
-TOKENS = DeviceTokens("a secret of a test", lives=timedelta(days=365))
+TOKENS = DeviceTokens("a secret of a test", ttl=timedelta(days=365))
 ADAS: Any = {"user_id": 7, "version": 1}
 
 

@@ -366,7 +366,7 @@ def test_engines_that_somebody_stopped_are_not_missed(data_dir: Path) -> None:
 
 
 def test_a_server_that_ignores_the_polite_signal_is_killed(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Redis, "farewells", ((signal.SIGCONT, 0.1),))
+    monkeypatch.setattr(Redis, "stop_signals", ((signal.SIGCONT, 0.1),))
     engines.redis.stop()
     assert engines.redis.pid is None
 
