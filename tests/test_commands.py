@@ -94,10 +94,8 @@ def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services
     api = ApiClient(app)
     inbox = DevInbox(tmp_path / "inbox")
     stop = threading.Event()
-    mailing = MailWorker(
-        enter=app.app_context, delivery=services.delivery, make_postman=lambda: inbox, senders=2, stop=stop
-    )
-    thread = threading.Thread(target=mailing.run)
+    worker = MailWorker(enter=app.app_context, delivery=services.delivery, transport=inbox, senders=2, stop=stop)
+    thread = threading.Thread(target=worker.run)
     thread.start()
     try:
         for number in range(5):
