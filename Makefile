@@ -48,7 +48,7 @@ docs: $(READY) ## write the tables of the documents that are made from the code
 	@$(BIN)/python manage.py docs
 
 round_trips: $(READY) ## count the round trips of every endpoint and write their table into docs/architecture.md
-	@PYTHONPATH=src $(BIN)/python -m tests.round_trips_table --write
+	@PYTHONPATH=src $(BIN)/python -m tests.support.round_trips_table --write
 
 lock: ## lock the dependencies and export what pip installs (needs poetry with its export plugin)
 	poetry lock

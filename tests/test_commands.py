@@ -29,8 +29,9 @@ from auth_service.cli.settings import read_settings
 from auth_service.embedded import supervisor
 from auth_service.settings import SECRETS, Settings, SettingsRefused
 from auth_service.wiring import Services, mail_transport
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Stores
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 MANAGE = Path(__file__).parents[1] / "manage.py"
 

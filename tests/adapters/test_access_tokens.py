@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from auth_service.adapters.crypto import access_tokens
 from auth_service.adapters.crypto.access_tokens import AccessTokens, KeySet, TokenRejected, Verified
-from tests.forgery import Forger, decoded
+from tests.support.forgery import Forger, decoded
 
 KID, PRIVATE, PUBLIC = access_tokens.new_key()
 RING = KeySet(

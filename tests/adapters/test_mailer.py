@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from auth_service.adapters.email.smtp_transport import MailDeferred, MailRefused, SmtpTransport, SmtpUrl
 from auth_service.adapters.email.transport import MailFailure
-from tests.fakes import Mode, SmtpSink
+from tests.support.fakes import Mode, SmtpSink
 
 TO = "ada@example.org"
 PASSWORD = "päss:w@rd/%"

@@ -13,10 +13,10 @@ import pytest
 from flask import Flask
 
 from auth_service.adapters.email.dev_inbox import DevInbox
-from tests.actors import ApiClient, Mailbox
-from tests.api.test_races import at_once, outcome, together
-from tests.conftest import Query, Stores
-from tests.statements import LOCK_WAITS
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.races import at_once, outcome, together
+from tests.support.statements import LOCK_WAITS
+from tests.support.stores import Query, Stores
 
 ADA, GRACE, NEW = "ada@example.org", "grace@example.org", "new@example.org"
 PASSWORD = "correct horse battery"

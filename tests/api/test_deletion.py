@@ -4,9 +4,8 @@ from typing import Any
 
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.stores import Query
 
 NEW = "lovelace@example.com"
 

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.stores import Query
 
 NEW, GRACE = "lovelace@example.com", "grace@example.org"
 MOVED = "The address of your account"

@@ -10,8 +10,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_service.wiring import Services
-from tests import round_trips, transactions
-from tests.actors import ApiClient, Mailbox, refusal
+from tests.support import round_trips, transactions
+from tests.support.actors import ApiClient, Mailbox, refusal
 
 PASSWORD = "correct horse battery"
 KNOWN, TEMPORARY, WITHOUT, UNKNOWN = (f"{who}@example.org" for who in ("known", "temporary", "without", "unknown"))

@@ -5,9 +5,9 @@ import json
 import pytest
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import MakeApp, Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.stores import Query
 
 GRACE = "grace@example.org"
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from auth_service.server.client_socket import READ_WITHIN
-from tests.actors import USERS
-from tests.api.conftest import HANGS, WITNESS, Live, check_refusal
+from tests.support.actors import USERS
+from tests.support.live import HANGS, WITNESS, Live, check_refusal
 
 SIGN_UP = f"{USERS}/sign_up"
 KIB_16 = 16 * 1024

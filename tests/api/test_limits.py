@@ -5,8 +5,8 @@ import ipaddress
 import pytest
 
 from auth_service.api.security.client import address_behind_proxies
-from tests.actors import USERS, ApiClient
-from tests.conftest import MakeApp
+from tests.support.actors import USERS, ApiClient
+from tests.support.application import MakeApp
 
 ADA = "ada@example.org"
 PROXY, CLIENT = "10.0.0.1", "203.0.113.7"

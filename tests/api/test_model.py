@@ -24,8 +24,9 @@ from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.redis.code_store import new_ticket
 from auth_service.db import unit_of_work
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox
-from tests.conftest import MakeApp, Stores
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 GAMES = int(os.environ.get("MODEL_GAMES", "0"))
 GUESSES, ALL_GUESSES = 5, 6

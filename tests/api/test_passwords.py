@@ -16,9 +16,10 @@ from zxcvbn import matching
 from auth_service.services.credentials.passwords import ALIKE
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Stores
-from tests.crowds import occupied
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.crowds import occupied
+from tests.support.stores import Stores
 
 ADA = "Ada.Lovelace@example.org"
 GOOD = "correct horse battery"

@@ -8,9 +8,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.conftest import Query
-from tests.round_trips import counted
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.round_trips import counted
+from tests.support.stores import Query
 
 ADA = "ada@example.org"
 

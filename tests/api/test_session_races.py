@@ -13,10 +13,10 @@ import psycopg2
 import pytest
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Stores
-from tests.statements import LOCK_WAITS
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.races import at_once, outcome
+from tests.support.statements import LOCK_WAITS
+from tests.support.stores import Stores
 
 ADA = "ada@example.org"
 OLD, NEW = "correct horse battery", "another horse battery"

@@ -16,10 +16,9 @@ from flask import Flask
 from auth_service.adapters.crypto.password_hasher import PasswordVerdict
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.races import at_once, outcome
+from tests.support.stores import Query
 
 
 def test_somebody_signs_in_and_is_known(ada: int, api: ApiClient) -> None:

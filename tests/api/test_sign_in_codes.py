@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Query
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.races import at_once, outcome
+from tests.support.stores import Query
 
 ADA, PASSWORD = "ada@example.org", "correct horse battery"
 REJECTED = (401, "credentials_rejected")

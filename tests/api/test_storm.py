@@ -12,10 +12,10 @@ import pytest
 from flask import Flask
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
-from tests.actors import USERS, ApiClient, Mailbox, refusal
-from tests.api.conftest import Answer, Live
-from tests.conftest import MakeApp
-from tests.crowds import occupied
+from tests.support.actors import USERS, ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.crowds import occupied
+from tests.support.live import Answer, Live
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"

@@ -26,8 +26,8 @@ from auth_service.api.http.responses import status_of
 from auth_service.db import unit_of_work
 from auth_service.errors import CrossSite
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox
-from tests.conftest import MakeApp
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.application import MakeApp
 
 DOCUMENT = "/api/swagger.json"
 CHECKS = [

@@ -9,9 +9,9 @@ from flask import Flask
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.adapters.redis.rate_limiter import LocalRateLimiter
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once, outcome
-from tests.conftest import MakeApp
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.races import at_once, outcome
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"

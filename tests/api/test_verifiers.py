@@ -30,8 +30,8 @@ from auth_service.adapters.crypto.access_tokens import KeySet
 from auth_service.db import unit_of_work
 from auth_service.services.tokens.signing_keys import FRESH, KeyTooYoung
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox
-from tests.api.conftest import ROOT, Live
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.live import ROOT, Live
 
 VERIFIERS = ROOT / "docs" / "verifiers"
 NODE = VERIFIERS / "node"

@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 from auth_service import clock
 from auth_service.db import db
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.forgery import Forger, decoded, encoded
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.forgery import Forger, decoded, encoded
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from auth_service import clock
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
-from tests.fakes import SinkMessage
 from tests.faults.client import AuditEntry
 from tests.faults.service import Service, code_in
+from tests.support.fakes import SinkMessage
 
 LATEST = 6.0
 """Seconds after which no answer comes any more."""

@@ -17,10 +17,10 @@ import redis
 from auth_service.embedded import engines, processes
 from auth_service.embedded.engines import Engines, Server
 from auth_service.settings import SECRETS
-from tests.fakes import SinkMessage, SmtpSink
 from tests.faults.client import Answer, CurrentUser, Unanswered, ask, good
 from tests.faults.members import Member
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
+from tests.support.fakes import SinkMessage, SmtpSink
 
 MOST_CONNECTIONS = 3 * 5
 """What two workers and a mailer may have open at PostgreSQL: four threads each, and one for health."""

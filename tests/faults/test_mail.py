@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from tests.fakes import Mode
 from tests.faults.client import CurrentUser, good
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
+from tests.support.fakes import Mode
 
 pytestmark = pytest.mark.faults
 

@@ -8,9 +8,9 @@ from statistics import median
 import pytest
 from flask import Flask
 
-from tests.actors import USERS, ApiClient, Mailbox
-from tests.api.conftest import Live, live  # noqa: F401 - a fixture
-from tests.conftest import Query
+from tests.support.actors import USERS, ApiClient, Mailbox
+from tests.support.live import Live
+from tests.support.stores import Query
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
@@ -55,7 +55,7 @@ def test_the_measure_knows_equal_from_unequal() -> None:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_en2_the_time_of_an_answer_tells_nothing(
     name: str,
-    live: Live,  # noqa: F811
+    live: Live,
     app: Flask,
     mailbox: Mailbox,
     query: Query,

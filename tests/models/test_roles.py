@@ -18,8 +18,8 @@ from auth_service.db.schema_version import head, schema_state
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import forget
+from tests.support.actors import ApiClient
+from tests.support.application import forget
 
 ROLES = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
 OWNER, SERVICE = "owner-0123456789", "service-0123456789"

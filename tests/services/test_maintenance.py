@@ -25,9 +25,10 @@ from auth_service.services import maintenance as module
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.maintenance import MaintenanceReport
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Query, Stores
-from tests.statements import LOCK_WAITS, plan_of, statements
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.statements import LOCK_WAITS, plan_of, statements
+from tests.support.stores import Query, Stores
 
 MANAGE = Path(__file__).parents[2] / "manage.py"
 MONTHS = "SELECT relname FROM pg_class WHERE relname ~ '^events_[0-9]{4}_[0-9]{2}$' ORDER BY 1"

@@ -7,10 +7,10 @@ import pytest
 from flask import Flask
 
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Query
-from tests.crowds import occupied
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.crowds import occupied
+from tests.support.races import at_once, outcome
+from tests.support.stores import Query
 
 ADA, OLD, NEW = "ada@example.org", "correct horse battery", "analytical engines hum"
 EXPIRED = (404, "code_expired")

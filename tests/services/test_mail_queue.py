@@ -16,7 +16,7 @@ from auth_service.models import OutboxMessage
 from auth_service.services.email.queue import ClaimedMessage, MailQueue
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
-from tests.actors import ApiClient
+from tests.support.actors import ApiClient
 
 
 def lease(leases: MailQueue) -> list[ClaimedMessage]:

@@ -9,8 +9,8 @@ from flask.testing import FlaskCliRunner
 
 from auth_service.cli.users import users
 from auth_service.services.users import import_users as imports
-from tests.actors import ApiClient, Mailbox
-from tests.adapters.test_foreign_hashes import CHEAP, PASSWORD
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.legacy_hashes import CHEAP, PASSWORD
 
 ADA, GRACE = "ada@example.org", "grace@example.org"
 HASHES = list(CHEAP.values())

@@ -26,9 +26,10 @@ from auth_service.server.wsgi import wait_for_dependencies
 from auth_service.services.tokens.signing_keys import FRESH, KNOWN_HERE, PUBLISHED_FIRST, KeyTooYoung, SigningKeys
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once
-from tests.conftest import KEYRING_KEY, SESSION_KEY, MakeApp, Query, Stores, _database, asking
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.races import at_once
+from tests.support.stores import KEYRING_KEY, SESSION_KEY, Query, Stores, asking, temporary_database
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
@@ -39,7 +40,7 @@ JWKS = "/.well-known/jwks.json"
 def url(stores: Stores) -> Iterator[str]:
     """A database of the test's own: the keys of the others are not to be touched."""
     name = f"{make_url(stores.database_url).database}_keys"
-    with _database(stores.database_url, name):
+    with temporary_database(stores.database_url, name):
         yield make_url(stores.database_url).set(database=name).render_as_string(hide_password=False)
 
 
@@ -47,7 +48,7 @@ def url(stores: Stores) -> Iterator[str]:
 def two(url: str, make_settings: Callable[..., Settings]) -> Iterator[list[Flask]]:
     """Two processes over it."""
     from auth_service.app import create_app
-    from tests.conftest import forget
+    from tests.support.application import forget
 
     made = [create_app(make_settings(database_url=url, rate_limits="off")) for _ in range(2)]
     with made[0].app_context():
@@ -318,7 +319,7 @@ def test_another_keyring_key_opens_nothing_until_the_keys_are_replaced(
     two: list[Flask], url: str, make_settings: Callable[..., Settings], query: Query
 ) -> None:
     from auth_service.app import create_app
-    from tests.conftest import forget
+    from tests.support.application import forget
 
     published(two[0])
     changed = create_app(make_settings(database_url=url, keyring_key=KEYRING_KEY[::-1]))

@@ -325,7 +325,7 @@ class Records:
 
 
 def main() -> None:
-    """Serve in a process of its own: `python -m tests.fakes [port]`, until standard input ends.
+    """Serve in a process of its own: `python -m tests.support.fakes [port]`, until standard input ends.
 
     Prints the URL, then for each letter a line of JSON: when it came, for whom, its Message-ID.
     """

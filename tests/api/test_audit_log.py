@@ -11,11 +11,11 @@ from werkzeug.test import TestResponse
 
 from auth_service.db import unit_of_work
 from auth_service.models.audit_event import EventType
-from tests import transactions
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import MakeApp, Query
-from tests.statements import plan_of, statements
+from tests.support import transactions
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.statements import plan_of, statements
+from tests.support.stores import Query
 
 GRACE = "grace@example.org"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"

@@ -1,4 +1,4 @@
-"""The people of the tests: they come through the front door and see what a person sees."""
+"""Actors of the tests: an API client with a cookie jar, and the mailbox of its user."""
 
 import re
 from typing import Any
@@ -10,6 +10,7 @@ from auth_service.adapters.email.dev_inbox import DevInbox, InboxMessage
 from auth_service.wiring import Services
 
 USERS = "/api/v1/users"
+ADA, PASSWORD = "ada@example.org", "correct horse battery"
 
 
 def refusal(answer: TestResponse) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def refusal(answer: TestResponse) -> dict[str, Any]:
 
 
 class ApiClient:
-    """Somebody with a browser of their own, cookies included."""
+    """A user with a browser of their own, cookies included."""
 
     def __init__(
         self, app: Flask, *, address: str = "203.0.113.7", language: str | None = None, cookies: bool = True

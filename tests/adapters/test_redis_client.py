@@ -14,7 +14,8 @@ import redis
 from auth_service.adapters.redis.client import RedisClient, Script
 from auth_service.errors import RedisUnavailable, ServiceBusy
 from auth_service.wiring import Services
-from tests.conftest import MakeApp, Stores
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 COUNT = Script("return redis.call('INCR', KEYS[1])")
 
