@@ -15,6 +15,8 @@ from auth_service.settings import SECRETS, Settings
 from tests.support.documents import ROOT
 from tests.support.optimized import report
 
+pytestmark = pytest.mark.slow
+
 
 def optimized_report(settings: Settings, *, email: str) -> dict[str, Any]:
     """The report of an API with these settings that runs under `python -OO`."""

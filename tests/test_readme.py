@@ -35,6 +35,8 @@ from tests.support.documents import (
 )
 from tests.support.stores import KEYRING_KEY, Stores, temporary_database
 
+pytestmark = pytest.mark.slow
+
 ADDRESS = "http://127.0.0.1:5000"
 PATIENCE = 60.0
 LONG_RUNNING = {"python manage.py api", "python manage.py mail deliver"}

@@ -26,6 +26,8 @@ from auth_service.embedded import engines as module
 from auth_service.embedded import processes, server
 from auth_service.embedded.engines import EngineError, Engines, Redis, running
 
+pytestmark = pytest.mark.slow
+
 ONCE = Retry(NoBackoff(), 0)
 
 OWNER = """

@@ -28,6 +28,8 @@ from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import MakeApp
 from tests.support.stores import Stores
 
+pytestmark = pytest.mark.slow
+
 GAMES = int(os.environ.get("MODEL_GAMES", "0"))
 GUESSES, ALL_GUESSES = 5, 6
 BROUGHT = "7505"

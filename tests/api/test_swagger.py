@@ -366,6 +366,7 @@ def test_every_operation_is_fuzzed(document: Any) -> None:
     assert {label for label in found if not label.startswith("PARAMETERS")} == set(OPERATIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_no_answer_lies_outside_the_document(make_app: MakeApp, label: str) -> None:
     unlimited = make_app(rate_limits="off")

@@ -11,7 +11,7 @@ from tests.support.live import Live, check_refusal
 SIGN_UP = f"{USERS}/sign_up"
 KIB_16 = 16 * 1024
 
-pytestmark = pytest.mark.usefixtures("nothing_is_lost")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_is_lost")]
 
 
 def email(text: str) -> bytes:

@@ -33,6 +33,8 @@ from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.live import ROOT, Live
 
+pytestmark = pytest.mark.slow
+
 VERIFIERS = ROOT / "docs" / "verifiers"
 NODE = VERIFIERS / "node"
 ISSUER = "http://127.0.0.1:5000"

@@ -18,7 +18,7 @@ from tests.faults.service import Service
 from tests.faults.session_laws import SessionLaws
 from tests.faults.storms import nothing_waits
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 SETTINGS = {"LIMIT_CODES_A_DAY": "1000"}

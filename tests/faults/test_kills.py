@@ -7,7 +7,7 @@ import pytest
 from tests.faults.service import Service
 from tests.faults.storms import storm
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 SETTINGS = {"LIMIT_CODES_A_DAY": "1000", "TICKET_GUESSES": "100", "OUTBOX_LEASE_SECONDS": "3"}

@@ -14,7 +14,7 @@ from tests.faults.programs import wait_until
 from tests.faults.service import Service
 from tests.support.fakes import Mode
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 UNAFFECTED = 0.5
 """Seconds; what most answers stay below even on a busy machine. A letter may take a second."""

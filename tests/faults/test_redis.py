@@ -14,7 +14,7 @@ from tests.faults.programs import kill, wait_until
 from tests.faults.service import Fault, Service, broken
 from tests.faults.steps import SignedIn, Six, again_and_again, at_once, complaints, p99, signed_in, slowest
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 DURABLE = True
 

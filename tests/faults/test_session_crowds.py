@@ -21,7 +21,7 @@ from tests.faults.session_laws import SessionLaws
 from tests.faults.steps import p99, signed_in
 from tests.faults.storms import nothing_waits, rotated
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 PASSWORD = "correct horse battery"

@@ -184,6 +184,7 @@ def test_a_month_waits_for_no_lock_for_long_and_comes_back(
     assert query(MONTHS) == [(this_month(ahead),) for ahead in range(4)]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_has_harmed_nothing(
     without_months: None, app: Flask, stores: Stores, query: Query, tmp_path: Path
 ) -> None:

@@ -29,6 +29,8 @@ from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import MakeApp
 from tests.support.stores import Query
 
+pytestmark = pytest.mark.slow
+
 PASSWORD, OTHER = "correct horse battery", "analytical engines hum"
 CLIENT = ClientInfo(address="198.51.100.7", device="curl")
 NETWORK = "198.51.100.7"
