@@ -139,8 +139,8 @@ def crowded(make_app: MakeApp) -> Flask:
 @pytest.fixture
 def services(app: Flask) -> Services:
     """The services of `app`."""
-    wired: Services = app.extensions["auth_service"]
-    return wired
+    current: Services = app.extensions["auth_service"]
+    return current
 
 
 @pytest.fixture

@@ -242,7 +242,7 @@ def test_an_api_starts_again_where_it_was_a_moment_ago(
 
 
 def answers(url: str) -> bool:
-    """Whether somebody is there."""
+    """Whether a server accepts connections there."""
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:
             return bool(answer.status == 200)

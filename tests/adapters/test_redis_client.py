@@ -79,12 +79,12 @@ def test_a_store_whose_connections_are_all_taken_is_busy_and_not_away(client: re
 
 def test_an_attempt_that_could_not_be_given_back_refuses_nobody(services: Services) -> None:
     throttle, store = services.sign_in.throttle, services.redis
-    attempt = throttle.attempt("test", "somebody")
+    attempt = throttle.attempt("test", "ada")
     taken = [store._idle.get() for _ in store._connections]
     try:
-        throttle.refund("test", "somebody", attempt)
+        throttle.refund("test", "ada", attempt)
         with pytest.raises(ServiceBusy):
-            throttle.attempt("test", "somebody")
+            throttle.attempt("test", "ada")
     finally:
         for connection in taken:
             store._idle.put(connection)
@@ -114,7 +114,7 @@ class Talk(socketserver.BaseRequestHandler):
                 self.request.sendall(b"+OK\r\n" * len(re.findall(rb"\*\d+\r\n", said)))
 
 
-def test_a_server_that_hangs_is_only_greeted_by_whoever_probes() -> None:
+def test_only_the_probe_connects_to_a_server_that_hangs() -> None:
     with Hanging() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = RedisClient(url=f"redis://127.0.0.1:{server.server_address[1]}/0", connections=4)
@@ -125,7 +125,7 @@ def test_a_server_that_hangs_is_only_greeted_by_whoever_probes() -> None:
         for _ in range(2):
             with pytest.raises(RedisUnavailable):
                 store.ping()
-            time.sleep(1.05)  # until somebody may try again
+            time.sleep(1.05)  # until a request may try again
         store.close()
         server.shutdown()
 

@@ -1,4 +1,4 @@
-"""Being forgotten: whoever is deleted while something about them is written down is not named by it."""
+"""Deletion during an audit event: an event of a deleted user does not name the user."""
 
 from concurrent.futures import ThreadPoolExecutor
 

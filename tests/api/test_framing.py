@@ -169,7 +169,7 @@ STALLED = {
 }
 
 
-def test_api4_whoever_stalls_is_told_so_in_time(live: Live) -> None:
+def test_api4_a_client_that_stalls_gets_an_error_in_time(live: Live) -> None:
     with ThreadPoolExecutor(len(STALLED)) as pool:
         for answer in pool.map(live.say, STALLED.values()):
             check_refusal(answer, 400, "bad_request")

@@ -26,7 +26,7 @@ BUSY = 60.0
 
 @pytest.fixture
 def token(live: Live, api: ApiClient, mailbox: Mailbox) -> str:
-    """The access token of somebody who signed in before the storm."""
+    """The access token of a user who signed in before the storm."""
     api.register(ADA, mailbox, password=PASSWORD)
     answer = sign_in(live)
     assert answer.status == 200, answer.body

@@ -279,7 +279,7 @@ def test_az7_odd_keys_are_not_made(app: Flask, services: Services, query: Query,
 
 
 @pytest.mark.clock
-def test_tk15_the_last_use_is_noted_once_a_minute_and_nobody_waits_for_it(
+def test_tk15_the_last_use_is_recorded_once_a_minute_and_no_request_waits_for_it(
     app: Flask, crowded: Flask, query: Query, stores: Stores
 ) -> None:
     key = made_key(app, "tokens:introspect").value
@@ -298,7 +298,7 @@ def test_tk15_the_last_use_is_noted_once_a_minute_and_nobody_waits_for_it(
     query("UPDATE service_keys SET last_used_at = now() - interval '61 seconds'")
     holder = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
     holder.cursor().execute("SELECT * FROM service_keys FOR UPDATE")
-    assert Shop(app, key).ask("x").status_code == 200, "somebody holds the row, and nobody waits"
+    assert Shop(app, key).ask("x").status_code == 200, "another transaction locks the row, and no request waits"
     holder.rollback()
     holder.close()
     assert Shop(app, key).ask("x").status_code == 200

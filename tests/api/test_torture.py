@@ -205,10 +205,10 @@ def test_in6_what_is_no_id(live: Live, subtests: pytest.Subtests) -> None:
 
 
 def test_in6_an_id_has_one_spelling(api: ApiClient) -> None:
-    somebody = api.sign_up("ada@example.org")
+    user_id = api.sign_up("ada@example.org")
 
-    assert api.call("POST", f"/{somebody}/send_code").status_code == 200
-    other = api.call("POST", f"/0{somebody}/send_code")
+    assert api.call("POST", f"/{user_id}/send_code").status_code == 200
+    other = api.call("POST", f"/0{user_id}/send_code")
 
     assert (other.status_code, refusal(other)["code"]) == (404, "path_unknown")
 

@@ -130,7 +130,7 @@ class Service:
         return [each.pid for each in processes.present() if each.parent == master]
 
     def caller(self, name: str, **options: Any) -> CurrentUser:
-        """Somebody new; the address begins with `name`."""
+        """A new user; the address begins with `name`."""
         return CurrentUser(self.port, self.new_address(name), **options)
 
     def new_address(self, name: str) -> str:
@@ -205,20 +205,20 @@ class Service:
         return self.codes(email, kind)[-1]
 
     def with_code(self, name: str) -> tuple[CurrentUser, str]:
-        """Somebody who has a code at hand."""
+        """A user who has a code at hand."""
         caller = self.caller(name)
         good(caller.sign_up)
         good(caller.send_code)
         return caller, self.code_for(caller)
 
     def confirmed(self, name: str) -> CurrentUser:
-        """Somebody whose address is confirmed, and who has not finished yet."""
+        """A user whose address is confirmed, and who has not finished yet."""
         caller, code = self.with_code(name)
         good(lambda: caller.mail(code))
         return caller
 
     def member(self, name: str, *, password: str, **options: Any) -> Member:
-        """Somebody new who has registered with a password."""
+        """A new user who has registered with a password."""
         member = Member(self.port, self.new_address(name), **options)
         good(member.sign_up)
         good(member.send_code)

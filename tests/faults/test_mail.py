@@ -199,7 +199,7 @@ def test_two_mailers_send_each_letter_once(
 def test_two_mailers_send_each_letter_once_also_to_a_slow_server(
     two_mailers: Callable[[], AbstractContextManager[None]], service: Service
 ) -> None:
-    """Letters wait for a hand longer than their lease lasts: whoever is late then must not send them as well."""
+    """Letters wait for a hand longer than their lease lasts: a worker that is late must not send them as well."""
     # Some fifty bytes of answers a letter: two seconds of the five that it may take, and four letters for each hand.
     service.sink.drip = 0.035
     with two_mailers():

@@ -82,7 +82,7 @@ def test_pw6_three_hundred_passwords_at_once_cost_memory_for_a_few(
 
 
 def answered(request: Callable[[], Answer]) -> Answer | None:
-    """The answer, unless somebody gave up waiting for it."""
+    """The answer, unless the client gave up waiting for it."""
     with suppress(Unanswered):
         return request()
     return None

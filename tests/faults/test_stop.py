@@ -1,4 +1,4 @@
-"""Stopping under load: balancers are warned first, whoever was let in is answered, and nothing is cut off."""
+"""Stopping under load: balancers are warned first, every accepted request is answered, and nothing is cut off."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Whether the time of an answer tells that there is somebody: the long form; `tests/api/test_equal_work.py` counts."""
+"""Timing side channel: whether answers reveal an account by their time; `tests/api/test_equal_work.py` counts work."""
 
 import json
 import math
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 SAMPLES = 500
 CROWD = 250
-"""People of each kind, who take turns as they do for whoever tries a list of addresses: each has few codes."""
+"""People of each kind, who take turns as in a request list of user enumeration: each has few codes."""
 ROUND = 50
 """After so many the history is emptied: nobody's share of a day's failures would be full, and nobody else's."""
 KNOWN, UNKNOWN = ([f"{who}-{number:02}@example.org" for number in range(CROWD)] for who in ("known", "never"))

@@ -58,7 +58,7 @@ def without_months(app: Flask, query: Query) -> Iterator[None]:
 
 
 def run(app: Flask) -> MaintenanceReport:
-    """Run it, and not beside somebody else."""
+    """Run maintenance once; the advisory lock keeps other runs out."""
     services: Services = app.extensions["auth_service"]
     with app.app_context():
         done = services.maintenance.run()
@@ -192,7 +192,7 @@ def test_killed_in_the_middle_it_has_harmed_nothing(
         "INSERT INTO events (user_id, kind, outcome, device, details)"
         " SELECT number, 'signed_in', 'success', '', '{}' FROM generate_series(1, 20000) AS number"
     )
-    # Somebody reads the default partition, so that making a month stops right before it is attached.
+    # Another transaction reads the default partition, so that making a month stops right before it is attached.
     blocker = connected(stores)
     blocker.cursor().execute("LOCK TABLE events_default IN ACCESS SHARE MODE")
     environment = {
@@ -318,7 +318,7 @@ def test_only_one_is_at_work_at_a_time(app: Flask, stores: Stores, query: Query)
     other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (Lock.MAINTENANCE.value,))
 
     runner: FlaskCliRunner = app.test_cli_runner()
-    assert runner.invoke(command).output == "somebody else is at it\n"
+    assert runner.invoke(command).output == "another maintenance run is active\n"
     assert query("SELECT count(*) FROM undos") == [(2,)]
     other.rollback()
     other.close()

@@ -203,19 +203,19 @@ def test_tk7_three_rotations_under_load_refuse_no_token(two: list[Flask], tmp_pa
                     refused.append(answer.text)
 
     people = [threading.Thread(target=user, args=pair) for pair in (two, two[::-1]) for _ in range(2)]
-    for somebody in people:
-        somebody.start()
+    for thread in people:
+        thread.start()
     for _ in range(3):
         with two[0].app_context():
             said = two[0].test_cli_runner().invoke(keys, ["rotate", "--now"])
         assert said.exit_code == 0, said.output
         [(current,)] = query("SELECT kid FROM signing_keys WHERE state = 'current'")
         give_up_at = time.monotonic() + 20
-        while current not in kids and time.monotonic() < give_up_at:  # until somebody has a token of this key
+        while current not in kids and time.monotonic() < give_up_at:  # until a user has a token of this key
             time.sleep(0.05)
     done.set()
-    for somebody in people:
-        somebody.join(30)
+    for thread in people:
+        thread.join(30)
 
     assert refused == []
     assert asked[0] > 50
