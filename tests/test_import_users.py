@@ -91,21 +91,21 @@ def test_who_only_signed_up_here_makes_room(app: Flask) -> None:
 
 
 ODD = {
-    "is no JSON object in UTF-8 without repeated names": [
+    "must be a JSON object in UTF-8 without repeated names": [
         "ada@example.org",
         "[" * 100_000,
         '{"email": "ada@example.org", "email": "grace@example.org", "verified": true}',
     ],
-    "is no JSON object": ["[]", "7505", "null"],
-    "has other names than email, language, password_hash, verified": [line(passwordHash=HASHES[0])],
-    "email: is no address that this service takes": [
+    "must be a JSON object": ["[]", "7505", "null"],
+    "must have no names other than email, language, password_hash, verified": [line(passwordHash=HASHES[0])],
+    "email: must be an address that this service accepts": [
         line("no address"),
         line("a" * 300),
         json.dumps({"verified": True}),
     ],
-    "verified: is neither true nor false": [json.dumps({"email": ADA}), line(verified=1), line(verified="true")],
-    "language: is none of en, ru": [line(language="de"), line(language=None)],
-    "password_hash: has no form that this service verifies, or asks for too much time or memory": [
+    "verified: must be true or false": [json.dumps({"email": ADA}), line(verified=1), line(verified="true")],
+    "language: must be one of en, ru": [line(language="de"), line(language=None)],
+    "password_hash: must have a supported form and cost": [
         line(password_hash=PASSWORD),
         line(password_hash="5f4dcc3b5aa765d61d8327deb882cf99"),
         line(password_hash=""),

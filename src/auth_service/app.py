@@ -1,4 +1,4 @@
-"""create_app: settings in, a wired Flask application out."""
+"""Application factory: `create_app` builds the Flask application from settings."""
 
 from flask import Flask
 from flask_migrate import Migrate
@@ -13,7 +13,7 @@ from auth_service.api.http.parsing import INTEGER, LARGEST_BODY
 from auth_service.api.ops.health import health
 from auth_service.api.ops.jwks import well_known
 from auth_service.api.pages import dev_inbox
-from auth_service.api.pages.account_revert import undo_page
+from auth_service.api.pages.account_revert import account_revert_page
 from auth_service.db import db
 from auth_service.db.schema_version import MIGRATIONS
 from auth_service.settings import Settings
@@ -21,19 +21,19 @@ from auth_service.wiring import database_connections, wire
 
 
 class UserIdConverter(BaseConverter):
-    """A user id in a path. One that nobody can have is 0, so that it is unknown and not an error."""
+    """URL converter of user ids. An id with too many digits becomes 0, which no user has: 404, not a server error."""
 
     regex = INTEGER
     part_isolating = True
-    longest = 16
+    max_digits = 16
 
     def to_python(self, value: str) -> int:
-        """The id."""
-        return int(value) if len(value) <= self.longest else 0
+        """Return the id, or 0."""
+        return int(value) if len(value) <= self.max_digits else 0
 
 
 def create_app(settings: Settings) -> Flask:
-    """Make the application for complete settings. Opens no connection."""
+    """Build the application from complete settings. Opens no connection to PostgreSQL or Redis."""
     logs.configure(level=settings.log_level)
     app = Flask(__name__, static_folder=None, template_folder="api/pages/templates")
     app.config.update(
@@ -46,9 +46,9 @@ def create_app(settings: Settings) -> Flask:
         RESTX_ERROR_404_HELP=False,
         PROPAGATE_EXCEPTIONS=False,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined] # the Swagger page shows the requests in their order
+    app.json.sort_keys = False  # type: ignore[attr-defined] # the Swagger page shows the paths in the order of the document
     app.url_map.converters["user_id"] = UserIdConverter
-    # A redirect to a cleaner path would be an answer outside the contract, and a second name for one thing.
+    # No redirects to a normalised path: they are responses without a contract, with an HTML body.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
 
@@ -56,13 +56,13 @@ def create_app(settings: Settings) -> Flask:
     Migrate(app, db, directory=str(MIGRATIONS))
     with app.app_context():
         postgres.PoolGuard(breaker=CircuitBreaker(rest=postgres.REST)).watch(db.engine)
-    wired = app.extensions["auth_service"] = wire(settings)
+    services = app.extensions["auth_service"] = wire(settings)
 
-    middleware.surround(app, settings)
+    middleware.register(app, settings)
     app.register_blueprint(v1.blueprint(settings))
     app.register_blueprint(health)
     app.register_blueprint(well_known)
-    app.register_blueprint(undo_page)
-    if wired.inbox:
-        app.register_blueprint(dev_inbox.blueprint(wired.inbox, beyond_loopback=settings.listen_beyond_loopback))
+    app.register_blueprint(account_revert_page)
+    if services.inbox:
+        app.register_blueprint(dev_inbox.blueprint(services.inbox, beyond_loopback=settings.listen_beyond_loopback))
     return app

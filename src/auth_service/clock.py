@@ -1,4 +1,4 @@
-"""Time, said once: instants in UTC, and a monotonic count for durations inside one process."""
+"""Clock: the current time in UTC, and a monotonic clock for durations inside one process."""
 
 import time
 from datetime import UTC, datetime
@@ -7,5 +7,5 @@ monotonic = time.monotonic
 
 
 def now() -> datetime:
-    """The current instant, aware, in UTC."""
+    """Return the current time as an aware datetime in UTC."""
     return datetime.now(UTC)

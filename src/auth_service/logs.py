@@ -1,4 +1,4 @@
-"""JSON lines on standard error, each with the id of its request, none with a secret."""
+"""Structured logging: JSON lines on standard error, with the request id and without secrets."""
 
 import contextvars
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 
 request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
-"""The id of the request that is being answered here, if any."""
+"""The id of the request that this thread handles; None outside of requests."""
 
 
 class _WithRequestId(logging.Filter):
@@ -22,26 +22,27 @@ class _WithRequestId(logging.Filter):
 
 
 class _Formatter(JsonFormatter):
-    """Writes of an exception where it happened and of what kind it was; what it says may hold what somebody typed.
+    """Logs the traceback and the class of an exception, but not its message, which may contain personal data.
 
-    PostgreSQL, for one, repeats the whole row that a constraint did not take.
+    PostgreSQL, for example, repeats the whole row that violates a constraint.
     """
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - overrides a method of logging
         lines: list[str] = []
-        for link in reversed(list(_chain(ei[1]))):
-            lines += [*traceback.format_tb(link.__traceback__), f"{type(link).__qualname__}\n"]
+        for error in reversed(list(_causes(ei[1]))):
+            lines += [*traceback.format_tb(error.__traceback__), f"{type(error).__qualname__}\n"]
         return "".join(lines)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the exception and its chain of causes, the newest first, as Python's own traceback follows it."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def configure(*, level: str) -> None:
-    """Send everything that is logged, at `level` and above, to standard error as JSON lines."""
+    """Write log records of `level` and above to standard error as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_WithRequestId())
     handler.setFormatter(
@@ -52,6 +53,6 @@ def configure(*, level: str) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Alembic and SQLAlchemy narrate at INFO what their own commands print already.
-    for chatty in ("alembic", "sqlalchemy", "urllib3"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    # At INFO, Alembic and SQLAlchemy repeat what the commands print.
+    for verbose in ("alembic", "sqlalchemy", "urllib3"):
+        logging.getLogger(verbose).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))

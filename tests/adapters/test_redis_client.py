@@ -5,6 +5,8 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -63,31 +65,58 @@ def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, s
     assert store.get("kept") == b"value"
 
 
-def test_a_store_whose_connections_are_all_taken_is_busy_and_not_away(client: redis.Redis, store: RedisClient) -> None:
-    store.put("kept", "value", ttl=timedelta(minutes=1))
-    taken = [store._idle.get() for _ in range(2)]
+@contextmanager
+def all_connections_in_use(store: RedisClient) -> Iterator[None]:
+    """Other requests use them."""
+    taken = 0
+    while store._free.acquire(blocking=False):
+        taken += 1
+    try:
+        yield
+    finally:
+        store._free.release(taken)
 
-    with pytest.raises(ServiceBusy) as busy:
+
+def test_a_store_whose_connections_are_all_in_use_is_busy_and_not_away(client: redis.Redis, store: RedisClient) -> None:
+    store.put("kept", "value", ttl=timedelta(minutes=1))
+    connected = {each["id"] for each in client.client_list()}
+
+    with all_connections_in_use(store), pytest.raises(ServiceBusy) as busy:
         store.ping()
 
     assert busy.value.retry_after == 1
-    assert any(connection.is_connected for connection in taken)
-    for connection in taken:
-        store._idle.put(connection)
-    assert store.get("kept") == b"value", "nobody else is kept from it"
+    assert store.get("kept") == b"value", "the circuit is closed"
+    assert {each["id"] for each in client.client_list()} == connected, "no connection was given up"
 
 
 def test_an_attempt_that_could_not_be_given_back_refuses_nobody(services: Services) -> None:
     throttle, store = services.sign_in.throttle, services.redis
     attempt = throttle.attempt("test", "ada")
-    taken = [store._idle.get() for _ in store._connections]
-    try:
+    with all_connections_in_use(store):
         throttle.refund("test", "ada", attempt)
         with pytest.raises(ServiceBusy):
             throttle.attempt("test", "ada")
-    finally:
-        for connection in taken:
-            store._idle.put(connection)
+
+
+def test_no_more_connections_are_opened_than_allowed(client: redis.Redis, stores: Stores) -> None:
+    before = len(client.client_list())
+    store = RedisClient(url=stores.redis_url, connections=3)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.run(COUNT, "counted"), range(200)))
+
+    assert 1 <= len(client.client_list()) - before <= 3
+    assert store.run(COUNT, "counted") == 201
+    store.close()
+
+
+def test_several_scripts_run_in_one_round_trip_and_each_is_answered(client: redis.Redis, store: RedisClient) -> None:
+    client.script_flush()
+    fails = Script("return redis.error_reply('ERR no')")
+
+    assert store.run_each(COUNT, [("one", ()), ("two", ()), ("one", ())]) == [1, 1, 2]
+    with pytest.raises(RedisUnavailable):
+        store.run_all([(COUNT, "one", ()), (fails, "one", ())])
+    assert store.run(COUNT, "one") == 4, "what came before the error was carried out, and the connection is in step"
 
 
 class Hanging(socketserver.ThreadingTCPServer):
@@ -118,8 +147,8 @@ def test_only_the_probe_connects_to_a_server_that_hangs() -> None:
     with Hanging() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = RedisClient(url=f"redis://127.0.0.1:{server.server_address[1]}/0", connections=4)
-        for _ in range(4):
-            store.ping()  # on every connection
+        with ThreadPoolExecutor(4) as pool:  # on several connections
+            list(pool.map(lambda _: store.ping(), range(100)))
 
         server.hangs = True
         for _ in range(2):

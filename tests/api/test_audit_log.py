@@ -193,7 +193,7 @@ def test_lg3_what_is_rolled_back_leaves_no_event(ada: int, api: ApiClient, app: 
 def test_an_event_of_no_known_kind_is_a_mistake(app: Flask) -> None:
     history = app.extensions["auth_service"].history
     with app.app_context(), unit_of_work(), pytest.raises(ValueError, match="not a valid Kind"):
-        history.note("signed_inn", user_id=1, client=None)
+        history.record("signed_inn", user_id=1, client=None)
 
 
 def test_every_kind_has_a_sentence_and_is_written_somewhere() -> None:

@@ -68,7 +68,7 @@ def test_what_letters_say_is_escaped(app: Flask, inbox: DevInbox) -> None:
 
 def test_an_empty_inbox_says_so(app: Flask, inbox: DevInbox) -> None:
     inbox.clear()
-    assert "No letters yet" in app.test_client().get("/dev/inbox", headers={"Accept": "text/html"}).text
+    assert "No emails yet" in app.test_client().get("/dev/inbox", headers={"Accept": "text/html"}).text
 
 
 def test_production_has_no_inbox(production: Flask) -> None:

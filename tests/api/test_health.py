@@ -162,7 +162,7 @@ def test_metrics_tell_of_requests_and_of_the_outbox(app: Flask) -> None:
 
 def refusals_counted() -> dict[str, float]:
     """How often each `error.code` was answered so far."""
-    [counter] = metrics.REFUSALS.collect()
+    [counter] = metrics.ERRORS.collect()
     return {each.labels["code"]: each.value for each in counter.samples if each.name == "auth_refusals_total"}
 
 

@@ -171,8 +171,8 @@ class Registrations(RuleBasedStateMachine):
 
     @initialize(who=browsers | st.none())
     def begin(self, who: str | None) -> None:
-        # Every browser has a ticket where tickets are optional: without one the newest code of the user counts there, from
-        # any browser.
+        # Every browser has a ticket where tickets are optional: without one the newest code of the user counts
+        # there, from any browser.
         if not self.services.settings.production:
             for api in self.visitors.values():
                 api.client.set_cookie("registration", new_ticket(), domain="localhost")

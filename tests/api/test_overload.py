@@ -89,7 +89,9 @@ def test_pw5_a_hash_that_cannot_be_renewed_now_is_renewed_at_the_next_sign_in(
     )
     services: Services = app.extensions["auth_service"]
     with app.app_context(), db.engine.begin() as connection:
-        connection.execute(text("UPDATE users SET password_hash = :phc"), {"password_hash": of_another_system})
+        connection.execute(
+            text("UPDATE users SET password_hash = :password_hash"), {"password_hash": of_another_system}
+        )
 
     def kept() -> str:
         with app.app_context(), db.engine.connect() as connection:

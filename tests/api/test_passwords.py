@@ -263,7 +263,7 @@ def test_pw11_without_a_password_there_is_nothing_to_match(
 
     assert kept() == [None]
     services: Services = crew.extensions["auth_service"]
-    assert not any(services.registration.passwords.verdict(guess, None).matches for guess in ("", "None", GOOD))
+    assert not any(services.registration.passwords.verify(guess, None).matches for guess in ("", "None", GOOD))
     # A repeated request cannot add one either.
     assert api.finish(user_id, password=GOOD).json["error"]["code"] == "password_already_set"  # type: ignore[index]
     assert kept() == [None]

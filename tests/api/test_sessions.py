@@ -282,13 +282,13 @@ def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(
     patient = replace(services, sign_in=replace(services.sign_in, throttle=throttle))
     monkeypatch.setitem(app.extensions, "auth_service", patient)
     judged: list[str] = []
-    verdict = Passwords.verdict
+    verdict = Passwords.verify
 
     def judging(passwords: Passwords, guess: str, password_hash: str | None) -> PasswordVerdict:
         judged.append(guess)
         return verdict(passwords, guess, password_hash)
 
-    monkeypatch.setattr(Passwords, "verdict", judging)
+    monkeypatch.setattr(Passwords, "verify", judging)
 
     answers = at_once(100, lambda: ApiClient(app).sign_in(ADA, "a wrong password"))
 

@@ -124,11 +124,11 @@ def test_it_says_how_services_call_and_that_introspection_takes_a_form(document:
     assert introspect["security"] == [{"service": []}, {"service_basic": []}]
     assert document["securityDefinitions"]["service_basic"]["type"] == "basic"
     assert introspect["consumes"] == ["application/json", "application/x-www-form-urlencoded"]
-    either = document["definitions"]["TokenStateCardEitherAnswer"]
-    assert introspect["responses"]["200"]["schema"] == {"$ref": "#/definitions/TokenStateCardEitherAnswer"}
+    either = document["definitions"]["IntrospectionResponseOrEnvelope"]
+    assert introspect["responses"]["200"]["schema"] == {"$ref": "#/definitions/IntrospectionResponseOrEnvelope"}
     assert [option["$ref"].rpartition("/")[2] for option in either["x-oneOf"]] == [
-        "TokenStateCardAnswer",
-        "TokenStateResponse",
+        "IntrospectionResponseEnvelope",
+        "IntrospectionResponse",
     ]
     assert {"success", "data", "active", "sub"} <= either["properties"].keys()
     assert [path for path, said in document["paths"].items() if "consumes" in said.get("post", {})] == [
@@ -141,7 +141,8 @@ def test_it_says_how_long_a_new_password_has_to_be_here(make_app: MakeApp) -> No
         said = make_app(password_min_length=shortest).test_client().get(DOCUMENT).get_json()
         validate(said)
         models = [
-            said["definitions"][name]["properties"] for name in ("FinishRequest", "RecoveryRequest", "PasswordRequest")
+            said["definitions"][name]["properties"]
+            for name in ("FinishRegistrationRequest", "PasswordResetRequest", "ChangePasswordRequest")
         ]
         new = [model.get("new_password") or model["password"] for model in models]
         assert [(each["minLength"], each["maxLength"]) for each in new] == [(shortest, 128)] * 3
@@ -248,7 +249,7 @@ def _introspect(api: ApiClient, case: Case[Any]) -> None:
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
         key = services.service_keys.create(
-            name=f"shop-{next(_numbers)}", scopes=["tokens:introspect"], lives=timedelta(days=1)
+            name=f"shop-{next(_numbers)}", scopes=["tokens:introspect"], ttl=timedelta(days=1)
         )
     case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {key.value}"})
     if isinstance(case.body, dict) and "token" in case.body:

@@ -28,7 +28,7 @@ from flask import Flask
 from auth_service.adapters.crypto import access_tokens
 from auth_service.adapters.crypto.access_tokens import KeySet
 from auth_service.db import unit_of_work
-from auth_service.services.tokens.signing_keys import FRESH, KeyTooYoung
+from auth_service.services.tokens.signing_keys import CACHE_TTL, KeyTooYoung
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.live import ROOT, Live
@@ -94,7 +94,7 @@ def key_set(app: Flask, live: Live) -> KeySet:
     """The keys of the service that runs."""
     services: Services = app.extensions["auth_service"]
     with app.app_context():
-        return services.keyring.now()
+        return services.signing_keys.for_verification()
 
 
 def signed(key_set: KeySet, *, head: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
@@ -252,8 +252,8 @@ def test_tk1_tk2_tk3_tk4_verifiers_accept_valid_tokens_only(
         services: Services = app.extensions["auth_service"]
         with app.app_context():
             kid = rotated_in(services)
-            time.sleep(FRESH.total_seconds())
-            rotated = services.keyring.now()
+            time.sleep(CACHE_TTL.total_seconds())
+            rotated = services.signing_keys.for_verification()
         assert rotated.signing_kid == kid != key_set.signing_kid
         for keys in (key_set, rotated):
             assert ask(port, Authorization=f"Bearer {signed(keys)}")[::2] == (200, me)
@@ -264,7 +264,7 @@ def rotated_in(services: Services) -> str:
     while True:
         try:
             with unit_of_work():
-                return services.keyring.rotate(published_for=FRESH)
+                return services.signing_keys.rotate(published_for=CACHE_TTL)
         except KeyTooYoung as young:
             time.sleep(young.wait.total_seconds())
 

@@ -36,7 +36,7 @@ def forger(app: Flask, services: Services, tokens: dict[str, Any]) -> Forger:
     """A forger who has got hold of our own key: what is refused is refused for what the token says."""
     header, claims, _ = tokens["access_token"].split(".")
     with app.app_context():
-        key_set = services.keyring.now()
+        key_set = services.signing_keys.for_verification()
     return Forger(header=decoded(header), claims=decoded(claims), key=key_set.signing_key)
 
 
@@ -70,7 +70,7 @@ def test_tk1_the_public_key_is_no_secret_to_sign_with(
     api: ApiClient, app: Flask, services: Services, forger: Forger
 ) -> None:
     with app.app_context():
-        key_set = services.keyring.now()
+        key_set = services.signing_keys.for_verification()
     public = key_set.verifying[key_set.signing_kid]
     jwk = app.test_client().get("/.well-known/jwks.json", base_url="https://localhost")
     secrets = [
@@ -223,9 +223,9 @@ def test_tk6_tokens_say_little_and_are_small(app: Flask, services: Services, for
     assert isinstance(forger.claims["sub"], str)
     roles = [f"ROLE_NUMBER_{number:02}" for number in range(20)]
     with app.app_context():
-        key_set = services.keyring.now()
+        key_set = services.signing_keys.for_verification()
 
-    token = services.sessions.access.sign(
+    token = services.sessions.access_tokens.sign(
         key_set, user_id=2**53 - 1, session_id=uuid.uuid4(), roles=roles, now=clock.now()
     )
 
@@ -395,6 +395,6 @@ def test_tk7_a_key_that_has_left_takes_its_tokens_along(
     with app.app_context(), db.engine.begin() as connection:
         connection.execute(text("DELETE FROM signing_keys WHERE state = 'current'"))
         connection.execute(text("UPDATE signing_keys SET state = 'current' WHERE state = 'next'"))
-    services.keyring._held.asked_at = float("-inf")  # five seconds later
+    services.signing_keys._cache.checked_at = float("-inf")  # five seconds later
 
     check_refused(api, tokens["access_token"])

@@ -24,7 +24,7 @@ SESSIONS = 1_000
 MEMBERS_AT_DOOR = 64
 
 MEMBERS = """
-UPDATE users SET password_hash = %(phc)s WHERE id IN (
+UPDATE users SET password_hash = %(password_hash)s WHERE id IN (
   SELECT id FROM users WHERE verified_mail ORDER BY id LIMIT %(members)s);
 INSERT INTO sessions (id, user_id, counter, method, transport, device, address, idle_at, expires_at)
 SELECT gen_random_uuid(), id, 0, 'password', 'bearer', 'Firefox 143 on Linux', '127.0.0.1',

@@ -194,7 +194,7 @@ def test_cf4_maintenance_needs_nothing_but_the_role_of_the_service(
         done = services.maintenance.run()
 
     assert done is not None
-    assert (done.months_made, done.months_dropped) == ([last], ["events_2019_03"])
+    assert (done.months_created, done.months_dropped) == ([last], ["events_2019_03"])
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         as_service(f"SELECT * FROM {last}")
 

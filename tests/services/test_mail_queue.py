@@ -21,7 +21,7 @@ from tests.support.actors import ApiClient
 
 def lease(leases: MailQueue) -> list[ClaimedMessage]:
     with unit_of_work():
-        return leases.take(at_most=10)
+        return leases.claim(at_most=10)
 
 
 def test_a_late_worker_does_not_end_the_lease_of_another_worker(app: Flask, services: Services, api: ApiClient) -> None:
@@ -32,7 +32,7 @@ def test_a_late_worker_does_not_end_the_lease_of_another_worker(app: Flask, serv
 
         with unit_of_work():
             services.delivery.leases.release([late])
-            services.delivery.leases.put_off(late, trouble="the server took too long")
+            services.delivery.leases.defer(late, trouble="the server took too long")
         with autocommit() as connection:
             held = connection.execute(select(OutboxMessage.lease_until, OutboxMessage.trouble)).one()
             assert held.lease_until is not None

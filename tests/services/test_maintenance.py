@@ -70,7 +70,7 @@ def note(app: Flask, user_id: int = 1) -> None:
     """Write an event down."""
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
-        services.history.note("signed_in", user_id=user_id, client=HERE)
+        services.history.record("signed_in", user_id=user_id, client=HERE)
 
 
 # Months.
@@ -91,13 +91,13 @@ def test_months_are_made_ahead_and_what_was_written_before_is_moved_there(
 
     done = run(app)
 
-    assert done.months_made == ["events_2025_02", "events_2025_03", *(this_month(ahead) for ahead in range(4))]
+    assert done.months_created == ["events_2025_02", "events_2025_03", *(this_month(ahead) for ahead in range(4))]
     assert query("SELECT id, at, user_id, kind, address FROM events ORDER BY id") == before[:1], "the old are dropped"
     assert done.months_dropped == ["events_2025_02", "events_2025_03"]
     assert query("SELECT tableoid::regclass::text FROM events") == [(this_month(),)]
     assert query("SELECT count(*) FROM events_default") == [(0,)]
     again = run(app)
-    assert (again.months_made, again.months_dropped) == ([], [])
+    assert (again.months_created, again.months_dropped) == ([], [])
 
 
 @pytest.mark.clock
@@ -161,7 +161,7 @@ def test_people_go_on_writing_and_reading_while_months_are_made(without_months: 
             stop.set()
         written = sum(writer.result() for writer in writers)
 
-    assert done.months_made == [this_month(ahead) for ahead in range(4)]
+    assert done.months_created == [this_month(ahead) for ahead in range(4)]
     assert query("SELECT user_id, count(*) FROM events GROUP BY 1 ORDER BY 1") == [(1, written), (2, 50000)]
     assert query("SELECT count(*) FROM events_default") == [(0,)]
 
@@ -221,7 +221,7 @@ def test_killed_in_the_middle_it_has_harmed_nothing(
         time.sleep(0.05)
 
     assert query("SELECT count(*), count(DISTINCT user_id) FROM events") == [(20000, 20000)]
-    assert run(app).months_made == [this_month(ahead) for ahead in range(4)]
+    assert run(app).months_created == [this_month(ahead) for ahead in range(4)]
     assert query("SELECT count(*), count(DISTINCT user_id) FROM events") == [(20000, 20000)]
 
 
@@ -266,7 +266,7 @@ def test_everything_that_was_kept_long_enough_goes_in_batches(
 
     done = run(app)
 
-    assert (done.temporary_users, done.letters, done.ended_sessions, done.undos) == (30, 30, 30, 30)
+    assert (done.temporary_users, done.emails, done.ended_sessions, done.revert_links) == (30, 30, 30, 30)
     for table, left in (("users", 31), ("letters", 0), ("sessions", 0), ("undos", 0)):
         assert query(f"SELECT count(*) FROM {table}") == [(left,)], table
 
@@ -281,7 +281,7 @@ def test_what_is_young_stays_whatever_the_settings_say(make_app: MakeApp, app: F
 
     done = run(hasty)
 
-    assert (done.letters, done.ended_sessions, done.undos) == (0, 0, 0)
+    assert (done.emails, done.ended_sessions, done.revert_links) == (0, 0, 0)
 
 
 def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
@@ -334,7 +334,7 @@ def test_at_once_they_do_no_harm(app: Flask, query: Query) -> None:
     def one(_: int) -> int:
         with app.app_context():
             done = services.maintenance.run()
-        return done.undos if done else 0
+        return done.revert_links if done else 0
 
     with ThreadPoolExecutor(3) as pool:
         assert sum(pool.map(one, range(3))) == 500

@@ -20,7 +20,7 @@ from auth_service.db import NoParameters, Transaction, Write, unit_of_work
 from auth_service.db.prepared import Call
 from auth_service.errors import CredentialsRejected, PasswordAlreadySet, RefreshRejected
 from auth_service.services.audit.events import ClientInfo
-from auth_service.services.audit.statements import NOTE
+from auth_service.services.audit.statements import INSERT_EVENT
 from auth_service.services.email.addresses import Address, parse
 from auth_service.services.flows.sign_in_stages import SignInContext
 from auth_service.services.sessions.sessions import CurrentUser
@@ -67,7 +67,7 @@ class Interleaving(Transaction):
         super().commit()
 
     def _pass_point(self) -> None:
-        event = NOTE(
+        event = INSERT_EVENT(
             {
                 "kind": "data_exported",
                 "outcome": "success",
@@ -114,7 +114,7 @@ class World:
     def caller(self) -> CurrentUser:
         """A user who has just signed in, as the endpoints see one."""
         with self.app.app_context(), unit_of_work():
-            return self.services.sessions.caller(self.tokens()["access_token"])
+            return self.services.sessions.current_user(self.tokens()["access_token"])
 
     def contents(self) -> list[Any]:
         """A digest of every table."""
@@ -224,8 +224,8 @@ def end_another_session(world: World) -> Callable[[], object]:
     _, email = world.registered()
     first, second = (world.api().signed_in(email, PASSWORD)["access_token"] for _ in range(2))
     with world.app.app_context(), unit_of_work():
-        caller, other = (world.services.sessions.caller(token) for token in (first, second))
-    return lambda: world.services.my_sessions.end(other.session_id, caller=caller, client=CLIENT)
+        caller, other = (world.services.sessions.current_user(token) for token in (first, second))
+    return lambda: world.services.my_sessions.end(other.session_id, current_user=caller, client=CLIENT)
 
 
 def end_all_sessions(world: World) -> Callable[[], object]:
@@ -260,7 +260,7 @@ def change_email(world: World) -> Callable[[], object]:
     assert world.api().ask_to_move(tokens["access_token"], email, password=PASSWORD).status_code == 200
     code = world.mailbox.code_sent_to(email)
     with world.app.app_context(), unit_of_work():
-        caller = world.services.sessions.caller(tokens["access_token"])
+        caller = world.services.sessions.current_user(tokens["access_token"])
     return lambda: world.services.email_change_flow.confirm(caller, code=code, client=CLIENT)
 
 
@@ -280,7 +280,7 @@ def revert_email_change(world: World) -> Callable[[], object]:
     api.ask_to_move(tokens["access_token"], email, password=PASSWORD)
     assert api.move(tokens["access_token"], world.mailbox.code_sent_to(email)).status_code == 200
     token = world.mailbox.undo_sent_to(before, about="address")
-    return lambda: world.services.undos.redeem(token, client=CLIENT)
+    return lambda: world.services.account_revert.redeem(token, client=CLIENT)
 
 
 def export_data(world: World) -> Callable[[], object]:
@@ -290,14 +290,14 @@ def export_data(world: World) -> Callable[[], object]:
 
 def rotate_signing_key(world: World) -> Callable[[], object]:
     world.query("UPDATE signing_keys SET created_at = now() - interval '1 hour'")
-    return world.services.keyring.rotate
+    return world.services.signing_keys.rotate
 
 
 def create_service_key(world: World) -> Callable[[], object]:
     from datetime import timedelta
 
     name = f"shop-{uuid.uuid4().hex[:8]}"
-    return lambda: world.services.service_keys.create(name=name, scopes=["tokens:introspect"], lives=timedelta(days=1))
+    return lambda: world.services.service_keys.create(name=name, scopes=["tokens:introspect"], ttl=timedelta(days=1))
 
 
 FLOWS: list[Flow] = [

@@ -50,7 +50,7 @@ def write(services: Services, context: None, ada: int) -> Callable[..., bool]:
                 user_id=ada,
                 language="en",
                 values={"code": "7505", "minutes": 10},
-                lives=lives,
+                ttl=lives,
             )
 
     return write_letter
@@ -180,8 +180,8 @@ def test_letters_without_a_code_neither_count_nor_put_the_next_code_off(
     with unit_of_work():
         for _ in range(10):
             services.outbox.put(
-                services.outbox.letter(
-                    kind="password_changed", to=ADA, user_id=None, language="en", values={}, lives=timedelta(days=1)
+                services.outbox.message(
+                    kind="password_changed", to=ADA, user_id=None, language="en", values={}, ttl=timedelta(days=1)
                 )
             )
 
@@ -288,9 +288,9 @@ def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
     query("UPDATE letters SET ended_at = now() - interval '2 days' WHERE id = (SELECT id FROM letters LIMIT 1)")
 
     with unit_of_work():
-        assert services.outbox.forget_ended(at_most=1000, older_than=timedelta(days=3)) == 0
+        assert services.outbox.delete_ended(at_most=1000, older_than=timedelta(days=3)) == 0
     with unit_of_work():
-        assert services.outbox.forget_ended(at_most=1000, older_than=timedelta(0)) == 1
+        assert services.outbox.delete_ended(at_most=1000, older_than=timedelta(0)) == 1
 
 
 def test_finishing_withdraws_codes_that_still_wait(make_app: MakeApp, query: Query) -> None:
@@ -316,7 +316,7 @@ def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
             user_id=ada,
             language="en",
             values={"code": "75\n05", "minutes": 10},
-            lives=timedelta(minutes=10),
+            ttl=timedelta(minutes=10),
         )
     [letter] = services.delivery.lease(at_most=1)
 

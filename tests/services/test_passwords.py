@@ -17,34 +17,34 @@ OF_WERKZEUG = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d480
 def passwords() -> Passwords:
     """Passwords as they are wired, with time for slow machines."""
     hasher = PasswordHasher(at_once=2, patience=timedelta(seconds=60))
-    return Passwords(hasher=hasher, shortest=8, service_name="Portal")
+    return Passwords(hasher=hasher, min_length=8, service_name="Portal")
 
 
 def test_pw4_keyboards_that_compose_differently_type_the_same_password(passwords: Passwords) -> None:
-    password_hash = passwords.checked_and_hashed(FULL_WIDTH, email="ada@example.org")
+    password_hash = passwords.check_and_hash(FULL_WIDTH, email="ada@example.org")
 
-    assert passwords.verdict("correct horse battery", password_hash).matches
-    assert passwords.verdict(FULL_WIDTH, password_hash).matches
-    assert not passwords.verdict(FULL_WIDTH.upper(), password_hash).matches
+    assert passwords.verify("correct horse battery", password_hash).matches
+    assert passwords.verify(FULL_WIDTH, password_hash).matches
+    assert not passwords.verify(FULL_WIDTH.upper(), password_hash).matches
 
 
 def test_pw11_nothing_matches_where_there_is_no_hash(passwords: Passwords) -> None:
-    assert not passwords.verdict("correct horse battery", None).matches
-    assert passwords.verdict("", None) == PasswordVerdict(matches=False, outdated=False)
+    assert not passwords.verify("correct horse battery", None).matches
+    assert passwords.verify("", None) == PasswordVerdict(matches=False, outdated=False)
 
 
 def test_pw5_imported_users_get_a_new_hash_at_the_first_sign_in(passwords: Passwords) -> None:
     typed = "ﬁsh ①②③④"  # which their old system did not normalise
 
-    assert passwords.verdict(typed, OF_WERKZEUG) == PasswordVerdict(matches=True, outdated=True)
-    renewed = passwords.hashed(typed)
+    assert passwords.verify(typed, OF_WERKZEUG) == PasswordVerdict(matches=True, outdated=True)
+    renewed = passwords.hash(typed)
 
-    assert passwords.verdict(typed, renewed) == PasswordVerdict(matches=True, outdated=False)
-    assert passwords.verdict("fish 1234", renewed).matches
+    assert passwords.verify(typed, renewed) == PasswordVerdict(matches=True, outdated=False)
+    assert passwords.verify("fish 1234", renewed).matches
 
 
 def test_an_old_password_is_hashed_anew_although_no_new_one_may_be_like_it(passwords: Passwords) -> None:
     with pytest.raises(ValidationFailed):
-        passwords.checked_and_hashed("qwerty", email="ada@example.org")
+        passwords.check_and_hash("qwerty", email="ada@example.org")
 
-    assert passwords.verdict("qwerty", passwords.hashed("qwerty")).matches
+    assert passwords.verify("qwerty", passwords.hash("qwerty")).matches

@@ -23,7 +23,13 @@ from auth_service.cli.keys import keys
 from auth_service.db import db, unit_of_work
 from auth_service.errors import DatabaseUnavailable, KeysSealed
 from auth_service.server.wsgi import wait_for_dependencies
-from auth_service.services.tokens.signing_keys import FRESH, KNOWN_HERE, PUBLISHED_FIRST, KeyTooYoung, SigningKeys
+from auth_service.services.tokens.signing_keys import (
+    CACHE_TTL,
+    LOCAL_PUBLICATION_TIME,
+    PUBLICATION_TIME,
+    KeyTooYoung,
+    SigningKeys,
+)
 from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox, refusal
@@ -66,7 +72,7 @@ def query(url: str) -> Query:
 
 def keyring(app: Flask) -> SigningKeys:
     services: Services = app.extensions["auth_service"]
-    return services.keyring
+    return services.signing_keys
 
 
 def rotated(app: Flask, **how: Any) -> str:
@@ -113,13 +119,13 @@ def test_tk7_the_next_key_is_published_before_it_signs(two: list[Flask], query: 
 
     with pytest.raises(KeyTooYoung) as too_young:
         rotated(app)
-    assert PUBLISHED_FIRST - timedelta(seconds=30) < too_young.value.wait <= PUBLISHED_FIRST
+    assert PUBLICATION_TIME - timedelta(seconds=30) < too_young.value.wait <= PUBLICATION_TIME
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     assert rotated(app) in first
 
     with pytest.raises(KeyTooYoung):
         rotated(app)  # twice in a row: the key that was made a moment ago is known to nobody
-    time.sleep(FRESH.total_seconds())
+    time.sleep(CACHE_TTL.total_seconds())
     assert set(published(app)) > set(first)
     assert set(published(app)) == {kid for (kid,) in query("SELECT kid FROM signing_keys")}
 
@@ -141,7 +147,7 @@ def test_tk7_a_key_that_signs_no_more_is_wiped_and_leaves_when_its_last_token_ha
     assert kept == [(None, True)]
     assert old in published(other)
     query(f"UPDATE signing_keys SET retire_at = now() WHERE kid = '{old}'")
-    time.sleep(FRESH.total_seconds())
+    time.sleep(CACHE_TTL.total_seconds())
     assert old not in published(other)
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     rotated(app)
@@ -156,7 +162,7 @@ def test_tk7_private_halves_are_sealed_and_never_published(two: list[Flask], que
         assert (key["kty"], key["crv"], key["use"], key["alg"]) == ("EC", "P-256", "sig", "ES256")
     assert all(b"PRIVATE" not in bytes(sealed) for (sealed,) in query("SELECT private_sealed FROM signing_keys"))
     with two[0].app_context():
-        assert "signing_key" not in repr(keyring(two[0]).now()).replace("signing_kid", "")
+        assert "signing_key" not in repr(keyring(two[0]).for_verification()).replace("signing_kid", "")
 
 
 def test_tk7_the_key_set_may_be_kept_for_a_while_and_asked_for_again_cheaply(two: list[Flask]) -> None:
@@ -230,9 +236,9 @@ def test_tk7_a_rotation_is_known_everywhere_within_seconds(
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     kid = rotated(app)
 
-    assert keyring(other).now().signing_kid != kid
-    with later(monkeypatch, FRESH), other.app_context():
-        assert keyring(other).signing().signing_kid == kid
+    assert keyring(other).for_verification().signing_kid != kid
+    with later(monkeypatch, CACHE_TTL), other.app_context():
+        assert keyring(other).for_signing().signing_kid == kid
 
 
 def test_tk7_an_unknown_key_id_is_looked_for_once_a_second_and_only_here(
@@ -257,11 +263,11 @@ def test_tk7_many_requests_wait_for_one_that_reads(two: list[Flask], monkeypatch
 
     def ask() -> str:
         with app.app_context():
-            return keyring(app).now().signing_kid
+            return keyring(app).for_verification().signing_kid
 
     with app.app_context():
-        keyring(app).now()
-    with later(monkeypatch, FRESH), reads(app) as statements:
+        keyring(app).for_verification()
+    with later(monkeypatch, CACHE_TTL), reads(app) as statements:
         assert len(set(at_once(20, ask))) == 1
 
     assert len(statements) == 1
@@ -274,7 +280,7 @@ def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(
 
     def ask() -> str:
         with app.app_context():
-            return keyring(app).signing().signing_kid
+            return keyring(app).for_signing().signing_kid
 
     ask()
     with later(monkeypatch, timedelta(seconds=31)), reads(app) as statements:
@@ -288,17 +294,17 @@ def test_tk7_without_postgres_tokens_are_checked_with_the_keys_that_are_held(
 ) -> None:
     away = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
     with two[0].app_context():
-        key_set = keyring(two[0]).now()
+        key_set = keyring(two[0]).for_verification()
 
     # The same process, whose database has gone.
-    with later(monkeypatch, FRESH), away.app_context():
-        assert keyring(two[0]).now() is key_set
-        assert keyring(two[0]).signing() is key_set
-        assert keyring(two[0]).knowing(key_set.signing_kid) is key_set
+    with later(monkeypatch, CACHE_TTL), away.app_context():
+        assert keyring(two[0]).for_verification() is key_set
+        assert keyring(two[0]).for_signing() is key_set
+        assert keyring(two[0]).for_kid(key_set.signing_kid) is key_set
         with pytest.raises(DatabaseUnavailable):
-            keyring(two[0]).knowing("unknown")  # it may be a key that was made meanwhile
+            keyring(two[0]).for_kid("unknown")  # it may be a key that was made meanwhile
     with later(monkeypatch, timedelta(seconds=31)), away.app_context(), pytest.raises(DatabaseUnavailable):
-        keyring(two[0]).signing()  # by now they may have been rotated
+        keyring(two[0]).for_signing()  # by now they may have been rotated
 
 
 def test_a_first_start_without_postgres_is_a_503(make_app: MakeApp) -> None:
@@ -356,7 +362,7 @@ def test_after_a_leak_no_token_of_before_is_good(two: list[Flask], tmp_path: Any
     said = app.test_cli_runner().invoke(keys, ["replace", "--distrust"])
 
     assert said.exit_code == 0
-    time.sleep(FRESH.total_seconds())
+    time.sleep(CACHE_TTL.total_seconds())
     assert not set(before) & set(published(app))
     assert refusal(api.with_token(tokens["access_token"], "GET", "/me"))["code"] == "token_invalid"
     fresh = api.refresh(tokens["refresh_token"]).get_json()["data"]["access_token"]
@@ -380,7 +386,7 @@ def test_an_operator_sees_the_keys_and_rotates_them(two: list[Flask], query: Que
     assert "verifies until 20" in listed[0]
     began = time.monotonic()
     assert runner.invoke(keys, ["rotate", "--now"]).exit_code == 0
-    assert time.monotonic() - began > KNOWN_HERE.total_seconds() - 1
+    assert time.monotonic() - began > LOCAL_PUBLICATION_TIME.total_seconds() - 1
 
 
 def test_sealed_with_another_key_nothing_opens() -> None:

@@ -17,7 +17,7 @@ def made_key(app: Flask, *scopes: str, name: str = "shop", lives: timedelta = ti
     """A new key of a service."""
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
-        return services.service_keys.create(name=name, scopes=scopes, lives=lives)
+        return services.service_keys.create(name=name, scopes=scopes, ttl=lives)
 
 
 class Shop:

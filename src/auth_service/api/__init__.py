@@ -1,1 +1,1 @@
-"""The floor that speaks HTTP."""
+"""HTTP layer: endpoints, contracts, parsing, security and pages."""

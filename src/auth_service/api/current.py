@@ -1,4 +1,4 @@
-"""What the application that answers this request is wired with."""
+"""Services and settings of the current Flask application."""
 
 from flask import current_app
 
@@ -7,11 +7,11 @@ from auth_service.wiring import Services
 
 
 def services() -> Services:
-    """Its services."""
-    wired: Services = current_app.extensions["auth_service"]
-    return wired
+    """Return the services of the application that handles this request."""
+    current: Services = current_app.extensions["auth_service"]
+    return current
 
 
 def settings() -> Settings:
-    """Its settings."""
+    """Return the settings of the application that handles this request."""
     return services().settings

@@ -8,7 +8,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from auth_service.db import unit_of_work
-from auth_service.services.tokens.signing_keys import KNOWN_HERE, PUBLISHED_FIRST, KeyTooYoung, SigningKeys
+from auth_service.services.tokens.signing_keys import LOCAL_PUBLICATION_TIME, PUBLICATION_TIME, KeyTooYoung, SigningKeys
 from auth_service.wiring import Services
 
 
@@ -23,7 +23,7 @@ def keys() -> None:
 def rotate(*, now: bool) -> None:
     """Let the next key sign from now on; tokens that are about stay good, and nothing has to be restarted."""
     try:
-        kid = _rotated(KNOWN_HERE if now else PUBLISHED_FIRST, patient=now)
+        kid = _rotated(LOCAL_PUBLICATION_TIME if now else PUBLICATION_TIME, patient=now)
     except KeyTooYoung as too_young:
         raise click.ClickException(f"{too_young}; --now does not wait for services that keep the key set") from None
     print(f"{kid} signs now")
@@ -54,11 +54,11 @@ def replace(*, distrust: bool) -> None:
 @with_appcontext
 def list_keys() -> None:
     """List the keys: which signs, which comes next, and until when the others verify."""
-    for key in _keyring().listed():
+    for key in _keyring().all():
         until = f", verifies until {key.retire_at:%Y-%m-%d %H:%M:%S} UTC" if key.retire_at else ""
         print(f"{key.kid}  {key.state:<8}  made {key.created_at:%Y-%m-%d %H:%M:%S} UTC{until}")
 
 
 def _keyring() -> SigningKeys:
     services: Services = current_app.extensions["auth_service"]
-    return services.keyring
+    return services.signing_keys

@@ -43,12 +43,12 @@ def maintenance() -> None:
 def _said(done: MaintenanceReport) -> str:
     months = [
         f"{verb} {', '.join(names)}"
-        for verb, names in (("made", done.months_made), ("dropped", done.months_dropped))
+        for verb, names in (("made", done.months_created), ("dropped", done.months_dropped))
         if names
     ]
     removed = (
-        f"removed {done.temporary_users} temporary users, {done.letters} records of letters, "
-        f"{done.ended_sessions} ended sessions and {done.undos} links to undo"
+        f"removed {done.temporary_users} temporary users, {done.emails} records of letters, "
+        f"{done.ended_sessions} ended sessions and {done.revert_links} links to undo"
     )
     return "; ".join([removed, *months])
 

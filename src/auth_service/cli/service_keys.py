@@ -31,7 +31,7 @@ def create(*, name: str, scopes: tuple[str, ...], days: int) -> None:
     """
     try:
         with unit_of_work():
-            made = _keys().create(name=name, scopes=scopes, lives=timedelta(days=days))
+            made = _keys().create(name=name, scopes=scopes, ttl=timedelta(days=days))
     except KeyRefused as refused:
         raise click.ClickException(str(refused)) from None
     click.echo(f"{made.id} lives until {made.expires_at:%Y-%m-%d %H:%M:%S} UTC", err=True)

@@ -35,7 +35,7 @@ def import_people(*, file: BinaryIO) -> None:
     try:
         while batch := list(islice(people, BATCH)):
             with unit_of_work():
-                made = services.imports.bring(batch)
+                made = services.imports.import_users(batch)
             imported += made
             read_so_far += len(batch)
             unverified += _unverified(batch)

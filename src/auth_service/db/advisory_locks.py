@@ -1,23 +1,23 @@
-"""Advisory locks of PostgreSQL: the one list of numbers, so that no two things share one by accident."""
+"""Advisory locks of PostgreSQL: the list of their numbers, so that no two uses share one by accident."""
 
 from enum import IntEnum, unique
 
 
 @unique
 class Lock(IntEnum):
-    """What is done by one at a time. The numbers are arbitrary; only that nobody else has them counts.
+    """The advisory locks. Their numbers are arbitrary but unique.
 
-    A number that a release has used stays what it is: two releases side by side have to exclude each other. The locks
-    of addresses (`services/email/outbox.py`) are hashes over all 64 bits and meet one of these as rarely as each other.
+    A number never changes once it is released: during a rolling update two releases have to exclude each other. The
+    locks on email addresses (`services/email/statements.py`) are 64-bit hashes, so a collision with these is unlikely.
     """
 
     MIGRATIONS = 7_251_903_360_117_229
-    """Of a session: migrators take turns."""
+    """Migrations (a lock of the database session)."""
     SIGNING_KEYS = 7_251_903_360_117_230
-    """Signing keys are made, rotated and replaced."""
+    """Creation, rotation and replacement of signing keys."""
     HISTORY = 7_251_903_360_117_231
-    """Months of the history are made, and people in it forgotten; taken by functions of migration 0004."""
+    """Partitions of the audit log and the anonymisation of users in it; taken by the functions of migration 0004."""
     MAINTENANCE = 7_251_903_360_117_232
-    """A run of the maintenance."""
+    """Maintenance runs."""
     SERVICE_KEYS = 7_251_903_360_117_233
-    """Service keys are counted and made."""
+    """Creation of service keys, whose number is limited."""

@@ -1,4 +1,4 @@
-"""The declarative base, the names of constraints, and the one database handle."""
+"""SQLAlchemy: the declarative base, the naming convention of constraints, and the database handle."""
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
@@ -11,14 +11,15 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-"""Every constraint has a name that migrations and error handling can rely on."""
+"""The naming convention: migrations and error handling rely on the names of constraints."""
 
 
 class Base(DeclarativeBase):
-    """What every table shares."""
+    """The declarative base of all models."""
 
     metadata = MetaData(naming_convention=NAMES)
 
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
-"""The engine, and what migrations compare it with. Statements run in a unit of work; its session is used by nobody."""
+"""Provides the engine, and the metadata for migrations. Statements run in a unit of work; the session of this
+handle is never used."""

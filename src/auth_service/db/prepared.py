@@ -1,8 +1,8 @@
 """Prepared statements: Core statements with typed parameters and rows, sent to PostgreSQL several in one message.
 
-PostgreSQL spends more on planning such a statement than on running it, and SQLAlchemy spends more on a connection, an
-execution context and a result than psycopg2 spends on one row. A statement is therefore written in Core, compiled at
-import, planned once a connection, and sent through the driver of a pooled connection (decision 15).
+PostgreSQL takes longer to plan a short statement than to run it. SQLAlchemy takes longer for its connection, execution
+context and result than psycopg2 takes for a row. Therefore a statement is written in Core, compiled at import, planned
+once per connection, and sent through the driver of a pooled connection (decision 15).
 """
 
 import hashlib
@@ -19,19 +19,19 @@ from sqlalchemy.dialects import postgresql
 log = logging.getLogger(__name__)
 
 NO_SUCH_STATEMENT, ALREADY_PREPARED, PLAN_OUTDATED = "26000", "42P05", "0A000"
-"""SQLSTATEs about prepared statements. After the first and the last of them PostgreSQL has executed nothing."""
+"""SQLSTATEs about prepared statements. PostgreSQL has executed nothing when it reports the first or the last one."""
 
 PREFIX = "auth_"
-"""How the names of our prepared statements begin."""
+"""The prefix of the names of prepared statements."""
 
 TRIES = 2
-"""With the plan that exists and with a new one; a statement that fails both times is sent unprepared."""
+"""One with the existing plan and one with a new plan; after both have failed, the statement is sent unprepared."""
 
 _NUMBERED = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 _unprepared: WeakSet[Engine] = WeakSet()
-"""Engines behind a pooler that changes the server session between transactions, so that no prepared plan is kept."""
+"""Engines behind a connection pooler in transaction mode: server sessions change, so prepared plans are lost."""
 
 P = TypeVar("P", bound=Mapping[str, object])
 R = TypeVar("R")
@@ -40,25 +40,25 @@ Row = tuple[Any, ...]
 
 
 class NoParameters(TypedDict):
-    """The parameters of a statement that has none."""
+    """The type of the parameters of a statement without parameters."""
 
 
 class Statement(Generic[P, R]):
-    """A Core statement, the TypedDict of its parameters, and the class or function that makes a result of each row.
+    """A Core statement with typed parameters (a TypedDict) and a class or function that converts each row.
 
-    Defaults of columns that SQLAlchemy computes on this side, and lists that it expands (`IN`), are not supported.
+    Column defaults that SQLAlchemy computes in Python, and lists that it expands (`IN`), are not supported.
     """
 
     def __init__(self, core: Executable, *, parameters: type[P], row: Callable[..., R], prepared: bool = True) -> None:
-        """`prepared` is for statements that requests run; the others are planned each time, with their values.
+        """Compile the statement.
 
-        Raises TypeError unless `parameters` names exactly the bound parameters of `core` that have no value.
-
-        Also for a column whose default SQLAlchemy would compute at each execution.
+        Statements of requests are `prepared`; the others are planned at each execution, with the values of their
+        parameters. Raises TypeError unless `parameters` names exactly the bound parameters of `core` that have no
+        value, and for a column whose default SQLAlchemy would compute at each execution.
         """
         compiled = core.compile(dialect=_NUMBERED)  # type: ignore[attr-defined] # every Executable of Core compiles
         if computed := [column.name for column in (*compiled.insert_prefetch, *compiled.update_prefetch)]:
-            raise TypeError(f"the defaults of {computed} would be computed here: name their values")
+            raise TypeError(f"the statement must set {computed}: their defaults would be computed in Python")
         binds = [compiled.binds[name] for name in compiled.positiontup]
         types = [bind.type.compile(dialect=_NUMBERED) for bind in binds]
         declared: frozenset[str] = parameters.__required_keys__  # type: ignore[attr-defined] # P is a TypedDict
@@ -66,26 +66,26 @@ class Statement(Generic[P, R]):
             raise TypeError(f"{parameters.__name__} names {sorted(declared)}, the statement has {sorted(required)}")
         self.row = row
         self.prepared = prepared
-        # A parameter with a value is the same in each execution, so it is written into the text once.
+        # A parameter that already has a value is the same in each execution, so it becomes a literal.
         values = [
             f"%({bind.key})s" if bind.required else compiled.render_literal_bindparam(bind).replace("%", "%%")
             for bind in binds
         ]
-        # Two releases may share the server sessions of a pooler: the name depends on the text, so it means one text.
+        # The name depends on the text, because two releases may share the server sessions of a connection pooler.
         self.name = f"{PREFIX}{hashlib.sha256(compiled.string.encode()).hexdigest()[:16]}"
         self.prepare = f"PREPARE {self.name}{_in_brackets(types)} AS {compiled.string}"
         # The same types as in PREPARE: otherwise PostgreSQL would infer others for literals without a context.
         cast = [f"CAST({value} AS {sql_type})" for value, sql_type in zip(values, types, strict=True)]
-        self.plain = _PLACEHOLDER.sub(lambda found: cast[int(found[1]) - 1], compiled.string.replace("%", "%%"))
+        self.plain = _PLACEHOLDER.sub(lambda match: cast[int(match[1]) - 1], compiled.string.replace("%", "%%"))
         self.execute = f"EXECUTE {self.name}{_in_brackets(values)}" if prepared else self.plain
 
     def __call__(self, values: P) -> "Call[R]":
-        """Bind values to the parameters."""
+        """Return the statement with values for its parameters."""
         return Call(self, values)
 
 
 class Write(Statement[P, None]):
-    """A statement whose rows are not read."""
+    """A statement whose rows are not needed."""
 
     def __init__(self, core: Executable, *, parameters: type[P], prepared: bool = True) -> None:
         super().__init__(core, parameters=parameters, row=_no_row, prepared=prepared)
@@ -95,8 +95,8 @@ def _no_row(*_: Any) -> None:
     return None
 
 
-def _in_brackets(words: Sequence[str]) -> str:
-    return f" ({', '.join(words)})" if words else ""
+def _in_brackets(items: Sequence[str]) -> str:
+    return f" ({', '.join(items)})" if items else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ class Call(Generic[R]):
 
 
 class DriverConnection:
-    """A pooled connection in the driver's autocommit mode, on which one message carries several statements.
+    """A pooled connection in autocommit mode of the driver, which sends several statements in one message.
 
-    Raises errors of the driver, and SQLAlchemy's TimeoutError where no connection becomes free.
+    Raises errors of the driver, and SQLAlchemy's TimeoutError if no connection becomes free.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -123,10 +123,10 @@ class DriverConnection:
     def send(
         self, calls: Sequence[Call[Any]], *, before: bytes = b"", after: bytes = b"", first: bool = True
     ) -> list[Row]:
-        """Send SQL, statements and SQL in one message; return the rows of the last statement.
+        """Send the SQL `before`, the statements and the SQL `after` in one message; return the rows of the last one.
 
-        `first` says that no transaction is open: the message may then be repeated with new plans. In the middle of a
-        transaction statements are sent unprepared, since the error about a lost plan would abort the transaction.
+        `first` means that no transaction is open, so the message can be repeated with new plans. Inside a transaction
+        statements are sent unprepared, because the error about a lost plan would abort the transaction.
         """
         mogrify = self._cursor.mogrify
         if first:
@@ -139,13 +139,13 @@ class DriverConnection:
                         [before, *(mogrify(call.statement.execute, call.values) for call in calls), after]
                     )
                 except self._engine.dialect.loaded_dbapi.Error as error:
-                    if not self._forget_plans(error):
+                    if not self._discard_plans(error):
                         raise
         return self._send([before, *(mogrify(call.statement.plain, call.values) for call in calls), after])
 
     @property
     def in_transaction(self) -> bool:
-        """Whether the server has a transaction open, failed or not; asks only the driver."""
+        """Whether a transaction is open, failed or not, as far as the driver knows: no round trip."""
         return not self._driver.closed and self._driver.info.transaction_status != 0
 
     @property
@@ -155,7 +155,7 @@ class DriverConnection:
         return tag
 
     def close(self) -> None:
-        """Return the connection to the pool, without an open transaction; drop it where it is broken."""
+        """Roll back an open transaction and return the connection to the pool; drop the connection if it is broken."""
         if self.in_transaction:
             try:
                 self._cursor.execute("ROLLBACK")
@@ -170,7 +170,7 @@ class DriverConnection:
         self._pooled.close()
 
     def _prepare(self, calls: Sequence[Call[Any]]) -> None:
-        known = self._pooled.info  # forgotten together with the connection
+        known = self._pooled.info  # SQLAlchemy clears it when it replaces the connection
         for call in calls:
             if not call.statement.prepared or call.statement.name in known:
                 continue
@@ -181,8 +181,8 @@ class DriverConnection:
                     raise
             known[call.statement.name] = True
 
-    def _forget_plans(self, error: Any) -> bool:
-        """Forget the plans that an error is about; return whether it was such an error."""
+    def _discard_plans(self, error: Any) -> bool:
+        """Handle an error about prepared plans by discarding them; return False for any other error."""
         if error.pgcode not in (NO_SUCH_STATEMENT, PLAN_OUTDATED):
             return False
         if self.in_transaction:
@@ -191,7 +191,7 @@ class DriverConnection:
             log.warning("prepared statements are lost between transactions here, so none will be used")
             _unprepared.add(self._engine)
             return True
-        # A migration changed what one statement returns, perhaps what others return, too.
+        # A migration changed the columns that one statement returns, and perhaps those of others.
         self._cursor.execute("DEALLOCATE ALL")
         known = self._pooled.info
         for name in [name for name in known if str(name).startswith(PREFIX)]:

@@ -1,4 +1,4 @@
-"""Which revision the database is at, and whether this release can work with it."""
+"""Schema version: compares the Alembic revision of the database with the migrations of this release."""
 
 from enum import Enum
 from functools import cache
@@ -13,41 +13,41 @@ MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
 def is_modelled(name: str | None, kind: str, parents: Any) -> bool:
-    """Whether Alembic is to compare something with the models: partitions are parts of a table, and no models.
+    """Whether Alembic compares an object with the models: not for partitions of the audit log, which have no model.
 
-    The signature is that of Alembic's `include_name`.
+    This is a hook of Alembic (`include_name`).
     """
     table = name if kind == "table" else parents.get("table_name")
     return not (table or "").startswith("events_")
 
 
 class SchemaState(Enum):
-    """What this release thinks of a database."""
+    """The schema of a database as this release sees it."""
 
     CURRENT = "current"
     PENDING = "migrations are pending"
     NEXT = "one release ahead"
-    """Rolling out: the next release has migrated already, and its schema still serves this one."""
+    """During a rolling update the next release has already migrated. Its schema also works for this release."""
     UNKNOWN = "not a revision that this release can work with"
 
 
 @cache
 def head() -> str:
-    """The newest revision of this release."""
-    found = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    if found is None:
+    """Return the newest revision of this release."""
+    revision = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    if revision is None:
         raise RuntimeError("there are no migrations")
-    return found
+    return revision
 
 
 def schema_state(connection: Connection) -> SchemaState:
-    """Compare the database with this release. Revisions are numbered, so the next one is known by its number."""
+    """Compare the revision of the database with this release. Revisions are numbered, so the next one is recognised."""
     try:
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    except ProgrammingError:  # not even the table of revisions
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    except ProgrammingError:  # the table of revisions does not exist
         return SchemaState.PENDING
-    if found is None or (found.isdecimal() and int(found) < int(head())):
+    if revision is None or (revision.isdecimal() and int(revision) < int(head())):
         return SchemaState.PENDING
-    if found == head():
+    if revision == head():
         return SchemaState.CURRENT
-    return SchemaState.NEXT if found == f"{int(head()) + 1:04}" else SchemaState.UNKNOWN
+    return SchemaState.NEXT if revision == f"{int(head()) + 1:04}" else SchemaState.UNKNOWN

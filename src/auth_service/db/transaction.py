@@ -26,9 +26,10 @@ class UniqueViolation(Exception):
 class Transaction:
     """The writes of one unit of work.
 
-    `write` only collects: the statement is sent with the next one whose rows are needed, at the latest with the COMMIT.
-    So one more row is one more call, before or after any other, and costs no round trip. A connection is taken when
-    the first statement is sent. Each statement has its own snapshot (READ COMMITTED), in the order of the calls.
+    `write` only collects statements. They are sent together with the next statement whose rows are needed, at the
+    latest with the COMMIT. So one more row is one more call, before or after any other, and costs no round trip. A
+    connection is taken from the pool when the first statement is sent. The statements run in the order of the calls,
+    each with its own snapshot (READ COMMITTED).
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -38,7 +39,7 @@ class Transaction:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was written, so that a read needs no part in this transaction."""
+        """Whether nothing was written, so that reads can run outside of this transaction."""
         return self._connection is None and not self._collected
 
     def write(self, call: Call[Any]) -> None:
@@ -46,24 +47,24 @@ class Transaction:
         self._collected.append(call)
 
     def fetch_all(self, call: Call[R]) -> list[R]:
-        """Send what was collected and this statement; return its rows.
+        """Send the collected statements and this one; return its rows.
 
-        Raises UniqueViolation, DatabaseUnavailable, ServiceBusy, also for a statement that was collected before.
+        Raises UniqueViolation, DatabaseUnavailable, ServiceBusy, also because of a statement that was collected before.
         """
         self.write(call)
-        make = call.statement.row
-        return [make(*row) for row in self._send(before=b"" if self._connection else b"BEGIN")]
+        convert = call.statement.row
+        return [convert(*row) for row in self._send(before=b"" if self._connection else b"BEGIN")]
 
     def fetch_one(self, call: Call[R]) -> R | None:
-        """Return the first row, or None where there is none; otherwise as `fetch_all`."""
+        """Do the same as `fetch_all`, but return only the first row, or None."""
         rows = self.fetch_all(call)
         return rows[0] if rows else None
 
     def commit(self) -> None:
-        """Send what was collected, and commit.
+        """Send the collected statements and commit.
 
-        Where nothing was sent before, one message holds the whole transaction, which PostgreSQL commits by itself
-        before it answers.
+        If nothing was sent before, the transaction is a single message, which PostgreSQL commits implicitly: one round
+        trip, without BEGIN and COMMIT.
         """
         if self._connection is None:
             if self._collected:
@@ -75,7 +76,7 @@ class Transaction:
             raise RuntimeError("the transaction was rolled back: one of its statements had failed")
 
     def close(self) -> None:
-        """Return the connection, and roll back what was not committed."""
+        """Roll back what was not committed, and return the connection to the pool."""
         if self._connection is not None:
             self._connection.close()
 
@@ -95,9 +96,10 @@ _current: ContextVar[Transaction | None] = ContextVar("transaction", default=Non
 def unit_of_work(transaction_class: type[Transaction] = Transaction) -> Iterator[None]:
     """Commit the transaction once when the block ends, roll it back when the block raises.
 
-    An error whose class says `commit_on_raise` is committed and raised on. Raises DatabaseUnavailable or ServiceBusy
-    where PostgreSQL is unavailable, too slow or at its limits; then nothing was committed, or everything, if the answer
-    to COMMIT was lost: every operation is idempotent, so that the client may repeat it.
+    For an error whose class sets `commit_on_raise`, the transaction is committed and the error is raised again. Raises
+    DatabaseUnavailable or ServiceBusy if PostgreSQL is unavailable, too slow or at its limits. Then nothing was
+    committed, or everything, if only the answer to COMMIT was lost. Every operation is idempotent, so the client can
+    retry it.
     """
     current = transaction_class(db.engine)
     token = _current.set(current)
@@ -115,7 +117,7 @@ def unit_of_work(transaction_class: type[Transaction] = Transaction) -> Iterator
 
 
 def transaction() -> Transaction:
-    """Return the transaction of the unit of work that runs. Raises RuntimeError outside of one."""
+    """Return the transaction of the current unit of work. Raises RuntimeError outside of one."""
     current = _current.get()
     if current is None:
         raise RuntimeError("a write needs a unit of work")
@@ -123,10 +125,10 @@ def transaction() -> Transaction:
 
 
 def fetch_one(call: Call[R]) -> R | None:
-    """Return the first row of a statement that only reads, or None where there is none.
+    """Return the first row of a read-only statement, or None.
 
-    In one round trip and in autocommit, as long as the unit of work has written nothing; after that within its
-    transaction, so that it sees the writes. Raises DatabaseUnavailable, ServiceBusy.
+    It runs in autocommit, in one round trip, while the unit of work has written nothing; afterwards in the transaction
+    of the unit of work, so that it sees the writes. Raises DatabaseUnavailable, ServiceBusy.
     """
     current = _current.get()
     if current is not None and not current.is_empty:
@@ -143,7 +145,7 @@ def fetch_one(call: Call[R]) -> R | None:
 
 @contextmanager
 def autocommit() -> Iterator[Connection]:
-    """Give a connection of SQLAlchemy for reads outside of a transaction. Raises DatabaseUnavailable, ServiceBusy."""
+    """Yield a SQLAlchemy connection for reads outside of the transaction. Raises DatabaseUnavailable, ServiceBusy."""
     try:
         with db.engine.connect() as connection:
             yield connection
@@ -152,7 +154,7 @@ def autocommit() -> Iterator[Connection]:
     except (OperationalError, InterfaceError) as error:
         raise _unavailable(error.orig) from error
     except DBAPIError as error:
-        # A connection that died while a statement ran surfaces as the base class of the driver's errors.
+        # A connection that broke while a statement ran: the driver raises the base class of its errors.
         if not error.connection_invalidated:
             raise
         raise _unavailable(error.orig) from error
@@ -170,7 +172,7 @@ def _driver_errors_translated(engine: Engine) -> Iterator[None]:
     except driver.Error as error:
         if error.pgcode == UNIQUE_VIOLATION:
             raise UniqueViolation from error
-        # A connection that died while a statement ran: the base class, without an SQLSTATE.
+        # A connection that broke while a statement ran: the driver raises the base class, without an SQLSTATE.
         if error.pgcode is None and type(error) is driver.DatabaseError:
             raise _unavailable(error) from error
         raise
@@ -182,7 +184,7 @@ def _busy() -> ServiceBusy:
 
 
 def _unavailable(error: BaseException | None) -> DatabaseUnavailable:
-    # Without the statement and its parameters, which may hold email addresses.
+    # The statement and its parameters are not logged, because they may contain email addresses.
     reason = f"{type(error).__name__} {getattr(error, 'pgcode', None) or ''}".strip()
     log.warning("the database does not answer", extra={"trouble": reason})
     return DatabaseUnavailable(retry_after=1)

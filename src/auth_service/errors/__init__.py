@@ -1,4 +1,4 @@
-"""Errors that a request is answered with: one class each, with an error code, a message and a status family."""
+"""Error classes of the API: one class per error, with an error code, a message and a status family."""
 
 from auth_service.errors.account import (
     AccountChanged,

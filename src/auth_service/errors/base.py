@@ -1,31 +1,31 @@
-"""Error base class and the families that decide the HTTP status of an error answer."""
+"""ServiceError, the base class of all errors, and the families that decide the HTTP status."""
 
 from typing import Any, ClassVar
 
 
 class ServiceError(Exception):
-    """An error that a request is answered with.
+    """An error response to a request.
 
-    A family, below, lends the status: `auth_service.api.http.responses.STATUS` has the numbers. Each error is one class
-    of a family with its own `code` and `message`. Docstrings are for developers; `python -OO` drops them.
+    Each error is one subclass of a family below, with its own `code` and `message`. `STATUS` in `api/http/responses.py`
+    maps families to HTTP statuses. Docstrings are for developers; `python -OO` drops them.
     """
 
     code: ClassVar[str]
-    """What clients compare (`error.code`). Never changes."""
+    """`error.code` of the response, which clients compare. Never changes."""
     message: ClassVar[str]
-    """What clients read (`error.msg`): it says what to do next."""
+    """`error.msg` of the response: one sentence that tells the client what to do next."""
     commit_on_raise: ClassVar[bool] = False
-    """Whether the unit of work commits what it has written so far although the request fails."""
+    """Whether the unit of work commits its writes although the request fails, such as an audit event."""
 
     def __init__(self, *, retry_after: float | None = None, **members: Any) -> None:
-        """`members` join the error object of the answer; `retry_after`, in seconds, also becomes a header."""
+        """`members` are added to the error object; `retry_after`, in seconds, is added too and sets `Retry-After`."""
         super().__init__(self.message)
         self.retry_after = retry_after
         self.members = members
 
 
 class BadRequest(ServiceError):
-    """400: the request cannot be read."""
+    """400: the request is malformed."""
 
 
 class Unauthenticated(ServiceError):
@@ -39,11 +39,11 @@ class Forbidden(ServiceError):
 
 
 class NotFound(ServiceError):
-    """404: the request is about something that does not exist."""
+    """404: what the request names does not exist."""
 
 
 class MethodNotAllowed(ServiceError):
-    """405: the path exists, but not for this method."""
+    """405: the path does not support the method."""
 
 
 class Conflict(ServiceError):
@@ -59,11 +59,11 @@ class UriTooLong(ServiceError):
 
 
 class UnsupportedMediaType(ServiceError):
-    """415: the body is in a form that the service does not read."""
+    """415: the service does not support the media type or the encoding of the body."""
 
 
 class Unprocessable(ServiceError):
-    """422: the request can be read, but its values are invalid."""
+    """422: the request is well-formed, but its values are invalid."""
 
 
 class RateLimited(ServiceError):
@@ -79,4 +79,4 @@ class Internal(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """503: the service cannot answer for the moment."""
+    """503: the service is temporarily unavailable."""

@@ -11,28 +11,28 @@ class UserUnknown(NotFound):
 
 
 class EmailTaken(Conflict):
-    """Another account has the address: on sign-up, or at the moment when an address would change or be restored."""
+    """Another account has the address: on sign-up, on confirming a new address, or on restoring the old one."""
 
     code = "email_taken"
     message = "Another account uses this address; sign in to that account or use another address."
 
 
 class MailAlreadyVerified(Conflict):
-    """A code is requested for a user whose address is confirmed already."""
+    """A code was requested for a user whose address is already confirmed."""
 
     code = "mail_already_verified"
     message = "The address of this user is already confirmed; continue with signing in."
 
 
 class MailNotConfirmed(Conflict):
-    """The registration is to be finished, but its flow ticket has no confirmed code."""
+    """The request would finish a registration, but no code was confirmed with its flow ticket."""
 
     code = "mail_not_confirmed"
     message = "The address is not confirmed; confirm it with an emailed code, then send this request again."
 
 
 class PasswordAlreadySet(Conflict):
-    """A finished registration is repeated with another password. The failed attempt is committed (brute force)."""
+    """The registration is already finished, with another password. The failed attempt is committed (brute force)."""
 
     code = "password_already_set"
     message = "The registration is already finished, but not with this password; sign in or reset the password."

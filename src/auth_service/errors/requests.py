@@ -23,7 +23,7 @@ class HttpRequestInvalid(BadRequest):
 
 
 class BodyNotJson(BadRequest):
-    """The body is no JSON object, not UTF-8, or has a name twice, of which parsers would keep different ones."""
+    """The body is no JSON object, is not UTF-8, or repeats a name: parsers disagree about which value counts."""
 
     code = "body_not_json"
     message = "The body is not valid; send one JSON object in UTF-8 in which every name occurs once."
@@ -65,14 +65,14 @@ class HeadersTooLarge(HeaderFieldsTooLarge):
 
 
 class ContentTypeUnsupported(UnsupportedMediaType):
-    """The body is not declared as JSON. A form of any page can send other types without a preflight (CSRF)."""
+    """The body is not declared as JSON. A form of any page can send some other types without a preflight (CSRF)."""
 
     code = "content_type_unsupported"
     message = "The body has another content type; send it as application/json."
 
 
 class ContentEncodingUnsupported(UnsupportedMediaType):
-    """The body is compressed; nothing unpacks it, which also rules out decompression bombs."""
+    """The body is compressed. It is never decompressed, which rules out decompression bombs."""
 
     code = "content_encoding_unsupported"
     message = "The body has a Content-Encoding; send it without one."
@@ -93,7 +93,7 @@ class TooManyRequests(RateLimited):
 
 
 class InternalError(Internal):
-    """An exception that nobody expected; the log has it under the request id."""
+    """An unexpected exception; the log has its traceback under the request id."""
 
     code = "internal_error"
     message = "An internal error occurred; try again later and report the X-Request-Id of this answer if it persists."
@@ -128,7 +128,7 @@ class KeysSealed(Unavailable):
 
 
 class NotReady(Unavailable):
-    """A dependency fails, a migration is pending or the service stops; the log says which. Needs `retry_after`."""
+    """A dependency fails, a migration is pending or the service stops; the log has the reason. Needs `retry_after`."""
 
     code = "not_ready"
     message = "The service is not ready; send the request again after `retry_after` seconds."

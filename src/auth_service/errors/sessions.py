@@ -37,7 +37,7 @@ class RefreshRejected(Unauthenticated):
 
 
 class TooManyAttempts(RateLimited):
-    """The throttle of failed attempts is in force for the address or the user (brute force). Needs `retry_after`."""
+    """Failed attempts throttle the address or the user (brute force). Needs `retry_after`."""
 
     code = "too_many_attempts"
     message = "There were too many failed attempts; try again after `retry_after` seconds."
@@ -73,7 +73,7 @@ class ScopeMissing(Forbidden):
 
 
 class CrossSite(Forbidden):
-    """The CSRF check failed: a cookie authenticates an unsafe request that no allowed origin proves to have sent."""
+    """The CSRF check failed: cookies authenticate an unsafe request that does not come from an allowed origin."""
 
     code = "cross_site"
     message = "Send requests with cookies from an allowed origin and with a non-empty X-Requested-With header."

@@ -1,4 +1,4 @@
-"""Tables: the models of SQLAlchemy."""
+"""Database tables as SQLAlchemy models."""
 
 from auth_service.models.account_change import PendingEmailChange, RevertLink
 from auth_service.models.audit_event import Event

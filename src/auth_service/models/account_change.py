@@ -1,4 +1,4 @@
-"""What is under way with an account: changes of its address, and what its owner may still undo."""
+"""Account revert links and pending email changes (tables `undos`, `email_changes`)."""
 
 import uuid
 from datetime import datetime
@@ -12,9 +12,9 @@ NEW_DEVICE, EMAIL_CHANGED = "new_device", "email_changed"
 
 
 class RevertLink(Base):
-    """A link in a letter by which the owner of an account takes back what somebody else did; used once.
+    """A single-use link in a security notification, with which the user reverts an account takeover.
 
-    Only the digest of its token is kept. The address is the one that an `email_changed` gives back.
+    Only the digest of its token is stored. `email` is the address that a link of the kind `email_changed` restores.
     """
 
     __tablename__ = "undos"
@@ -35,7 +35,7 @@ class RevertLink(Base):
 
 
 class PendingEmailChange(Base):
-    """The address that a session wants for its account, until the code that was mailed there comes back."""
+    """The new address that a session has requested for its account, until the code sent to it is verified."""
 
     __tablename__ = "email_changes"
     __table_args__ = (Index("ix_email_changes_user_id", "user_id"),)

@@ -1,4 +1,4 @@
-"""History: what happened to an account, written with the change itself and never changed again."""
+"""Audit events: the append-only audit log of security events (table `events`)."""
 
 import uuid
 from datetime import datetime
@@ -15,17 +15,20 @@ SUCCESS, FAILURE = "success", "failure"
 
 
 class EventType(StrEnum):
-    """What can happen to an account. No constraint of the table: two releases that run side by side may know others."""
+    """The types of audit events.
+
+    No constraint of the table lists them: during a rolling update two releases may know different ones.
+    """
 
     sentence: str
-    """What it means, for people who read the history."""
+    """The meaning, for readers of the audit log; `docs/api.md` lists the sentences."""
 
     def __new__(cls, value: str, sentence: str = "") -> Self:
-        """A kind is its name, and has a sentence."""
-        made = str.__new__(cls, value)
-        made._value_ = value
-        made.sentence = sentence
-        return made
+        """Create a member whose value is the name of the event type, with a sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
 
     REGISTERED = (
         "registered",
@@ -66,11 +69,11 @@ class EventType(StrEnum):
 
 
 class Event(Base):
-    """One event: who, what, when, from where, on which device, with what outcome.
+    """An audit event: user, type, time, IP address, device and outcome.
 
-    Partitioned by month, so that what is old is dropped and not deleted row by row. There is no foreign key to users:
-    the history of a deleted account stays, without saying whose it was. The role of the service can only add rows, and
-    the database says when they were written.
+    The table is partitioned by month, so that old events are dropped with their partition instead of row by row. It has
+    no foreign key to users: the events of a deleted user stay, without the user. The database role of the service can
+    add events but not change them, and the database sets their time.
     """
 
     __tablename__ = "events"
@@ -78,7 +81,7 @@ class Event(Base):
         CheckConstraint("outcome IN ('success', 'failure')", name="outcome_known"),
         CheckConstraint("char_length(device) <= 256", name="device_length"),
         Index("ix_events_user_id_id", "user_id", "id"),
-        # Nobody is 0 here, so that the failures of somebody and of nobody are found in the same way.
+        # Unknown users are 0, so that the failures of known and unknown users are counted with the same plan.
         Index("ix_events_failures", text("coalesce(user_id, 0)"), "at", postgresql_where=text("outcome = 'failure'")),
         {"postgresql_partition_by": "RANGE (at)"},
     )

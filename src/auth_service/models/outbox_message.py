@@ -1,4 +1,4 @@
-"""The outbox: letters that wait to be sent, and a record of those that were."""
+"""Outbox messages: emails to send, and the records of those that have ended (table `letters`)."""
 
 import uuid
 from datetime import datetime
@@ -13,10 +13,10 @@ WAITING, SENT, EXPIRED, DEAD = "waiting", "sent", "expired", "dead"
 
 
 class EmailKind(StrEnum):
-    """The kinds of emails, by the names of their templates.
+    """The kinds of emails, which are the names of their templates.
 
-    The names persist in rows of the outbox. No constraint of the table repeats them: two releases that run side by side
-    may know others.
+    The names persist in rows of the outbox. No constraint of the table lists them: during a rolling update two releases
+    may know different ones.
     """
 
     REGISTRATION_CODE = "registration_code"
@@ -33,7 +33,7 @@ class EmailKind(StrEnum):
 
     @property
     def carries_code(self) -> bool:
-        """Whether such an email has a one-time code in it, and so counts for the daily cap of its address."""
+        """Whether emails of this kind contain a one-time code, and so count for the daily cap of their address."""
         return self in CODE_KINDS
 
 
@@ -44,14 +44,14 @@ CODE_KINDS = (
     EmailKind.EMAIL_CODE,
     EmailKind.DELETION_CODE,
 )
-"""The kinds of emails that carry a one-time code. A tuple: statements that name them have one text in all processes."""
+"""The kinds of emails with a one-time code. A tuple, so that the text of a statement is the same in all processes."""
 
 
 class OutboxMessage(Base):
-    """A letter, written in the same transaction as its cause.
+    """An email, added in the transaction of its cause (transactional outbox).
 
-    `waiting` until it is `sent`, `expired` (its content was worth nothing any more) or `dead` (refused for good). Only
-    a waiting letter has a payload, and that is encrypted.
+    Its state is `waiting`, then `sent`, `expired` (withdrawn, or too old to be sent) or `dead` (rejected permanently).
+    Only a waiting message has a payload. The payload is encrypted.
     """
 
     __tablename__ = "letters"
@@ -69,12 +69,12 @@ class OutboxMessage(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     dedup_key: Mapped[str] = mapped_column(Text, unique=True)
-    """What the letter is about, once: the same cause written twice is one letter."""
+    """Identifies the cause: adding the same cause twice sends one email (idempotency)."""
     kind: Mapped[str] = mapped_column(Text)
     user_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="SET NULL"))
     recipient: Mapped[str] = mapped_column(Text)
     recipient_key: Mapped[str] = mapped_column(Text)
-    """The normalised address, by which letters to one person are counted."""
+    """The normalised address, by which the daily cap is counted."""
     language: Mapped[str] = mapped_column(Text)
     payload: Mapped[bytes | None] = mapped_column(LargeBinary)
     state: Mapped[str] = mapped_column(Text, default=WAITING, server_default=WAITING)
@@ -82,8 +82,8 @@ class OutboxMessage(Base):
     next_attempt_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     not_after: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    """After this the letter is worth nothing and is not sent."""
+    """The message expires at this time and is not sent afterwards."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     trouble: Mapped[str | None] = mapped_column(Text)
-    """Why the last attempt failed, in a word or an SMTP status; never the server's text."""
+    """Why the last attempt failed: a short reason or an SMTP status, never the text of the server."""

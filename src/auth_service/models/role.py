@@ -1,4 +1,4 @@
-"""Roles, and who has them."""
+"""Roles and their users."""
 
 from sqlalchemy import CheckConstraint, ForeignKey, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,11 +8,11 @@ from auth_service.db.base import Base
 TEMPORARY_USER = "ROLE_TEMPORARY_USER"
 PORTAL_USER = "ROLE_PORTAL_USER"
 REGISTRATION_ROLES = (TEMPORARY_USER, PORTAL_USER)
-"""The roles that the registration gives; a stranger who looks somebody up sees no others."""
+"""The roles that registration assigns. An unauthenticated look-up of a user shows no other roles."""
 
 
 class Role(Base):
-    """A role that can be given; its name is its key, so that reading somebody's roles needs no join."""
+    """A role that users can have. Its name is its primary key, so reading the roles of a user needs no join."""
 
     __tablename__ = "roles"
     __table_args__ = (CheckConstraint(r"name ~ '^ROLE_[A-Z0-9_]{1,59}$'", name="name_form"),)
@@ -21,7 +21,7 @@ class Role(Base):
 
 
 class UserRole(Base):
-    """One user has one role."""
+    """The assignment of a role to a user."""
 
     __tablename__ = "user_roles"
 

@@ -1,4 +1,4 @@
-"""Keys of other services: what they may ask, and until when."""
+"""Service keys: API keys of other services, with scopes and expiry."""
 
 from datetime import datetime
 
@@ -8,14 +8,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
 
-INTROSPECT, VERIFY, BRING_CODES = "tokens:introspect", "sessions:verify", "registration:code"
-SCOPES = (INTROSPECT, VERIFY, BRING_CODES)
+INTROSPECT, VERIFY, SUPPLY_CODE = "tokens:introspect", "sessions:verify", "registration:code"
+SCOPES = (INTROSPECT, VERIFY, SUPPLY_CODE)
 
 
 class ServiceKey(Base):
-    """A key of one service. Of the secret there is only a digest: it has 256 random bits, so nobody finds it again.
+    """An API key of a service. Only a digest of its secret is stored: with 256 random bits it needs no slow hash.
 
-    The id is the part of the key that may be shown, in lists and to those who found a key somewhere.
+    The id is the public part of the key, which may be shown: in lists, and to identify a leaked key.
     """
 
     __tablename__ = "service_keys"
@@ -38,5 +38,5 @@ class ServiceKey(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    """To the minute."""
+    """Updated at most once a minute, so that few requests write."""
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

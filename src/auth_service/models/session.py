@@ -1,4 +1,4 @@
-"""Sessions: somebody signed in on some device, until it ends."""
+"""Sessions: a user who is signed in on a device, with the refresh token counter."""
 
 import uuid
 from datetime import datetime
@@ -22,10 +22,10 @@ from auth_service.db.base import Base
 
 
 class Session(Base):
-    """A session and the one counter that decides which refresh token is alive.
+    """A session, with the counter that decides which refresh token is valid.
 
-    Nothing in this row can be used as a token: a refresh token is the id, a counter and a MAC over both, and the row
-    holds only the counter that comes next.
+    A refresh token consists of the session id, a counter and a MAC over both. The row contains only the counter of the
+    next token, so no token can be derived from a leaked table.
     """
 
     __tablename__ = "sessions"
@@ -35,7 +35,7 @@ class Session(Base):
         CheckConstraint("method IN ('password', 'code')", name="method_known"),
         CheckConstraint("transport IN ('bearer', 'cookie')", name="transport_known"),
         CheckConstraint("char_length(device) <= 256", name="device_length"),
-        # Also of those that have ended: they go with their user, and say whether there was one before.
+        # Includes ended sessions: they are deleted with their user, and show whether the user has signed in before.
         Index("ix_sessions_user_id_opened_at", "user_id", "opened_at"),
         Index("ix_sessions_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("ix_sessions_expires_at", "expires_at", postgresql_where=text("ended_at IS NULL")),
@@ -44,25 +44,25 @@ class Session(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
     counter: Mapped[int] = mapped_column(BigInteger, default=0)
-    """The counter of the refresh token that has not been used yet."""
+    """The counter of the refresh token that has not been used yet, for reuse detection."""
     method: Mapped[str] = mapped_column(Text)
     transport: Mapped[str] = mapped_column(Text)
     device: Mapped[str] = mapped_column(Text)
-    """What the User-Agent says about the device, in words for its owner."""
+    """The device by its User-Agent, as users read it."""
     address: Mapped[str] = mapped_column(INET)
-    """Where the session was last refreshed or opened from."""
+    """The IP address of the last refresh, or of the sign-in."""
     opened_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     authenticated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
-    """When its owner last proved who they are; what is dangerous needs this to be fresh."""
+    """When the user last authenticated; sensitive operations require a recent authentication (step-up)."""
     refreshed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     idle_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    """When it ends unless it is refreshed."""
+    """When the session expires unless it is refreshed."""
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    """When it ends whatever happens."""
+    """When the session expires even if it is refreshed."""
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     end_reason: Mapped[str | None] = mapped_column(Text)
 
     @classmethod
-    def lives(cls) -> ColumnElement[bool]:
-        """The condition under which a session counts, by the clock of the database."""
+    def is_live(cls) -> ColumnElement[bool]:
+        """Build the condition that a session is neither revoked nor expired, by the clock of the database."""
         return and_(cls.ended_at.is_(None), cls.idle_at > func.now(), cls.expires_at > func.now())

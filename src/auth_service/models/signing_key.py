@@ -1,4 +1,4 @@
-"""Keys that sign access tokens: the next, the current, and those whose tokens are still about."""
+"""Signing keys of access tokens (JWT): next, current, and previous ones whose tokens are still valid."""
 
 from datetime import datetime
 
@@ -11,11 +11,11 @@ NEXT, CURRENT, PREVIOUS = "next", "current", "previous"
 
 
 class SigningKey(Base):
-    """An ES256 key pair. The private half is sealed, and wiped once the key signs no more.
+    """An ES256 key pair. The private key is encrypted, and erased as soon as the key no longer signs.
 
-    `next` is published before it signs, so that verifiers which keep the key set for a while know it in time; then it
-    is `current`; then `previous`, until the last token that it signed has expired. Partial unique indexes allow one
-    next and one current key.
+    The `next` key is published before it signs, so that verifiers with a cached key set (JWKS) know it in time. Then it
+    is `current`, and finally `previous` until the last token that it signed has expired. A partial unique index allows
+    one next and one current key.
     """
 
     __tablename__ = "signing_keys"
@@ -32,4 +32,4 @@ class SigningKey(Base):
     private_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     retire_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    """When the last token that this key signed has expired."""
+    """When the last token that this key signed expires."""

@@ -1,4 +1,4 @@
-"""People: an address, whether it was confirmed, and perhaps a password."""
+"""Users: email address, verification, password hash and credential version."""
 
 import secrets
 from datetime import datetime
@@ -9,19 +9,19 @@ from sqlalchemy.orm import Mapped, mapped_column
 from auth_service.db.base import Base
 
 HIGHEST_ID = 2**53 - 1
-"""The largest integer that JavaScript keeps exact."""
+"""The largest integer that JavaScript represents exactly (`Number.MAX_SAFE_INTEGER`)."""
 
 
 def random_id() -> int:
-    """Draw an id that tells nothing about how many users there are or who comes next."""
+    """Draw a random user id: it reveals neither the number of users nor the next id (user enumeration)."""
     return secrets.randbelow(HIGHEST_ID) + 1
 
 
 class User(Base):
-    """Somebody known by an address; temporary until the address is confirmed.
+    """A user, identified by an email address; temporary until the address is confirmed.
 
-    A temporary user has no password and nothing else to sign in with, so an address that a stranger squats is worth
-    nothing: its owner asks for a code and goes on. A check constraint says so.
+    A temporary user has no password and cannot sign in. So an attacker gains nothing by registering the address of
+    a victim (account pre-hijacking): the victim requests a code and continues. A check constraint enforces this.
     """
 
     __tablename__ = "users"
@@ -36,17 +36,17 @@ class User(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, default=random_id)
     email: Mapped[str] = mapped_column(Text)
-    """The deliverable form: the one that letters are sent to."""
+    """The deliverable form, which emails are sent to."""
     email_key: Mapped[str] = mapped_column(Text, unique=True)
-    """The normalised form: two addresses that reach the same person compare equal by it."""
+    """The normalised form, which is equal for all spellings of one address."""
     verified_mail: Mapped[bool] = mapped_column(default=False)
     verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     password_hash: Mapped[str | None] = mapped_column(Text)
-    """A PHC string; None cannot be matched by any password."""
+    """In PHC form; no password matches None."""
     credential_version: Mapped[int] = mapped_column(default=0, server_default="0")
-    """Grows with every change of the password or the address; a code that was mailed is about one version."""
+    """Incremented with each change of the password or the address. An emailed code is valid for one version."""
     language: Mapped[str] = mapped_column(Text)
-    """The language of letters."""
+    """The language of emails."""
     registration_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Digest of the ticket that finished the registration, so that its holder may ask again after a lost answer."""
+    """Digest of the flow ticket that completed the registration: a retry after a lost response is idempotent."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

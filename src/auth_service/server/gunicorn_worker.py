@@ -61,7 +61,7 @@ class Worker(gthread.ThreadWorker):
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer a request that gunicorn could not hand to the application."""
         refusal = _refusal(exc)
-        metrics.observe_refusal(type(refusal))
+        metrics.observe_error(type(refusal))
         status = status_of(type(refusal))
         request_id = uuid.uuid4().hex
         logs.request_id.set(request_id)

@@ -81,7 +81,7 @@ def _troubles(services: Services) -> list[str]:
     if services.settings.production and policy not in (None, "noeviction"):
         troubles.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")
     if not troubles:
-        services.keyring.signing()  # with another KEYRING_KEY than before, nobody could sign in
+        services.signing_keys.for_signing()  # with another KEYRING_KEY than before, nobody could sign in
     return troubles
 
 

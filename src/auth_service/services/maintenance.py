@@ -1,4 +1,4 @@
-"""Maintenance: what keeps the database in order, in small steps, safe to run at any time and to be killed in any."""
+"""Database maintenance: deletes records after their retention, creates and drops partitions of the audit log."""
 
 import logging
 import time
@@ -15,130 +15,144 @@ from auth_service.db import unit_of_work
 from auth_service.db.advisory_locks import Lock
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
-from auth_service.services.sessions.revocation import forget_ended
+from auth_service.services.sessions.revocation import delete_ended_sessions
 from auth_service.services.users.users import Users
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
-"""Rows that one statement deletes, with whatever goes with them; well within its budget, however large the table is."""
+"""Rows that one statement deletes (more with cascades): few enough for its time limit, however large the table is."""
 
 FIRST_PAUSE = timedelta(milliseconds=100)
 LONGEST_PAUSE = timedelta(seconds=5)
-LOCKED = "55P03"
+LOCK_NOT_AVAILABLE = "55P03"
+"""SQLSTATE of a statement that waited longer than `lock_timeout`."""
 
 _LOCK = select(func.pg_try_advisory_xact_lock(Lock.MAINTENANCE.value))
-_MAKE_MONTH = select(func.events_make_month())
-_DROP_MONTH = select(func.events_drop_month(bindparam("older_than", type_=Interval)))
+_CREATE_PARTITION = select(func.events_make_month())
+_DROP_PARTITION = select(func.events_drop_month(bindparam("older_than", type_=Interval)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """How long records are kept."""
+    """Retention periods: how long records stay in the database."""
 
     temporary_users: timedelta
-    letters: timedelta
+    """Since their creation."""
+    emails: timedelta
+    """Of outbox messages, since they were sent, expired or refused."""
     ended_sessions: timedelta
-    history: timedelta
+    """Since they were revoked or expired."""
+    audit_events: timedelta
+    """Dropped by whole months."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaintenanceReport:
-    """What one run has done."""
+    """What one run of the maintenance did: the numbers of deleted rows, and the tables that it created and dropped."""
 
     temporary_users: int
-    letters: int
+    emails: int
     ended_sessions: int
-    undos: int
-    months_made: list[str]
+    revert_links: int
+    months_created: list[str]
     months_dropped: list[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Maintenance:
-    """Removes what was kept long enough, and keeps months of the history ready."""
+    """Deletes records whose retention has ended, and creates partitions of the audit log for the coming months."""
 
     users: Users
-    undos: AccountRevert
+    account_revert: AccountRevert
     outbox: Outbox
     database_url: str = field(repr=False)
-    kept: Retention
+    retention: Retention
 
     def run(self, *, stopped: Callable[[], bool] = lambda: False) -> MaintenanceReport | None:
-        """Do all that is due; None if somebody else is doing it right now.
+        """Run all tasks that are due; return None if another process is running the maintenance.
 
-        Each step is a transaction of its own, so that a run that is killed, or `stopped` between two of them, has done
-        less and harmed nothing. Raises DatabaseUnavailable and ServiceBusy, and SQLAlchemy's OperationalError where a
-        lock on the history could not be had.
+        Each step is a transaction of its own. A run can be killed at any time, or be `stopped` between two steps: the
+        next run does the rest. Raises DatabaseUnavailable and ServiceBusy, and SQLAlchemy's OperationalError where the
+        audit log stays locked.
         """
-        with maintenance_engine(self.database_url) as engine, _alone(engine) as allowed:
-            if not allowed:
+        with maintenance_engine(self.database_url) as engine, _exclusive(engine) as acquired:
+            if not acquired:
                 return None
 
-            def all_of(forget: Callable[[], int]) -> int:
-                return _in_batches(forget, stopped)
+            def delete_all(delete_batch: Callable[[], int]) -> int:
+                return _in_batches(delete_batch, stopped)
 
-            kept = self.kept
+            retention = self.retention
             return MaintenanceReport(
-                # First, because nothing else here is waited for.
-                months_made=_months(engine, _MAKE_MONTH, stopped),
-                temporary_users=all_of(
-                    lambda: self.users.delete_stale_temporary_users(older_than=kept.temporary_users, at_most=BATCH)
+                # First: audit events need the partition of the next month, while late deletions do no harm.
+                months_created=_for_each_month(engine, _CREATE_PARTITION, stopped),
+                temporary_users=delete_all(
+                    lambda: self.users.delete_stale_temporary_users(older_than=retention.temporary_users, at_most=BATCH)
                 ),
-                letters=all_of(lambda: self.outbox.forget_ended(older_than=kept.letters, at_most=BATCH)),
-                ended_sessions=all_of(lambda: forget_ended(older_than=kept.ended_sessions, at_most=BATCH)),
-                undos=all_of(lambda: self.undos.forget_expired(at_most=BATCH)),
-                months_dropped=_months(engine, _DROP_MONTH, stopped, older_than=kept.history),
+                emails=delete_all(lambda: self.outbox.delete_ended(older_than=retention.emails, at_most=BATCH)),
+                ended_sessions=delete_all(
+                    lambda: delete_ended_sessions(older_than=retention.ended_sessions, at_most=BATCH)
+                ),
+                revert_links=delete_all(lambda: self.account_revert.delete_expired(at_most=BATCH)),
+                months_dropped=_for_each_month(engine, _DROP_PARTITION, stopped, older_than=retention.audit_events),
             )
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[bool]:
-    """Whether nobody else is at it; then nobody else will be, until this ends or dies."""
+def _exclusive(engine: Engine) -> Iterator[bool]:
+    """Try to take the advisory lock of the maintenance until the block ends; yield whether it was free."""
     with engine.begin() as connection:
-        # Of a transaction and not of a session, which a pooler might hand on with the lock. It waits idle meanwhile and
-        # holds nothing else: no row, and no snapshot that would keep vacuum from its work.
+        # A lock of a transaction, because a pooler may hand a session with its locks to another client. This
+        # transaction stays idle meanwhile. It locks no row, and has no snapshot that would keep vacuum from its work.
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         yield bool(connection.execute(_LOCK).scalar_one())
 
 
-def _in_batches(forget: Callable[[], int], stopped: Callable[[], bool]) -> int:
-    """Delete until there is nothing left to delete; returns how many rows there were."""
+def _in_batches(delete_batch: Callable[[], int], stopped: Callable[[], bool]) -> int:
+    """Delete batches, each in a transaction of its own, until one is not full; return the number of deleted rows."""
     total = 0
     while not stopped():
         with unit_of_work():
-            gone = forget()
-        total += gone
-        if gone < BATCH:
+            deleted = delete_batch()
+        total += deleted
+        if deleted < BATCH:
             break
     return total
 
 
-def _months(engine: Engine, statement: Executable, stopped: Callable[[], bool], **given: timedelta) -> list[str]:
-    """Make or drop one month after the other, each in a transaction of its own; returns their tables."""
-    done: list[str] = []
+def _for_each_month(
+    engine: Engine, statement: Executable, stopped: Callable[[], bool], **parameters: timedelta
+) -> list[str]:
+    """Create or drop partitions, each in a transaction of its own, until none is left; return their names."""
+    tables: list[str] = []
     while not stopped():
         with engine.connect() as connection:
-            month = _patiently(connection, statement, given)
-        if month is None:
+            table = _retry_while_locked(connection, statement, parameters)
+        if table is None:
             break
-        done.append(month)
-    return done
+        tables.append(table)
+    return tables
 
 
-def _patiently(connection: Connection, statement: Executable, given: dict[str, timedelta]) -> str | None:
-    """Try again where somebody else holds a lock: whoever waits for one for long makes everybody behind it wait."""
+def _retry_while_locked(connection: Connection, statement: Executable, parameters: dict[str, timedelta]) -> str | None:
+    """Create or drop a partition, with retries while another transaction holds a lock; return its name, if any.
+
+    Short waits with pauses between them: while a statement waits for an exclusive lock on a table, PostgreSQL queues
+    all later statements on that table behind it.
+    """
     pause = FIRST_PAUSE
     while True:
         try:
             with connection.begin():
-                # Moving what was written before there was a month for it may take longer than a request may.
+                # Events that were written before their partition existed are moved into it, which may take longer than
+                # the time limit of a request.
                 connection.execute(text("SET LOCAL statement_timeout = '10min'"))
-                month: str | None = connection.execute(statement, given).scalar_one()
-                return month
+                table: str | None = connection.execute(statement, parameters).scalar_one()
+                return table
         except OperationalError as error:
-            if pause > LONGEST_PAUSE or getattr(error.orig, "pgcode", None) != LOCKED:
+            if pause > LONGEST_PAUSE or getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
                 raise
-        log.info("the history is locked; trying again in %s s", pause.total_seconds())
+        log.info("the audit log is locked; trying again in %s s", pause.total_seconds())
         time.sleep(pause.total_seconds())
         pause *= 2

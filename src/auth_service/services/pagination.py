@@ -1,4 +1,4 @@
-"""Pages: a part of a long list, and where the next part begins."""
+"""Pagination: pages of a list, and sealed cursors that mark where the next page begins."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page(Generic[T]):
-    """Some items in order; `next_cursor` asks for those that follow and is None where nothing does."""
+    """One page of a list, in order; `next_cursor` requests the next page and is None on the last one."""
 
     items: Sequence[T]
     next_cursor: str | None = None
@@ -20,19 +20,32 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cursors:
-    """Positions in lists, sealed: they tell nothing, and open only the list of the person whom they were made for."""
+    """Creates and opens cursors: sealed positions in a list.
+
+    A cursor reveals nothing to its client, and is valid for one list of one user only: a client cannot page through the
+    data of another user by replaying or forging a cursor.
+    """
 
     sealer: Sealer
 
     def position(self, cursor: str, *, of: str, user_id: int) -> Any:
-        """Where the page begins that a cursor of somebody's list `of` asks for. Raises ValidationFailed."""
+        """Return the position in a cursor of the list `of` of a user: the page begins after it.
+
+        Raises ValidationFailed for a cursor that is malformed or belongs to another list or user.
+        """
         try:
             return self.sealer.open(from_base64url(cursor), place=_place(of, user_id))["after"]
         except (ValueError, SealBroken):
-            raise ValidationFailed(fields=[{"field": "cursor", "msg": "This is no cursor of yours."}]) from None
+            raise ValidationFailed(
+                fields=[{"field": "cursor", "msg": "Send a `next_cursor` of this list, or no cursor."}]
+            ) from None
 
     def page(self, items: Sequence[T], *, limit: int, of: str, user_id: int, position: Callable[[T], Any]) -> Page[T]:
-        """The first `limit` of the items, of which there is one more if another page follows."""
+        """Return the first `limit` of the items, with a cursor if there are more.
+
+        The caller reads `limit` + 1 items, so that one more item than the page holds proves that another page follows.
+        `position` returns the position of an item, as JSON can hold it.
+        """
         if len(items) <= limit:
             return Page(items=items)
         sealed = self.sealer.seal({"after": position(items[limit - 1])}, place=_place(of, user_id))

@@ -57,10 +57,10 @@ class Services:
     email_change_flow: EmailChangeFlow
     export: DataExport
     imports: UserImport
-    undos: AccountRevert
+    account_revert: AccountRevert
     sessions: Sessions
     my_sessions: MySessions
-    keyring: SigningKeys
+    signing_keys: SigningKeys
     introspection: Introspection
     service_keys: ServiceKeys
     history: AuditLog
@@ -82,29 +82,29 @@ def wire(settings: Settings) -> Services:
         _check_smtp_url(settings.smtp_url.get_secret_value())
     shared = shared_parts(settings)
     sessions = _sessions(shared)
-    undos = _undos(shared, sessions)
-    reauthentication = _proofs(shared, sessions)
+    account_revert = _account_revert(shared, sessions)
+    reauthentication = _reauthentication(shared, sessions)
     return Services(
         settings=settings,
         redis=shared.redis,
         limiter=shared.limiter,
         users=shared.users,
         registration=_registration(shared, reauthentication),
-        sign_in=_sign_in(shared, sessions, undos),
+        sign_in=_sign_in(shared, sessions, account_revert),
         recovery=_recovery(shared, sessions),
-        account=_account(shared, sessions, undos, reauthentication),
-        email_change_flow=_email_changes(shared, undos, reauthentication),
+        account=_account(shared, sessions, account_revert, reauthentication),
+        email_change_flow=_email_changes(shared, account_revert, reauthentication),
         export=DataExport(history=shared.history),
         imports=UserImport(),
-        undos=undos,
+        account_revert=account_revert,
         sessions=sessions,
         my_sessions=MySessions(history=shared.history, cursors=shared.cursors),
-        keyring=shared.keyring,
+        signing_keys=shared.signing_keys,
         introspection=Introspection(sessions=sessions),
         service_keys=ServiceKeys(),
         history=shared.history,
         outbox=shared.outbox,
-        maintenance=_maintenance(shared, undos),
+        maintenance=_maintenance(shared, account_revert),
         delivery=_delivery(shared),
         inbox=DevInbox(settings.inbox_dir) if settings.inbox_dir else None,
     )
@@ -132,32 +132,32 @@ def _registration(shared: Shared, reauthentication: Reauthentication) -> Registr
 def _sessions(shared: Shared) -> Sessions:
     settings = shared.settings
     return Sessions(
-        keyring=shared.keyring,
-        access=AccessTokens(
+        signing_keys=shared.signing_keys,
+        access_tokens=AccessTokens(
             issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
         ),
-        refreshes=RefreshTokens(settings.secret("session_key")),
-        notices=shared.notices,
+        refresh_tokens=RefreshTokens(settings.secret("session_key")),
+        security_notifications=shared.security_notifications,
         idle=settings.session_idle_seconds,
         absolute=settings.session_absolute_seconds,
         grace=settings.refresh_grace_seconds,
     )
 
 
-def _undos(shared: Shared, sessions: Sessions) -> AccountRevert:
+def _account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
     settings = shared.settings
     return AccountRevert(
         users=shared.users,
         sessions=sessions,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
         history=shared.history,
         digests=Digests(settings.secret("session_key"), purpose="undos"),
         page=f"{settings.public_url}/account/undo",
-        lives=settings.undo_seconds,
+        ttl=settings.undo_seconds,
     )
 
 
-def _sign_in(shared: Shared, sessions: Sessions, undos: AccountRevert) -> SignIn:
+def _sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -> SignIn:
     settings = shared.settings
     return SignIn(
         users=shared.users,
@@ -167,7 +167,7 @@ def _sign_in(shared: Shared, sessions: Sessions, undos: AccountRevert) -> SignIn
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
             devices=DeviceTokens(settings.secret("session_key"), lives=settings.device_lifetime_seconds),
-            stages=[NewDeviceNotification(undos=undos)],
+            stages=[NewDeviceNotification(account_revert=account_revert)],
             sessions=sessions,
         ),
     )
@@ -180,22 +180,22 @@ def _recovery(shared: Shared, sessions: Sessions) -> PasswordReset:
         codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
         sessions=sessions,
         history=shared.history,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
     )
 
 
-def _proofs(shared: Shared, sessions: Sessions) -> Reauthentication:
+def _reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
     return Reauthentication(
         passwords=shared.passwords,
         sessions=sessions,
         history=shared.history,
         throttle=shared.throttle,
-        fresh_for=shared.settings.reauthentication_seconds,
+        max_age=shared.settings.reauthentication_seconds,
     )
 
 
 def _account(
-    shared: Shared, sessions: Sessions, undos: AccountRevert, reauthentication: Reauthentication
+    shared: Shared, sessions: Sessions, account_revert: AccountRevert, reauthentication: Reauthentication
 ) -> AccountSettings:
     return AccountSettings(
         users=shared.users,
@@ -203,38 +203,40 @@ def _account(
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
-        undos=undos,
+        account_revert=account_revert,
         history=shared.history,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
         outbox=shared.outbox,
     )
 
 
-def _email_changes(shared: Shared, undos: AccountRevert, reauthentication: Reauthentication) -> EmailChangeFlow:
+def _email_changes(
+    shared: Shared, account_revert: AccountRevert, reauthentication: Reauthentication
+) -> EmailChangeFlow:
     return EmailChangeFlow(
         users=shared.users,
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
-        undos=undos,
+        account_revert=account_revert,
         history=shared.history,
-        notices=shared.notices,
+        security_notifications=shared.security_notifications,
         limiter=shared.limiter,
         per_user=shared.settings.limit_email_changes.windows,
     )
 
 
-def _maintenance(shared: Shared, undos: AccountRevert) -> Maintenance:
+def _maintenance(shared: Shared, account_revert: AccountRevert) -> Maintenance:
     settings = shared.settings
     return Maintenance(
         users=shared.users,
-        undos=undos,
+        account_revert=account_revert,
         outbox=shared.outbox,
         database_url=settings.database_url or "",
-        kept=Retention(
+        retention=Retention(
             temporary_users=settings.temporary_user_lifetime_seconds,
-            letters=settings.letter_lifetime_seconds,
+            emails=settings.letter_lifetime_seconds,
             ended_sessions=settings.ended_session_lifetime_seconds,
-            history=settings.history_lifetime_seconds,
+            audit_events=settings.history_lifetime_seconds,
         ),
     )
 

@@ -33,10 +33,10 @@ class Shared:
     throttle: LoginThrottle
     users: Users
     passwords: Passwords
-    keyring: SigningKeys
+    signing_keys: SigningKeys
     history: AuditLog
     outbox: Outbox
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     letters: Sealer
     """Seals what letters say, from the outbox to the mailer."""
     cursors: Cursors
@@ -82,16 +82,16 @@ def shared_parts(settings: Settings) -> Shared:
         users=Users(),
         passwords=Passwords(
             hasher=PasswordHasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
-            shortest=settings.password_min_length,
+            min_length=settings.password_min_length,
             service_name=settings.service_name,
         ),
-        keyring=SigningKeys(
+        signing_keys=SigningKeys(
             sealer=Sealer(settings.secret("keyring_key"), purpose="signing keys"),
             token_lifetime=settings.access_token_seconds,
         ),
         history=AuditLog(failures_a_day=settings.history_failures_a_day, cursors=cursors),
         outbox=outbox,
-        notices=SecurityNotifications(outbox=outbox),
+        security_notifications=SecurityNotifications(outbox=outbox),
         letters=letters,
         cursors=cursors,
     )

@@ -25,45 +25,51 @@ from auth_service.errors import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
-    """What an endpoint requires, accepts and answers. `endpoint` enforces it and `swagger` documents it."""
+    """What an endpoint requires, accepts and answers. `endpoint` enforces the contract, `swagger` documents it."""
 
     summary: str
     """The line of the Swagger page, without a full stop. Explicit, because `python -OO` drops docstrings."""
     description: str = ""
-    """What else the Swagger page says about the endpoint."""
+    """Further text of the Swagger page."""
     access: Access = signed_in
-    """The default is closed, so that an open endpoint shows in the diff."""
+    """The access rule. The default is closed, so that an open endpoint shows in the diff."""
     query: type[BaseModel] | None = None
+    """The model of the query string. Without one, a query string is an error."""
     ignores_query: bool = False
     """Whether an unexpected query string is accepted: a gateway may pass on the one of the original request."""
     body: type[BaseModel] | None = None
-    form_too: bool = False
-    """Whether the body may also be a form, as libraries for RFC 7662 send it; the answer is then `data` alone."""
+    """The model of the JSON body."""
+    accepts_form: bool = False
+    """Whether the body may also be a URL-encoded form, which RFC 7662 requires; the response is then bare `data`."""
     query_or_body: type[BaseModel] | None = None
+    """The model of parameters that the client sends in the query string or in the JSON body."""
     data: type[ResponseModel] | None = None
+    """The model of `data` in the response."""
     items: type[ResponseModel] | None = None
-    """The items of a list; the view returns a `Page`."""
+    """The model of the items, if `data` is a list; the view then returns a `Page`."""
     headers: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
-    """Response headers, each made from the result of the view."""
+    """Response headers: the name, and a function that computes the value from the result of the view."""
     done: bool = False
-    """Whether the answer has `"result": "Ok"`."""
+    """Whether the response has `"result": "Ok"`."""
     status: int = 200
+    """The HTTP status of a success."""
     limits: Sequence[ClientRateLimit] = ()
+    """The rate limits that count every authorized request."""
     errors: Sequence[type[ServiceError]] = ()
-    """The errors of the endpoint itself."""
+    """The errors that the service behind the view raises."""
 
     def all_errors(self) -> list[type[ServiceError]]:
-        """Every error that this endpoint can answer with: its own and those that follow from the other fields."""
-        every: list[type[ServiceError]] = [*self.errors, *self.access.errors, DatabaseUnavailable, ServiceBusy]
+        """Return every error that the endpoint can answer with: `errors` and those that the other fields imply."""
+        possible: list[type[ServiceError]] = [*self.errors, *self.access.errors, DatabaseUnavailable, ServiceBusy]
         if self.body or self.query_or_body:
-            every += [
+            possible += [
                 HttpRequestInvalid,
                 BodyNotJson,
                 BodyTooLarge,
                 ContentTypeUnsupported,
                 ContentEncodingUnsupported,
             ]
-        every.append(ValidationFailed)
+        possible.append(ValidationFailed)
         if self.limits:
-            every.append(TooManyRequests)
-        return list(dict.fromkeys(every))
+            possible.append(TooManyRequests)
+        return list(dict.fromkeys(possible))

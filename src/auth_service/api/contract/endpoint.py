@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from auth_service.api.contract import swagger
 from auth_service.api.contract.contract import Contract
 from auth_service.api.http import parsing
-from auth_service.api.http.responses import Cursor, answer, plain
+from auth_service.api.http.responses import PageLink, bare_response, success_response
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.security.authentication import Access, audit_denied
 from auth_service.db import unit_of_work
@@ -19,28 +19,28 @@ from auth_service.errors import Forbidden
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
-Terms = ParamSpec("Terms")
+Fields = ParamSpec("Fields")
 
 
 def _decorator_with(
-    make: Callable[Terms, Contract],
-) -> Callable[Concatenate["Namespace", Terms], Decorator]:
-    """Make the method `contract`: its parameters are those of `make`, so that mypy checks every name and type."""
+    make: Callable[Fields, Contract],
+) -> Callable[Concatenate["Namespace", Fields], Decorator]:
+    """Return the method `contract` with the parameters of `make`, so that mypy checks their names and types."""
 
-    def contract(namespace: "Namespace", /, *args: Terms.args, **terms: Terms.kwargs) -> Decorator:
-        return namespace.under(make(*args, **terms))
+    def contract(namespace: "Namespace", /, *args: Fields.args, **fields: Fields.kwargs) -> Decorator:
+        return namespace.under(make(*args, **fields))
 
     return contract
 
 
 class Namespace(flask_restx.Namespace):
-    """A flask-restx namespace whose views state their contracts."""
+    """A flask-restx namespace whose views declare contracts."""
 
     contract = _decorator_with(Contract)
     """`@namespace.contract(…)` takes the fields of `Contract` by name."""
 
     def under(self, contract: Contract) -> Decorator:
-        """Make a view an endpoint under this contract."""
+        """Return a decorator that makes a view an endpoint with this contract."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -56,8 +56,8 @@ class Namespace(flask_restx.Namespace):
 def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str, Any]) -> Response:
     """Answer one request.
 
-    Authorization and rendering happen inside the unit of work: both read the same database, and a rendering that fails
-    must not leave a commit behind an error answer. A unit of work that writes nothing costs nothing.
+    Authorization and rendering happen inside the unit of work. Authorization writes audit events, and a rendering that
+    fails must not leave a commit behind an error response. A unit of work without statements costs nothing.
     """
     with unit_of_work():
         _authorize(contract.access)
@@ -70,15 +70,15 @@ def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str,
 def _authorize(access: Access) -> None:
     try:
         access.check()
-    except Forbidden as denied:
-        audit_denied(denied)
+    except Forbidden as error:
+        audit_denied(error)
         raise
 
 
 def _parse(contract: Contract) -> dict[str, BaseModel]:
-    """Read the request; the keys are the names of the view's parameters."""
+    """Parse the request into keyword arguments of the view: `query`, `body` or `payload`."""
     if not (contract.query or contract.query_or_body or contract.ignores_query):
-        parsing.no_query()
+        parsing.reject_query()
     values: dict[str, BaseModel] = {}
     if contract.query:
         values["query"] = parsing.query(contract.query)
@@ -90,15 +90,15 @@ def _parse(contract: Contract) -> dict[str, BaseModel]:
 
 
 def _is_form(contract: Contract) -> bool:
-    return contract.form_too and parsing.is_form()
+    return contract.accepts_form and parsing.is_form()
 
 
 def _render(contract: Contract, result: Any) -> Response:
     data = _data(contract, result)
     if _is_form(contract) and data is not None:
-        return plain(data)
-    page = Cursor(following=result.next_cursor) if contract.items else None
-    response = answer(status=contract.status, data=data, done=contract.done, page=page)
+        return bare_response(data)
+    page = PageLink(next_cursor=result.next_cursor) if contract.items else None
+    response = success_response(status=contract.status, data=data, done=contract.done, page=page)
     response.headers.extend([(name, value(result)) for name, value in contract.headers.items()])
     return response
 
@@ -109,5 +109,5 @@ def _data(contract: Contract, result: Any) -> bytes | None:
     return _json(contract.data, result) if contract.data else None
 
 
-def _json(card: type[ResponseModel], value: Any) -> bytes:
-    return card.model_validate(value).model_dump_json(exclude_none=card.leaves_out_none).encode()
+def _json(model: type[ResponseModel], value: Any) -> bytes:
+    return model.model_validate(value).model_dump_json(exclude_none=model.leaves_out_none).encode()

@@ -1,4 +1,4 @@
-"""Swagger 2.0 document and page, made from the contracts and the pydantic models of the endpoints."""
+"""Swagger 2.0 document and Swagger UI page, generated from the contracts and the pydantic models of the endpoints."""
 
 import re
 import secrets
@@ -27,8 +27,8 @@ ERROR: dict[str, Any] = {
             "type": "object",
             "required": ["code", "msg"],
             "properties": {
-                "code": {"type": "string", "description": "Stable, for programs.", "example": "code_wrong"},
-                "msg": {"type": "string", "description": "In English, for people: what to do next."},
+                "code": {"type": "string", "description": "Stable; clients compare it.", "example": "code_wrong"},
+                "msg": {"type": "string", "description": "In English: what to do next."},
                 "retry_after": {"type": "integer", "description": "Seconds after which to send the request again."},
                 "scope": {"type": "string", "description": "The scope that the service key lacks."},
                 "attempts_left": {"type": "integer", "description": "Attempts that remain after a wrong code."},
@@ -41,7 +41,7 @@ ERROR: dict[str, Any] = {
                         "properties": {
                             "field": {"type": "string"},
                             "msg": {"type": "string"},
-                            "reason": {"type": "string", "description": "Stable; why a new password is not accepted."},
+                            "reason": {"type": "string", "description": "Why a new password is rejected; stable."},
                         },
                     },
                 },
@@ -54,19 +54,17 @@ ERROR: dict[str, Any] = {
 PATH_TYPES["user_id"] = "integer"
 
 FORM = "application/x-www-form-urlencoded"
-FORM_TOO = "x-form-too"
-"""Marks an operation whose body may be a form; flask-restx cannot state what an operation consumes."""
+ACCEPTS_FORM = "x-accepts-form"
+"""Internal mark of an operation whose body may be a form. flask-restx has no parameter for the `consumes` of one."""
 
-NEW_PASSWORD = "x-new-password"  # noqa: S105 - no password
-"""Marks a new password, whose minimum length is a setting."""
+NEW_PASSWORD = "x-new-password"  # noqa: S105 - not a password
+"""Internal mark of a new password, whose minimum length is a setting."""
 
-CSRF_DESCRIPTION = (
-    "Any value that is not empty: required where cookies authenticate the request or are to be set (CSRF check)."
-)
+CSRF_DESCRIPTION = "Any non-empty value. Required where cookies authenticate the request or are to be set (CSRF check)."
 
 
 class DocumentedApi(flask_restx.Api):
-    """flask-restx without its error handling, and with a page that needs no inline script."""
+    """flask-restx without its error handler, and with a Swagger page for a strict Content-Security-Policy."""
 
     def __init__(self, *, shortest_password: int, **options: Any) -> None:
         """`shortest_password` is the minimum length of new passwords; `options` are those of flask-restx."""
@@ -74,23 +72,23 @@ class DocumentedApi(flask_restx.Api):
         self._shortest_password = shortest_password
 
     def handle_error(self, e: Exception) -> Response:
-        """Leave every error to the one handler of the application."""
+        """Raise the error again, for the error handler of the middleware."""
         raise e
 
     def _register_doc(self, app_or_blueprint: Any) -> None:
-        # Without the root, at which there is nothing, and to which werkzeug would redirect in HTML.
+        # Without the route for the root, which flask-restx adds too: werkzeug would redirect to it with an HTML body.
         if self._add_specs:
             app_or_blueprint.add_url_rule(self._doc, "doc", self.render_doc)
 
     @property
     def base_path(self) -> str:
-        """The prefix of all paths of the document; flask-restx asks for the path of the root."""
+        """The prefix of all paths. flask-restx derives it from the route of the root, which does not exist here."""
         prefix: str = self.blueprint.url_prefix
         return prefix
 
     @property
     def __schema__(self) -> dict[str, Any]:
-        """The document, its paths in the order of the routes; flask-restx sorts them alphabetically."""
+        """The document, with paths in the order of their routes; flask-restx would sort them alphabetically."""
         document: dict[str, Any] = super().__schema__
         order = [
             extract_path(url)
@@ -109,7 +107,7 @@ class DocumentedApi(flask_restx.Api):
         }
 
     def render_doc(self) -> Response:
-        """The Swagger page."""
+        """Return the Swagger page."""
         nonce = secrets.token_urlsafe(16)
         page = Response(render_template("swagger.html", api=self, nonce=nonce), content_type="text/html; charset=utf-8")
         page.headers["Content-Security-Policy"] = (
@@ -121,15 +119,15 @@ class DocumentedApi(flask_restx.Api):
 
 
 def document(namespace: flask_restx.Namespace, view: Callable[..., Any], contract: Contract) -> Callable[..., Any]:
-    """Attach the contract to a view, where flask-restx looks for it."""
-    # flask-restx has no other place for a summary. Assigned here, it is there under `python -OO` too.
+    """Attach the documentation of a contract to a view, in the attributes that flask-restx reads; return the view."""
+    # flask-restx reads the summary from the docstring. Assigned at run time, it exists under `python -OO` too.
     view.__doc__ = contract.summary
     view = namespace.doc(description=f"{contract.access.sentence}\n{contract.description}".strip())(view)
     if security := _security(contract):
         view = namespace.doc(security=security)(view)
     view = _with_responses(namespace, view, contract)
-    if contract.form_too:
-        view = namespace.doc(vendor={FORM_TOO: True})(view)
+    if contract.accepts_form:
+        view = namespace.doc(vendor={ACCEPTS_FORM: True})(view)
     documented: Callable[..., Any] = namespace.doc(params=_parameters(namespace, view, contract))(view)
     return documented
 
@@ -138,7 +136,7 @@ def _security(contract: Contract) -> list[dict[str, list[str]]]:
     access = contract.access
     if access.needs_token:
         return [{"bearer": []}]
-    # Where a service key is optional, the access rule says so: the page would show a closed lock.
+    # An optional service key is described by the sentence of the access rule: `security` would declare it as required.
     return [{"service": []}, {"service_basic": []}] if access.takes_service_key and not access.is_open else []
 
 
@@ -146,7 +144,7 @@ def _with_responses(
     namespace: flask_restx.Namespace, view: Callable[..., Any], contract: Contract
 ) -> Callable[..., Any]:
     headers = {name: {"type": "string"} for name in contract.headers}
-    view = namespace.response(contract.status, "Success.", _answer_model(namespace, contract), headers=headers)(view)
+    view = namespace.response(contract.status, "Success.", _response_model(namespace, contract), headers=headers)(view)
     error_model = namespace.schema_model("Error", ERROR)
     by_status: dict[int, list[type[ServiceError]]] = defaultdict(list)
     for error in contract.all_errors():
@@ -165,43 +163,50 @@ def _parameters(
         parameters |= _in_query(model, required=contract.query is not None)
     if model := contract.body or contract.query_or_body:
         required = contract.body is not None and bool(model.model_json_schema().get("required"))
-        # flask-restx's own `expect` makes every body a required one.
+        # Not with `expect` of flask-restx: it declares every body as required.
         schema = {"$ref": f"#/definitions/{_model(namespace, model).name}"}
         parameters["payload"] = {"in": "body", "required": required, "schema": schema}
     csrf = {CSRF_HEADER: CSRF_DESCRIPTION} if view.__name__ != "get" and CrossSite in contract.all_errors() else {}
-    for name, description in {**csrf, **contract.access.heeds}.items():
+    for name, description in {**csrf, **contract.access.headers}.items():
         parameters[name] = {"in": "header", "type": "string", "required": False, "description": description}
     return parameters
 
 
-def _answer_model(namespace: flask_restx.Namespace, contract: Contract) -> Any:
+def _response_model(namespace: flask_restx.Namespace, contract: Contract) -> Any:
     properties: dict[str, Any] = {"success": {"type": "boolean", "enum": [True]}}
-    name = "MaintenanceReport"
+    name = "OkEnvelope"
     if contract.done:
         properties["result"] = {"type": "string", "enum": ["Ok"]}
     if contract.items:
-        name = f"{contract.items.__name__}ListAnswer"
+        name = f"{contract.items.__name__}ListEnvelope"
         item = {"$ref": f"#/definitions/{_model(namespace, contract.items).name}"}
         properties["data"] = {"type": "array", "items": item}
         properties["next_cursor"] = {"type": "string", "x-nullable": True}
     if contract.data:
-        name = f"{contract.data.__name__}{'MaintenanceReport' if contract.done else ''}Answer"
+        name = f"{contract.data.__name__}{'Ok' if contract.done else ''}Envelope"
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
-    enveloped = {"type": "object", "required": list(properties), "properties": properties}
-    model = namespace.schema_model(name, enveloped)
-    return _either(namespace, model, contract.data) if contract.form_too and contract.data else model
+    schema = {"type": "object", "required": list(properties), "properties": properties}
+    envelope = namespace.schema_model(name, schema)
+    return (
+        _with_or_without_envelope(namespace, envelope, contract.data)
+        if contract.accepts_form and contract.data
+        else envelope
+    )
 
 
-def _either(namespace: flask_restx.Namespace, enveloped: Any, card: type[BaseModel]) -> Any:
-    """The answer to JSON or to a form. Swagger 2.0 has no `oneOf`, so only what both have in common is required."""
-    bare = _model(namespace, card)
-    options = [{"$ref": f"#/definitions/{option.name}"} for option in (enveloped, bare)]
+def _with_or_without_envelope(namespace: flask_restx.Namespace, envelope: Any, model: type[BaseModel]) -> Any:
+    """Return the schema of the response to JSON (envelope) or to a form (bare data).
+
+    Swagger 2.0 has no `oneOf`: the schema has the properties of both and requires none.
+    """
+    bare = _model(namespace, model)
+    options = [{"$ref": f"#/definitions/{option.name}"} for option in (envelope, bare)]
     return namespace.schema_model(
-        f"{card.__name__}EitherAnswer",
+        f"{model.__name__}OrEnvelope",
         {
             "type": "object",
-            "description": f"`{enveloped.name}`, or for a form `{bare.name}` itself, without the envelope.",
-            "properties": {**json_schema(card)["properties"], **enveloped._schema["properties"]},  # noqa: SLF001
+            "description": f"`{envelope.name}`; for a form, `{bare.name}` without the envelope.",
+            "properties": {**json_schema(model)["properties"], **envelope._schema["properties"]},  # noqa: SLF001
             "x-oneOf": options,
         },
     )
@@ -233,7 +238,7 @@ _QUERY_KEYWORDS = frozenset(
 
 
 class _WithoutDocstrings(GenerateJsonSchema):
-    """Without titles, which repeat the names, and docstrings, which are for developers and absent in `python -OO`."""
+    """Omits titles, which repeat the names, and docstrings, which are for developers and absent under `python -OO`."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -245,7 +250,7 @@ class _WithoutDocstrings(GenerateJsonSchema):
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON Schema of a pydantic model in the subset that Swagger 2.0 has."""
+    """Return the JSON Schema of a pydantic model, converted to the subset of Swagger 2.0."""
     schema = model.model_json_schema(ref_template="#/definitions/{model}", schema_generator=_WithoutDocstrings)
     converted: dict[str, Any] = _converted(schema)
     converted.pop("title", None)
@@ -268,15 +273,15 @@ def _converted(node: Any) -> Any:
         node.pop("anyOf")
         node.pop("default", None)
         node["x-nullable"] = True
-        # What the field says about itself wins over what its type says.
+        # Keywords of the field override those of its type.
         node = {**(others[0] if len(others) == 1 else {"x-anyOf": others}), **node}
     return node
 
 
 def _add_error_examples(paths: dict[str, Any]) -> None:
-    """Add an example of the first error to each error response, which otherwise would all show the same one.
+    """Add an example of the first error to each error response; without one, the page shows `code_wrong` for all.
 
-    flask-restx has no parameter for examples, so they are read from the lists that `_with_responses` wrote.
+    flask-restx has no parameter for examples. The errors are read from the lists that `_with_responses` wrote.
     """
     operations = (operation for path in paths.values() for operation in path.values() if "responses" in operation)
     for response in (response for operation in operations for response in operation["responses"].values()):
@@ -290,13 +295,16 @@ FIRST_ERROR = re.compile(r"- `(\w+)`: (.*)")
 
 def _state_consumed_types(paths: dict[str, Any]) -> None:
     for operation in (operation for path in paths.values() for operation in path.values()):
-        if FORM_TOO in operation:
-            del operation[FORM_TOO]
+        if ACCEPTS_FORM in operation:
+            del operation[ACCEPTS_FORM]
             operation["consumes"] = [JSON, FORM]
 
 
 def _with_minimum_length(node: Any, *, shortest_password: int) -> Any:
-    """The models with the setting of this deployment; flask-restx makes them once for all applications of a process."""
+    """Return a copy of the schemas with the minimum length of new passwords in this deployment.
+
+    A copy: flask-restx shares the schemas between all applications of a process.
+    """
     if isinstance(node, list):
         return [_with_minimum_length(item, shortest_password=shortest_password) for item in node]
     if not isinstance(node, dict):

@@ -1,1 +1,1 @@
-"""HTTP: parsing, answers, cookies, middleware and metrics."""
+"""HTTP: parsing, responses, cookies, middleware and metrics."""

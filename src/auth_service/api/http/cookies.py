@@ -1,4 +1,4 @@
-"""Cookies: host-only, HttpOnly, and set with the answer that hands them out."""
+"""HTTP cookies: host-only, HttpOnly, and set only on responses that report success."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,37 +11,37 @@ from auth_service.api.current import settings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cookie:
-    """One cookie of the service, under a name that no subdomain can set where there is TLS (RFC 6265bis)."""
+    """One cookie of the service. The `__Host-` prefix prevents cookie tossing from a subdomain (RFC 6265bis)."""
 
     purpose: str
     samesite: Literal["Strict", "Lax"]
 
     @property
     def name(self) -> str:
-        """`__Host-registration` in production, `registration` on a developer's machine."""
+        """`__Host-registration` in production, `registration` without TLS on a developer's machine."""
         return f"__Host-{self.purpose}" if settings().production else self.purpose
 
     def read(self) -> str | None:
-        """What came with this request."""
+        """Return the value that the request sent, or None."""
         return request.cookies.get(self.name)
 
-    def give(self, value: str, *, lives: timedelta) -> None:
-        """Set it with the answer to this request, unless that turns out to be a refusal."""
-        g.setdefault("cookies", {})[self] = (value, lives)
+    def set(self, value: str, *, max_age: timedelta) -> None:
+        """Set the cookie on the response to this request, unless the response is an error."""
+        g.setdefault("cookies", {})[self] = (value, max_age)
 
-    def take_back(self) -> None:
-        """Let the browser forget it."""
-        self.give("", lives=timedelta())
+    def clear(self) -> None:
+        """Delete the cookie in the browser."""
+        self.set("", max_age=timedelta())
 
 
-def into(response: Response) -> Response:
-    """Put what was given during this request into its answer; refusals carry none."""
-    for cookie, (value, lives) in g.pop("cookies", {}).items():
+def add_cookies(response: Response) -> Response:
+    """Add the cookies that were set during this request to its response. Errors set no cookie."""
+    for cookie, (value, max_age) in g.pop("cookies", {}).items():
         if response.status_code < 300:
             response.set_cookie(
                 cookie.name,
                 value,
-                max_age=lives,
+                max_age=max_age,
                 path="/",
                 secure=settings().production,
                 httponly=True,

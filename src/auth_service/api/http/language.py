@@ -1,4 +1,4 @@
-"""The language that a person reads, from Accept-Language."""
+"""Content negotiation of the language (`Accept-Language`) for emails and pages."""
 
 from functools import lru_cache
 
@@ -9,17 +9,17 @@ from werkzeug.http import parse_accept_header
 from auth_service.services.email.rendering import LANGUAGES
 
 
-def wanted_language() -> str | None:
-    """The best language that the request asks for and letters are written in, if it asks for any."""
-    return _best(request.headers.get("Accept-Language", ""))
+def accepted_language() -> str | None:
+    """Return the supported language that `Accept-Language` prefers, or None if it accepts none of them."""
+    return _best_match(request.headers.get("Accept-Language", ""))
 
 
 @lru_cache(maxsize=256)
-def _best(header: str) -> str | None:
-    # Few spellings make up nearly all requests, and weighing one takes 10 µs.
+def _best_match(header: str) -> str | None:
+    # Cached: a few values make up nearly all requests, and parsing one takes 10 µs.
     return parse_accept_header(header, LanguageAccept).best_match(LANGUAGES)
 
 
 def preferred_language() -> str:
-    """The same, with English for those who ask for none."""
-    return wanted_language() or LANGUAGES[0]
+    """Return the accepted language, or English if the request accepts no supported language."""
+    return accepted_language() or LANGUAGES[0]

@@ -1,4 +1,4 @@
-"""What Prometheus is told of requests; safe over several processes, served on a port of its own."""
+"""Prometheus metrics of requests, outbox and Redis, summed over the worker processes and served on a separate port."""
 
 import os
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from auth_service.errors import ServiceError
 from auth_service.wiring import Services
 
 REQUESTS = Counter("auth_requests", "Answered requests.", ["route", "method", "status"])
-REFUSALS = Counter("auth_refusals", "Refused requests, by `error.code`.", ["code"])
+ERRORS = Counter("auth_refusals", "Requests answered with an error, by `error.code`.", ["code"])
 SECONDS = Histogram(
     "auth_request_seconds",
-    "How long answers took.",
+    "Duration of requests, in seconds.",
     ["route"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 )
@@ -25,7 +25,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def observe(route: str, method: str, status: int, seconds: float) -> None:
-    """Count one answer."""
+    """Count one response and its duration."""
     counter, histogram = _series(route, method if method in METHODS else "other", status)
     counter.inc()
     histogram.observe(seconds)
@@ -33,33 +33,33 @@ def observe(route: str, method: str, status: int, seconds: float) -> None:
 
 @cache
 def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-    """Where such an answer is counted: found once, since finding it costs as much as counting.
+    """Return the time series of a response. Cached: `labels` costs as much as counting.
 
-    Routes come from the routing table, methods and statuses from short lists, so their number is bounded.
+    The cache is bounded: routes come from the routing table, methods and statuses from short lists.
     """
     return REQUESTS.labels(route, method, str(status)), SECONDS.labels(route)
 
 
-def observe_refusal(kind: type[ServiceError]) -> None:
-    """Count one refusal: several share a status, and an operator has to tell them apart."""
-    _refused(kind.code).inc()
+def observe_error(error: type[ServiceError]) -> None:
+    """Count one error by its code: several errors share a status, and an operator has to tell them apart."""
+    _error_series(error.code).inc()
 
 
 @cache
-def _refused(code: str) -> Counter:
-    """Where such a refusal is counted; there are as many as classes."""
-    return REFUSALS.labels(code)
+def _error_series(code: str) -> Counter:
+    """Return the time series of an error code. Bounded by the number of error classes."""
+    return ERRORS.labels(code)
 
 
 class OutboxCollector:
-    """How the outbox stands, asked of the database whenever Prometheus asks us."""
+    """Gauges of the outbox, read from the database on each scrape."""
 
     def __init__(self, app: Flask) -> None:
-        """`app` is the application whose outbox it is."""
+        """`app` is the application whose database is read."""
         self._app = app
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges; while the database is away, only that it is."""
+        """Yield the gauges; while the database is unavailable, only `auth_database_up`."""
         services: Services = self._app.extensions["auth_service"]
         try:
             with self._app.app_context(), unit_of_work():
@@ -68,24 +68,26 @@ class OutboxCollector:
             yield GaugeMetricFamily("auth_database_up", "Whether PostgreSQL answers.", value=0)
             return
         yield GaugeMetricFamily("auth_database_up", "Whether PostgreSQL answers.", value=1)
-        yield GaugeMetricFamily("auth_outbox_waiting", "Letters that wait to be sent.", value=backlog.waiting)
+        yield GaugeMetricFamily("auth_outbox_waiting", "Emails that wait to be sent.", value=backlog.waiting)
         yield GaugeMetricFamily(
             "auth_outbox_lag_seconds",
-            "How long the oldest due letter has waited.",
+            "Seconds since the oldest waiting email became due.",
             value=backlog.oldest.total_seconds(),
         )
-        yield GaugeMetricFamily("auth_outbox_dead", "Letters that died in the last 24 hours.", value=backlog.dead)
+        yield GaugeMetricFamily(
+            "auth_outbox_dead", "Emails that failed for good in the last 24 hours.", value=backlog.dead
+        )
 
 
 class RedisCollector:
-    """How Redis stands, asked whenever Prometheus asks us."""
+    """Gauges of Redis, read from it on each scrape."""
 
     def __init__(self, app: Flask) -> None:
-        """`app` is the application whose Redis it is."""
+        """`app` is the application whose Redis is read."""
         self._app = app
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges; while Redis is away, only that it is."""
+        """Yield the gauges; while Redis is unavailable, only `auth_redis_up`."""
         services: Services = self._app.extensions["auth_service"]
         try:
             used = services.redis.memory_used()
@@ -94,16 +96,19 @@ class RedisCollector:
             yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=0)
             return
         yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=1)
-        yield GaugeMetricFamily("auth_redis_used_memory_bytes", "What Redis holds in memory.", value=used)
+        yield GaugeMetricFamily("auth_redis_used_memory_bytes", "Memory that Redis uses, in bytes.", value=used)
         yield GaugeMetricFamily(
             "auth_redis_evicts",
-            "Whether Redis would throw keys away when it is full; it must not.",
+            "Whether Redis evicts keys when its memory is full; it must not.",
             value=int(policy not in (None, "noeviction")),
         )
 
 
 def serve(app: Flask, *, host: str, port: int) -> None:
-    """Serve `/metrics` from a thread of this process, adding up those of its workers where there are any."""
+    """Serve `/metrics` from a thread of this process, with the sum over its workers if there are any.
+
+    Exits the process with a message if the port is not available.
+    """
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -113,5 +118,5 @@ def serve(app: Flask, *, host: str, port: int) -> None:
     registry.register(RedisCollector(app))
     try:
         start_http_server(port, addr=host, registry=registry)
-    except OSError as taken:
-        raise SystemExit(f"METRICS_PORT: {port} cannot be listened on: {taken.strerror}") from None
+    except OSError as error:
+        raise SystemExit(f"METRICS_PORT: {port} cannot be listened on: {error.strerror}") from None

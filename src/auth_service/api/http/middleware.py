@@ -1,4 +1,4 @@
-"""What surrounds every answer: the request id, the headers, the one error handler, CORS, the log line, the metrics."""
+"""Middleware: request id, error handler, security headers, CORS, request log and metrics of every response."""
 
 import logging
 import re
@@ -11,13 +11,13 @@ from werkzeug.wrappers import Response as AnyResponse
 from auth_service import clock, errors, logs
 from auth_service.api.http import cookies, metrics
 from auth_service.api.http.parsing import LARGEST_BODY
-from auth_service.api.http.responses import refused
+from auth_service.api.http.responses import error_response
 from auth_service.errors import ServiceError
 from auth_service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -32,27 +32,28 @@ BY_STATUS: dict[int, type[ServiceError]] = {
     405: errors.MethodUnsupported,
     415: errors.ContentTypeUnsupported,
 }
-"""What werkzeug refuses by itself, in our words; everything else that it refuses is a bad request."""
+"""Error classes of the HTTP errors that werkzeug raises, by status; any other is answered with `bad_request`."""
 
 
 def fixed_headers(settings: Settings) -> dict[str, str]:
-    """The headers that every answer of this deployment has, unless it says otherwise."""
+    """Return the security headers of every response; a view can override them. HSTS only if the public URL is HTTPS."""
     hsts = {"Strict-Transport-Security": "max-age=31536000"} if settings.public_url.startswith("https://") else {}
     return SECURITY_HEADERS | hsts
 
 
-def surround(app: Flask, settings: Settings) -> None:
-    """Register all of it on the application."""
-    app.before_request(_begin)
-    app.after_request(_finish(settings))
-    app.register_error_handler(Exception, _refusal)
+def register(app: Flask, settings: Settings) -> None:
+    """Register the middleware on the application."""
+    app.before_request(_before_request)
+    app.after_request(_after_request(settings))
+    app.register_error_handler(Exception, _handle_error)
 
 
-def _begin() -> Response | None:
-    g.began = clock.monotonic()
-    g.refusal = None
-    given = request.environ.get("HTTP_X_REQUEST_ID", "")
-    g.request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+def _before_request() -> Response | None:
+    g.started_at = clock.monotonic()
+    g.error_code = None
+    # An id of the client is accepted only in a safe form: it is written to the log (log injection, CWE-117).
+    client_supplied = request.environ.get("HTTP_X_REQUEST_ID", "")
+    g.request_id = client_supplied if VALID_REQUEST_ID.fullmatch(client_supplied) else uuid.uuid4().hex
     logs.request_id.set(g.request_id)
     if (request.content_length or 0) > LARGEST_BODY:
         raise errors.BodyTooLarge
@@ -63,23 +64,23 @@ def _begin() -> Response | None:
     return preflight
 
 
-def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names no type for what it takes
+def _after_request(settings: Settings):  # type: ignore[no-untyped-def] # Flask has no public type for this callback
     fixed = list(fixed_headers(settings).items())
     origins = frozenset(settings.cors_origins)
 
     def finish(response: Response) -> Response:
-        # Those that a page has set for itself stay. One by one, `setdefault` would search all headers each time.
+        # A header that the view has set is not replaced. One `extend`: `setdefault` searches all headers each time.
         present = {name.lower() for name, _ in response.headers}
         response.headers.extend([(name, value) for name, value in fixed if name.lower() not in present])
         response.headers["X-Request-Id"] = g.request_id
-        cookies.into(response)
+        cookies.add_cookies(response)
         if origins:
             _allow_origin(response, origins)
-        seconds = clock.monotonic() - g.began
+        seconds = clock.monotonic() - g.started_at
         metrics.observe(_route(), request.method, response.status_code, seconds)
         level = logging.INFO if response.status_code >= 400 else logging.DEBUG
         if log.isEnabledFor(level):
-            # The route, never the path: paths hold ids, and what people mistype holds anything.
+            # The route, never the path: a path holds ids, and a mistyped one may hold personal data or a secret.
             log.log(
                 level,
                 "answered",
@@ -88,7 +89,7 @@ def _finish(settings: Settings):  # type: ignore[no-untyped-def] # Flask names n
                     "route": _route(),
                     "status": response.status_code,
                     "ms": round(seconds * 1000, 1),
-                    **({"refusal": g.refusal} if g.refusal else {}),
+                    **({"refusal": g.error_code} if g.error_code else {}),
                 },
             )
         return response
@@ -116,20 +117,20 @@ def _route() -> str:
     return request.url_rule.rule if request.url_rule else "-"
 
 
-def _refusal(error: Exception) -> AnyResponse:
-    """Speak for every error: refusals, what werkzeug refuses, and crashes."""
+def _handle_error(error: Exception) -> AnyResponse:
+    """Turn any exception into an error response: errors of the service, HTTP errors of werkzeug, and bugs."""
     if isinstance(error, ServiceError):
-        return _refused(error)
+        return _respond(error)
     if isinstance(error, HTTPException):
-        response = _refused(BY_STATUS.get(error.code or 400, errors.HttpRequestInvalid)())
+        response = _respond(BY_STATUS.get(error.code or 400, errors.HttpRequestInvalid)())
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
         return response
     log.error("crashed", exc_info=error, extra={"route": _route()})
-    return _refused(errors.InternalError())
+    return _respond(errors.InternalError())
 
 
-def _refused(refusal: ServiceError) -> Response:
-    g.refusal = refusal.code
-    metrics.observe_refusal(type(refusal))
-    return refused(refusal)
+def _respond(error: ServiceError) -> Response:
+    g.error_code = error.code
+    metrics.observe_error(type(error))
+    return error_response(error)

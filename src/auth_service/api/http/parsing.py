@@ -1,4 +1,4 @@
-"""From raw bytes to a checked form: strict, bounded, and never a 500."""
+"""Strict parsing of requests: JSON bodies, forms and query strings, bounded in size, validated by pydantic models."""
 
 import json
 from typing import Any, TypeVar
@@ -18,114 +18,121 @@ from auth_service.errors import (
     ValidationFailed,
 )
 
-Form = TypeVar("Form", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 INTEGER = "0|[1-9][0-9]*"
-"""An integer in a path or a query: one spelling for each, so that nothing has a second name for a cache or a log."""
+"""A decimal integer in a path or a query. No leading zeros: each resource has one URL (access rules of proxies)."""
 
-MOST_PARAMETERS = 20
+MAX_PARAMETERS = 20
 
 LARGEST_BODY = 16 * 1024
+"""In bytes. nginx has the same limit."""
 
-TYPES_OF_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
-"""What a form on anybody's page can send without asking us first; refused even when it is empty."""
+FORM_CONTENT_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+"""Content types that an HTML form of any page can send without a preflight (CSRF); rejected even with an empty body."""
 
-MOST_MISFITS = 20
-LONGEST_NAME = 64
+MAX_FIELD_ERRORS = 20
+MAX_FIELD_NAME = 64
+"""In characters. Bounds what an error response repeats of the request."""
 
 
-def body(form: type[Form]) -> Form:
-    """Read the body as one JSON object that fits `form`; an absent body is an empty object.
+def body(model: type[Model]) -> Model:
+    """Parse the body as one JSON object and validate it. An absent body counts as an empty object.
 
     Raises HttpRequestInvalid, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ContentEncodingUnsupported,
     ValidationFailed.
     """
     raw = _raw_body()
-    if not raw and request.mimetype not in TYPES_OF_FORMS:
-        return _fitted(form, b"{}")
+    if not raw and request.mimetype not in FORM_CONTENT_TYPES:
+        return _validated(model, b"{}")
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
         raise ContentTypeUnsupported
-    _refuse_odd_json(raw)
-    return _fitted(form, raw)
+    _check_json(raw)
+    return _validated(model, raw)
 
 
 def is_form() -> bool:
-    """Whether the body says that it is a form."""
+    """Whether the request declares its body as a URL-encoded form."""
     return request.mimetype == "application/x-www-form-urlencoded"
 
 
-def urlencoded(form: type[Form]) -> Form:
-    """Read the body as a form; every parameter once. Unknown ones are ignored, as RFC 6749 (3.2) wants it.
+def urlencoded(model: type[Model]) -> Model:
+    """Parse the body as a URL-encoded form and validate it. Unknown parameters are ignored (RFC 6749, 3.2).
 
-    Only where something else than a cookie speaks for the caller: anybody's page can send one.
+    For endpoints only that no cookie authenticates: any page can send such a form (CSRF). Raises HttpRequestInvalid,
+    BodyTooLarge, ContentEncodingUnsupported, ValidationFailed.
     """
-    pairs = _pairs(_raw_body(), said_of="form")
-    return _fitted(
-        form, json.dumps({name: value for name, value in pairs.items() if name in form.model_fields}).encode()
+    pairs = _pairs(_raw_body(), source="form")
+    return _validated(
+        model, json.dumps({name: value for name, value in pairs.items() if name in model.model_fields}).encode()
     )
 
 
-def query(form: type[Form]) -> Form:
-    """Read the query string; every parameter once, every parameter known. Raises ValidationFailed."""
-    return _fitted(form, json.dumps(_pairs(request.query_string, said_of="query string")).encode())
+def query(model: type[Model]) -> Model:
+    """Parse the query string and validate it. Raises ValidationFailed, also for a repeated or unknown parameter."""
+    return _validated(model, json.dumps(_pairs(request.query_string, source="query string")).encode())
 
 
-def _pairs(raw: bytes, *, said_of: str) -> dict[str, str]:
+def _pairs(raw: bytes, *, source: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(
             raw.decode("ascii"),
             keep_blank_values=True,
             strict_parsing=bool(raw),
             errors="strict",
-            max_num_fields=MOST_PARAMETERS,
+            max_num_fields=MAX_PARAMETERS,
         )
     except ValueError:  # also UnicodeDecodeError
-        message = f"Send a well-formed {said_of} with at most {MOST_PARAMETERS} parameters."
+        message = f"Send a well-formed {source} with at most {MAX_PARAMETERS} parameters."
         raise ValidationFailed(fields=[{"field": "", "msg": message}]) from None
     values = dict(pairs)
     if len(values) < len(pairs):
-        twice = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
-        raise ValidationFailed(fields=[{"field": name, "msg": "Send this parameter once."} for name in twice])
+        repeated = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
+        raise ValidationFailed(fields=[{"field": name, "msg": "Send this parameter once."} for name in repeated])
     return values
 
 
-def no_query() -> None:
-    """Refuse a query string where none belongs: ignored, it would let its sender believe that it did something."""
+def reject_query() -> None:
+    """Raise ValidationFailed if there is a query string. Ignoring it would hide a mistake of the client."""
     if request.query_string:
         raise ValidationFailed(fields=[{"field": "", "msg": "Send no query string."}])
 
 
-def query_or_body(form: type[Form]) -> Form:
-    """Read the fields of `form` from the query string, or from the body when there is none; never from both."""
+def query_or_body(model: type[Model]) -> Model:
+    """Parse the query string, or the body if there is no query string. Raises ValidationFailed if there are both."""
     if not request.query_string:
-        return body(form)
+        return body(model)
     if _raw_body():
         raise ValidationFailed(fields=[{"field": "", "msg": "Use the query string or the body, not both."}])
-    return query(form)
+    return query(model)
 
 
 def _raw_body() -> bytes:
     try:
         raw = request.get_data()
-    except ParseException:  # chunks that are none: gunicorn reads the body only now
+    except ParseException:  # malformed chunks: gunicorn reads the body only at this point
         raise HttpRequestInvalid from None
-    # werkzeug refuses a Content-Length over its limit, but cuts a chunked body there without a word. Its limit is one
-    # byte higher than ours (see `create_app`), so that what was cut is seen to be too large.
+    # werkzeug rejects a Content-Length above its limit, but silently truncates a chunked body at that limit. Its limit
+    # is one byte above ours (see `create_app`), so that a truncated body is recognised as too large.
     if len(raw) > LARGEST_BODY:
         raise BodyTooLarge
-    if raw and not _codings() <= {"", "identity"}:
+    if raw and not _content_codings() <= {"", "identity"}:
         raise ContentEncodingUnsupported
     return raw
 
 
-def _codings() -> set[str]:
+def _content_codings() -> set[str]:
     return {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
 
 
-def _refuse_odd_json(raw: bytes) -> None:
-    """Refuse what pydantic's parser would let through: repeated names, of which it keeps the last, and non-objects."""
+def _check_json(raw: bytes) -> None:
+    """Raise BodyNotJson for what pydantic's parser accepts: repeated names, and JSON that is no object.
+
+    Parsers disagree about which value of a repeated name counts; a proxy may have checked another one (RFC 8259, 4).
+    """
     try:
-        # The parser of pydantic bounds depth and refuses NaN and lone surrogates; only then is Python's safe to call.
+        # pydantic's parser first: it bounds the depth and rejects NaN and lone surrogates. Python's parser is safe only
+        # after that.
         parsed = pydantic_core.from_json(raw, allow_inf_nan=False)
         json.loads(raw, object_pairs_hook=_unique)
     except ValueError:
@@ -134,36 +141,36 @@ def _refuse_odd_json(raw: bytes) -> None:
         raise BodyNotJson
 
 
-def _refuse_nul(values: dict[str, Any]) -> None:
-    """Refuse NUL characters in whatever is sent: PostgreSQL cannot keep them, and no secret of ours has any."""
-    named = [name for name, value in values.items() if "\0" in name or (isinstance(value, str) and "\0" in value)]
-    if named:
-        fields = [{"field": name[:LONGEST_NAME], "msg": "Send no NUL characters."} for name in named]
-        raise ValidationFailed(fields=fields[:MOST_MISFITS])
+def _reject_nul(values: dict[str, Any]) -> None:
+    """Raise ValidationFailed for NUL characters: PostgreSQL cannot store them in text."""
+    names = [name for name, value in values.items() if "\0" in name or (isinstance(value, str) and "\0" in value)]
+    if names:
+        fields = [{"field": name[:MAX_FIELD_NAME], "msg": "Send no NUL characters."} for name in names]
+        raise ValidationFailed(fields=fields[:MAX_FIELD_ERRORS])
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError
-    return found
+    return values
 
 
-def _fitted(form: type[Form], raw: bytes) -> Form:
+def _validated(model: type[Model], raw: bytes) -> Model:
     if b"\\u0000" in raw:
-        _refuse_nul(json.loads(raw))
+        _reject_nul(json.loads(raw))
     try:
-        return form.model_validate_json(raw)
-    except ValidationError as misfit:
-        errors = misfit.errors(include_url=False, include_input=False, include_context=False)
+        return model.model_validate_json(raw)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False, include_input=False, include_context=False)
         raise ValidationFailed(
             fields=[
-                {"field": ".".join(map(str, error["loc"]))[:LONGEST_NAME], "msg": _sentence(error["msg"])}
-                for error in errors[:MOST_MISFITS]
+                {"field": ".".join(map(str, error["loc"]))[:MAX_FIELD_NAME], "msg": _sentence(error["msg"])}
+                for error in errors[:MAX_FIELD_ERRORS]
             ]
         ) from None
 
 
-def _sentence(said: str) -> str:
-    said = said.removeprefix("Value error, ")
-    return said if said.endswith(".") else f"{said}."
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message if message.endswith(".") else f"{message}."

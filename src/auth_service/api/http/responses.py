@@ -1,4 +1,4 @@
-"""The one shape of all answers, and the one table of statuses."""
+"""JSON responses: the envelope of success and error, and the HTTP status of each error family."""
 
 import json
 import math
@@ -26,7 +26,7 @@ STATUS: dict[type[ServiceError], int] = {
     errors.Internal: 500,
     errors.Unavailable: 503,
 }
-"""The status of each family of errors."""
+"""The HTTP status of each family of errors."""
 
 JSON = "application/json"
 
@@ -35,56 +35,59 @@ CHALLENGE: dict[type[ServiceError], str] = {
     errors.ServiceKeyInvalid: 'Bearer realm="auth", error="invalid_token"',
     errors.ScopeMissing: 'Bearer realm="auth", error="insufficient_scope"',
 }
-"""What `WWW-Authenticate` says (RFC 6750, 3)."""
+"""The value of `WWW-Authenticate` for errors that RFC 6750 (3) defines; other 401 errors have no `error` parameter."""
 
 
-def status_of(refusal: type[ServiceError]) -> int:
-    """The status that a refusal is answered with."""
-    return next(STATUS[kind] for kind in refusal.__mro__ if kind in STATUS)
+def status_of(error: type[ServiceError]) -> int:
+    """Return the HTTP status of an error class: that of its family."""
+    return next(STATUS[family] for family in error.__mro__ if family in STATUS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cursor:
-    """Where the next page of a list begins; None after the last one."""
+class PageLink:
+    """The pagination member of a list response. `next_cursor` is None on the last page."""
 
-    following: str | None
+    next_cursor: str | None
 
 
-def answer(*, status: int, data: bytes | None, done: bool, page: Cursor | None = None) -> Response:
-    """A success. `data` is JSON already; `done` says that a command was carried out; `page` that data is a list."""
+def success_response(*, status: int, data: bytes | None, done: bool, page: PageLink | None = None) -> Response:
+    """Return a success in its envelope.
+
+    `data` is serialised JSON; `done` adds `"result": "Ok"`; `page` adds `next_cursor`, if `data` is a list.
+    """
     members = [b'"success":true']
     if done:
         members.append(b'"result":"Ok"')
     if data is not None:
         members.append(b'"data":' + data)
     if page is not None:
-        members.append(b'"next_cursor":' + json.dumps(page.following).encode())
+        members.append(b'"next_cursor":' + json.dumps(page.next_cursor).encode())
     return Response(b"{" + b",".join(members) + b"}\n", status=status, content_type=JSON)
 
 
-def plain(data: bytes) -> Response:
-    """A success without an envelope, for programs that know the shape of somebody's standard and not ours."""
+def bare_response(data: bytes) -> Response:
+    """Return `data`, serialised JSON, without the envelope, for clients of a standard such as RFC 7662."""
     return Response(data, status=200, content_type=JSON)
 
 
-def refused(refusal: ServiceError) -> Response:
-    """A refusal, with `Retry-After` where coming back helps."""
-    response = Response(error_body(refusal), status=status_of(type(refusal)), content_type=JSON)
-    if refusal.retry_after is not None:
-        response.headers["Retry-After"] = str(_whole_seconds(refusal.retry_after))
-    if isinstance(refusal, (errors.Unauthenticated, errors.ScopeMissing)):
-        response.headers["WWW-Authenticate"] = CHALLENGE.get(type(refusal), 'Bearer realm="auth"')
-    if isinstance(refusal, errors.ContentEncodingUnsupported):
+def error_response(error: ServiceError) -> Response:
+    """Return the response to an error, with `Retry-After`, `WWW-Authenticate` or `Accept-Encoding` where it applies."""
+    response = Response(error_body(error), status=status_of(type(error)), content_type=JSON)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(_whole_seconds(error.retry_after))
+    if isinstance(error, (errors.Unauthenticated, errors.ScopeMissing)):
+        response.headers["WWW-Authenticate"] = CHALLENGE.get(type(error), 'Bearer realm="auth"')
+    if isinstance(error, errors.ContentEncodingUnsupported):
         response.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16
     return response
 
 
-def error_body(refusal: ServiceError) -> str:
-    """The body of a refusal."""
-    error: dict[str, Any] = {"code": refusal.code, "msg": refusal.message, **refusal.members}
-    if refusal.retry_after is not None:
-        error["retry_after"] = _whole_seconds(refusal.retry_after)
-    return json.dumps({"success": False, "result": None, "error": error}) + "\n"
+def error_body(error: ServiceError) -> str:
+    """Return the JSON body of an error response."""
+    members: dict[str, Any] = {"code": error.code, "msg": error.message, **error.members}
+    if error.retry_after is not None:
+        members["retry_after"] = _whole_seconds(error.retry_after)
+    return json.dumps({"success": False, "result": None, "error": members}) + "\n"
 
 
 def _whole_seconds(retry_after: float) -> int:

@@ -1,4 +1,4 @@
-"""Cards: what goes out, made from nothing but the fields that they name."""
+"""Base class of response models (pydantic): a response has the declared fields and no other."""
 
 from typing import ClassVar
 
@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ResponseModel(BaseModel):
-    """Something that goes out: only the fields that are named."""
+    """Response data, read from the attributes of what a service returns. Undeclared attributes are left out."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
     leaves_out_none: ClassVar[bool] = False
-    """Whether fields without a value are absent rather than null."""
+    """Whether a field with the value None is absent from the JSON instead of null."""

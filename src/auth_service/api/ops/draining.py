@@ -1,15 +1,15 @@
-"""Whether a stop was asked for: one byte that all processes of this server share."""
+"""Graceful shutdown: the flag that a stop was requested, shared by all processes of this server."""
 
 import mmap
 
-_flag = mmap.mmap(-1, 1)  # anonymous and shared: workers that are forked later see what the master writes
+_flag = mmap.mmap(-1, 1)  # anonymous and shared: forked workers see what the master process writes
 
 
 def start() -> None:
-    """From now on `/health/ready` says 503, so that balancers look elsewhere."""
+    """Set the flag: `/health/ready` answers 503 from now on, so that load balancers stop sending requests."""
     _flag[0] = 1
 
 
 def started() -> bool:
-    """Whether a stop was asked for."""
+    """Whether a stop was requested."""
     return _flag[0] == 1

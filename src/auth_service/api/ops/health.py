@@ -1,6 +1,6 @@
-"""Whether this process lives, and whether the service can do its work.
+"""Health checks: liveness (`/health/live`) and readiness (`/health/ready`).
 
-What exactly is wrong stands in the log and in the metrics, not in the answer: these paths may be public.
+The reason of a failure is in the log and the metrics, not in the response: these paths may be public.
 """
 
 import logging
@@ -9,7 +9,7 @@ from datetime import timedelta
 from flask import Blueprint, Response
 
 from auth_service.api.current import services
-from auth_service.api.http.responses import answer
+from auth_service.api.http.responses import success_response
 from auth_service.api.ops import draining
 from auth_service.db import autocommit, unit_of_work
 from auth_service.db.schema_version import SchemaState, schema_state
@@ -20,47 +20,48 @@ log = logging.getLogger(__name__)
 
 health = Blueprint("health", __name__, url_prefix="/health")
 
-LONGEST_LAG = timedelta(minutes=5)
-"""A letter that is due for longer than this means that nobody delivers."""
+MAX_OUTBOX_LAG = timedelta(minutes=5)
+"""An email that has been due for longer means that no mail worker delivers."""
 
 
 @health.get("/live")
 def live() -> Response:
-    """Say that this process answers; asks nobody else."""
-    return answer(status=200, data=None, done=True)
+    """Answer 200: the process handles requests. Checks no dependency, so an outage of one causes no restart."""
+    return success_response(status=200, data=None, done=True)
 
 
 @health.get("/ready")
 def ready() -> Response:
-    """Say whether database, Redis, migrations and outbox are fit for work, and nobody has asked to stop."""
-    if trouble := troubles(services()):
-        log.warning("not ready", extra={"troubles": trouble})
+    """Answer 200 if database, migrations, outbox and Redis work and no stop was requested. Raises NotReady."""
+    if reasons := failures(services()):
+        log.warning("not ready", extra={"troubles": reasons})
         raise NotReady(retry_after=5)
-    return answer(status=200, data=None, done=True)
+    return success_response(status=200, data=None, done=True)
 
 
-def troubles(wired: Services) -> list[str]:
-    """What keeps the service from its work; empty when nothing does."""
-    return [*(["stopping"] if draining.started() else []), *_of_database(wired), *_of_redis(wired)]
+def failures(services: Services) -> list[str]:
+    """Return the reasons why the service is not ready; an empty list if it is ready."""
+    stopping = ["stopping"] if draining.started() else []
+    return [*stopping, *_database_failures(services), *_redis_failures(services)]
 
 
-def _of_database(wired: Services) -> list[str]:
+def _database_failures(services: Services) -> list[str]:
     try:
         with unit_of_work():
             with autocommit() as connection:
-                found = schema_state(connection)
-            if found not in (SchemaState.CURRENT, SchemaState.NEXT):
-                return [f"database: {found.value}"]
-            lag = wired.outbox.backlog().oldest
-    except ServiceError as away:
-        return [f"database: {away.code}"]
-    return [f"outbox: the oldest letter has waited {lag.total_seconds():.0f} s"] if lag > LONGEST_LAG else []
+                schema = schema_state(connection)
+            if schema not in (SchemaState.CURRENT, SchemaState.NEXT):
+                return [f"database: {schema.value}"]
+            lag = services.outbox.backlog().oldest
+    except ServiceError as error:
+        return [f"database: {error.code}"]
+    return [f"outbox: the oldest email has waited {lag.total_seconds():.0f} s"] if lag > MAX_OUTBOX_LAG else []
 
 
-def _of_redis(wired: Services) -> list[str]:
+def _redis_failures(services: Services) -> list[str]:
     try:
-        wired.redis.ping()
-        policy = wired.redis.eviction_policy()
-    except ServiceError as away:
-        return [f"redis: {away.code}"]
+        services.redis.ping()
+        policy = services.redis.eviction_policy()
+    except ServiceError as error:
+        return [f"redis: {error.code}"]
     return [] if policy in (None, "noeviction") else [f"redis: evicts keys ({policy})"]

@@ -1,4 +1,4 @@
-"""What other services read before they have a token to show: the public keys."""
+"""JWKS endpoint: the public keys that other services verify access tokens with."""
 
 import json
 
@@ -6,21 +6,21 @@ from flask import Blueprint, Response, request
 
 from auth_service.api.current import services
 from auth_service.api.http.responses import JSON
-from auth_service.services.tokens.signing_keys import KEPT_BY_VERIFIERS
+from auth_service.services.tokens.signing_keys import JWKS_MAX_AGE
 
 well_known = Blueprint("well_known", __name__, url_prefix="/.well-known")
 
-CACHE_CONTROL = f"public, max-age={KEPT_BY_VERIFIERS.total_seconds():.0f}"
+CACHE_CONTROL = f"public, max-age={JWKS_MAX_AGE.total_seconds():.0f}"
 
 
 @well_known.get("/jwks.json")
 def jwks() -> Response:
-    """The keys that access tokens are verified with (RFC 7517), in the shape that verifiers expect.
+    """Return the JSON Web Key Set (RFC 7517), without the envelope of other responses.
 
-    For servers: pages of other origins than those of CORS_ORIGINS cannot read it, as they can read nothing else here.
+    For servers: browsers let pages read it only if their origin is in CORS_ORIGINS.
     """
-    answer = Response(json.dumps(services().keyring.now().jwks()), content_type=JSON)
-    answer.headers["Cache-Control"] = CACHE_CONTROL
-    answer.add_etag()
-    answer.make_conditional(request)
-    return answer
+    response = Response(json.dumps(services().signing_keys.for_verification().jwks()), content_type=JSON)
+    response.headers["Cache-Control"] = CACHE_CONTROL
+    response.add_etag()
+    response.make_conditional(request)
+    return response

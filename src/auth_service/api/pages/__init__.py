@@ -1,1 +1,1 @@
-"""HTML pages."""
+"""HTML pages: account revert, dev inbox."""

@@ -1,7 +1,7 @@
-"""The page that the links in letters open: it says what undoing does, and undoes when its button is pressed.
+"""Account revert page (`/account/undo`), which the links in security notifications open.
 
-Opening it does nothing, because programs that scan mail open links. The token stands behind `#`, which browsers send to
-no server; a script of the page reads it there.
+Opening the page changes nothing, because mail scanners open links; its button sends the token. The token is in the
+fragment of the URL, which browsers send to no server; a script of the page reads it.
 """
 
 import secrets
@@ -11,33 +11,33 @@ from flask import Blueprint, Response, render_template
 from auth_service.api.current import services
 from auth_service.api.http.language import preferred_language
 
-undo_page = Blueprint("undo_page", __name__, url_prefix="/account")
+account_revert_page = Blueprint("undo_page", __name__, url_prefix="/account")
 
-WORDS = {
+TEXTS = {
     "en": {
         "title": "This was not me",
-        "will": "If you press the button, your account is taken back:",
+        "will": "If you press the button, your account is secured:",
         "sessions": "all devices are signed out;",
-        "password": "your password stops working, for somebody else may know it;",
-        "email": "if the letter told of another address, your account gets the one back that the letter went to.",
-        "nothing": "Until then nothing happens. If it was you, just close this page.",
-        "button": "Take my account back",
+        "password": "your password stops working, because another person may know it;",
+        "email": "if the email was about a change of your address, the account gets back the address that received it.",
+        "nothing": "Nothing happens until you press the button. If it was you, close this page.",
+        "button": "Secure my account",
         "busy": "One moment …",
-        "done": "Your account is yours again, and everybody was signed out.",
-        "next": "Now set a new password: open {service} as you always do, say that you forgot your password, and enter "
-        "the code that is mailed to you. If somebody may have read your letters, first change the password of your "
-        "mailbox.",
-        "no_token": "This link is not complete. Open it from the letter again, or copy all of it.",
-        "undo_unknown": "This link was used already, or has run out. If something is wrong with your account, ask for "
-        "a code to set a new password.",
-        "email_taken": "The address of this letter belongs to another account by now, so yours cannot get it back. "
-        "Nothing was changed. If you made that account, sign in there, delete it, open the link from the letter again "
-        "and press the button again. If you did not, somebody else reads your letters: change the password of your "
-        "mailbox, and tell those who run {service}.",
-        "trouble": "We cannot say whether that worked. Please try again in a minute; if the link was used already by "
-        "then, it did work.",
-        "no_script": "This page needs JavaScript, because the link is read in your browser only. Please allow it, or "
-        "open the link in another browser.",
+        "done": "Your account is secured, and all devices are signed out.",
+        "next": "Now set a new password: open {service} as usual, choose that you forgot your password, and enter the "
+        "code that you receive by email. If another person may read your emails, change the password of your mailbox "
+        "first.",
+        "no_token": "This link is incomplete. Open it from the email again, or copy all of it.",
+        "undo_unknown": "This link has expired or was used. If something is wrong with your account, request a code "
+        "and set a new password.",
+        "email_taken": "Another account now uses the address that received this email, so your account cannot get it "
+        "back. Nothing was changed. If you created that account, sign in there, delete it, open the link from the "
+        "email again and press the button again. If you did not, another person reads your emails: change the password "
+        "of your mailbox, and tell those who run {service}.",
+        "trouble": "It is not known whether this worked. Try again in a minute; if the page then says that the link "
+        "was used, it worked.",
+        "no_script": "This page needs JavaScript, because only your browser reads the link. Allow JavaScript, or open "
+        "the link in another browser.",
     },
     "ru": {
         "title": "Это был не я",
@@ -66,21 +66,21 @@ WORDS = {
 }
 
 
-@undo_page.get("/undo")
+@account_revert_page.get("/undo")
 def page() -> Response:
-    """Show the page, in the language that the browser asks for."""
+    """Return the page in the language of `Accept-Language`."""
     nonce = secrets.token_urlsafe(16)
     language = preferred_language()
     service = services().settings.service_name
-    words = {name: said.format(service=service) for name, said in WORDS[language].items()}
-    shown = Response(
-        render_template("undo.html", words=words, language=language, service=service, nonce=nonce),
+    texts = {name: text.format(service=service) for name, text in TEXTS[language].items()}
+    response = Response(
+        render_template("undo.html", texts=texts, language=language, service=service, nonce=nonce),
         content_type="text/html; charset=utf-8",
     )
-    shown.headers["Content-Language"] = language
-    shown.vary.add("Accept-Language")
-    shown.headers["Content-Security-Policy"] = (
+    response.headers["Content-Language"] = language
+    response.vary.add("Accept-Language")
+    response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return shown
+    return response

@@ -1,4 +1,7 @@
-"""Who may call an endpoint. Each endpoint says so; there is no default that an omission could open."""
+"""Authentication and authorization of requests: the access rules that an endpoint declares.
+
+The default of a contract is `signed_in`, so an endpoint without a rule is closed.
+"""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -19,7 +22,7 @@ from auth_service.errors import (
     TokenMissing,
 )
 from auth_service.models.audit_event import EventType
-from auth_service.models.service_key import BRING_CODES, VERIFY
+from auth_service.models.service_key import SUPPLY_CODE, VERIFY
 from auth_service.services.sessions.sessions import CurrentUser
 from auth_service.services.tokens.service_keys import CurrentService
 
@@ -29,31 +32,34 @@ METHOD_HEADERS = ("X-Original-Method", "X-Forwarded-Method")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Access:
-    """A rule about callers: its check raises a refusal, its sentence is shown on the Swagger page."""
+    """An access rule. `check` raises an error for a request that the rule denies."""
 
     name: str
     sentence: str
+    """Describes the rule on the Swagger page."""
     check: Callable[[], None]
     errors: tuple[type[ServiceError], ...] = ()
+    """The errors that `check` raises."""
     is_open: bool = False
-    """Whether a request without any credentials is let in."""
+    """Whether the rule allows a request without credentials."""
     needs_token: bool = False
+    """Whether the rule requires the access token of a user."""
     takes_service_key: bool = False
-    """Whether a service key is, or may be, what a request is allowed by."""
-    heeds: Mapping[str, str] = field(default_factory=dict)
-    """Headers that it looks at beside those of credentials, with what they say."""
+    """Whether the rule requires or accepts a service key."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Request headers that the rule reads apart from `Authorization` and `Cookie`, with their descriptions."""
 
 
-def caller() -> CurrentUser:
-    """Whoever calls; known where the endpoint's access is `signed_in`."""
-    known: CurrentUser = g.caller
-    return known
+def current_user() -> CurrentUser:
+    """Return the user who sent the request. Only for endpoints whose access rule requires an access token."""
+    user: CurrentUser = g.current_user
+    return user
 
 
 def current_service() -> CurrentService | None:
-    """The service that calls, where the endpoint's access takes a service key and one came."""
-    known: CurrentService | None = g.get("calling_service")
-    return known
+    """Return the service whose key the request carries; None without a key."""
+    calling: CurrentService | None = g.get("current_service")
+    return calling
 
 
 def _allow_anyone() -> None:
@@ -62,49 +68,49 @@ def _allow_anyone() -> None:
 
 def require_user() -> None:
     """Set the current user from the access token, and check CSRF. Raises TokenMissing, TokenInvalid, CrossSite."""
-    g.caller = services().sessions.caller(_presented())
+    g.current_user = services().sessions.current_user(_access_token())
     _check_csrf(request.method)
 
 
-def audit_denied(refusal: ServiceError) -> None:
-    """Record the audit event `access_denied` for the user of this request, if it is known already."""
-    caller: CurrentUser | None = g.get("caller")
-    if caller is None:
+def audit_denied(error: ServiceError) -> None:
+    """Record the audit event `access_denied` for the current user, if the request is authenticated already."""
+    user: CurrentUser | None = g.get("current_user")
+    if user is None:
         return
     services().history.record_failure(
         EventType.ACCESS_DENIED,
-        user_id=caller.id,
+        user_id=user.id,
         client=client_info(),
-        session_id=caller.session_id,
-        refusal=refusal.code,
+        session_id=user.session_id,
+        refusal=error.code,
     )
 
 
 def _require_user_or_gateway() -> None:
-    """As `require_user`, for a request that was sent to something else, which asks us whether to let it through."""
+    """As `require_user`, for forward auth: the request describes another one, which a gateway asks to authorize."""
     if (key := request.headers.get(SERVICE_KEY_HEADER)) is not None:
-        _admit(key, VERIFY)
-    g.caller = services().sessions.caller(_presented())
+        _authenticate_service(key, VERIFY)
+    g.current_user = services().sessions.current_user(_access_token())
     _check_csrf(request.method, *_original_methods())
 
 
 def _original_methods() -> list[str]:
-    """The method of the request that a gateway asks about, by either of the names that gateways give it."""
-    named = [request.headers.get(name) for name in METHOD_HEADERS]
-    return [method.upper() for method in named if method is not None]
+    """Return the methods of the original request that the gateway names, in either of the usual headers."""
+    methods = [request.headers.get(name) for name in METHOD_HEADERS]
+    return [method.upper() for method in methods if method is not None]
 
 
 def _check_csrf(*methods: str) -> None:
-    """Where cookies speak for the request, see that it is no page of somebody else that made the browser send them.
+    """Check CSRF if cookies authenticate the request. A browser never adds `Authorization` by itself.
 
-    Only once it is known whom they speak for, so that a forged request stands in that person's history.
+    Runs after the authentication, so that the audit event of a forged request names the attacked user.
     """
     if "Authorization" not in request.headers:
         csrf.check_csrf(*methods)
 
 
-def _presented() -> str:
-    """The access token of the request. A bearer call ignores cookies: no authority that the caller did not name."""
+def _access_token() -> str:
+    """Return the access token of the request. `Authorization` excludes the cookie: no ambient authority beside it."""
     header = request.headers.get("Authorization")
     if header is None:
         cookie = session_cookies.access_token()
@@ -122,11 +128,11 @@ def _bearer(header: str) -> str | None:
     return token if scheme.lower() == "bearer" and token and token.isascii() else None
 
 
-def _presented_key() -> str | None:
-    """The service key of the request; what is no key stays, to be refused.
+def _service_key() -> str | None:
+    """Return the service key of the request: None without `Authorization`, an empty string for malformed credentials.
 
-    As a bearer token, or as the password of Basic authentication (RFC 6749, 2.3.1), which is how most libraries for
-    introspection say who they are; whatever the user name is.
+    The key is the bearer token, or the password of Basic authentication with any user name (RFC 6749, 2.3.1), which
+    most libraries for introspection use.
     """
     header = request.headers.get("Authorization")
     if header is None:
@@ -140,22 +146,22 @@ def _presented_key() -> str | None:
         return ""
 
 
-def _admit(key: str, scope: str) -> None:
+def _authenticate_service(key: str, scope: str) -> None:
     g.current_service = services().service_keys.admit(key, scope=scope)
 
 
 def service(scope: str) -> Access:
-    """Services with a key of this scope. A user's token opens nothing here."""
+    """Return the rule for services with a key of this scope. It does not accept the access token of a user."""
 
     def check() -> None:
-        key = _presented_key()
+        key = _service_key()
         if key is None:
             raise ServiceKeyMissing
-        _admit(key, scope)
+        _authenticate_service(key, scope)
 
     return Access(
         name=f"service {scope}",
-        sentence=f"Services may call this, with a key of scope `{scope}`.",
+        sentence=f"Access: services, with a key of scope `{scope}`.",
         check=check,
         errors=(ServiceKeyMissing, ServiceKeyInvalid, ScopeMissing),
         takes_service_key=True,
@@ -163,37 +169,41 @@ def service(scope: str) -> Access:
 
 
 def _anyone_or_service() -> None:
-    # A credential that is not good is never taken for none.
-    if (key := _presented_key()) is not None:
-        _admit(key, BRING_CODES)
+    # An invalid key is an error: the client would otherwise be treated as anonymous without noticing.
+    if (key := _service_key()) is not None:
+        _authenticate_service(key, SUPPLY_CODE)
 
 
-anyone = Access(name="anyone", sentence="Anyone may call this.", check=_allow_anyone, is_open=True)
+anyone = Access(name="anyone", sentence="Access: anyone.", check=_allow_anyone, is_open=True)
 
 signed_in = Access(
     name="signed_in",
-    sentence="Whoever is signed in may call this.",
+    sentence="Access: signed-in users.",
     check=require_user,
     errors=(TokenMissing, TokenInvalid, CrossSite),
     needs_token=True,
 )
 
 forward_auth = Access(
-    name="at_a_gateway",
-    sentence="Whoever is signed in may call this, in person or through a gateway that passes their request on.",
+    name="forward_auth",
+    sentence="Access: signed-in users, directly or through a gateway that forwards their credentials.",
     check=_require_user_or_gateway,
     errors=(TokenMissing, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
     needs_token=True,
-    heeds={
-        SERVICE_KEY_HEADER: f"The gateway's own service key, of scope `{VERIFY}`, if it has one.",
-        **dict.fromkeys(METHOD_HEADERS, "The method of the original request; of two that are named, both count."),
-        csrf.CSRF_HEADER: "That of the original request; needed where cookies speak for an unsafe one.",
+    headers={
+        SERVICE_KEY_HEADER: f"The service key of the gateway, of scope `{VERIFY}`, if it has one.",
+        **dict.fromkeys(METHOD_HEADERS, "The method of the original request; if both headers are sent, both count."),
+        csrf.CSRF_HEADER: (
+            "The header of the original request; required where cookies authenticate a request of an unsafe method."
+        ),
     },
 )
 
 anyone_or_service = Access(
     name="anyone_or_service",
-    sentence=f"Anyone may call this. A service with a key of scope `{BRING_CODES}` may also bring codes in production.",
+    sentence=(
+        f"Access: anyone. With a service key of scope `{SUPPLY_CODE}`, client-supplied codes work in production too."
+    ),
     check=_anyone_or_service,
     is_open=True,
     errors=(ServiceKeyInvalid, ScopeMissing),

@@ -9,16 +9,17 @@ from auth_service.adapters.redis.rate_limiter import network_of
 from auth_service.api.current import settings
 from auth_service.settings import Network
 
-MOST_HOPS = 50
+MAX_HOPS = 50
+"""Bounds the work that a long `X-Forwarded-For` causes."""
 
 
 def client_network() -> str:
-    """The network that this request is counted under: one IPv4 address, or a /64 of IPv6."""
+    """Return the network that rate limits count this request under: one IPv4 address, or a /64 of IPv6."""
     return network_of(client_address())
 
 
 def client_address() -> str:
-    """The address of the client of this request."""
+    """Return the IP address of the client of this request."""
     forwarded = request.headers.get("X-Forwarded-For")
     return str(address_behind_proxies(request.remote_addr, forwarded, settings().trusted_proxies))
 
@@ -26,27 +27,28 @@ def client_address() -> str:
 def address_behind_proxies(
     peer: str | None, forwarded: str | None, trusted: tuple[Network, ...]
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The rightmost hop that is not a trusted proxy, as long as the peer itself is one; else the peer.
+    """Return the rightmost hop that is no trusted proxy if the peer is a trusted proxy; otherwise the peer.
 
-    A header that does not parse counts as absent: there is no request without an address and thus without limits.
+    Hops to the left of it are written by the client and can be forged. A hop that is no IP address ends the search with
+    the hop before it, so that every request has an address that rate limits can count.
     """
-    found = _parsed(peer) or ipaddress.IPv4Address(0)
-    if not forwarded or not _is_trusted(found, trusted):
-        return found
-    for hop in reversed(forwarded.split(",")[-MOST_HOPS:]):
+    client = _parsed(peer) or ipaddress.IPv4Address(0)
+    if not forwarded or not _is_trusted(client, trusted):
+        return client
+    for hop in reversed(forwarded.split(",")[-MAX_HOPS:]):
         address = _parsed(hop)
         if address is None:
-            return found
-        found = address
+            return client
+        client = address
         if not _is_trusted(address, trusted):
             return address
-    return found
+    return client
 
 
 @lru_cache(maxsize=256)
 def _parsed(text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        # Without the zone that a proxy may write behind a link-local one: it is an interface of its own.
+        # Without the zone of a link-local address (`fe80::1%eth0`): it names an interface of the proxy.
         address = ipaddress.ip_address((text or "").strip().partition("%")[0])
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""Where a request came from, for history and letters."""
+"""ClientInfo of the current request: IP address and device, for the audit log and emails."""
 
 from flask import request
 
@@ -8,5 +8,5 @@ from auth_service.services.audit.events import ClientInfo
 
 
 def client_info() -> ClientInfo:
-    """The client's address, found through trusted proxies only, and its device in words."""
+    """Return the IP address of the client, behind trusted proxies, and a description of its device (User-Agent)."""
     return ClientInfo(address=client_address(), device=describe(request.headers.get("User-Agent")))

@@ -1,4 +1,4 @@
-"""Tickets: cookies that make a browser the holder of the codes that it asked for."""
+"""Flow tickets in cookies: they bind an emailed code to the browser that requested it."""
 
 import re
 import secrets
@@ -8,30 +8,33 @@ from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
 from auth_service.services.credentials.one_time_codes import CodeSent
 
-FORM = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+TICKET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 """256 bits in base64url."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowCookie:
-    """The ticket of one kind of codes."""
+    """The cookie with the flow ticket of one flow."""
 
     cookie: Cookie
 
     def presented(self) -> str | None:
-        """What came with this request; in place of anything that cannot be a ticket, a new one that nobody holds."""
+        """Return the flow ticket of this request; None without the cookie.
+
+        A malformed value is replaced by a new random ticket, which no code is bound to: it fails like a wrong ticket.
+        """
         value = self.cookie.read()
         if value is None:
             return None
-        return value if FORM.fullmatch(value) else secrets.token_urlsafe(32)
+        return value if TICKET.fullmatch(value) else secrets.token_urlsafe(32)
 
     def issue(self, sent: CodeSent) -> CodeSent:
-        """Set the cookie with the flow ticket that a code belongs to."""
+        """Set the cookie with the flow ticket that the sent code is bound to; return `sent`."""
         if sent.ticket is not None:
-            self.cookie.give(sent.ticket, lives=settings().ticket_lifetime_seconds)
+            self.cookie.set(sent.ticket, max_age=settings().ticket_lifetime_seconds)
         return sent
 
 
 REGISTRATION = FlowCookie(Cookie(purpose="registration", samesite="Strict"))
 SIGN_IN = FlowCookie(Cookie(purpose="sign-in", samesite="Strict"))
-RECOVERY = FlowCookie(Cookie(purpose="recovery", samesite="Strict"))
+PASSWORD_RESET = FlowCookie(Cookie(purpose="recovery", samesite="Strict"))

@@ -1,4 +1,4 @@
-"""Rate limits for each client network."""
+"""Rate limits per client network, one for each group of endpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ from auth_service.settings import Rate, Settings
 
 @dataclass(frozen=True, slots=True)
 class ClientRateLimit:
-    """A rate limit for each client network."""
+    """A rate limit per client network."""
 
     name: str
-    """Names the keys in Redis, after the setting."""
+    """The name of the setting; part of the keys in Redis."""
     rate: Callable[[Settings], Rate]
+    """Reads the rate from the settings."""
 
     def count(self) -> None:
         """Count this request. Raises TooManyRequests."""

@@ -1,4 +1,4 @@
-"""Sessions in cookies, for browsers that keep no tokens of their own, and the proof that a request is not forged."""
+"""Session cookies: access token, refresh token and device token in cookies that scripts cannot read."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ DEVICE = Cookie(purpose="device", samesite="Lax")
 
 
 def access_token() -> str | None:
-    """The access token in the cookie, if there is one."""
+    """Return the access token of the cookie, or None."""
     return ACCESS.read()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PresentedToken:
-    """A refresh token, and how it came: its successor goes the same way."""
+    """A refresh token and the transport that it came by, which its successor uses too: `bearer` or `cookie`."""
 
     token: str
     transport: str
@@ -41,8 +41,8 @@ def sign_in_context(transport: str) -> SignInContext:
 
 
 def signed_in(result: SignedIn) -> Tokens:
-    """Set the cookies of a sign-in; return the tokens for the answer's body, without those that cookies hold."""
-    DEVICE.give(result.device_token, lives=settings().device_lifetime_seconds)
+    """Set the cookies of a sign-in; return the tokens for the response body, without those that cookies hold."""
+    DEVICE.set(result.device_token, max_age=settings().device_lifetime_seconds)
     return delivered(result.tokens, transport=result.transport)
 
 
@@ -58,15 +58,18 @@ def presented_refresh_token(in_body: SecretStr | None) -> PresentedToken:
 
 
 def delivered(tokens: Tokens, *, transport: str) -> Tokens:
-    """Set the session cookies where `transport` is `cookie`; return the tokens for the answer's body."""
+    """Set the session cookies if `transport` is `cookie`; return the tokens for the response body.
+
+    With cookies the body has no tokens: a script of the page cannot read them (XSS).
+    """
     if transport != "cookie":
         return tokens
-    ACCESS.give(tokens.access_token or "", lives=tokens.expires_in)
-    REFRESH.give(tokens.refresh_token or "", lives=settings().session_idle_seconds)
+    ACCESS.set(tokens.access_token or "", max_age=tokens.expires_in)
+    REFRESH.set(tokens.refresh_token or "", max_age=settings().session_idle_seconds)
     return tokens.hidden()
 
 
-def take_back() -> None:
-    """Let the browser forget its session."""
-    ACCESS.take_back()
-    REFRESH.take_back()
+def clear_session_cookies() -> None:
+    """Delete the session cookies. The device cookie stays, so that the next sign-in is from a known device."""
+    ACCESS.clear()
+    REFRESH.clear()

@@ -1,11 +1,11 @@
-"""Version 1 of the API: the page at /api/swagger and the namespaces under /api/v1."""
+"""API version 1: the Swagger page at `/api/swagger` and the namespaces under `/api/v1`."""
 
 from flask import Blueprint
 
 from auth_service.api.contract.swagger import DocumentedApi
 from auth_service.api.v1.account import account
-from auth_service.api.v1.account_revert import undos
-from auth_service.api.v1.login_history import history
+from auth_service.api.v1.account_revert import account_revert
+from auth_service.api.v1.login_history import login_history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.registration import registration
 from auth_service.api.v1.sessions import sessions
@@ -13,29 +13,28 @@ from auth_service.api.v1.tokens import tokens
 from auth_service.settings import Settings
 
 DESCRIPTION = """
-Registers people by a mailed code, signs them in and says who they are.
+Authentication service: registration with an emailed code, sign-in, sessions and access tokens.
 
-Every answer is JSON. A success says `"success": true` with `data` or `"result": "Ok"`; a refusal says
-`"success": false` with an `error` whose `code` is stable and whose `msg` is a sentence. Each endpoint lists the
-refusals that it can give.
+Every response is JSON. A success has `"success": true` with `data` or `"result": "Ok"`. An error has `"success": false`
+and an `error`: its `code` is stable, its `msg` tells the client what to do next. Each endpoint lists its errors.
 
-The registration in six requests: look the address up, sign up, send a code, bring the code from the letter, ask for
-another one if need be, finish. `send_code` and `resend_code` set the registration ticket, a cookie that the browser
-keeps by itself; where the service runs in production the last two steps count only for its holder, and codes in
-`send_code` are ignored: the service mails one of its own.
+The registration takes six requests: look up the address, sign up, send a code, request another code if necessary,
+confirm the address with the emailed code, finish. `send_code` and `resend_code` set the flow ticket, a cookie that the
+browser stores. In production the last two requests need this ticket, and the service ignores client-supplied codes: it
+sends a random one.
 
-To try what needs somebody signed in: sign in, copy `access_token` from the answer, and give it to Authorize. It is good
-for 15 minutes. A browser may have its tokens in cookies instead, which no script can read: it signs in with
-`"transport": "cookie"` and sends `X-Requested-With` with whatever changes something.
+To try endpoints that require a signed-in user: sign in, copy `access_token` from the response, and paste it into
+Authorize. The token is valid for 15 minutes. Browsers can have the tokens in cookies, which no script can read: they
+sign in with `"transport": "cookie"` and send the header `X-Requested-With` with every request that changes something.
 
-Other services call with a service key, which `manage.py service-keys` makes; they verify access tokens themselves with
+Other services authenticate with a service key, which `manage.py service-keys` creates. They verify access tokens with
 the keys at `/.well-known/jwks.json`.
 """
 
 
 def blueprint(settings: Settings) -> Blueprint:
-    """The versioned blueprint, made anew for each application."""
-    made = Blueprint("api", __name__, url_prefix="/api")
+    """Return the blueprint of the API. A new one for each application: its title and password rules are settings."""
+    api_blueprint = Blueprint("api", __name__, url_prefix="/api")
     api = DocumentedApi(
         shortest_password=settings.password_min_length,
         title=f"{settings.service_name}: authentication",
@@ -48,22 +47,22 @@ def blueprint(settings: Settings) -> Blueprint:
                 "type": "apiKey",
                 "in": "header",
                 "name": "Authorization",
-                "description": "The access token that a sign-in gave, after `Bearer `.",
+                "description": "`Bearer ` and the access token of a sign-in.",
             },
             "service": {
                 "type": "apiKey",
                 "in": "header",
                 "name": "Authorization",
-                "description": "A service key, `svc_…`, after `Bearer `.",
+                "description": "`Bearer ` and a service key (`svc_…`).",
             },
             "service_basic": {
                 "type": "basic",
-                "description": "A service key as the password (RFC 6749, 2.3.1); whatever the user name is.",
+                "description": "The service key as the password, with any user name (RFC 6749, 2.3.1).",
             },
         },
     )
-    api.init_app(made, add_specs=settings.swagger_page)
-    for namespace in (registration, sessions, passwords, account, history, undos):
+    api.init_app(api_blueprint, add_specs=settings.swagger_page)
+    for namespace in (registration, sessions, passwords, account, login_history, account_revert):
         api.add_namespace(namespace, path="/v1/users")
     api.add_namespace(tokens, path="/v1")
-    return made
+    return api_blueprint

@@ -1,20 +1,20 @@
-"""The account of whoever is signed in: who I am, another address, my data, leaving."""
+"""Account endpoints of the current user: `/me`, email change, data export, deletion."""
 
 from flask_restx import Resource
 
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security import session_cookies
-from auth_service.api.security.authentication import caller
+from auth_service.api.security.authentication import current_user
 from auth_service.api.security.client import client_network
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS
 from auth_service.api.v1.schemas.account import (
-    DeletionRequest,
+    ChangeEmailRequest,
+    ConfirmNewEmailRequest,
+    DeleteAccountRequest,
     ExportResponse,
     MeResponse,
-    NewEmailCodeRequest,
-    NewEmailRequest,
 )
 from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import CodeSentResponse
@@ -34,35 +34,37 @@ from auth_service.services.credentials.one_time_codes import CodeSent
 from auth_service.services.flows.data_export import Exported
 from auth_service.services.sessions.sessions import CurrentUser
 
-account = Namespace("account", description="One's own account.")
+account = Namespace("account", description="The account of the current user.")
 
-PROVING = [ReauthenticationRequired, PasswordNotSet, PasswordWrong, TooManyAttempts]
+REAUTHENTICATION_ERRORS = [ReauthenticationRequired, PasswordNotSet, PasswordWrong, TooManyAttempts]
 
 
 @account.route("/me")
 class Me(Resource):
-    """The caller."""
+    """The current user and the deletion of its account."""
 
     @account.contract(summary="Return the signed-in user and its roles", data=MeResponse)
     def get(self) -> CurrentUser:
-        return caller()
+        return current_user()
 
     @account.contract(
         summary="Delete the account, with the password or an emailed deletion code",
         description="A deleted account cannot be restored.",
-        body=DeletionRequest,
+        body=DeleteAccountRequest,
         done=True,
         limits=[SIGN_INS],
-        errors=[*PROVING, CodeWrong, CodeExpired, AccountChanged, RedisUnavailable],
+        errors=[*REAUTHENTICATION_ERRORS, CodeWrong, CodeExpired, AccountChanged, RedisUnavailable],
     )
-    def delete(self, body: DeletionRequest) -> None:
-        services().account.delete(caller(), password=revealed(body.password), code=body.code, client=client_info())
-        session_cookies.take_back()
+    def delete(self, body: DeleteAccountRequest) -> None:
+        services().account.delete(
+            current_user(), password=revealed(body.password), code=body.code, client=client_info()
+        )
+        session_cookies.clear_session_cookies()
 
 
 @account.route("/me/send_code")
 class SendDeletionCode(Resource):
-    """Codes for deleting the account."""
+    """Emailed codes that confirm the deletion."""
 
     @account.contract(
         summary="Send a code that confirms the deletion of the account from this session",
@@ -72,25 +74,25 @@ class SendDeletionCode(Resource):
         errors=[TooManyCodes, RedisUnavailable],
     )
     def post(self) -> CodeSent:
-        return services().account.send_deletion_code(caller(), network=client_network())
+        return services().account.send_deletion_code(current_user(), network=client_network())
 
 
 @account.route("/me/email")
 class MyEmail(Resource):
-    """The address of the account."""
+    """Change of the email address."""
 
     @account.contract(
         summary="Send a code to the new email address",
         description="The answer is the same whether or not a user has this address.",
-        body=NewEmailRequest,
+        body=ChangeEmailRequest,
         data=CodeSentResponse,
         done=True,
         limits=[CODE_REQUESTS],
-        errors=[*PROVING, TooManyCodes, RedisUnavailable],
+        errors=[*REAUTHENTICATION_ERRORS, TooManyCodes, RedisUnavailable],
     )
-    def post(self, body: NewEmailRequest) -> CodeSent:
+    def post(self, body: ChangeEmailRequest) -> CodeSent:
         return services().email_change_flow.begin(
-            caller(),
+            current_user(),
             email=body.email,
             password=revealed(body.password),
             client=client_info(),
@@ -100,18 +102,18 @@ class MyEmail(Resource):
     @account.contract(
         summary="Change the email address with the code that was sent to the new one",
         description="The old address gets a security notification.",
-        body=NewEmailCodeRequest,
+        body=ConfirmNewEmailRequest,
         done=True,
         limits=[CODE_ATTEMPTS],
         errors=[CodeWrong, CodeExpired, EmailTaken, RedisUnavailable],
     )
-    def put(self, body: NewEmailCodeRequest) -> None:
-        services().email_change_flow.confirm(caller(), code=body.code, client=client_info())
+    def put(self, body: ConfirmNewEmailRequest) -> None:
+        services().email_change_flow.confirm(current_user(), code=body.code, client=client_info())
 
 
 @account.route("/me/export")
 class MyData(Resource):
-    """Export of the caller's data."""
+    """Data export."""
 
     @account.contract(
         summary="Export the data of the account",
@@ -120,4 +122,4 @@ class MyData(Resource):
         limits=[EXPORTS],
     )
     def get(self) -> Exported:
-        return services().export.of(caller(), client=client_info())
+        return services().export.of(current_user(), client=client_info())

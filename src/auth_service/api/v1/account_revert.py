@@ -1,4 +1,4 @@
-"""Undoing what somebody else did to an account, with the link from the letter about it."""
+"""Account revert endpoint: revert an account takeover with the link of a security notification."""
 
 from flask_restx import Resource
 
@@ -10,14 +10,14 @@ from auth_service.api.security.rate_limits import CODE_ATTEMPTS
 from auth_service.api.v1.schemas.account_revert import AccountRevertRequest
 from auth_service.errors import EmailTaken, UndoUnknown
 
-undos = Namespace("undos", description="This was not me.")
+account_revert = Namespace("undos", description="Account revert with the link of a security notification.")
 
 
-@undos.route("/undo")
-class RevertLink(Resource):
-    """Undo links."""
+@account_revert.route("/undo")
+class Undo(Resource):
+    """Account revert links. The operation id contains the name of the class."""
 
-    @undos.contract(
+    @account_revert.contract(
         summary="Revert an account takeover with the token of an emailed link",
         description=(
             "The token is the part of the link after `#`. Revokes every session, invalidates the password "
@@ -30,4 +30,4 @@ class RevertLink(Resource):
         errors=[UndoUnknown, EmailTaken],
     )
     def post(self, body: AccountRevertRequest) -> None:
-        services().undos.redeem(body.token.get_secret_value(), client=client_info())
+        services().account_revert.redeem(body.token.get_secret_value(), client=client_info())

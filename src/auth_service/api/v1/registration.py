@@ -1,10 +1,10 @@
-"""The six requests of the registration."""
+"""Registration endpoints: look-up, sign-up, emailed code, confirmation, finish."""
 
 from flask_restx import Resource
 
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
-from auth_service.api.http.language import preferred_language, wanted_language
+from auth_service.api.http.language import accepted_language, preferred_language
 from auth_service.api.security.authentication import anyone, anyone_or_service, current_service
 from auth_service.api.security.client import client_network
 from auth_service.api.security.client_info import client_info
@@ -12,11 +12,11 @@ from auth_service.api.security.flow_cookies import REGISTRATION
 from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, LOOK_UPS, SIGN_UPS
 from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.registration import (
-    CodeRequest,
     CodeSentResponse,
-    FinishRequest,
-    GuessRequest,
+    ConfirmEmailRequest,
+    FinishRegistrationRequest,
     LookUpQuery,
+    SendCodeRequest,
     SignUpRequest,
     UserResponse,
 )
@@ -36,12 +36,12 @@ from auth_service.errors import (
 from auth_service.services.credentials.one_time_codes import CodeSent
 from auth_service.services.users.statements import PublicUser
 
-registration = Namespace("registration", description="From an address to a user of the portal.")
+registration = Namespace("registration", description="Registration with an emailed code.")
 
 
 @registration.route("")
 class LookUp(Resource):
-    """Users by address."""
+    """Look-up of users by email address."""
 
     @registration.contract(
         summary="Look up a user by email address",
@@ -74,26 +74,26 @@ class SignUp(Resource):
 
 @registration.route("/<user_id:user_id>/send_code")
 class SendCode(Resource):
-    """Sending of codes."""
+    """Emailed codes that confirm the address."""
 
     @registration.contract(
         summary="Send a code to the email address of the user",
         description="It replaces the codes that were sent before under the same flow ticket.",
         access=anyone_or_service,
-        body=CodeRequest,
+        body=SendCodeRequest,
         data=CodeSentResponse,
         done=True,
         limits=[CODE_REQUESTS],
         errors=[UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable],
     )
-    def post(self, user_id: int, body: CodeRequest) -> CodeSent:
+    def post(self, user_id: int, body: SendCodeRequest) -> CodeSent:
         return REGISTRATION.issue(
             services().registration.send_code(
                 user_id=user_id,
                 client_supplied=body.code,
                 by_service=current_service() is not None,
                 ticket=REGISTRATION.presented(),
-                language=wanted_language(),
+                language=accepted_language(),
                 network=client_network(),
             )
         )
@@ -101,39 +101,39 @@ class SendCode(Resource):
 
 @registration.route("/<user_id:user_id>/resend_code")
 class ResendCode(SendCode):
-    """The same, under the name by which people ask again."""
+    """The same operation under a second path, which clients use to request another code."""
 
 
 @registration.route("/<user_id:user_id>/mail")
 class Mail(Resource):
-    """Confirmation of an address."""
+    """Confirmation of the email address."""
 
     @registration.contract(
         summary="Confirm the email address with the emailed code",
         description="Send the code once: in the query string or in the body.",
         access=anyone,
-        query_or_body=GuessRequest,
+        query_or_body=ConfirmEmailRequest,
         done=True,
         limits=[CODE_ATTEMPTS],
         errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
-    def put(self, user_id: int, payload: GuessRequest) -> None:
+    def put(self, user_id: int, payload: ConfirmEmailRequest) -> None:
         services().registration.confirm(user_id=user_id, code=payload.code, ticket=REGISTRATION.presented())
 
 
 @registration.route("/<user_id:user_id>/sign_up")
 class Finish(Resource):
-    """The end of a registration."""
+    """End of the registration."""
 
     @registration.contract(
         summary="Finish the registration, with or without a password",
         access=anyone,
-        body=FinishRequest,
+        body=FinishRegistrationRequest,
         data=UserResponse,
         limits=[CODE_ATTEMPTS],
         errors=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, RedisUnavailable],
     )
-    def patch(self, user_id: int, body: FinishRequest) -> PublicUser:
+    def patch(self, user_id: int, body: FinishRegistrationRequest) -> PublicUser:
         return services().registration.finish(
             user_id=user_id,
             ticket=REGISTRATION.presented(),

@@ -1,40 +1,40 @@
-"""What other services ask about tokens that were shown to them."""
+"""Token introspection (RFC 7662) and forward auth, for other services and gateways."""
 
 from flask_restx import Resource
 
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
-from auth_service.api.security.authentication import caller, forward_auth, service
-from auth_service.api.v1.schemas.tokens import IdentityResponse, IntrospectRequest, TokenStateResponse
+from auth_service.api.security.authentication import current_user, forward_auth, service
+from auth_service.api.v1.schemas.tokens import ForwardAuthResponse, IntrospectionRequest, IntrospectionResponse
 from auth_service.models.service_key import INTROSPECT
 from auth_service.services.sessions.introspection import TokenState
 from auth_service.services.sessions.sessions import CurrentUser
 
-tokens = Namespace("tokens", description="For other services: whose token, and whose request, is this?")
+tokens = Namespace("tokens", description="For other services: token introspection and forward auth.")
 
 
 @tokens.route("/tokens/introspect")
 class Introspect(Resource):
-    """Introspection of tokens (RFC 7662)."""
+    """Token introspection (RFC 7662)."""
 
     @tokens.contract(
         summary="Introspect a token (RFC 7662)",
         description=(
-            "A form (`application/x-www-form-urlencoded`) is answered with `data` alone, without the "
+            "The response to a form (`application/x-www-form-urlencoded`) is `data` alone, without the "
             "envelope. A refresh token is looked up only with `token_type_hint=refresh_token`."
         ),
         access=service(INTROSPECT),
-        body=IntrospectRequest,
-        form_too=True,
-        data=TokenStateResponse,
+        body=IntrospectionRequest,
+        accepts_form=True,
+        data=IntrospectionResponse,
     )
-    def post(self, body: IntrospectRequest) -> TokenState:
+    def post(self, body: IntrospectionRequest) -> TokenState:
         return services().introspection.of(body.token.get_secret_value(), hint=body.token_type_hint)
 
 
 @tokens.route("/sessions/verify")
 class Verify(Resource):
-    """Checks for a gateway (nginx `auth_request`)."""
+    """Forward auth (`auth_request` of nginx)."""
 
     @tokens.contract(
         summary="Authorize a request for a gateway, such as nginx with auth_request",
@@ -44,11 +44,11 @@ class Verify(Resource):
         ),
         access=forward_auth,
         ignores_query=True,
-        data=IdentityResponse,
+        data=ForwardAuthResponse,
         headers={
             "X-User-Id": lambda user: str(user.id),
             "X-User-Roles": lambda user: ",".join(user.roles),
         },
     )
     def get(self) -> CurrentUser:
-        return caller()
+        return current_user()

@@ -1,4 +1,4 @@
-"""History: the record of what happened to an account, for its owner and for those who investigate."""
+"""Audit log: records security events, and pages through them for the user (login history)."""
 
 import json
 import uuid
@@ -11,34 +11,35 @@ from auth_service import clock
 from auth_service.adapters.redis.rate_limiter import network_of
 from auth_service.db import autocommit, transaction
 from auth_service.models.audit_event import FAILURE, SUCCESS, EventType
-from auth_service.services.audit.statements import ANONYMIZE_USER, NOTE, NOTE_FAILURE, PAGE, NewEvent
+from auth_service.services.audit.statements import ANONYMIZE_USER, INSERT_EVENT, INSERT_FAILURE, PAGE, NewEvent
 from auth_service.services.pagination import Cursors, Page
 
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
 
-BY_STRANGERS = (EventType.SIGN_IN_REFUSED, EventType.RECOVERY_REFUSED)
-"""What is refused to people who are not signed in: holding a user would take time that tells whether there is one."""
+ANONYMOUS_FAILURES = (EventType.SIGN_IN_REFUSED, EventType.RECOVERY_REFUSED)
+"""Failures of unauthenticated requests. They lock no user: the wait for a lock that another transaction holds would
+reveal that the user exists (timing side channel)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientInfo:
-    """Where a request came from, as far as it can be told."""
+    """The IP address and the device of a request."""
 
     address: str
-    """The client's address, found through trusted proxies."""
+    """The IP address of the client, resolved through the trusted proxies."""
     device: str
-    """The device in words for its owner, at most 256 characters."""
+    """The device as users read it, such as "Firefox on Linux"; at most 256 characters."""
 
     @property
     def network(self) -> str:
-        """Whom the client is counted as."""
+        """The network that rate limits count the client by."""
         return network_of(self.address)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:
-    """An event as its owner sees it."""
+    """An audit event as the user sees it."""
 
     at: datetime
     kind: str
@@ -48,17 +49,18 @@ class AuditEntry:
     address: str | None
     session_id: uuid.UUID | None
     current: bool
-    """Whether it is about the session that asks."""
+    """Whether the event is about the session that sends the request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditLog:
-    """Writes events in the transaction of what they tell of."""
+    """Records audit events in the transaction of the change that they describe."""
 
     failures_a_day: int
+    """How many failures are recorded in 24 hours for each user, and for all unknown users together."""
     cursors: Cursors
 
-    def note(
+    def record(
         self,
         kind: str,
         *,
@@ -68,30 +70,29 @@ class AuditLog:
         outcome: str = SUCCESS,
         **details: Any,
     ) -> None:
-        """Write down that something happened; `kind` is one of `EventType`, else ValueError."""
-        transaction().write(NOTE(self._event(kind, user_id, client, session_id, outcome, details)))
+        """Record an event. Raises ValueError if `kind` is not an `EventType`."""
+        transaction().write(INSERT_EVENT(self._event(kind, user_id, client, session_id, outcome, details)))
 
     def record_failure(
         self, kind: str, *, user_id: int | None, client: ClientInfo, session_id: uuid.UUID | None = None, **details: Any
     ) -> None:
-        """Write down that something was tried in vain, unless there is too much of that today already.
+        """Record a failed attempt, unless the daily cap is reached; `user_id` is None for an unknown user.
 
-        Failures are capped apart, for each person and for all unknown addresses together: whoever fails a million times
-        must not bury what matters, nor fill the disk. Of several at the same moment all may see room for one more, so
-        the cap is exceeded by as many as there are requests at once, and not by more. Of somebody who was deleted at
-        this moment nothing is written down; but what a stranger tries at that very moment may go on naming an id that
-        nobody has any more.
+        The cap is counted for each user, and for all unknown users together: an attacker with a million attempts must
+        neither bury the other events nor fill the disk. Concurrent requests may each see that one more event fits, so
+        they can exceed the cap, but only by their number. Nothing is recorded for a user who is deleted concurrently.
+        The kinds in `ANONYMOUS_FAILURES` are an exception: such an event may name a user who no longer exists.
         """
         now = clock.now()
         transaction().write(
-            NOTE_FAILURE(
+            INSERT_FAILURE(
                 {
                     **self._event(kind, user_id, client, session_id, FAILURE, details),
-                    "held": 0 if kind in BY_STRANGERS else user_id or 0,
+                    "locked": 0 if kind in ANONYMOUS_FAILURES else user_id or 0,
                     "user": user_id or 0,
                     "since": now - DAY,
                     "until": now + DAY,
-                    "most": self.failures_a_day,
+                    "cap": self.failures_a_day,
                 }
             )
         )
@@ -99,13 +100,13 @@ class AuditLog:
     def page(
         self, *, user_id: int, session_id: uuid.UUID | None = None, cursor: str | None = None, limit: int
     ) -> Page[AuditEntry]:
-        """A page of somebody's history, the newest first, as the session `session_id` sees it.
+        """Return a page of the events of a user, newest first; `current` marks those of the session `session_id`.
 
-        Raises ValidationFailed for a cursor of anybody else.
+        Raises ValidationFailed for a cursor of another user.
         """
         before = NEWEST if cursor is None else self.cursors.position(cursor, of="history", user_id=user_id)
         with autocommit() as connection:
-            rows = connection.execute(PAGE, {"owner": user_id, "before": before, "most": limit + 1}).all()
+            rows = connection.execute(PAGE, {"owner": user_id, "before": before, "at_most": limit + 1}).all()
         page = self.cursors.page(rows, limit=limit, of="history", user_id=user_id, position=lambda row: row.id)
         entries = [
             AuditEntry(current=row.session_id is not None and row.session_id == session_id, **_without_id(row))
@@ -114,14 +115,14 @@ class AuditLog:
         return Page(items=entries, next_cursor=page.next_cursor)
 
     def anonymize_user(self, user_id: int) -> None:
-        """Let the events of somebody say no more whose they were, and note that an account was deleted.
+        """Remove the user, IP addresses and devices from the events of a deleted user, and record the deletion.
 
-        For accounts that are gone: in the transaction that deletes the user, after that; while there is such a user
-        the database refuses. What stays is what happened, when, and by which method.
+        To be called in the transaction that deletes the user, after the DELETE: the database refuses it while the user
+        exists. Kind, time, outcome and method of the events stay (GDPR erasure without losing the audit log).
         """
         transaction().write(ANONYMIZE_USER({"user": user_id}))
         transaction().write(
-            NOTE(
+            INSERT_EVENT(
                 {
                     "kind": EventType.ACCOUNT_DELETED.value,
                     "outcome": SUCCESS,

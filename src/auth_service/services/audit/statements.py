@@ -1,4 +1,4 @@
-"""SQL statements about audit events, with their typed parameters."""
+"""SQL statements of the audit log, with their typed parameters."""
 
 import uuid
 from datetime import datetime
@@ -26,17 +26,17 @@ from auth_service.db import Write
 from auth_service.models import Event, User
 from auth_service.models.audit_event import SUCCESS, EventType
 
-# Statements are built at import: building one costs about as much as running it.
+# Statements are built at import, because building one takes about as long as running it.
 
 
-class SeenAt(TypedDict):
-    """Parameters that say where a request came from."""
+class ClientParameters(TypedDict):
+    """Parameters with the IP address and the device of the request."""
 
     seen_address: str | None
     seen_device: str
 
 
-class NewEvent(SeenAt):
+class NewEvent(ClientParameters):
     """Parameters of an audit event."""
 
     kind: str
@@ -48,17 +48,19 @@ class NewEvent(SeenAt):
 
 
 class NewFailure(NewEvent):
-    """Parameters of an event about a failed attempt, and of its daily cap."""
+    """Parameters of an event about a failed attempt, and of the daily cap of failures."""
 
-    held: int
+    locked: int
+    """The user to lock against concurrent deletion; 0 for none."""
     user: int
+    """The user whose failures count for the cap; 0 for unknown users."""
     since: datetime
     until: datetime
-    most: int
+    cap: int
 
 
-class EventsOfSessions(SeenAt):
-    """Parameters of the events about sessions that one statement changes."""
+class EventsOfSessions(ClientParameters):
+    """Parameters of the events about sessions that one statement revokes or changes."""
 
     kind: str
     outcome: str
@@ -66,7 +68,7 @@ class EventsOfSessions(SeenAt):
 
 
 class AnonymizeUser(TypedDict):
-    """Parameters of the removal of a user from the events."""
+    """Parameters of the anonymisation of the events of a user."""
 
     user: int
 
@@ -84,10 +86,11 @@ _about_session: dict[str, Any] = {
     "details": _details,
 }
 _event = _about_session | {"user_id": _parameter("user_id"), "session_id": _parameter("session_id")}
-NOTE = Write(insert(Event).values(_event), parameters=NewEvent)
+INSERT_EVENT = Write(insert(Event).values(_event), parameters=NewEvent)
 
-# Counts no further than it has to, along an index, and names nobody as 0: whether there is such a person makes no
-# difference to the plan. The instants are values and not now(), so that the planner leaves out months.
+# Counts along an index, and not beyond the cap. Unknown users are counted under 0, so that they have the same plan as
+# known users: constant work, prevents user enumeration by timing. The time range is passed as values instead of now(),
+# so that the planner skips the partitions of other months.
 _failures = (
     select(literal_column("1"))
     .where(
@@ -96,33 +99,39 @@ _failures = (
         Event.at > bindparam("since"),
         Event.at < bindparam("until"),
     )
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("cap", type_=Integer))
     .subquery()
 )
-_room = select(
-    (select(func.count()).select_from(_failures).scalar_subquery() < bindparam("most", type_=Integer)).label("room")
-).cte("room_for_one")
-# Whoever is named must not be deleted meanwhile, or the history would go on saying whose this was. If they are gone,
-# nothing is noted of them. For nobody the same is looked up, and not found.
-_held = (
-    select(User.id).where(User.id == bindparam("held")).with_for_update(read=True, key_share=True).cte("held_person")
+_below_cap = select(
+    (select(func.count()).select_from(_failures).scalar_subquery() < bindparam("cap", type_=Integer)).label("holds")
+).cte("below_cap")
+# The lock keeps the user from being deleted concurrently: an event that is recorded after the deletion would keep the
+# id of the user. For a user who is already deleted nothing is recorded. For 0 the same look-up runs and finds no user:
+# constant work.
+_locked = (
+    select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked_user")
 )
-_nobody_or_there = (bindparam("held") == 0) == (select(func.count()).select_from(_held).scalar_subquery() == 0)
+_unknown_or_exists = (bindparam("locked") == 0) == (select(func.count()).select_from(_locked).scalar_subquery() == 0)
 _failure = (
     insert(Event)
     .from_select(
         list(_event),
-        select(*_event.values()).where(_room.c.room, _nobody_or_there),
+        select(*_event.values()).where(_below_cap.c.holds, _unknown_or_exists),
         include_defaults=False,
     )
     .cte("failure")
 )
-# Where nothing is written, committing would not wait for the disk, and the missing milliseconds would tell an account
-# that is attacked from an address that nobody has. So something is written in any case, if only into the log of the
-# database, where it takes no room for long.
-NOTE_FAILURE = Write(
+# A COMMIT without writes does not wait for the disk. Beyond the cap, the missing milliseconds would distinguish a user
+# under attack from an unknown address (timing side channel). A message in the write-ahead log, which PostgreSQL
+# recycles, takes the place of the event there.
+INSERT_FAILURE = Write(
     select(
-        case((~_room.c.room, func.pg_logical_emit_message(true(), literal_column("'history'"), literal_column("''"))))
+        case(
+            (
+                ~_below_cap.c.holds,
+                func.pg_logical_emit_message(true(), literal_column("'history'"), literal_column("''")),
+            )
+        )
     ).add_cte(_failure),
     parameters=NewFailure,
 )
@@ -140,7 +149,7 @@ PAGE = (
     )
     .where(Event.user_id == bindparam("owner"), Event.id < bindparam("before"))
     .order_by(Event.id.desc())
-    .limit(bindparam("most", type_=Integer))
+    .limit(bindparam("at_most", type_=Integer))
 )
 
 ANONYMIZE_USER = Write(
@@ -149,11 +158,12 @@ ANONYMIZE_USER = Write(
 
 
 def audit_cte(kind: EventType, *, about: FromClause, session_id: Any = None, **details: Any) -> CTE:
-    """A part of the statement that does something to the user `about.c.user_id`, which also notes it.
+    """Build the part of a statement that records an event about a user whom another part of it changes.
 
-    Nothing is noted where `about`, what was done, has no row. Its parameters are those of `SeenAt`.
+    `about` is that other part, with a column `user_id`: one event is recorded for each of its rows, none if it has no
+    row. `details` are SQL expressions. The statement takes the parameters of `ClientParameters`.
     """
-    said = [word for name, value in details.items() for word in (literal(name), value)]
+    pairs = [argument for name, value in details.items() for argument in (literal(name), value)]
     values = {
         "kind": literal(kind.value),
         "outcome": literal(SUCCESS),
@@ -161,15 +171,16 @@ def audit_cte(kind: EventType, *, about: FromClause, session_id: Any = None, **d
         "session_id": null() if session_id is None else session_id,
         "address": _about_session["address"],
         "device": _about_session["device"],
-        "details": func.jsonb_build_object(*said),
+        "details": func.jsonb_build_object(*pairs),
     }
-    return insert(Event).from_select(list(values), select(*values.values())).cte("noted")
+    return insert(Event).from_select(list(values), select(*values.values())).cte("audit_event")
 
 
 def audit_each_cte(sessions: CTE) -> Any:
-    """The statement that changes sessions and notes an event about each; it returns their ids.
+    """Build a statement that changes sessions and records an event about each; it returns the ids of the sessions.
 
-    `sessions` changes them and returns their `id` and `user_id`. Its parameters are those of `EventsOfSessions`.
+    `sessions` changes them and has the columns `id` and `user_id`. The statement takes the parameters of
+    `EventsOfSessions`.
     """
     values = _about_session | {"user_id": sessions.c.user_id, "session_id": sessions.c.id}
     return insert(Event).from_select(list(values), select(*values.values())).returning(Event.session_id)

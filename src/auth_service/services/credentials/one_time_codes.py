@@ -1,4 +1,4 @@
-"""One-time codes by email: sent within rate limits, bound to what they are for, verified once within few attempts."""
+"""One-time codes by email (OTP): rate-limited, bound to purpose and account, verified once within five attempts."""
 
 import json
 import secrets
@@ -22,7 +22,7 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encod
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeLimits:
-    """How many codes may be requested. The daily cap is not among them: the outbox counts it in PostgreSQL."""
+    """Rate limits of emailed codes. The daily cap is not among them: the outbox counts it in PostgreSQL."""
 
     per_address: Windows
     per_address_and_network: Windows
@@ -31,20 +31,20 @@ class CodeLimits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeSent:
-    """A code was issued; whether an email carries it must not show."""
+    """The result of sending a code: the same whether or not an email was written, to prevent user enumeration."""
 
     ticket: str | None
-    """The flow ticket that the code belongs to; None where a session takes its place."""
+    """The flow ticket that the code belongs to; None for a code that belongs to a session."""
     expires_in: timedelta
     resend_after: timedelta
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipient:
-    """Who a code is for and where it is sent; all but the language and `is_decoy` are parts of its binding.
+    """The user whom a code is for, and the address that it is sent to; see `bind_code` for what the code is bound to.
 
-    A decoy stands for an account that must not be revealed: everything happens but the email, so that neither the
-    answer nor its time shows the difference (user enumeration, ASVS 6.3.8).
+    For a decoy record all work is done except that no email is sent, so that neither the response nor its duration
+    reveals whether the account exists (user enumeration, ASVS 6.3.8).
     """
 
     address: Address
@@ -53,7 +53,7 @@ class Recipient:
     """None for an address without an account."""
     credential_version: int | None
     session_id: uuid.UUID | None
-    """The session that takes the place of a flow ticket; None for a code that belongs to a ticket."""
+    """The session that the code belongs to; None for a code that belongs to a flow ticket."""
     is_decoy: bool = False
 
 
@@ -65,10 +65,11 @@ def bind_code(
     credential_version: int | None,
     session_id: uuid.UUID | None,
 ) -> str:
-    """Bind a code to what it is for. The digest of a code covers this text, so that the code is useless elsewhere.
+    """Return the binding of a code: its purpose, user, address, credential version and session as one text.
 
-    A JSON list, which no two different bindings share: texts are quoted, and an absent part is `null`. Otherwise an
-    address could be chosen such that a code for one user, version or session counts for another one (ASVS 6.6.2).
+    The digest of a code covers its binding, so that the code is wrong for any other one (ASVS 6.6.2). The binding is a
+    JSON list: strings are quoted and an absent part is `null`, so different bindings never have the same text. With a
+    plain separator an attacker could choose an address that contains it, and use a code for another user or session.
     """
     parts = [purpose, user_id, address.key, credential_version, None if session_id is None else session_id.hex]
     return _encode_json(parts)
@@ -76,16 +77,16 @@ def bind_code(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeLimiter:
-    """The rate limits of emailed codes, counted before any work is done."""
+    """Counts emailed codes against their rate limits, before any other work is done."""
 
     limiter: RateLimiter
     limits: CodeLimits
 
     def count(self, kind: EmailKind, *, key: str, network: str) -> timedelta:
-        """Count one code for an address; returns the time until the next one is allowed. Raises TooManyCodes."""
+        """Count one code for an address and a network; return the time until the next one. Raises TooManyCodes."""
         hit = self.limiter.hit(
             Limit(name=f"{kind}s", windows=self.limits.per_address, subject=key),
-            # One network cannot use up the daily cap of an address: the owner of the address has a reserved share.
+            # One network cannot use up the daily cap of an address: an attacker could otherwise lock its owner out.
             Limit(name="codes_per_network", windows=self.limits.per_address_and_network, subject=f"{key} {network}"),
             Limit(name="codes_altogether", windows=self.limits.global_limit, subject=""),
         )
@@ -100,30 +101,30 @@ def random_code() -> str:
 
 
 class UnboundAttempts(Enum):
-    """What an attempt without the flow ticket of a code counts as."""
+    """How an unbound attempt is treated: one without the flow ticket of the code."""
 
     REFUSED = "refused"
-    """Nothing: it finds no code. An attacker who knows no more than a user id can neither guess nor burn a code."""
+    """It finds no code. An attacker who knows only a user id can neither guess a code nor use up its attempts."""
     AS_BOUND = "as_bound"
-    """An attempt with the newest ticket: for `local` and `test`, where clients may leave cookies out."""
+    """It counts as an attempt with the newest ticket: for `local` and `test`, where clients may omit cookies."""
     COUNTED_APART = "counted_apart"
-    """An attempt at the newest code of the binding, counted apart from those with the ticket.
+    """It is checked against the newest code of the binding, and counted separately from the bound attempts.
 
-    A client without cookies gets in, and an attacker who knows the address uses up only these attempts: the holder of
-    the ticket keeps all of them (decision 11).
+    A client without cookies can use the code. An attacker who knows the address can use up only the unbound attempts,
+    not the bound attempts of the client that holds the ticket (decision 11).
     """
 
 
 class CodeNotEmailed(Exception):
-    """The email was not written: concurrent requests reached the daily cap first, or the user was deleted meanwhile."""
+    """The email was not written: concurrent requests reached the daily cap first, or the user was deleted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OneTimeCodes:
-    """The one-time codes of one purpose, which is the kind of their emails.
+    """Sends and verifies the one-time codes of one purpose, which is the kind of their emails.
 
-    A code belongs to a flow ticket or to a session. Five wrong attempts from there burn it; a new code does not refill
-    the attempts at an open one (decision 3).
+    A code belongs to a flow ticket or to a session. Five failed bound attempts invalidate it. A new code takes over the
+    failed attempts of a code that is still valid, so that requesting codes does not help brute force (decision 3).
     """
 
     kind: EmailKind
@@ -132,15 +133,15 @@ class OneTimeCodes:
     outbox: Outbox
     unbound: UnboundAttempts
     reveals_daily_cap: bool
-    """Whether an address beyond its daily cap is an error: only where the client knows already that the user exists.
+    """Whether `send` raises an error at the daily cap of an address: only where the client knows that the user exists.
 
-    Otherwise an error would reveal it, since only emails that were written fill the cap. Nothing is emailed then, and
-    the code that is issued cannot be guessed.
+    Elsewhere the error would reveal the user, because only emails that were written count (user enumeration). There a
+    code that cannot be guessed is issued, and nothing is emailed.
     """
     draw: Callable[[], str] = random_code
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a kind of email that does not count for the daily cap."""
+        """Raise ValueError for a kind of email that carries no code, and so does not count for the daily cap."""
         if not self.kind.carries_code:
             raise ValueError(f"emails of the kind {self.kind} carry no code")
 
@@ -153,12 +154,12 @@ class OneTimeCodes:
         client_supplied: str | None = None,
         codes_today: int | None = None,
     ) -> CodeSent:
-        """Email a code, from then on the only valid one of its ticket or session.
+        """Email a code, which replaces the code that its ticket or session had before.
 
-        `ticket` is the flow ticket that the client holds, `network` where the client comes from, `codes_today` how many
-        codes the address had in 24 hours, where that was read already. `client_supplied` takes the place of a drawn
-        code: the caller decides whether it may. Raises TooManyCodes, RedisUnavailable; CodeNotEmailed only where the
-        daily cap is revealed.
+        `network` is the network of the client, `ticket` the flow ticket that the client sent, `codes_today` the number
+        of codes to the address in the last 24 hours, if it was read already. `client_supplied` is used instead of a
+        random code: the caller decides whether the client may choose one. Raises TooManyCodes and RedisUnavailable, and
+        CodeNotEmailed only if `reveals_daily_cap`.
         """
         if self.reveals_daily_cap and self._is_full(to, codes_today):
             raise self.outbox.refusal(to.address)
@@ -166,8 +167,8 @@ class OneTimeCodes:
         code = client_supplied or self.draw()
         if not self.reveals_daily_cap and self._is_full(to, codes_today):
             to, code = replace(to, is_decoy=True), secrets.token_urlsafe()
-        # Redis first: if the commit fails after this, the user requests another code. The other way round an email
-        # would carry a code that does not exist.
+        # Redis before PostgreSQL: if the commit fails, the user requests another code. In the opposite order an email
+        # could carry a code that does not exist.
         ticket = self._issue(to, code, ticket)
         emailed = self.outbox.put_code(
             kind=self.kind,
@@ -175,14 +176,17 @@ class OneTimeCodes:
             user_id=None if to.is_decoy else to.user_id,
             language=to.language,
             values={"code": code, "minutes": self.store.code_lifetime // timedelta(minutes=1)},
-            lives=self.store.code_lifetime,
+            ttl=self.store.code_lifetime,
         )
         if self.reveals_daily_cap and not emailed:
             raise CodeNotEmailed
         return CodeSent(ticket=ticket, expires_in=self.store.code_lifetime, resend_after=resend_after)
 
     def verify_and_consume(self, code: str, to: Recipient, *, ticket: str | None = None) -> None:
-        """Accept a code once. Raises CodeWrong, or CodeExpired where no open code has attempts left for this client."""
+        """Verify a code and invalidate it.
+
+        Raises CodeWrong, or CodeExpired if there is no valid code with attempts left for this client.
+        """
         binding = self._binding(to)
         bound_to = self.bound_ticket(to, ticket)
         result = self._verify(code, binding, ticket=bound_to)
@@ -195,7 +199,10 @@ class OneTimeCodes:
             raise CodeWrong(attempts_left=result.attempts_left)
 
     def bound_ticket(self, to: Recipient, ticket: str | None) -> str | None:
-        """The ticket whose code decides for a client that presents `ticket`, or nothing; None if there is none."""
+        """Return the ticket whose code a client with the flow ticket `ticket` may use, or None.
+
+        For a code of a session that is the binding, which contains the id of the session.
+        """
         if to.session_id is not None:
             return self._binding(to)
         if ticket is None and self.unbound is UnboundAttempts.AS_BOUND:
@@ -203,17 +210,17 @@ class OneTimeCodes:
         return ticket
 
     def was_accepted(self, to: Recipient, *, ticket: str) -> bool:
-        """Whether the code of a ticket was accepted and no other one was requested since."""
+        """Whether the code of a ticket was accepted, and no other code was requested since."""
         return self.store.was_accepted(ticket=ticket, binding=self._binding(to))
 
     def _is_full(self, to: Recipient, codes_today: int | None) -> bool:
         return self.outbox.is_full(to.address) if codes_today is None else codes_today >= self.outbox.codes_a_day
 
     def _issue(self, to: Recipient, code: str, ticket: str | None) -> str | None:
-        """Issue a code; returns the flow ticket that it belongs to, if it is not the session's. Raises TooManyCodes."""
+        """Issue a code; return its flow ticket, or None for a code of a session. Raises TooManyCodes."""
         binding = self._binding(to)
         if to.session_id is not None:
-            _refuse_while(self.store.issue(ticket=binding, binding=binding, code=code))
+            _check_wait(self.store.issue(ticket=binding, binding=binding, code=code))
             return None
         ticket = self._issue_to_ticket(binding, code, self.bound_ticket(to, ticket))
         if self.unbound is not UnboundAttempts.REFUSED:
@@ -221,14 +228,14 @@ class OneTimeCodes:
         return ticket
 
     def _issue_to_ticket(self, binding: str, code: str, ticket: str | None) -> str:
-        """Issue a code to the client's ticket, or to a new one where that one is not of this binding.
+        """Issue a code to the ticket of the client, or to a new one if that is unknown or has another binding.
 
-        A ticket that an attacker planted, or that belongs to another user's code, is left alone.
+        So a ticket that an attacker planted in the browser of the user (login CSRF) is not used. Raises TooManyCodes.
         """
         if ticket is not None:
             wait = self.store.renew(ticket=ticket, binding=binding, code=code)
             if wait is not None:
-                _refuse_while(wait)
+                _check_wait(wait)
                 return ticket
         ticket = new_ticket()
         self.store.issue(ticket=ticket, binding=binding, code=code)
@@ -249,7 +256,7 @@ class OneTimeCodes:
         )
 
 
-def _refuse_while(wait: timedelta) -> None:
-    """Raise TooManyCodes for a ticket or session whose attempts are used up, until `wait` is over."""
+def _check_wait(wait: timedelta) -> None:
+    """Raise TooManyCodes if a ticket or session has used up its attempts, which lasts for `wait`."""
     if wait:
         raise TooManyCodes(retry_after=wait.total_seconds())

@@ -1,4 +1,4 @@
-"""Passwords: which may be chosen, and keeping them as hashes."""
+"""Passwords: rules for new passwords (NIST SP 800-63B-4), hashing, verification under the login throttle."""
 
 import re
 import unicodedata
@@ -12,81 +12,89 @@ from auth_service.adapters.crypto.password_hasher import PasswordHasher, Passwor
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import ServiceBusy, TooManyAttempts, ValidationFailed
 
-LONGEST = 128
-MOST_ORNAMENTS = 6
-"""Digits, spaces and punctuation around a word that leave it a word: a year and two signs, for instance."""
+MAX_LENGTH = 128
+"""Characters of a password, after normalisation."""
 
-SHORTEST_WORD = 4
-"""Characters of a part of the address that a password may not consist of."""
+MAX_DECORATION = 6
+"""Digits, spaces and punctuation around a context word that do not make a password of it, such as a year and two
+signs."""
+
+MIN_CONTEXT_WORD = 4
+"""The shortest part of the address or of the service name, in characters, that counts as a context word."""
 
 COMMON = frozenset(FREQUENCY_LISTS["passwords"])
-"""Thirty thousand passwords that attackers try first, in lower case (zxcvbn's list)."""
+"""The thirty thousand most common passwords, in lower case (the list of zxcvbn; ASVS 6.2.4)."""
 
-FEWEST_GUESSES = 50_000
-"""By zxcvbn's estimate. Its list leaves out what its other rules find: repeats, rows of the keyboard, years, a list's
-words with the usual ornaments."""
+MIN_GUESSES = 50_000
+"""By the estimate of zxcvbn. It covers what the list of common passwords does not: repeats, keyboard rows, years, and
+common words with the usual digits and signs added."""
 
-LOOKED_AT = 24
-"""The characters at either end that are estimated: all 128 at once could take seconds of a processor."""
+ESTIMATED_LENGTH = 24
+"""The characters at the beginning and at the end that zxcvbn estimates. For 128 characters it could need seconds of CPU
+time (denial of service)."""
 
 ALIKE = str.maketrans("@(<[{!|$+", "4cccc1157")
-"""Signs that are read like another one, as that one. zxcvbn tries every combination of what they may stand for: a third
-of a second of a processor for the two dozen characters that have most of them."""
+"""Maps the substitutes of a letter to one of them: `@` to `4`, both for `a`. zxcvbn tries all combinations of
+substitutes, for a third of a second of CPU time at the worst 24 characters (denial of service)."""
 
 REASONS = {
-    "too_short": "A password has at least {shortest} characters.",
-    "too_long": "A password has at most {longest} characters.",
-    "control_characters": "A password has no control characters.",
-    "common": "This is one of the most common passwords.",
-    "guessable": "This is one of the first passwords that somebody would guess.",
-    "context": "A password is not the address or the name of the service.",
-    "unchanged": "This is the password that the account has already.",
+    "too_short": "Send a password of at least {min_length} characters.",
+    "too_long": "Send a password of at most {max_length} characters.",
+    "control_characters": "Remove the control characters from the password.",
+    "common": "Choose another password: this is one of the most common ones.",
+    "guessable": "Choose another password: this is one of the first that an attacker would try.",
+    "context": "Choose a password that is not the address or the name of the service.",
+    "unchanged": "Choose a password that differs from the current one.",
 }
-"""Why a new password is refused: a stable word for programs, and a sentence for people."""
+"""Why a new password is rejected: a stable `reason` for programs, and a message for users."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passwords:
-    """The rules of new passwords, and their hashes. No composition rules: NIST SP 800-63B-4 3.1.1.2."""
+    """Checks new passwords, hashes and verifies passwords.
+
+    There are no composition rules (NIST SP 800-63B-4 3.1.1.2).
+    """
 
     hasher: PasswordHasher
-    shortest: int
+    min_length: int
     service_name: str
 
-    def checked_and_hashed(self, password: str, *, email: str, field: str = "password") -> str:
-        """Check a new password against the rules and hash it. Raises as `check` and `hashed` do."""
+    def check_and_hash(self, password: str, *, email: str, field: str = "password") -> str:
+        """Check a new password against the rules and hash it. Raises what `check` and `hash` raise."""
         self.check(password, email=email, field=field)
-        return self.hashed(password)
+        return self.hash(password)
 
-    def hashed(self, password: str) -> str:
-        """Hash a password that `check` has let through, or that just matched an outdated hash.
+    def hash(self, password: str) -> str:
+        """Hash a password that `check` accepted, or that just matched an outdated hash; return the hash in PHC form.
 
-        Raises ServiceBusy when too many are being hashed. Takes about 30 ms of a processor: never call it inside an
-        open transaction.
+        Takes about 30 ms of CPU time: never call it inside an open transaction. Raises ServiceBusy when too many
+        passwords are being hashed.
         """
         return self.hasher.hash(normalised(password))
 
     def check(self, password: str, *, email: str, field: str = "password", current: str | None = None) -> None:
-        """Check a new password against the rules; `current` is what it takes the place of, where that is known.
+        """Check a new password against the rules; `current` is the one that it replaces, where the client sent that.
 
-        Raises ValidationFailed for the `field` with the reason, as a sentence and as a word for programs.
+        Raises ValidationFailed for the `field`, with one of `REASONS` and its message.
         """
-        chosen = normalised(password)
-        reason = self._reason_against(chosen, email)
-        if reason is None and current is not None and chosen == normalised(current):
+        new_password = normalised(password)
+        reason = self._rejection_reason(new_password, email)
+        if reason is None and current is not None and new_password == normalised(current):
             reason = "unchanged"
         if reason is not None:
-            said = REASONS[reason].format(shortest=self.shortest, longest=LONGEST)
-            raise ValidationFailed(fields=[{"field": field, "reason": reason, "msg": said}])
+            message = REASONS[reason].format(min_length=self.min_length, max_length=MAX_LENGTH)
+            raise ValidationFailed(fields=[{"field": field, "reason": reason, "msg": message}])
 
     def ensure_capacity(self) -> None:
-        """Raise ServiceBusy if a password could not be hashed now: before anything is counted, asked or written."""
+        """Raise ServiceBusy if no password can be hashed now. Call it before anything is counted, sent or written."""
         self.hasher.ensure_capacity()
 
-    def verdict(self, password: str, password_hash: str | None) -> PasswordVerdict:
-        """Whether the password made this hash, and whether the hash is outdated; see `PasswordHasher.verify`.
+    def verify(self, password: str, password_hash: str | None) -> PasswordVerdict:
+        """Verify a password against a hash, and find out whether the hash is outdated; see `PasswordHasher.verify`.
 
-        Takes as long where there is no hash. Raises ServiceBusy.
+        Without a hash (None) the work is the same, with a dummy hash: prevents user enumeration by timing (ASVS 6.3.8).
+        Raises ServiceBusy.
         """
         return self.hasher.verify(normalised(password), password_hash, typed=password)
 
@@ -100,65 +108,66 @@ class Passwords:
         subject: str,
         trusted: bool = False,
     ) -> PasswordVerdict:
-        """The same, of an attempt that is counted before any work is done; see `LoginThrottle.attempt`.
+        """Verify a password under the login throttle; see `LoginThrottle.attempt`.
 
-        Taken back is one that is right, or never judged, of which nobody has learnt anything. Raises TooManyAttempts,
-        ServiceBusy.
+        The attempt is counted before the password is verified, so that concurrent attempts cannot exceed the limit
+        (brute force). It is refunded if the password is correct, or if it could not be verified: only wrong passwords
+        count. Raises TooManyAttempts, ServiceBusy.
         """
         attempt = throttle.attempt(counted_as, subject, trusted=trusted)
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
         try:
-            verdict = self.verdict(password, password_hash)
+            result = self.verify(password, password_hash)
         except ServiceBusy:
             throttle.refund(counted_as, subject, attempt)
             raise
-        if verdict.matches:
+        if result.matches:
             throttle.refund(counted_as, subject, attempt)
-        return verdict
+        return result
 
-    def _reason_against(self, chosen: str, email: str) -> str | None:
-        if len(chosen) < self.shortest:
+    def _rejection_reason(self, new_password: str, email: str) -> str | None:
+        if len(new_password) < self.min_length:
             return "too_short"
-        if len(chosen) > LONGEST:
+        if len(new_password) > MAX_LENGTH:
             return "too_long"
-        if any(unicodedata.category(character) == "Cc" for character in chosen):
+        if any(unicodedata.category(character) == "Cc" for character in new_password):
             return "control_characters"
-        return self._why_easy(chosen, email)
+        return self._guessing_reason(new_password, email)
 
-    def _why_easy(self, chosen: str, email: str) -> str | None:
-        """Why somebody would guess it soon, if so."""
-        if chosen.casefold() in COMMON:
+    def _guessing_reason(self, new_password: str, email: str) -> str | None:
+        """Return why an attacker would guess the password early, or None."""
+        if new_password.casefold() in COMMON:
             return "common"
-        own_words = list(self._own_words(email))
-        letters = _only_letters(chosen)
-        dressed = len(chosen) - len(letters) <= MOST_ORNAMENTS and letters in {
-            word * times for word in own_words for times in (1, 2, 3)
+        context_words = list(self._context_words(email))
+        letters = _only_letters(new_password)
+        is_decorated_word = len(new_password) - len(letters) <= MAX_DECORATION and letters in {
+            word * times for word in context_words for times in (1, 2, 3)
         }
-        if dressed or chosen.casefold() in own_words:
+        if is_decorated_word or new_password.casefold() in context_words:
             return "context"
-        if not _is_guessable(chosen, own_words):
+        if not _is_guessable(new_password, context_words):
             return None
-        return "guessable" if _is_guessable(chosen, []) else "context"
+        return "guessable" if _is_guessable(new_password, []) else "context"
 
-    def _own_words(self, email: str) -> Iterator[str]:
-        """What strangers know of the person and of us, in lower case."""
+    def _context_words(self, email: str) -> Iterator[str]:
+        """Yield the address, the service name and their parts in lower case (ASVS 6.2.11)."""
         for name in (email.casefold(), self.service_name.casefold()):
             for word in (name, *name.split("@"), *re.split(r"[\W_]+", name)):
-                yield from {word, _only_letters(word)} if len(word) >= SHORTEST_WORD else ()
+                yield from {word, _only_letters(word)} if len(word) >= MIN_CONTEXT_WORD else ()
 
 
-def _is_guessable(chosen: str, own_words: list[str]) -> bool:
-    read, own_words = chosen.translate(ALIKE), [word.translate(ALIKE) for word in own_words]
-    ends = {read[:LOOKED_AT], read[-LOOKED_AT:]}
-    return all(zxcvbn(end, user_inputs=own_words)["guesses"] < FEWEST_GUESSES for end in ends)
+def _is_guessable(new_password: str, context_words: list[str]) -> bool:
+    password, words = new_password.translate(ALIKE), [word.translate(ALIKE) for word in context_words]
+    ends = {password[:ESTIMATED_LENGTH], password[-ESTIMATED_LENGTH:]}
+    return all(zxcvbn(end, user_inputs=words)["guesses"] < MIN_GUESSES for end in ends)
 
 
 def _only_letters(text: str) -> str:
-    """The letters, in lower case: `Ada2026!` is `ada`."""
+    """Return the letters in lower case: `ada` for `Ada2026!`."""
     return "".join(filter(str.isalpha, text.casefold()))
 
 
 def normalised(password: str) -> str:
-    """The one form that is checked and hashed (NFKC), whatever keyboard it was typed on."""
+    """Return the NFKC form, which is checked and hashed: the same for every keyboard (NIST SP 800-63B-4 3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)

@@ -29,7 +29,7 @@ class Delivery:
     def lease(self, *, at_most: int) -> list[ClaimedMessage]:
         """Take letters that are due."""
         with unit_of_work():
-            return self.leases.take(at_most=at_most)
+            return self.leases.claim(at_most=at_most)
 
     def deliver(self, letter: ClaimedMessage, *, mail_transport: MailTransport) -> str:
         """Send one letter and note the outcome; returns it in a word: sent, deferred, dead or late.
@@ -51,7 +51,7 @@ class Delivery:
         except MailDeferred as deferred:
             log.info("letter put off", extra={"letter": str(letter.id), "trouble": str(deferred)})
             with unit_of_work():
-                self.leases.put_off(letter, trouble=str(deferred))
+                self.leases.defer(letter, trouble=str(deferred))
             return "deferred"
         except MailRefused as refused:
             return self._dead(letter, trouble=str(refused))
@@ -83,5 +83,5 @@ class Delivery:
             sender=self.sender,
             message_id=f"<{letter.id}@{self.sender.rpartition('@')[2]}>",
             date=letter.created_at,
-            values={"service": self.service_name, **self.leases.opened(letter)},
+            values={"service": self.service_name, **self.leases.open_payload(letter)},
         )

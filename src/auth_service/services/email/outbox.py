@@ -1,15 +1,11 @@
-"""The outbox: letters are written with their cause, counted, and forgotten when they have ended long ago."""
+"""Transactional outbox of emails: adds messages, counts the daily cap of codes, deletes old records."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import func, or_, select
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Sealer
@@ -19,44 +15,42 @@ from auth_service.models import OutboxMessage
 from auth_service.models.outbox_message import DEAD, EXPIRED, WAITING, EmailKind
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import (
-    COUNT,
+    COUNT_CODES,
     DELETE_ENDED,
+    DELETE_MESSAGE,
     END_ALL_OF_USER,
-    LOCK,
-    NO_USER,
-    OLDEST_COUNTED,
-    REMOVE,
-    WRITE,
-    WRITE_ONCE,
-    NewLetter,
+    INSERT_CODE,
+    INSERT_ONCE,
+    LOCK_ADDRESS,
+    LOOK_UP_NO_USER,
+    OLDEST_CODE,
+    NewMessage,
 )
 
 DAY = timedelta(days=1)
 
-
-def _instant(value: datetime) -> datetime:
-    return value
-
-
 UNLIMITED = 2**31 - 1
-"""A daily cap that nobody reaches: the most that PostgreSQL takes for an integer."""
+"""A daily cap that is never reached: the largest integer of PostgreSQL."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """How the outbox stands."""
+    """The state of the outbox, for metrics and readiness."""
 
     waiting: int
     oldest: timedelta
+    """How long the oldest message that is due has waited."""
     dead: int
+    """Messages that failed for good in the last 24 hours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outbox:
-    """Writes letters in the transaction of their cause; what becomes of them is in `leases`."""
+    """Adds emails in the transaction of their cause; `MailQueue` hands them to mail workers."""
 
     sealer: Sealer
     codes_a_day: int
+    """The daily cap: emails with a code to one address in 24 hours."""
 
     def put_code(
         self,
@@ -66,29 +60,29 @@ class Outbox:
         user_id: int | None,
         language: str,
         values: dict[str, Any],
-        lives: timedelta,
+        ttl: timedelta,
     ) -> bool:
-        """Write an email with a code, unless that is beyond the daily cap or the user is being deleted.
+        """Add an email with a code, if the daily cap allows it and the user exists; return whether it was added.
 
-        Returns whether it was written. For an unknown address (`user_id` is None) it is written and removed, whatever
-        the cap: constant work. The cap is counted here, so that it outlives Redis, and exactly, also for concurrent
-        requests: an advisory lock of the address orders them.
+        For an unknown address (`user_id` is None) the email is added and deleted, without a cap: constant work,
+        prevents user enumeration by timing. The cap is counted in PostgreSQL, because Redis may lose its data. It is
+        exact: an advisory lock on the address serialises concurrent requests.
         """
-        letter = self.letter(kind=kind, to=to, user_id=user_id, language=language, values=values, lives=lives)
+        message = self.message(kind=kind, to=to, user_id=user_id, language=language, values=values, ttl=ttl)
         codes_a_day = UNLIMITED if user_id is None else self.codes_a_day
-        # A statement of its own, so that the next one sees what was written while this one waited.
-        transaction().write(LOCK({"recipient_key": to.key}))
-        written = transaction().fetch_one(WRITE({**letter, "codes_a_day": codes_a_day, "held": user_id or 0}))
+        # A separate statement, so that the snapshot of the next one includes what others committed during the wait.
+        transaction().write(LOCK_ADDRESS({"recipient_key": to.key}))
+        added = transaction().fetch_one(INSERT_CODE({**message, "codes_a_day": codes_a_day, "locked": user_id or 0}))
         if user_id is None:
-            transaction().write(NO_USER({}))
-            transaction().write(REMOVE({"letter": letter["id"]}))
-        return written is not None
+            transaction().write(LOOK_UP_NO_USER({}))
+            transaction().write(DELETE_MESSAGE({"message_id": message["id"]}))
+        return added is not None
 
-    def put(self, letter: NewLetter) -> None:
-        """Write an email without a code; the same cause twice is one email."""
-        transaction().write(WRITE_ONCE(letter))
+    def put(self, message: NewMessage) -> None:
+        """Add an email without a code, unless one with the same `dedup_key` exists (idempotent)."""
+        transaction().write(INSERT_ONCE(message))
 
-    def letter(
+    def message(
         self,
         *,
         kind: str,
@@ -96,47 +90,47 @@ class Outbox:
         user_id: int | None,
         language: str,
         values: dict[str, Any],
-        lives: timedelta,
+        ttl: timedelta,
         dedup_key: str | None = None,
-    ) -> NewLetter:
-        """A letter as it is written, its content sealed. Without a `dedup_key` its cause is like no other."""
-        identity = uuid.uuid4()
+    ) -> NewMessage:
+        """Build a message, its content encrypted. Without a `dedup_key` it is never a duplicate."""
+        message_id = uuid.uuid4()
         return {
-            "id": identity,
-            "dedup_key": dedup_key or f"{kind}:{identity}",
+            "id": message_id,
+            "dedup_key": dedup_key or f"{kind}:{message_id}",
             "kind": kind,
             "user_id": user_id,
             "recipient": to.stored,
             "recipient_key": to.key,
             "language": language,
-            "payload": self.sealer.seal(values, place=identity.bytes),
-            "lives": lives,
+            "payload": self.sealer.seal(values, place=message_id.bytes),
+            "ttl": ttl,
         }
 
     def is_full(self, to: Address) -> bool:
-        """Whether the address has had all codes of the last 24 hours. Not exact under concurrency; `put_code` is."""
-        counted = fetch_one(COUNT({"recipient_key": to.key}))
-        return counted is not None and counted >= self.codes_a_day
+        """Whether the address has reached its daily cap. Not exact for concurrent requests, unlike `put_code`."""
+        count = fetch_one(COUNT_CODES({"recipient_key": to.key}))
+        return count is not None and count >= self.codes_a_day
 
     def refusal(self, to: Address) -> TooManyCodes:
-        """The refusal of the daily cap, with the time at which the oldest code leaves the window."""
-        counted_from = fetch_one(OLDEST_COUNTED({"recipient_key": to.key, "newer": self.codes_a_day - 1}))
-        wait = DAY if counted_from is None else counted_from + DAY - clock.now()
+        """Return the error of the daily cap, with the seconds until the oldest code is 24 hours old."""
+        oldest_at = fetch_one(OLDEST_CODE({"recipient_key": to.key, "newer": self.codes_a_day - 1}))
+        wait = DAY if oldest_at is None else oldest_at + DAY - clock.now()
         return TooManyCodes(retry_after=wait.total_seconds())
 
     def withdraw_all(self, *, user_id: int) -> None:
-        """End every waiting letter to somebody who is about to be deleted."""
+        """Withdraw all waiting emails to a user who is about to be deleted."""
         transaction().write(END_ALL_OF_USER({"end": EXPIRED, "reason": None, "owner": user_id}))
 
-    def forget_ended(self, *, older_than: timedelta, at_most: int) -> int:
-        """Delete some records of letters that ended long ago; returns how many.
+    def delete_ended(self, *, older_than: timedelta, at_most: int) -> int:
+        """Delete up to `at_most` messages that ended longer than `older_than` ago; return how many.
 
-        Never those of the last day, which the daily cap is counted from.
+        Messages of the last day stay, because the daily cap is counted from them.
         """
         return len(transaction().fetch_all(DELETE_ENDED({"older_than": older_than, "at_most": at_most})))
 
     def backlog(self) -> Backlog:
-        """How many letters wait, and how long the oldest that is due has waited."""
+        """Count waiting and dead messages, and measure how long the oldest one that is due has waited."""
         counts = select(
             func.count().filter(OutboxMessage.state == WAITING),
             func.min(OutboxMessage.next_attempt_at).filter(

@@ -1,4 +1,4 @@
-"""Leases: a mailer takes letters for a while, and they end as sent, expired or dead."""
+"""Mail queue: a mail worker claims outbox messages under a lease; they end as sent, expired or dead."""
 
 import random
 import uuid
@@ -14,7 +14,7 @@ from auth_service.adapters.crypto.keys import Sealer
 from auth_service.db import Statement, Write, transaction
 from auth_service.models import OutboxMessage
 from auth_service.models.outbox_message import DEAD, EXPIRED, SENT, WAITING
-from auth_service.services.email.statements import EndLetters, OneLetter, ending
+from auth_service.services.email.statements import EndMessages, OneMessage, end_messages
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(seconds=60)
@@ -22,22 +22,22 @@ LONGEST_PAUSE = timedelta(seconds=60)
 _free = or_(OutboxMessage.lease_until.is_(None), OutboxMessage.lease_until <= func.now())
 
 
-class _EndOne(EndLetters, OneLetter):
+class _EndOne(EndMessages, OneMessage):
     pass
 
 
-class _Take(TypedDict):
+class _Claim(TypedDict):
     lease: timedelta
     at_most: int
 
 
-class _Held(OneLetter):
-    """One lease of a letter: a worker that is late must not change the lease of another one."""
+class _OneClaim(OneMessage):
+    """One claim of a message: a late worker must not change the lease of another worker."""
 
     attempts: int
 
 
-class _PutOff(_Held):
+class _Defer(_OneClaim):
     pause: timedelta
     reason: str
 
@@ -50,11 +50,11 @@ class _Due(NamedTuple):
     payload: memoryview
     attempts: int
     created_at: datetime
-    lives: timedelta
+    ttl: timedelta
 
 
-def _take() -> Any:
-    # A common table expression with a row lock is evaluated once; a subquery might be more often, and lock more.
+def _claim() -> Any:
+    # PostgreSQL evaluates a CTE with a row lock once. It may evaluate a subquery repeatedly, and lock more rows.
     due = (
         select(OutboxMessage.id)
         .where(
@@ -82,38 +82,40 @@ def _take() -> Any:
             OutboxMessage.payload,
             OutboxMessage.attempts,
             OutboxMessage.created_at,
-            (OutboxMessage.not_after - func.now()).label("lives"),
+            (OutboxMessage.not_after - func.now()).label("ttl"),
         )
     )
 
 
-_held = and_(
-    OutboxMessage.id == bindparam("letter", type_=OutboxMessage.id.type),
+_claimed = and_(
+    OutboxMessage.id == bindparam("message_id", type_=OutboxMessage.id.type),
     OutboxMessage.attempts == bindparam("attempts"),
     OutboxMessage.state == WAITING,
 )
-_TAKE = Statement(_take(), parameters=_Take, row=_Due)
-_END_ONE = Write(ending(OutboxMessage.id == bindparam("letter", type_=OutboxMessage.id.type)), parameters=_EndOne)
-_END_OVERDUE = Write(ending(and_(OutboxMessage.not_after <= func.now(), _free)), parameters=EndLetters)
-_PUT_OFF = Write(
+_CLAIM = Statement(_claim(), parameters=_Claim, row=_Due)
+_END_ONE = Write(
+    end_messages(OutboxMessage.id == bindparam("message_id", type_=OutboxMessage.id.type)), parameters=_EndOne
+)
+_END_OVERDUE = Write(end_messages(and_(OutboxMessage.not_after <= func.now(), _free)), parameters=EndMessages)
+_DEFER = Write(
     update(OutboxMessage)
-    .where(_held)
+    .where(_claimed)
     .values(
         next_attempt_at=func.now() + bindparam("pause", type_=Interval),
         lease_until=null(),
         trouble=bindparam("reason", type_=Text),
     ),
-    parameters=_PutOff,
+    parameters=_Defer,
 )
 _RELEASE = Write(
-    update(OutboxMessage).where(_held).values(lease_until=null(), attempts=OutboxMessage.attempts - literal(1)),
-    parameters=_Held,
+    update(OutboxMessage).where(_claimed).values(lease_until=null(), attempts=OutboxMessage.attempts - literal(1)),
+    parameters=_OneClaim,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimedMessage:
-    """A letter that is ours to send until the lease runs out."""
+    """A message that one mail worker has claimed: no other worker sends it until the lease expires."""
 
     id: uuid.UUID
     kind: str
@@ -121,65 +123,70 @@ class ClaimedMessage:
     language: str
     payload: bytes
     attempts: int
-    """How often it was leased, this time included; tells this lease from the ones before and after it."""
+    """How often the message was claimed, this time included: distinguishes this lease from earlier and later ones."""
     created_at: datetime
     begin_by: float
-    """Until when sending may begin, in monotonic seconds; later, the lease could end meanwhile, or the code has."""
+    """The latest time to begin sending, in seconds of the monotonic clock. Later than that the lease could expire while
+    the message is sent, or the message has expired."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MailQueue:
-    """Letters in the hands of a mailer. Killed anywhere it loses none: the lease runs out, and another one takes it."""
+    """Claims messages for a mail worker and records what became of them.
+
+    No message is lost if a worker is killed: the lease expires, and another worker claims the message.
+    """
 
     sealer: Sealer
     lease: timedelta
     longest_sending: timedelta
-    """What sending one letter may take; shorter than the lease."""
+    """The time limit for sending one message; shorter than the lease."""
 
-    def take(self, *, at_most: int) -> list[ClaimedMessage]:
-        """Take letters that are due, the oldest first; nobody else gets them until the lease runs out."""
+    def claim(self, *, at_most: int) -> list[ClaimedMessage]:
+        """Claim messages that are due, oldest first: no other worker gets them until the lease expires."""
         asked_at = clock.monotonic()
-        due = transaction().fetch_all(_TAKE({"lease": self.lease, "at_most": at_most}))
-        # Half of what the lease leaves is for waiting for a hand, the other half for noting what became of the letter.
-        waits = (self.lease - self.longest_sending) / 2
+        due = transaction().fetch_all(_CLAIM({"lease": self.lease, "at_most": at_most}))
+        # Sending takes `longest_sending` at most. Half of the rest of the lease is for the wait before it, the other
+        # half for recording the outcome.
+        longest_wait = (self.lease - self.longest_sending) / 2
         return [
             ClaimedMessage(
-                id=letter.id,
-                kind=letter.kind,
-                recipient=letter.recipient,
-                language=letter.language,
-                payload=bytes(letter.payload),
-                attempts=letter.attempts,
-                created_at=letter.created_at,
-                begin_by=asked_at + min(waits, letter.lives).total_seconds(),
+                id=message.id,
+                kind=message.kind,
+                recipient=message.recipient,
+                language=message.language,
+                payload=bytes(message.payload),
+                attempts=message.attempts,
+                created_at=message.created_at,
+                begin_by=asked_at + min(longest_wait, message.ttl).total_seconds(),
             )
-            for letter in due
+            for message in due
         ]
 
-    def opened(self, letter: ClaimedMessage) -> dict[str, Any]:
-        """The content of a leased letter. Raises SealBroken when it was sealed with another key."""
-        return self.sealer.open(letter.payload, place=letter.id.bytes)
+    def open_payload(self, message: ClaimedMessage) -> dict[str, Any]:
+        """Decrypt the values of the email template. Raises SealBroken if they were encrypted with another key."""
+        return self.sealer.open(message.payload, place=message.id.bytes)
 
-    def mark_sent(self, letter: ClaimedMessage) -> None:
-        """The server took it: wipe what it said."""
-        transaction().write(_END_ONE({"end": SENT, "reason": None, "letter": letter.id}))
+    def mark_sent(self, message: ClaimedMessage) -> None:
+        """Record that the mail server accepted the message, and erase its payload."""
+        transaction().write(_END_ONE({"end": SENT, "reason": None, "message_id": message.id}))
 
-    def mark_dead(self, letter: ClaimedMessage, *, trouble: str) -> None:
-        """It will never be taken: wipe what it said, keep why."""
-        transaction().write(_END_ONE({"end": DEAD, "reason": trouble, "letter": letter.id}))
+    def mark_dead(self, message: ClaimedMessage, *, trouble: str) -> None:
+        """Record that the message cannot be sent, and why; erase its payload."""
+        transaction().write(_END_ONE({"end": DEAD, "reason": trouble, "message_id": message.id}))
 
-    def put_off(self, letter: ClaimedMessage, *, trouble: str) -> None:
-        """Try again after a pause that doubles, with jitter so that a crowd of letters does not come back at once."""
-        pause = min(FIRST_PAUSE * 2 ** (letter.attempts - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
+    def defer(self, message: ClaimedMessage, *, trouble: str) -> None:
+        """Release the claim and schedule a retry: exponential backoff, with jitter so that retries do not burst."""
+        pause = min(FIRST_PAUSE * 2 ** (message.attempts - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
         transaction().write(
-            _PUT_OFF({"letter": letter.id, "attempts": letter.attempts, "pause": pause, "reason": trouble})
+            _DEFER({"message_id": message.id, "attempts": message.attempts, "pause": pause, "reason": trouble})
         )
 
-    def release(self, letters: Sequence[ClaimedMessage]) -> None:
-        """Give back letters that were leased and not tried."""
-        for letter in letters:
-            transaction().write(_RELEASE({"letter": letter.id, "attempts": letter.attempts}))
+    def release(self, messages: Sequence[ClaimedMessage]) -> None:
+        """Release the claims of messages that the worker has not tried to send; they do not count as attempts."""
+        for message in messages:
+            transaction().write(_RELEASE({"message_id": message.id, "attempts": message.attempts}))
 
     def expire_due(self) -> None:
-        """End the letters whose content is worth nothing any more."""
+        """End waiting messages whose time to live is over."""
         transaction().write(_END_OVERDUE({"end": EXPIRED, "reason": None}))

@@ -1,4 +1,4 @@
-"""SQL statements about the outbox of emails, with their typed parameters and rows."""
+"""SQL statements of the email outbox (table `letters`), with their typed parameters and rows."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -33,10 +33,7 @@ def _instant(value: datetime) -> datetime:
     return value
 
 
-UNLIMITED = 2**31 - 1
-"""A daily cap that nobody reaches: the most that PostgreSQL takes for an integer."""
-
-# Statements that requests run are built at import: building one costs about as much as running it.
+# Statements that requests run are built at import, because building one takes about as long as running it.
 
 
 class ToAddress(TypedDict):
@@ -45,8 +42,8 @@ class ToAddress(TypedDict):
     recipient_key: str
 
 
-class NewLetter(TypedDict):
-    """Parameters of a new email, sealed."""
+class NewMessage(TypedDict):
+    """Parameters of a new outbox message; `payload` is encrypted."""
 
     id: uuid.UUID
     dedup_key: str
@@ -56,26 +53,29 @@ class NewLetter(TypedDict):
     recipient_key: str
     language: str
     payload: bytes
-    lives: timedelta
+    ttl: timedelta
+    """How long the message may still be sent."""
 
 
-class NewCode(NewLetter):
-    """Parameters of a new email with a code, and of its daily cap."""
+class NewCode(NewMessage):
+    """Parameters of a new outbox message with a code, and of the daily cap of its address."""
 
     codes_a_day: int
-    held: int
+    locked: int
+    """The user to lock against concurrent deletion; 0 for an unknown address."""
 
 
-class OneLetter(TypedDict):
-    """Parameters of a statement about one email."""
+class OneMessage(TypedDict):
+    """Parameters of a statement about one message."""
 
-    letter: uuid.UUID
+    message_id: uuid.UUID
 
 
-class OldestCounted(ToAddress):
-    """Parameters of the search for the oldest email that counts for the daily cap."""
+class OldestCode(ToAddress):
+    """Parameters of the search for the email whose age decides when the next code is allowed."""
 
     newer: int
+    """How many newer emails to skip."""
 
 
 class OfUser(TypedDict):
@@ -85,118 +85,127 @@ class OfUser(TypedDict):
 
 
 class Old(TypedDict):
-    """Parameters of the removal of old records."""
+    """Parameters of the deletion of old records."""
 
     older_than: timedelta
     at_most: int
 
 
-LOCK = Write(
+LOCK_ADDRESS = Write(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("recipient_key", type_=Text), 0))),
     parameters=ToAddress,
 )
 
 
-def _counts(recipient_key: Any) -> Any:
-    """Which emails to an address count for its daily cap: those of the last 24 hours that carry a code."""
+def _counts_for_cap(recipient_key: Any) -> Any:
+    """The condition for emails that count for the daily cap of an address: those with a code, of the last 24 hours."""
     return and_(
         OutboxMessage.recipient_key == recipient_key,
-        # Not `IN`: SQLAlchemy expands its list at each execution, and prepared statements have no such step.
+        # Not `IN`: SQLAlchemy expands its list at each execution, which a prepared statement bypasses.
         or_(*(OutboxMessage.kind == kind.value for kind in CODE_KINDS)),
         OutboxMessage.created_at > func.now() - DAY,
     )
 
 
 def codes_of_a_day(recipient_key: Any) -> Any:
-    """How many codes were written to an address in the last 24 hours."""
-    return select(func.count()).where(_counts(recipient_key)).scalar_subquery()
+    """Build the number of codes to an address in the last 24 hours, as a scalar subquery."""
+    return select(func.count()).where(_counts_for_cap(recipient_key)).scalar_subquery()
 
 
-COUNT = Statement(select(codes_of_a_day(bindparam("recipient_key", type_=Text))), parameters=ToAddress, row=int)
+COUNT_CODES = Statement(select(codes_of_a_day(bindparam("recipient_key", type_=Text))), parameters=ToAddress, row=int)
 
-_given = {
+_columns = {
     name: bindparam(name, type_=OutboxMessage.__table__.c[name].type)
     for name in ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
 }
-_letter = _given | {"not_after": func.now() + bindparam("lives", type_=Interval)}
-# The user must not be deleted meanwhile, or the foreign key would fail the whole transaction; a deleted user gets no
-# email. For an unknown address (0) the same is looked up, and not found: constant work.
-_owner = select(User.id).where(User.id == bindparam("held")).with_for_update(read=True, key_share=True).cte("owner")
-_unknown_or_there = (bindparam("held") == 0) == (select(func.count()).select_from(_owner).scalar_subquery() == 0)
-WRITE = Statement(
+_message = _columns | {"not_after": func.now() + bindparam("ttl", type_=Interval)}
+# The lock keeps the user from being deleted concurrently, which would violate the foreign key and fail the transaction.
+# A deleted user gets no email. For an unknown address (0) the same look-up runs and finds no user: constant work,
+# prevents user enumeration by timing.
+_locked = (
+    select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked_user")
+)
+_unknown_or_exists = (bindparam("locked") == 0) == (select(func.count()).select_from(_locked).scalar_subquery() == 0)
+INSERT_CODE = Statement(
     insert(OutboxMessage)
     .from_select(
-        list(_letter),
-        select(*_letter.values()).where(
-            _unknown_or_there,
+        list(_message),
+        select(*_message.values()).where(
+            _unknown_or_exists,
             codes_of_a_day(bindparam("recipient_key", type_=Text)) < bindparam("codes_a_day", type_=Integer),
         ),
-        include_defaults=False,  # those of the table are meant
+        include_defaults=False,  # the server defaults of the table apply
     )
     .returning(OutboxMessage.id),
     parameters=NewCode,
     row=str,
 )
-WRITE_ONCE = Write(
+INSERT_ONCE = Write(
     insert_or_skip(OutboxMessage)
-    .from_select(list(_letter), select(*_letter.values()), include_defaults=False)
+    .from_select(list(_message), select(*_message.values()), include_defaults=False)
     .on_conflict_do_nothing(index_elements=[OutboxMessage.dedup_key]),
-    parameters=NewLetter,
+    parameters=NewMessage,
 )
-# What an email to an unknown address costs besides: its user is looked for once more, as the foreign key does it for a
-# user, and it is removed.
-NO_USER = Write(
+# Constant work for unknown addresses: this query takes the place of the foreign key check for an existing user, and
+# DELETE_MESSAGE deletes the message. Prevents user enumeration by timing.
+LOOK_UP_NO_USER = Write(
     select(User.id).where(User.id == literal_column("0")).with_for_update(read=True, key_share=True),
     parameters=NoParameters,
 )
-REMOVE = Write(delete(OutboxMessage).where(OutboxMessage.id == bindparam("letter")), parameters=OneLetter)
+DELETE_MESSAGE = Write(delete(OutboxMessage).where(OutboxMessage.id == bindparam("message_id")), parameters=OneMessage)
 
 
 def insert_once_cte(to: CTE) -> CTE:
-    """A part of a statement: a letter to the user whose `id` is in `to`, unless there was one with this cause.
+    """Build the part of a statement that adds a message to the user whose `id` is in `to`, once for a `dedup_key`.
 
-    Its parameters are those of `NewLetter` but the `user_id`; it returns the `user_id`.
+    It returns the `user_id` if the message was added. The statement takes the parameters of `NewMessage`, with a
+    `user_id` only if `to` uses that parameter.
     """
-    letter = _letter | {"user_id": to.c.id}
+    message = _message | {"user_id": to.c.id}
     return (
         insert_or_skip(OutboxMessage)
-        .from_select(list(letter), select(*letter.values()), include_defaults=False)
+        .from_select(list(message), select(*message.values()), include_defaults=False)
         .on_conflict_do_nothing(index_elements=[OutboxMessage.dedup_key])
         .returning(OutboxMessage.user_id)
-        .cte("letter")
+        .cte("message")
     )
 
 
-def ending(which: Any) -> Any:
-    """Waiting letters end: what they said is wiped, and why they ended is kept (parameters `end` and `reason`)."""
+def end_messages(condition: Any) -> Any:
+    """Build the statement that ends waiting messages: it erases their payload and sets state and reason.
+
+    The statement takes the parameters of `EndMessages`.
+    """
     return (
         update(OutboxMessage)
-        .where(which, OutboxMessage.state == WAITING)
+        .where(condition, OutboxMessage.state == WAITING)
         .values(
             state=bindparam("end"), payload=None, ended_at=func.now(), lease_until=None, trouble=bindparam("reason")
         )
     )
 
 
-class EndLetters(TypedDict):
-    """Parameters of the end of emails: the state, and why."""
+class EndMessages(TypedDict):
+    """Parameters of the end of messages."""
 
     end: str
+    """The new state: sent, expired or dead."""
     reason: str | None
+    """Why the message was not sent."""
 
 
-class EndLettersOfUser(EndLetters, OfUser):
-    """Parameters of the end of the emails to one user."""
+class EndMessagesOfUser(EndMessages, OfUser):
+    """Parameters of the end of all messages to one user."""
 
 
-END_ALL_OF_USER = Write(ending(OutboxMessage.user_id == bindparam("owner")), parameters=EndLettersOfUser)
-OLDEST_COUNTED = Statement(
+END_ALL_OF_USER = Write(end_messages(OutboxMessage.user_id == bindparam("owner")), parameters=EndMessagesOfUser)
+OLDEST_CODE = Statement(
     select(OutboxMessage.created_at)
-    .where(_counts(bindparam("recipient_key", type_=Text)))
+    .where(_counts_for_cap(bindparam("recipient_key", type_=Text)))
     .order_by(OutboxMessage.created_at.desc())
     .offset(bindparam("newer", type_=Integer))
     .limit(literal_column("1")),
-    parameters=OldestCounted,
+    parameters=OldestCode,
     row=_instant,
 )
 
@@ -204,15 +213,15 @@ OLDEST_COUNTED = Statement(
 def _delete_ended() -> Any:
     long_ago = func.now() - func.greatest(bindparam("older_than", type_=Interval), literal(DAY))
     old = select(OutboxMessage.id).where(OutboxMessage.state != WAITING, OutboxMessage.ended_at < long_ago)
-    some = old.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
-    return delete(OutboxMessage).where(OutboxMessage.id == some.c.id).returning(literal_column("1"))
+    batch = old.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
+    return delete(OutboxMessage).where(OutboxMessage.id == batch.c.id).returning(literal_column("1"))
 
 
 DELETE_ENDED = Statement(_delete_ended(), parameters=Old, row=int, prepared=False)
 
 
 def withdraw_cte(*, user_id: Any, kind: Any) -> Any:
-    """Waiting letters of a kind end because their content is worth nothing any more: to be part of what made it so."""
+    """Build the part of a statement that withdraws waiting messages of a kind: another part makes them obsolete."""
     return (
         update(OutboxMessage)
         .where(OutboxMessage.user_id == user_id, OutboxMessage.kind == kind, OutboxMessage.state == WAITING)

@@ -1,1 +1,1 @@
-"""Flows: what a client does in one or several requests, from registration to account deletion."""
+"""Flows of one or several requests: registration, sign-in, password reset, email change, account revert, deletion."""

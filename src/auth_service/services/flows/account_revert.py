@@ -1,4 +1,4 @@
-"""Undos: a link in a letter takes back what was done to an account by somebody who is not its owner."""
+"""Account revert: a link in a security notification by which a user ends the takeover of the account."""
 
 import secrets
 from dataclasses import dataclass
@@ -30,46 +30,53 @@ from auth_service.db import Statement, Write, fetch_one, transaction
 from auth_service.errors import UndoUnknown
 from auth_service.models import RevertLink, Session, User
 from auth_service.models.account_change import EMAIL_CHANGED, NEW_DEVICE
+from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.email.addresses import Address
-from auth_service.services.email.statements import NewLetter, insert_once_cte
+from auth_service.services.email.statements import NewMessage, insert_once_cte
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.statements import ById, UserRecord
 from auth_service.services.users.users import Users
 
 TOKEN_BYTES = 32
-NEWCOMER = timedelta(days=1)
-"""For so long after confirming the address, the first session is no news to anybody."""
+NEW_USER_PERIOD = timedelta(days=1)
+"""The first session within this time after the registration needs no notification: the user has just opened it."""
+
+EVENT_TYPES = {NEW_DEVICE: EventType.NEW_DEVICE_UNDONE, EMAIL_CHANGED: EventType.EMAIL_CHANGED_UNDONE}
+"""The audit event of a revert, by the kind of its link; also the reason for which the sessions are revoked."""
 
 
-def _tell_of_new_device() -> Any:
-    """A letter about the session that is to be opened next, unless nobody needs it, and the undo that it speaks of."""
-    # In this order, so that only those who have just registered cost a look at all their sessions.
-    newcomer = case(
-        (User.verified_at > func.now() - NEWCOMER, ~exists(select(Session.id).where(Session.user_id == User.id))),
+def _notify_new_device() -> Any:
+    """Write the notification about the session that is opened next, and its revert link, in one statement."""
+    # CASE evaluates in order: only the sessions of a user who has just registered are searched.
+    is_new_user = case(
+        (
+            User.verified_at > func.now() - NEW_USER_PERIOD,
+            ~exists(select(Session.id).where(Session.user_id == User.id)),
+        ),
         else_=false(),
     )
     owner = (
         select(User.id)
-        .where(User.id == bindparam("user_id"), User.credential_version == bindparam("version"), ~newcomer)
-        .with_for_update(read=True)  # or else an account that changes meanwhile would be told of what is refused
+        .where(User.id == bindparam("user_id"), User.credential_version == bindparam("version"), ~is_new_user)
+        .with_for_update(read=True)  # a concurrent change of credentials rejects the sign-in: no notification then
         .cte("owner")
     )
-    letter = insert_once_cte(owner)
-    undo = {
+    message = insert_once_cte(owner)
+    link = {
         "digest": bindparam("digest", type_=RevertLink.digest.type),
         "kind": literal_column(f"'{NEW_DEVICE}'"),
-        "user_id": letter.c.user_id,
-        "expires_at": func.now() + bindparam("undo_lives", type_=Interval),
+        "user_id": message.c.user_id,
+        "expires_at": func.now() + bindparam("link_ttl", type_=Interval),
     }
-    return insert(RevertLink).from_select(list(undo), select(*undo.values()))
+    return insert(RevertLink).from_select(list(link), select(*link.values()))
 
 
-class _TellOfNewDevice(NewLetter):
+class _NotifyNewDevice(NewMessage):
     version: int
     digest: bytes
-    undo_lives: timedelta
+    link_ttl: timedelta
 
 
 def _address(email: str, key: str) -> Address:
@@ -80,22 +87,22 @@ class _ByDigest(TypedDict):
     digest: bytes
 
 
-class _NewUndo(ById, _ByDigest):
+class _NewLink(ById, _ByDigest):
     email: str
     email_key: str
-    undo_lives: timedelta
+    link_ttl: timedelta
 
 
-class _Overtaken(ById):
+class _SupersededLinks(ById):
     kind: str
     expires_at: datetime
 
 
-class _Limit(TypedDict):
+class _Batch(TypedDict):
     at_most: int
 
 
-class _Living(NamedTuple):
+class _RedeemedLink(NamedTuple):
     kind: str
     user_id: int
     email: str | None
@@ -104,18 +111,18 @@ class _Living(NamedTuple):
 
 
 _by_digest = RevertLink.digest == bindparam("digest", type_=LargeBinary)
-_lives = RevertLink.expires_at > func.now()
+_is_valid = RevertLink.expires_at > func.now()
 _of_user = RevertLink.user_id == bindparam("user_id")
-_undo_expires = func.now() + bindparam("undo_lives", type_=Interval)
+_expires_at = func.now() + bindparam("link_ttl", type_=Interval)
 
 
 def _delete_expired() -> Any:
     expired = select(RevertLink.digest).where(RevertLink.expires_at <= func.now())
-    some = expired.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
-    return delete(RevertLink).where(RevertLink.digest == some.c.digest).returning(literal_column("1"))
+    batch = expired.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
+    return delete(RevertLink).where(RevertLink.digest == batch.c.digest).returning(literal_column("1"))
 
 
-_TELL_OF_NEW_DEVICE = Write(_tell_of_new_device(), parameters=_TellOfNewDevice)
+_NOTIFY_NEW_DEVICE = Write(_notify_new_device(), parameters=_NotifyNewDevice)
 _ADD = Write(
     insert(RevertLink).values(
         digest=bindparam("digest"),
@@ -123,21 +130,21 @@ _ADD = Write(
         user_id=bindparam("user_id"),
         email=bindparam("email"),
         email_key=bindparam("email_key"),
-        expires_at=_undo_expires,
+        expires_at=_expires_at,
     ),
-    parameters=_NewUndo,
+    parameters=_NewLink,
 )
-_OWNER = Statement(select(RevertLink.user_id).where(_by_digest, _lives), parameters=_ByDigest, row=int)
-_SPEND = Statement(
+_OWNER = Statement(select(RevertLink.user_id).where(_by_digest, _is_valid), parameters=_ByDigest, row=int)
+_CONSUME = Statement(
     delete(RevertLink)
-    .where(_by_digest, _lives)
+    .where(_by_digest, _is_valid)
     .returning(RevertLink.kind, RevertLink.user_id, RevertLink.email, RevertLink.email_key, RevertLink.expires_at),
     parameters=_ByDigest,
-    row=_Living,
+    row=_RedeemedLink,
 )
-# Links to addresses that the account had before that one stay: an attacker who moved the account twice could otherwise
-# use the link that the second email brought them to take the first one from the owner.
-_DELETE_OVERTAKEN = Write(
+# Links of earlier changes of the address stay. An attacker who changes the address twice receives the link of the
+# second change; if redeeming it deleted the link of the first change, the owner could not revert the takeover.
+_DELETE_SUPERSEDED = Write(
     delete(RevertLink).where(
         _of_user,
         or_(
@@ -148,102 +155,107 @@ _DELETE_OVERTAKEN = Write(
             ),
         ),
     ),
-    parameters=_Overtaken,
+    parameters=_SupersededLinks,
 )
-_FORMER = Statement(
-    select(RevertLink.email, RevertLink.email_key).where(_of_user, RevertLink.kind == EMAIL_CHANGED, _lives),
+_FORMER_ADDRESSES = Statement(
+    select(RevertLink.email, RevertLink.email_key).where(_of_user, RevertLink.kind == EMAIL_CHANGED, _is_valid),
     parameters=ById,
     row=_address,
 )
-_DELETE_EXPIRED = Statement(_delete_expired(), parameters=_Limit, row=int, prepared=False)
+_DELETE_EXPIRED = Statement(_delete_expired(), parameters=_Batch, row=int, prepared=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountRevert:
-    """Makes links that undo, and undoes."""
+    """Issues revert links for security notifications, and redeems them. A link works once."""
 
     users: Users
     sessions: Sessions
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     history: AuditLog
     digests: Digests
     page: str
-    """The page that a link opens; the token follows behind `#`, so that no server on the way is told of it."""
-    lives: timedelta
+    """URL of the page of a link. The token follows as the fragment, which browsers do not send to servers."""
+    ttl: timedelta
+    """How long a link works."""
 
     def notify_new_device(self, user: UserRecord, *, client: ClientInfo) -> None:
-        """Tell the owner of the session that is opened from an unknown device, with a link that reverts it.
+        """Send a notification about a sign-in from an unknown device, with a link that reverts it.
 
-        Called before the session is opened: whether a session was opened before decides whether a user who has just
-        registered is told. Otherwise one email a day is sent for a device and a network, since clients without cookies
-        are unknown each time; not one for different passwords, since the link of the email before may have been used.
+        Call it before the session is opened: the first session of a user who has just registered causes no email. Other
+        sign-ins cause at most one email for each day, device, network and credential version. Clients without cookies
+        are unknown each time, so the day limits their emails. A change of credentials starts anew, because the link of
+        the email before may have been redeemed.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        letter = self.notices.letter(
+        message = self.security_notifications.message(
             NEW_DEVICE,
             user_id=user.id,
             to=user.address,
             language=user.language,
             client=client,
             about=f"{clock.now():%Y-%m-%d} {user.credential_version} {client.network} {client.device}",
-            **self._said(token),
+            **self._template_values(token),
         )
         transaction().write(
-            _TELL_OF_NEW_DEVICE(
+            _NOTIFY_NEW_DEVICE(
                 {
-                    **letter,
+                    **message,
                     "version": user.credential_version,
                     "digest": self.digests.of(token),
-                    "undo_lives": self.lives,
+                    "link_ttl": self.ttl,
                 }
             )
         )
 
-    def for_changed_email(self, *, user_id: int, before: Address) -> dict[str, Any]:
-        """What the letter about a changed address, to the address `before`, says of undoing."""
+    def link_for_changed_email(self, *, user_id: int, former: Address) -> dict[str, Any]:
+        """Issue a link that restores the address `former`; return the values of the email template."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         transaction().write(
             _ADD(
                 {
                     "digest": self.digests.of(token),
                     "user_id": user_id,
-                    "email": before.stored,
-                    "email_key": before.key,
-                    "undo_lives": self.lives,
+                    "email": former.stored,
+                    "email_key": former.key,
+                    "link_ttl": self.ttl,
                 }
             )
         )
-        return self._said(token)
+        return self._template_values(token)
 
     def redeem(self, token: str, *, client: ClientInfo) -> None:
-        """Take the account back: every session ends, no password fits any more, a changed address is as it was.
+        """Revert a takeover: revoke every session, remove the password, and restore a changed address.
 
-        Raises UndoUnknown for what is no living link, and EmailTaken if somebody else proved the address meanwhile.
+        Locks the user before the link, the order of all flows, so that concurrent flows cannot deadlock. Raises
+        UndoUnknown for an unknown, expired or redeemed link, and EmailTaken if another user has verified the former
+        address meanwhile.
         """
         digest = self.digests.of(token)
         owner = fetch_one(_OWNER({"digest": digest}))
-        if owner is None or self.users.lock(owner) is None:
+        if owner is None or self.users.lock_for_update(owner) is None:
             raise UndoUnknown
-        undo = transaction().fetch_one(_SPEND({"digest": digest}))
-        if undo is None:
+        link = transaction().fetch_one(_CONSUME({"digest": digest}))
+        if link is None:
             raise UndoUnknown
-        before = None
-        if undo.email is not None and undo.email_key is not None:
-            before = Address(stored=undo.email, key=undo.email_key)
-        self.users.take_back(undo.user_id, email=before)
+        former = None
+        if link.email is not None and link.email_key is not None:
+            former = Address(stored=link.email, key=link.email_key)
+        self.users.revert_takeover(link.user_id, email=former)
         transaction().write(
-            _DELETE_OVERTAKEN({"user_id": undo.user_id, "kind": undo.kind, "expires_at": undo.expires_at})
+            _DELETE_SUPERSEDED({"user_id": link.user_id, "kind": link.kind, "expires_at": link.expires_at})
         )
-        self.sessions.revoke_all(user_id=undo.user_id, reason=f"{undo.kind}_undone", client=client)
-        self.history.note(f"{undo.kind}_undone", user_id=undo.user_id, client=client)
+        event_type = EVENT_TYPES[link.kind]
+        self.sessions.revoke_all(user_id=link.user_id, reason=event_type.value, client=client)
+        self.history.record(event_type, user_id=link.user_id, client=client)
 
     def former_addresses(self, user_id: int) -> list[Address]:
-        """The addresses that can still be given back to an account."""
-        return transaction().fetch_all(_FORMER({"user_id": user_id}))
+        """Return the former addresses of an account that a valid link can still restore."""
+        return transaction().fetch_all(_FORMER_ADDRESSES({"user_id": user_id}))
 
-    def forget_expired(self, *, at_most: int) -> int:
-        """Delete some links that are worth nothing any more; returns how many."""
+    def delete_expired(self, *, at_most: int) -> int:
+        """Delete at most `at_most` expired links; return how many were deleted."""
         return len(transaction().fetch_all(_DELETE_EXPIRED({"at_most": at_most})))
 
-    def _said(self, token: str) -> dict[str, Any]:
-        return {"undo_url": f"{self.page}#{token}", "hours": self.lives // timedelta(hours=1)}
+    def _template_values(self, token: str) -> dict[str, Any]:
+        return {"undo_url": f"{self.page}#{token}", "hours": self.ttl // timedelta(hours=1)}

@@ -1,4 +1,4 @@
-"""The account: its owner changes the password, or leaves."""
+"""Account settings: password change and account deletion, both with reauthentication."""
 
 from dataclasses import dataclass
 
@@ -18,71 +18,79 @@ from auth_service.services.users.users import Users
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountSettings:
-    """What only the owner of an account does to it, signed in and with a fresh proof."""
+    """Changes that a signed-in user makes to the own account after reauthentication."""
 
     users: Users
     passwords: Passwords
     reauthentication: Reauthentication
     codes: OneTimeCodes
     sessions: Sessions
-    undos: AccountRevert
+    account_revert: AccountRevert
     history: AuditLog
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     outbox: Outbox
 
-    def change_password(self, caller: CurrentUser, *, current: str, new: str, client: ClientInfo) -> None:
-        """Put a new password in the place of the current one; ends all other sessions and tells the owner.
+    def change_password(self, current_user: CurrentUser, *, current: str, new: str, client: ClientInfo) -> None:
+        """Change the password, revoke all other sessions, and send a security notification.
 
-        Raises ValidationFailed before the current password is looked at, also for a new one that is the current one:
-        whoever believes to have changed it must not be left with what somebody else may know. Raises PasswordNotSet,
-        TooManyAttempts, PasswordWrong, AccountChanged, ServiceBusy.
+        Raises ValidationFailed before the current password is verified, also if both passwords are the same: a user who
+        replaces a leaked password must not keep it. Raises PasswordNotSet, TooManyAttempts, PasswordWrong,
+        AccountChanged, ServiceBusy.
         """
-        user = self.users.owner(caller.id)
+        user = self.users.signed_in_user(current_user.id)
         self.passwords.check(new, email=user.email, field="new_password", current=current)
-        self.reauthentication.by_password(user, current, purpose="password_change", client=client)
-        password_hash = self.passwords.hashed(new)
+        self.reauthentication.verify_password(user, current, purpose="password_change", client=client)
+        password_hash = self.passwords.hash(new)
         if not self.users.set_password(user, password_hash):
             raise AccountChanged
-        # After the user's row: a session that is opened by the old password at this moment has waited for it and found
-        # another version, or was there before and ends now.
-        self.sessions.revoke_all(user_id=user.id, but=caller.session_id, reason="password_changed", client=client)
-        self.history.note(EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
-        self.notices.tell("password_changed", user_id=user.id, client=client)
+        # After the update, which locks the row of the user. A concurrent sign-in with the old password either waits for
+        # that lock and then finds another credential version, or has opened its session already, which is revoked here.
+        self.sessions.revoke_all(
+            user_id=user.id, all_but=current_user.session_id, reason="password_changed", client=client
+        )
+        self.history.record(
+            EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id
+        )
+        self.security_notifications.send("password_changed", user_id=user.id, client=client)
 
-    def send_deletion_code(self, caller: CurrentUser, *, network: str) -> CodeSent:
-        """Email a code that confirms a deletion from this session. Raises TooManyCodes, RedisUnavailable.
+    def send_deletion_code(self, current_user: CurrentUser, *, network: str) -> CodeSent:
+        """Send a code that confirms a deletion from this session. Raises TooManyCodes, RedisUnavailable.
 
-        TooManyCodes beyond the daily cap too: a signed-in user is known to exist, and would wait for the email in vain.
+        The daily cap raises TooManyCodes too. A signed-in user is known to exist, so the error reveals nothing, and
+        without it the user would wait for an email that is never sent.
         """
-        user = self.users.owner(caller.id)
+        user = self.users.signed_in_user(current_user.id)
         try:
-            return self.codes.send(recipient(user, address=user.address, session_id=caller.session_id), network=network)
+            return self.codes.send(
+                recipient(user, address=user.address, session_id=current_user.session_id), network=network
+            )
         except CodeNotEmailed:
-            self.users.owner(caller.id)  # raises TokenInvalid if the account was deleted meanwhile
+            self.users.signed_in_user(current_user.id)  # raises TokenInvalid if the account was deleted meanwhile
             raise self.outbox.refusal(user.address) from None
 
-    def delete(self, caller: CurrentUser, *, password: str | None, code: str | None, client: ClientInfo) -> None:
-        """Delete the account: nothing of it can be used or brought back, and its history says no more whose it was.
+    def delete(self, current_user: CurrentUser, *, password: str | None, code: str | None, client: ClientInfo) -> None:
+        """Delete the account and everything that belongs to it; anonymize its audit events.
 
+        Deletion is final. The current address and the former addresses of valid revert links get a notification.
         Raises ReauthenticationRequired without a password or a code, PasswordNotSet, TooManyAttempts, PasswordWrong,
         CodeWrong, CodeExpired, AccountChanged, ServiceBusy, RedisUnavailable.
         """
-        user = self.users.owner(caller.id)
+        user = self.users.signed_in_user(current_user.id)
         if password is not None:
-            self.reauthentication.by_password(user, password, purpose="deletion", client=client)
+            self.reauthentication.verify_password(user, password, purpose="deletion", client=client)
         elif code is not None:
-            to = recipient(user, address=user.address, session_id=caller.session_id)
-            self.reauthentication.by_code(
-                code, codes=self.codes, to=to, caller=caller, purpose="deletion", client=client
+            to = recipient(user, address=user.address, session_id=current_user.session_id)
+            self.reauthentication.verify_code(
+                code, codes=self.codes, to=to, current_user=current_user, purpose="deletion", client=client
             )
         else:
             raise ReauthenticationRequired
-        if self.users.lock(user.id) != user.credential_version:
+        if self.users.lock_for_update(user.id) != user.credential_version:
             raise AccountChanged
-        # Whoever moved the account before deleting it must not be the only one to hear of that.
-        former = self.undos.former_addresses(user.id)
+        # An attacker may have changed the address before the deletion: the owner is notified at the former addresses.
+        former = self.account_revert.former_addresses(user.id)
         self.outbox.withdraw_all(user_id=user.id)
         self.users.delete(user.id)
-        # Only now, when whatever was under way in its sessions has ended and is to be seen.
+        # After the deletion: it waits for concurrent flows of this user, whose audit events have to be anonymized too.
         self.history.anonymize_user(user.id)
-        self.notices.notify_deletion(user, former=former)
+        self.security_notifications.notify_deletion(user, former=former)

@@ -1,4 +1,4 @@
-"""Export: everything that the service keeps about somebody, for that person to take along."""
+"""Data export: a copy of all personal data of the current user (GDPR, articles 15 and 20)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.sessions.sessions import CurrentUser
 
-MOST = 1000
-"""What one list of an export holds at most, the newest first."""
+MAX_ROWS = 1000
+"""The longest list of an export; older rows are left out."""
 
 _owner: BindParameter[int] = bindparam("owner")
 
@@ -30,7 +30,7 @@ _PROFILE = select(
     User.created_at,
 ).where(User.id == _owner)
 
-_ROLES = select(UserRole.role).where(UserRole.user_id == _owner).order_by(UserRole.role).limit(MOST)
+_ROLES = select(UserRole.role).where(UserRole.user_id == _owner).order_by(UserRole.role).limit(MAX_ROWS)
 
 _LISTS = {
     "sessions": select(
@@ -72,12 +72,12 @@ _LISTS = {
     .where(PendingEmailChange.user_id == _owner)
     .order_by(PendingEmailChange.created_at.desc(), PendingEmailChange.session_id),
 }
-"""One more than is shown is asked for: it says that there are more."""
+"""The lists of an export, the newest row first. MAX_ROWS + 1 rows are read, to know whether rows are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """Somebody's data; `complete` is false where a list had to be cut to its newest thousand."""
+    """The data of one user; `complete` is false if a list was cut to its newest MAX_ROWS rows."""
 
     exported_at: datetime
     profile: Any
@@ -85,30 +85,32 @@ class Exported:
     sessions: Sequence[Any]
     history: Sequence[Any]
     letters: Sequence[Any]
-    email_change_flow: Sequence[Any]
+    email_changes: Sequence[Any]
     complete: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataExport:
-    """Puts together what the service keeps about somebody: no secrets, and of letters no contents."""
+    """Collects the data of a user, without secrets and without the content of emails."""
 
     history: AuditLog
 
-    def of(self, caller: CurrentUser, *, client: ClientInfo) -> Exported:
-        """Everything about the caller, and nothing about anybody else; that it was taken along is noted."""
-        owner = {"owner": caller.id}
+    def of(self, current_user: CurrentUser, *, client: ClientInfo) -> Exported:
+        """Export the data of the current user, and record an audit event. Raises TokenInvalid."""
+        owner = {"owner": current_user.id}
         with autocommit() as connection:
             profile = connection.execute(_PROFILE, owner).one_or_none()
-            if profile is None:  # deleted since the token was looked at
+            if profile is None:  # deleted after the access token was verified
                 raise TokenInvalid
             roles = connection.execute(_ROLES, owner).scalars().all()
-            lists = {name: connection.execute(rows.limit(MOST + 1), owner).all() for name, rows in _LISTS.items()}
-        self.history.note(EventType.DATA_EXPORTED, user_id=caller.id, client=client, session_id=caller.session_id)
+            lists = {name: connection.execute(query.limit(MAX_ROWS + 1), owner).all() for name, query in _LISTS.items()}
+        self.history.record(
+            EventType.DATA_EXPORTED, user_id=current_user.id, client=client, session_id=current_user.session_id
+        )
         return Exported(
             exported_at=clock.now(),
             profile=profile,
             roles=roles,
-            complete=all(len(rows) <= MOST for rows in lists.values()),
-            **{name: rows[:MOST] for name, rows in lists.items()},
+            complete=all(len(rows) <= MAX_ROWS for rows in lists.values()),
+            **{name: rows[:MAX_ROWS] for name, rows in lists.items()},
         )

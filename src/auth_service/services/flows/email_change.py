@@ -1,4 +1,4 @@
-"""Changes of address: wanted in a session, proved by a code that was mailed to the new one, told to the old one."""
+"""Email change: requested in a session, confirmed by a code to the new address, notified to the former address."""
 
 import uuid
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from auth_service.services.users.statements import UserRecord
 from auth_service.services.users.users import Users, lock_shared
 
 
-class _OfSession(TypedDict):
+class _BySession(TypedDict):
     session: uuid.UUID
 
 
-class _Owned(_OfSession):
+class _BySessionAndUser(_BySession):
     owner: int
 
 
-class _NewPendingChange(_Owned):
+class _NewPendingChange(_BySessionAndUser):
     email: str
     email_key: str
 
@@ -46,16 +46,16 @@ _PENDING = Statement(
     select(PendingEmailChange.email, PendingEmailChange.email_key).where(
         PendingEmailChange.session_id == _session, PendingEmailChange.user_id == bindparam("owner")
     ),
-    parameters=_Owned,
+    parameters=_BySessionAndUser,
     row=_address,
 )
-_HOLD_SESSION = Statement(
+_LOCK_SESSION_SHARED = Statement(
     select(Session.id).where(Session.id == _session).with_for_update(read=True, key_share=True),
-    parameters=_OfSession,
+    parameters=_BySession,
     row=bool,
 )
 _new = {"email": bindparam("email", type_=Text), "email_key": bindparam("email_key", type_=Text)}
-_REMEMBER = Write(
+_SAVE_PENDING = Write(
     insert(PendingEmailChange)
     .values(session_id=_session, user_id=bindparam("owner"), **_new)
     .on_conflict_do_update(index_elements=[PendingEmailChange.session_id], set_={**_new, "created_at": func.now()}),
@@ -65,82 +65,91 @@ _REMEMBER = Write(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmailChangeFlow:
-    """Moves accounts to other addresses."""
+    """Changes the email address of an account. A session has at most one pending change."""
 
     users: Users
     reauthentication: Reauthentication
     codes: OneTimeCodes
-    undos: AccountRevert
+    account_revert: AccountRevert
     history: AuditLog
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
     limiter: RateLimiter
     per_user: Windows
 
     def begin(
-        self, caller: CurrentUser, *, email: Address, password: str | None, client: ClientInfo, network: str
+        self, current_user: CurrentUser, *, email: Address, password: str | None, client: ClientInfo, network: str
     ) -> CodeSent:
-        """Mail a code to the new address; a newer wish of the same session takes the place of this one.
+        """Send a code to the new address, and replace the pending change of this session.
 
-        Everything but the letter also happens for an address that somebody has already, the caller included: neither
-        the answer nor its time tells whether there is somebody with it. Raises ReauthenticationRequired,
+        For the address of an existing user, the current user included, the same work is done without an email. Constant
+        work prevents user enumeration by answer or timing (ASVS 6.3.8). Raises ReauthenticationRequired,
         PasswordNotSet, TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisUnavailable.
         """
-        user = self.users.owner(caller.id)
-        self.reauthentication.fresh(user, password, caller=caller, purpose="email_change", client=client)
-        self._count(user)
+        user = self.users.signed_in_user(current_user.id)
+        self.reauthentication.require_recent(
+            user, password, current_user=current_user, purpose="email_change", client=client
+        )
+        self._count_request(user)
         owner = self.users.by_email(email)
         is_taken = owner is not None and owner.verified_mail
-        to = recipient(user, address=email, session_id=caller.session_id, is_decoy=is_taken)
+        to = recipient(user, address=email, session_id=current_user.session_id, is_decoy=is_taken)
         sent = self.codes.send(to, network=network)
-        self._remember(caller, email)
-        self.history.note(EventType.EMAIL_CHANGE_ASKED, user_id=user.id, client=client, session_id=caller.session_id)
+        self._save_pending(current_user, email)
+        self.history.record(
+            EventType.EMAIL_CHANGE_ASKED, user_id=user.id, client=client, session_id=current_user.session_id
+        )
         return sent
 
-    def confirm(self, caller: CurrentUser, *, code: str, client: ClientInfo) -> None:
-        """Move the account to the address that this session wants, if the code came from there.
+    def confirm(self, current_user: CurrentUser, *, code: str, client: ClientInfo) -> None:
+        """Change the address to that of the pending change of this session, if the code proves control of it.
 
-        Raises CodeWrong, CodeExpired for everything that is no live code of this session, EmailTaken if somebody else
-        has proved the address meanwhile, RedisUnavailable.
+        Sends the security notification to the former address, with a link that reverts a takeover. Raises CodeWrong,
+        CodeExpired if this session has no valid code, EmailTaken if another user has verified the address meanwhile,
+        RedisUnavailable.
         """
-        user = self.users.user(caller.id)
-        email = self._pending(caller)
+        user = self.users.by_id(current_user.id)
+        email = self._pending(current_user)
         if user is None or email is None:
             raise CodeExpired
-        to = recipient(user, address=email, session_id=caller.session_id)
-        self.reauthentication.by_code(
-            code, codes=self.codes, to=to, caller=caller, purpose="email_change", client=client
+        to = recipient(user, address=email, session_id=current_user.session_id)
+        self.reauthentication.verify_code(
+            code, codes=self.codes, to=to, current_user=current_user, purpose="email_change", client=client
         )
-        # If the account was changed since it was read, the code was for the account as it was.
-        if not self.users.move(user, email):
+        # The code is bound to the credential version that was read; a concurrent change invalidates it.
+        if not self.users.change_email(user, email):
             raise CodeExpired
-        undo = self.undos.for_changed_email(user_id=user.id, before=user.address)
-        self.history.note(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=caller.session_id)
-        self.notices.tell(
-            "email_changed", user_id=user.id, client=client, to=user.address, new_email=masked(email), **undo
+        link = self.account_revert.link_for_changed_email(user_id=user.id, former=user.address)
+        self.history.record(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id)
+        self.security_notifications.send(
+            "email_changed", user_id=user.id, client=client, to=user.address, new_email=masked(email), **link
         )
 
-    def _count(self, user: UserRecord) -> None:
-        """Count for the user: one account is no means to write to everybody. Raises TooManyCodes."""
+    def _count_request(self, user: UserRecord) -> None:
+        """Count the request for the user, so that one account cannot send email to any number of addresses.
+
+        Raises TooManyCodes.
+        """
         hit = self.limiter.hit(Limit(name="email_changes", windows=self.per_user, subject=str(user.id)))
         if not hit.allowed:
             raise TooManyCodes(retry_after=hit.wait.total_seconds())
 
-    def _remember(self, caller: CurrentUser, email: Address) -> None:
-        # The user's row before the session's, the order of every flow that needs both. Without it the session is gone.
-        if not lock_shared(caller.id):
+    def _save_pending(self, current_user: CurrentUser, email: Address) -> None:
+        # Lock order of all flows: the user, then the session, so that concurrent flows cannot deadlock. A missing row
+        # means that the user was deleted or the session ended meanwhile.
+        if not lock_shared(current_user.id):
             raise TokenInvalid
-        if transaction().fetch_one(_HOLD_SESSION({"session": caller.session_id})) is None:
+        if transaction().fetch_one(_LOCK_SESSION_SHARED({"session": current_user.session_id})) is None:
             raise TokenInvalid
         transaction().write(
-            _REMEMBER(
+            _SAVE_PENDING(
                 {
-                    "session": caller.session_id,
-                    "owner": caller.id,
+                    "session": current_user.session_id,
+                    "owner": current_user.id,
                     "email": email.stored,
                     "email_key": email.key,
                 }
             )
         )
 
-    def _pending(self, caller: CurrentUser) -> Address | None:
-        return fetch_one(_PENDING({"session": caller.session_id, "owner": caller.id}))
+    def _pending(self, current_user: CurrentUser) -> Address | None:
+        return fetch_one(_PENDING({"session": current_user.session_id, "owner": current_user.id}))

@@ -1,4 +1,4 @@
-"""Recovery: somebody who cannot sign in proves the address again, and sets a new password."""
+"""Password reset: a user who cannot sign in sets a new password with an emailed code."""
 
 from dataclasses import dataclass
 
@@ -16,40 +16,41 @@ from auth_service.services.users.users import Users
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PasswordReset:
-    """Sets passwords for those who read an address now. Opens no session, and ends all there are."""
+    """Resets passwords. A reset opens no session and revokes all existing ones (ASVS 7.4.3)."""
 
     users: Users
     passwords: Passwords
     codes: OneTimeCodes
     sessions: Sessions
     history: AuditLog
-    notices: SecurityNotifications
+    security_notifications: SecurityNotifications
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
-        """Mail a code to set a password with, if there is somebody. Raises TooManyCodes, RedisUnavailable."""
+        """Send a code to the address, if it belongs to a user. Raises TooManyCodes, RedisUnavailable."""
         return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def set_password(
         self, *, email: Address, code: str, new_password: str, ticket: str | None, client: ClientInfo
     ) -> None:
-        """Set a password for an address and a code from its newest letter.
+        """Set a new password with the code of the newest email to the address.
 
-        Raises ValidationFailed before the code is looked at, CodeWrong and CodeExpired alike for known and unknown
-        addresses, ServiceBusy and RedisUnavailable.
+        Raises ValidationFailed before the code is verified, CodeWrong and CodeExpired alike for known and unknown
+        addresses, ServiceBusy, RedisUnavailable.
         """
-        # Hashed first, for everybody: a service that is busy, or a password that is refused, must not cost the code.
-        password_hash = self.passwords.checked_and_hashed(new_password, email=email.stored, field="new_password")
+        # Validated and hashed before the code is verified, so that a rejected password or ServiceBusy does not consume
+        # the code; for unknown addresses too, as constant work (user enumeration by timing).
+        password_hash = self.passwords.check_and_hash(new_password, email=email.stored, field="new_password")
         user = self.users.by_email(email)
         try:
             self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
         except (CodeWrong, CodeExpired):
-            # Also of nobody: it must not show in the time that it takes.
+            # For unknown addresses too: constant work prevents user enumeration by timing (ASVS 6.3.8).
             self.history.record_failure(EventType.RECOVERY_REFUSED, user_id=user.id if user else None, client=client)
             raise
-        # For nobody there was no letter, so the code was guessed. And if the account was changed since it was read, the
-        # code was for the account as it was.
+        # An unknown address got no email, so the client guessed the decoy code. A changed credential version means that
+        # a concurrent request has changed the account, to which the code is not bound any more.
         if user is None or not self.users.set_password(user, password_hash):
             raise CodeExpired
         self.sessions.revoke_all(user_id=user.id, reason="password_recovered", client=client)
-        self.history.note(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
-        self.notices.tell("password_recovered", user_id=user.id, client=client)
+        self.history.record(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
+        self.security_notifications.send("password_recovered", user_id=user.id, client=client)

@@ -1,4 +1,4 @@
-"""Proofs: somebody who is signed in shows once more who they are, before what a stolen token must not be enough for."""
+"""Reauthentication: a signed-in user proves the identity again; a stolen access token alone is not enough."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,40 +21,49 @@ from auth_service.services.users.statements import UserRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reauthentication:
-    """Asks for the password again, for a code that was mailed now, or for a session that a mailed code just opened."""
+    """Verifies the password, an emailed code, or that the session was opened recently, before a sensitive action."""
 
     passwords: Passwords
     sessions: Sessions
     history: AuditLog
     throttle: LoginThrottle
-    fresh_for: timedelta
+    max_age: timedelta
+    """How long the session of a user without a password counts as reauthenticated after its sign-in."""
     counted_as: str = "password_proofs"
-    """What attempts are counted as; those of one name are counted together."""
+    """Name of the counter of failed attempts; flows with the same name share the counter."""
 
-    def by_password(self, user: UserRecord, password: str, *, purpose: str, client: ClientInfo) -> None:
-        """Check the password of whoever calls; `purpose` says in the history what for.
+    def verify_password(self, user: UserRecord, password: str, *, purpose: str, client: ClientInfo) -> None:
+        """Verify the password of a user; `purpose` names the action in the audit event of a failed attempt.
 
-        Counted for each user over all that ask for it, before any work is done: a stolen token is no way to guess on
-        where the sign-in pauses. Raises PasswordNotSet, TooManyAttempts, PasswordWrong, ServiceBusy.
+        Attempts are throttled for each user and counted before the password is hashed: a stolen access token must not
+        allow brute force beyond the limits of sign-in. Raises PasswordNotSet, TooManyAttempts, PasswordWrong,
+        ServiceBusy.
         """
         if user.password_hash is None:
             raise PasswordNotSet
         self.passwords.ensure_capacity()
-        verdict = self.passwords.attempt(
+        result = self.passwords.attempt(
             password,
             user.password_hash,
             throttle=self.throttle,
             counted_as=self.counted_as,
             subject=f"user {user.id}",
         )
-        if not verdict.matches:
+        if not result.matches:
             self.history.record_failure(EventType.PASSWORD_REFUSED, user_id=user.id, client=client, purpose=purpose)
             raise PasswordWrong
 
-    def by_code(
-        self, code: str, *, codes: OneTimeCodes, to: Recipient, caller: CurrentUser, purpose: str, client: ClientInfo
+    def verify_code(
+        self,
+        code: str,
+        *,
+        codes: OneTimeCodes,
+        to: Recipient,
+        current_user: CurrentUser,
+        purpose: str,
+        client: ClientInfo,
     ) -> None:
-        """Verify a code that was emailed for the session of the caller.
+        """Verify and consume a code that was sent for the session of the current user; record a failed attempt.
 
         Raises CodeWrong, CodeExpired, RedisUnavailable.
         """
@@ -62,18 +71,22 @@ class Reauthentication:
             codes.verify_and_consume(code, to)
         except (CodeWrong, CodeExpired):
             self.history.record_failure(
-                EventType.CODE_REFUSED, user_id=caller.id, client=client, session_id=caller.session_id, purpose=purpose
+                EventType.CODE_REFUSED,
+                user_id=current_user.id,
+                client=client,
+                session_id=current_user.session_id,
+                purpose=purpose,
             )
             raise
 
-    def fresh(
-        self, user: UserRecord, password: str | None, *, caller: CurrentUser, purpose: str, client: ClientInfo
+    def require_recent(
+        self, user: UserRecord, password: str | None, *, current_user: CurrentUser, purpose: str, client: ClientInfo
     ) -> None:
-        """Check the password; for an account without one, whether the session was opened by a code just now.
+        """Verify the password; for an account without one, require a session that was opened within `max_age`.
 
-        Raises ReauthenticationRequired where there is neither, and what `by_password` raises.
+        Raises ReauthenticationRequired if neither applies, and the errors of `verify_password`.
         """
         if password is not None:
-            self.by_password(user, password, purpose=purpose, client=client)
-        elif user.password_hash is not None or not self.sessions.is_fresh(caller, within=self.fresh_for):
+            self.verify_password(user, password, purpose=purpose, client=client)
+        elif user.password_hash is not None or not self.sessions.is_recent(current_user, within=self.max_age):
             raise ReauthenticationRequired

@@ -1,4 +1,4 @@
-"""Registration: an address becomes a temporary user, whom an emailed code turns into a verified user."""
+"""Registration: a sign-up creates a temporary user; an emailed code makes it a verified user."""
 
 import hmac
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from auth_service.services.users.statements import ById, PublicUser, UserRecord
 from auth_service.services.users.users import Users
 
 NEVER_CHANGED = 0
-"""The version of the credentials of an account whose password and address are those of the registration."""
+"""Credential version of an account whose password and address have not changed since the registration."""
 
 
 class _SetLanguage(ById):
@@ -47,8 +47,8 @@ _SET_LANGUAGE = Write(
 class Registration:
     """The six requests of the registration.
 
-    A code belongs to a flow ticket, not to a user: an attacker who merely knows the id can neither burn the attempts of
-    the honest user, nor finish a registration whose address another client verified, nor set its password.
+    A code is bound to a flow ticket. An attacker who only knows the user id can neither use up the attempts of the
+    user, nor finish a registration whose address another client has verified, nor set its password.
     """
 
     users: Users
@@ -58,14 +58,14 @@ class Registration:
     reauthentication: Reauthentication
     tickets: Digests
     client_supplied_codes: bool
-    """Whether a code in the request is used as it is (`local`, `test`), or ignored (`production`)."""
+    """Whether the service sends a code that the client chose (`local`, `test`) or ignores it (`production`)."""
 
     def sign_up(self, *, email: Address, language: str) -> PublicUser:
-        """Create a temporary user. Raises EmailTaken; of fifty concurrent requests, for forty-nine."""
-        profile = self.users.create(email=email, language=language)
-        if profile is None:
+        """Create a temporary user. Raises EmailTaken; of concurrent requests for one address, one succeeds."""
+        user = self.users.create(email=email, language=language)
+        if user is None:
             raise EmailTaken
-        return profile
+        return user
 
     def send_code(
         self,
@@ -77,16 +77,16 @@ class Registration:
         language: str | None,
         network: str,
     ) -> CodeSent:
-        """Email a code, from then on the only valid one of its ticket.
+        """Send a code; it replaces the earlier code of its flow ticket.
 
-        `client_supplied` is a code that the client chose; in production it counts only if a service with a key sends it
-        (`by_service`). `ticket` is the flow ticket that the client holds, `network` where the client comes from. Raises
-        UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable.
+        `client_supplied` is a code that the client chose; in production it is used only in a request with a service key
+        (`by_service`). `ticket` is the flow ticket of the client. `network` is the network of the client, for the rate
+        limit. Raises UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable.
         """
-        known = self.users.record_and_codes(user_id)
-        if known is None:
+        record = self.users.record_and_codes(user_id)
+        if record is None:
             raise UserUnknown
-        user, codes_today = known
+        user, codes_today = record
         if user.verified_mail:
             raise MailAlreadyVerified
         new_language = language if language != user.language else None
@@ -100,7 +100,7 @@ class Registration:
                 codes_today=codes_today,
             )
         except CodeNotEmailed:
-            if self.users.user(user_id) is None:  # deleted meanwhile, so waiting for the daily cap is in vain
+            if self.users.by_id(user_id) is None:  # deleted meanwhile: no later request can succeed
                 raise UserUnknown from None
             raise self.outbox.refusal(user.address) from None
         if new_language is not None:
@@ -108,20 +108,20 @@ class Registration:
         return sent
 
     def confirm(self, *, user_id: int, code: str, ticket: str | None) -> None:
-        """Verify a code. Raises CodeWrong, or CodeExpired for everything that is no open code of this ticket."""
-        user = self.users.user(user_id)
+        """Verify a code. Raises CodeWrong, CodeExpired if the flow ticket has no valid code, RedisUnavailable."""
+        user = self.users.by_id(user_id)
         if user is None or user.verified_mail:
             raise CodeExpired
         to = recipient(user, address=user.address, session_id=None)
         self.codes.verify_and_consume(code, to, ticket=ticket)
 
     def finish(self, *, user_id: int, ticket: str | None, password: str | None, client: ClientInfo) -> PublicUser:
-        """Make a temporary user with a verified address a portal user.
+        """Promote a temporary user whose address is verified to a portal user.
 
-        The same request again, with the same ticket, gives the same user. Raises UserUnknown, MailNotConfirmed,
+        Idempotent for the same flow ticket: a retry returns the same user. Raises UserUnknown, MailNotConfirmed,
         PasswordAlreadySet, TooManyAttempts, ValidationFailed, ServiceBusy.
         """
-        user = self.users.user(user_id)
+        user = self.users.by_id(user_id)
         if user is None:
             raise UserUnknown
         to = recipient(user, address=user.address, session_id=None)
@@ -133,38 +133,36 @@ class Registration:
         if not user.verified_mail:
             if not self.codes.was_accepted(to, ticket=bound_ticket):
                 raise MailNotConfirmed
-            # Hashing takes longer than everything else together; no transaction is open yet.
-            password_hash = (
-                self.passwords.checked_and_hashed(password, email=user.email) if password is not None else None
-            )
-            profile = self.users.promote(
+            # Before the transaction: hashing is slow, and no transaction may be open meanwhile.
+            password_hash = self.passwords.check_and_hash(password, email=user.email) if password is not None else None
+            promoted = self.users.promote(
                 user_id,
                 digest=digest,
                 password_hash=password_hash,
                 letters_about=EmailKind.REGISTRATION_CODE,
                 client=client,
             )
-            if profile is not None:
-                return profile
-            # Nothing was written: a concurrent request has finished the registration. Read its result.
-            user = self.users.user(user_id)
-        return self._finished_before(user, digest=digest, password=password, client=client)
+            if promoted is not None:
+                return promoted
+            # A concurrent request has finished the registration: read its result.
+            user = self.users.by_id(user_id)
+        return self._repeated_result(user, digest=digest, password=password, client=client)
 
-    def _finished_before(
+    def _repeated_result(
         self, user: UserRecord | None, *, digest: bytes, password: str | None, client: ClientInfo
     ) -> PublicUser:
-        """Give the same answer again to the client that finished the registration, and to no other one.
+        """Return the result again to the client that finished the registration, identified by its flow ticket.
 
-        A change of the password or the address ends that: the user has signed in since, and a replay is no retry.
+        After a change of the password or the address the request is a replay, not a retry, and is rejected.
         """
         if user is None:
             raise UserUnknown
-        known = user.registration_digest is not None and hmac.compare_digest(user.registration_digest, digest)
-        if not known or user.credential_version != NEVER_CHANGED:
+        is_same_client = user.registration_digest is not None and hmac.compare_digest(user.registration_digest, digest)
+        if not is_same_client or user.credential_version != NEVER_CHANGED:
             raise MailNotConfirmed
         if password is not None:
             try:
-                self.reauthentication.by_password(user, password, purpose="registration", client=client)
+                self.reauthentication.verify_password(user, password, purpose="registration", client=client)
             except (PasswordNotSet, PasswordWrong):
                 raise PasswordAlreadySet from None
-        return self.users.profile(user.id)
+        return self.users.public_by_id(user.id)

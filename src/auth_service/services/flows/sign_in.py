@@ -1,4 +1,4 @@
-"""Sign-in by password or by emailed code: one answer and constant work for all who are rejected."""
+"""Sign-in by password or by emailed code: one error and constant work for every rejected attempt."""
 
 from dataclasses import dataclass
 from typing import NoReturn
@@ -35,7 +35,7 @@ _REHASH = Write(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignIn:
-    """Verifies the first factor; `stages` decide whether a session is opened."""
+    """Verifies the first factor; the sign-in stages decide whether a session is opened."""
 
     users: Users
     passwords: Passwords
@@ -48,15 +48,15 @@ class SignIn:
         """Sign in with an email address and a password.
 
         Raises TooManyAttempts before any work is done, CredentialsRejected for an unknown address, a wrong password,
-        an account without one and a temporary user alike, ServiceBusy, and what a stage raises.
+        an account without a password and a temporary user alike, ServiceBusy, and the errors of the stages.
         """
         self.passwords.ensure_capacity()
         user = self.users.by_email(email)
         known_device = self.stages.known_device(user, context)
-        # Attempts from a known device are throttled by themselves: brute force against the address, or against all
-        # addresses, does not lock the owner out there.
+        # A known device has its own counter: brute force against the address, or against all addresses, does not lock
+        # the user out on that device.
         subject = f"device {known_device}" if known_device else f"address {email.key}"
-        verdict = self.passwords.attempt(
+        result = self.passwords.attempt(
             password,
             user.password_hash if user else None,
             throttle=self.throttle,
@@ -64,30 +64,30 @@ class SignIn:
             subject=subject,
             trusted=known_device is not None,
         )
-        if user is None or not verdict.matches:
+        if user is None or not result.matches:
             self._reject(user, context.client, method="password")
-        if verdict.outdated:
+        if result.outdated:
             self._rehash(user, password)
         return self.stages.complete(
             VerifiedSignIn(user=user, method="password", context=context, known_device=known_device)
         )
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
-        """Email a code to sign in with, if the address belongs to a user. Raises TooManyCodes, RedisUnavailable."""
+        """Send a sign-in code to the address, if it belongs to a user. Raises TooManyCodes, RedisUnavailable."""
         return self.codes.send(recipient_or_decoy(email, self.users.by_email(email)), ticket=ticket, network=network)
 
     def by_code(self, *, email: Address, code: str, ticket: str | None, context: SignInContext) -> SignedIn:
         """Sign in with an email address and a code from its newest email.
 
-        Raises CredentialsRejected for everything that is not a live code of this address, RedisUnavailable, and what a
-        stage raises.
+        Raises CredentialsRejected for a wrong, expired or missing code and for an unknown address alike,
+        RedisUnavailable, and the errors of the stages.
         """
         user = self.users.by_email(email)
         try:
             self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
         except (CodeWrong, CodeExpired):
             self._reject(user, context.client, method="code")
-        if user is None or not user.verified_mail:  # no code was emailed: the client has guessed the decoy
+        if user is None or not user.verified_mail:  # no email was sent: the client guessed the decoy code
             self._reject(user, context.client, method="code")
         known_device = self.stages.known_device(user, context)
         return self.stages.complete(
@@ -104,9 +104,9 @@ class SignIn:
     def _rehash(self, user: UserRecord, password: str) -> None:
         """Replace an outdated hash, unless the password was changed meanwhile or the hash queue is full."""
         try:
-            password_hash = self.passwords.hashed(password)
+            password_hash = self.passwords.hash(password)
         except ServiceBusy:
-            return  # the next sign-in replaces it; a user with the right password is not rejected for this
+            return  # the next sign-in replaces the hash; a correct password is not rejected because of a full queue
         transaction().write(
             _REHASH({"user_id": user.id, "outdated": user.password_hash or "", "password_hash": password_hash})
         )

@@ -1,4 +1,4 @@
-"""Sign-in stages: every way to sign in passes the same checks between the first factor and the opened session."""
+"""Sign-in stages: the checks between the verified first factor and the opened session, the same for all sign-ins."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from auth_service.services.users.statements import UserRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignInContext:
-    """Where a sign-in comes from, how its tokens are delivered, and the device token that the browser kept."""
+    """IP address and device of a sign-in, the transport of its tokens, and the device token of the browser."""
 
     client: ClientInfo
     transport: str
@@ -30,12 +30,12 @@ class VerifiedSignIn:
     """The first factor: `password` or `code`."""
     context: SignInContext
     known_device: str | None
-    """The id of the device, if its owner has signed in on it before."""
+    """The id of the device, if the user has signed in on it before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignedIn:
-    """An opened session, and the token by which its device is known from now on."""
+    """An opened session, and the device token that identifies its device at the next sign-in."""
 
     tokens: Tokens
     transport: str
@@ -52,19 +52,19 @@ class SignInStage(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewDeviceNotification:
-    """Tells the owner by email about a session that is opened on a device that is not known."""
+    """Sends a security notification about a sign-in on an unknown device."""
 
-    undos: AccountRevert
+    account_revert: AccountRevert
 
     def run(self, sign_in: VerifiedSignIn) -> None:
-        """Write the email, unless the device is known."""
+        """Send the notification, unless the device is known."""
         if sign_in.known_device is None:
-            self.undos.notify_new_device(sign_in.user, client=sign_in.context.client)
+            self.account_revert.notify_new_device(sign_in.user, client=sign_in.context.client)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignInStages:
-    """The stages in their order, and the one exit that opens a session."""
+    """Runs the stages in order, then opens the session. Every sign-in ends here."""
 
     devices: DeviceTokens
     stages: Sequence[SignInStage]
@@ -79,8 +79,8 @@ class SignInStages:
     def complete(self, sign_in: VerifiedSignIn) -> SignedIn:
         """Run the stages and open a session.
 
-        Raises what a stage raises, and CredentialsRejected if the credentials of the account have changed since they
-        were verified.
+        Raises the errors of the stages, and CredentialsRejected if the credentials of the account have changed since
+        they were verified.
         """
         for stage in self.stages:
             stage.run(sign_in)
@@ -89,7 +89,7 @@ class SignInStages:
         return SignedIn(
             tokens=tokens,
             transport=context.transport,
-            # Issued anew also for a known device: its lifetime starts again with each sign-in.
+            # A known device gets a new token too: its time to live starts again with each sign-in.
             device_token=self.devices.make(
                 user_id=user.id, version=user.credential_version, device=sign_in.known_device
             ),

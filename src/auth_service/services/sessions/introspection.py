@@ -1,4 +1,4 @@
-"""Introspection: what other services are told about a token that somebody showed them (RFC 7662)."""
+"""Token introspection (RFC 7662): other services ask whether a token is active."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from auth_service.errors import TokenInvalid
 from auth_service.models import Session, User, UserRole
 from auth_service.services.sessions.sessions import Sessions
 
-REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the word of RFC 7009
+REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the token type hint of RFC 7009
 
 _REFRESHABLE = (
     select(
@@ -20,17 +20,17 @@ _REFRESHABLE = (
         select(func.array_agg(UserRole.role)).where(UserRole.user_id == User.id).scalar_subquery().label("roles"),
     )
     .join(Session, Session.user_id == User.id)
-    .where(Session.id == bindparam("session"), Session.counter == bindparam("counter"), Session.lives())
+    .where(Session.id == bindparam("session"), Session.counter == bindparam("counter"), Session.is_live())
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenState:
-    """What is true of a token now; everything but `active` is said of active ones only."""
+    """Introspection result; all fields except `active` are None for an inactive token (RFC 7662, 2.2)."""
 
     active: bool
     token_type: str | None = None
-    """`Bearer` for what may be shown to a service, `refresh_token` for what may not."""
+    """`Bearer` for an access token; `refresh_token` for a refresh token, which no service may accept."""
     iss: str | None = None
     aud: str | None = None
     client_id: str | None = None
@@ -41,7 +41,7 @@ class TokenState:
     nbf: int | None = None
     exp: int | None = None
     roles: Sequence[str] | None = None
-    """Those that the user has now, which may not be those in the token."""
+    """The current roles of the user; they can differ from the roles in the token."""
 
 
 INACTIVE = TokenState(active=False)
@@ -49,55 +49,55 @@ INACTIVE = TokenState(active=False)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Introspection:
-    """Tells services whether a token is good, as the next request here would find it."""
+    """Answers whether a token is active, by the checks that a request to this service would apply."""
 
     sessions: Sessions
 
     def of(self, token: str, *, hint: str | None) -> TokenState:
-        """What is true of a token. Everything that is not good is INACTIVE, whatever is wrong with it.
+        """Return the state of a token; INACTIVE for every invalid token, whatever the reason.
 
-        A refresh token is looked at only where the hint says that it is one. RFC 7662 would have us try; but a service
-        that asks about what it was shown, and only reads `active`, would let somebody in by a token that was stolen,
-        and that nobody notices as long as it is not exchanged.
+        A refresh token is checked only with the hint `refresh_token`, unlike RFC 7662, 2.1, which extends the search to
+        all token types. A service that reads only `active` would accept a stolen refresh token as an access token, and
+        reuse detection would not notice, because the token is never rotated.
         """
         state = self._access(token)
         return self._refresh(token) if state is INACTIVE and hint == REFRESH_TOKEN else state
 
     def _access(self, token: str) -> TokenState:
         try:
-            caller = self.sessions.caller(token)
+            current_user = self.sessions.current_user(token)
         except TokenInvalid:
             return INACTIVE
-        claims = caller.claims
+        claims = current_user.claims
         return TokenState(
             active=True,
-            token_type="Bearer",  # noqa: S106 - the word of RFC 6750
-            iss=self.sessions.access.issuer,
-            aud=self.sessions.access.audience,
-            client_id=self.sessions.access.audience,
-            sub=str(caller.id),
-            sid=str(caller.session_id),
+            token_type="Bearer",  # noqa: S106 - the token type of RFC 6750
+            iss=self.sessions.access_tokens.issuer,
+            aud=self.sessions.access_tokens.audience,
+            client_id=self.sessions.access_tokens.audience,
+            sub=str(current_user.id),
+            sid=str(current_user.session_id),
             jti=claims.token_id,
             iat=claims.issued_at,
             nbf=claims.issued_at,
             exp=claims.expires_at,
-            roles=caller.roles,
+            roles=current_user.roles,
         )
 
     def _refresh(self, token: str) -> TokenState:
-        claim = self.sessions.refreshes.read(token)
+        claim = self.sessions.refresh_tokens.read(token)
         if claim is None:
             return INACTIVE
         with autocommit() as connection:
-            found = {"session": claim.session_id, "counter": claim.counter}
-            row = connection.execute(_REFRESHABLE, found).one_or_none()
+            parameters = {"session": claim.session_id, "counter": claim.counter}
+            row = connection.execute(_REFRESHABLE, parameters).one_or_none()
         if row is None:
             return INACTIVE
         expires_at: datetime = row.expires_at
         return TokenState(
             active=True,
             token_type=REFRESH_TOKEN,
-            iss=self.sessions.access.issuer,
+            iss=self.sessions.access_tokens.issuer,
             sub=str(row.id),
             sid=str(claim.session_id),
             exp=int(expires_at.timestamp()),

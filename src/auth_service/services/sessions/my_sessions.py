@@ -1,4 +1,4 @@
-"""Own sessions: somebody sees where they are signed in, and ends what should not be."""
+"""Session list of the current user: list active sessions, revoke one, all others, or all."""
 
 import uuid
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _NEWEST = (
         Session.refreshed_at.label("last_used_at"),
         (Session.id == bindparam("current")).label("current"),
     )
-    .where(Session.user_id == bindparam("owner"), Session.lives())
+    .where(Session.user_id == bindparam("owner"), Session.is_live())
     .order_by(Session.opened_at.desc(), Session.id.desc())
     .limit(bindparam("most", type_=Integer))
 )
@@ -38,7 +38,7 @@ _OLDER = _NEWEST.where(
 )
 
 
-class _Owned(TypedDict):
+class _BySessionAndUser(TypedDict):
     session: uuid.UUID
     owner: int
 
@@ -51,14 +51,14 @@ _OWNED = Statement(
     select(Session.id).where(
         Session.id == bindparam("session", type_=Session.id.type), Session.user_id == bindparam("owner")
     ),
-    parameters=_Owned,
+    parameters=_BySessionAndUser,
     row=_is_owned,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenSession:
-    """A living session as its owner sees it; `last_used_at` is when its tokens were last refreshed."""
+    """An active session as its user sees it; `last_used_at` is the time of the last token refresh."""
 
     id: uuid.UUID
     device: str
@@ -71,48 +71,52 @@ class OpenSession:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MySessions:
-    """The sessions of whoever calls."""
+    """Lists and revokes the sessions of the current user."""
 
     history: AuditLog
     cursors: Cursors
 
-    def page(self, caller: CurrentUser, *, cursor: str | None, limit: int) -> Page[OpenSession]:
-        """A page of the living sessions of the caller, the newest first. Raises ValidationFailed."""
-        given: dict[str, Any] = {"owner": caller.id, "current": caller.session_id, "most": limit + 1}
+    def page(self, current_user: CurrentUser, *, cursor: str | None, limit: int) -> Page[OpenSession]:
+        """Return a page of the active sessions, the newest first. Raises ValidationFailed for a wrong cursor."""
+        parameters: dict[str, Any] = {"owner": current_user.id, "current": current_user.session_id, "most": limit + 1}
         if cursor is not None:
-            opened_at, session_id = self.cursors.position(cursor, of="sessions", user_id=caller.id)
-            given |= {"opened_at": datetime.fromisoformat(opened_at), "session": uuid.UUID(session_id)}
+            opened_at, session_id = self.cursors.position(cursor, of="sessions", user_id=current_user.id)
+            parameters |= {"opened_at": datetime.fromisoformat(opened_at), "session": uuid.UUID(session_id)}
         with autocommit() as connection:
-            rows = connection.execute(_NEWEST if cursor is None else _OLDER, given).mappings().all()
+            rows = connection.execute(_NEWEST if cursor is None else _OLDER, parameters).mappings().all()
         return self.cursors.page(
             [OpenSession(**row) for row in rows],
             limit=limit,
             of="sessions",
-            user_id=caller.id,
+            user_id=current_user.id,
             position=lambda last: (last.opened_at.isoformat(), str(last.id)),
         )
 
-    def end(self, session_id: uuid.UUID, *, caller: CurrentUser, client: ClientInfo) -> None:
-        """End one session of the caller. Raises SessionUnknown, also for one that has ended and for somebody else's."""
-        if revoke_sessions(caller.id, only=session_id, reason="ended_by_owner", client=client):
+    def end(self, session_id: uuid.UUID, *, current_user: CurrentUser, client: ClientInfo) -> None:
+        """Revoke one session of the current user.
+
+        Raises SessionUnknown for an ended session, an unknown id and a session of another user alike. The last two are
+        recorded as the audit event `access_denied`, because they may be attempts to guess session ids.
+        """
+        if revoke_sessions(current_user.id, only=session_id, reason="ended_by_owner", client=client):
             return
-        if not self._was_mine(session_id, caller):
+        if not self._is_owned(session_id, current_user):
             self.history.record_failure(
                 EventType.ACCESS_DENIED,
-                user_id=caller.id,
+                user_id=current_user.id,
                 client=client,
-                session_id=caller.session_id,
+                session_id=current_user.session_id,
                 refusal=SessionUnknown.code,
             )
         raise SessionUnknown
 
-    def end_others(self, caller: CurrentUser, *, client: ClientInfo) -> None:
-        """End all sessions of the caller but the one that speaks."""
-        revoke_sessions(caller.id, all_but=caller.session_id, reason="ended_by_owner", client=client)
+    def end_others(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
+        """Revoke all sessions of the current user except the current one."""
+        revoke_sessions(current_user.id, all_but=current_user.session_id, reason="ended_by_owner", client=client)
 
-    def revoke_all(self, caller: CurrentUser, *, client: ClientInfo) -> None:
-        """End all sessions of the caller, the one that speaks too."""
-        revoke_sessions(caller.id, reason="ended_by_owner", client=client)
+    def revoke_all(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
+        """Revoke all sessions of the current user, the current one included."""
+        revoke_sessions(current_user.id, reason="ended_by_owner", client=client)
 
-    def _was_mine(self, session_id: uuid.UUID, caller: CurrentUser) -> bool:
-        return transaction().fetch_one(_OWNED({"session": session_id, "owner": caller.id})) is not None
+    def _is_owned(self, session_id: uuid.UUID, current_user: CurrentUser) -> bool:
+        return transaction().fetch_one(_OWNED({"session": session_id, "owner": current_user.id})) is not None

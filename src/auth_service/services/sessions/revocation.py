@@ -1,4 +1,4 @@
-"""Session revocation: ending sessions, each with an audit event, and removing their old records."""
+"""Session revocation: end sessions, each with an audit event, and delete records of ended sessions."""
 
 import json
 import uuid
@@ -29,37 +29,37 @@ from auth_service.services.audit.statements import EventsOfSessions, audit_each_
 DAY = timedelta(days=1)
 
 
-class _End(EventsOfSessions):
+class _Revoke(EventsOfSessions):
     reason: str
 
 
-class _OfUser(_End):
+class _RevokeAll(_Revoke):
     user_id: int
 
 
-class _OneOfUser(_OfUser):
+class _RevokeBySession(_RevokeAll):
     session_id: uuid.UUID
 
 
-class _Old(TypedDict):
+class _DeleteEnded(TypedDict):
     older_than: timedelta
     at_most: int
 
 
-def _end(*which: ColumnElement[bool]) -> Any:
-    # An UPDATE alone locks its rows in an order that refreshes change, so that two of them could wait for each other.
-    # Locked in one order they cannot deadlock. The lock is the one that the UPDATE takes, which does not conflict with
-    # the key-share locks of foreign keys.
-    living = (
+def _revoke(*which: ColumnElement[bool]) -> Any:
+    # Rows are locked in the order of their ids, so that two concurrent revocations cannot deadlock: an UPDATE alone
+    # locks them in physical order, which refreshes change. FOR NO KEY UPDATE is the lock of the UPDATE itself and does
+    # not conflict with the key-share locks of foreign keys.
+    active = (
         select(Session.id)
         .where(*which, Session.ended_at.is_(None))
         .order_by(Session.id)
         .with_for_update(key_share=True)
-        .cte("living")
+        .cte("active")
     )
     ended = (
         update(Session)
-        .where(Session.id == living.c.id)
+        .where(Session.id == active.c.id)
         .values(ended_at=func.now(), end_reason=bindparam("reason"))
         .returning(Session.id, Session.user_id)
         .cte("ended")
@@ -67,16 +67,16 @@ def _end(*which: ColumnElement[bool]) -> Any:
     return audit_each_cte(ended)
 
 
-def _delete_old() -> Any:
+def _delete_ended() -> Any:
     long_ago = func.now() - func.greatest(bindparam("older_than", type_=Interval), literal(DAY))
-    old = or_(
+    is_old = or_(
         Session.ended_at < long_ago,
-        # A session that was not refreshed any more has not ended, but it has expired.
+        # A session that its client abandoned has no end time; it expires.
         and_(Session.ended_at.is_(None), Session.expires_at < long_ago),
     )
     at_most = bindparam("at_most", type_=Integer)
-    some = select(Session.id).where(old).limit(at_most).with_for_update(skip_locked=True).cte("some")
-    return delete(Session).where(Session.id == some.c.id).returning(Session.id)
+    batch = select(Session.id).where(is_old).limit(at_most).with_for_update(skip_locked=True).cte("batch")
+    return delete(Session).where(Session.id == batch.c.id).returning(Session.id)
 
 
 def _id(session_id: uuid.UUID) -> uuid.UUID:
@@ -85,10 +85,10 @@ def _id(session_id: uuid.UUID) -> uuid.UUID:
 
 _owned = Session.user_id == bindparam("user_id")
 _this: BindParameter[uuid.UUID] = bindparam("session_id", type_=Session.id.type)
-_END_ALL = Statement(_end(_owned), parameters=_OfUser, row=_id)
-_END_ONE = Statement(_end(_owned, Session.id == _this), parameters=_OneOfUser, row=_id)
-_END_OTHERS = Statement(_end(_owned, Session.id != _this), parameters=_OneOfUser, row=_id)
-_DELETE_OLD = Statement(_delete_old(), parameters=_Old, row=_id, prepared=False)
+_REVOKE_ALL = Statement(_revoke(_owned), parameters=_RevokeAll, row=_id)
+_REVOKE_ONE = Statement(_revoke(_owned, Session.id == _this), parameters=_RevokeBySession, row=_id)
+_REVOKE_OTHERS = Statement(_revoke(_owned, Session.id != _this), parameters=_RevokeBySession, row=_id)
+_DELETE_ENDED = Statement(_delete_ended(), parameters=_DeleteEnded, row=_id, prepared=False)
 
 
 def revoke_sessions(
@@ -101,11 +101,12 @@ def revoke_sessions(
     kind: str = EventType.SESSION_ENDED,
     outcome: str = SUCCESS,
 ) -> list[uuid.UUID]:
-    """End the live sessions of a user and record an event about each, in one statement; return their ids.
+    """Revoke the active sessions of a user and record an audit event for each, in one statement; return their ids.
 
-    `only` names one session, `all_but` the one that stays. Of concurrent requests to end a session one ends it.
+    `only` restricts the revocation to one session, `all_but` excludes one. Of concurrent requests to revoke a session
+    one revokes it and records the event; the others get an empty list.
     """
-    about: _OfUser = {
+    parameters: _RevokeAll = {
         "user_id": user_id,
         "reason": reason,
         "kind": EventType(kind).value,
@@ -115,15 +116,16 @@ def revoke_sessions(
         "details": json.dumps({"reason": reason}),
     }
     if only is not None:
-        return transaction().fetch_all(_END_ONE({**about, "session_id": only}))
+        return transaction().fetch_all(_REVOKE_ONE({**parameters, "session_id": only}))
     if all_but is not None:
-        return transaction().fetch_all(_END_OTHERS({**about, "session_id": all_but}))
-    return transaction().fetch_all(_END_ALL(about))
+        return transaction().fetch_all(_REVOKE_OTHERS({**parameters, "session_id": all_but}))
+    return transaction().fetch_all(_REVOKE_ALL(parameters))
 
 
-def forget_ended(*, older_than: timedelta, at_most: int) -> int:
-    """Delete some records of sessions that ended or expired long ago; return how many.
+def delete_ended_sessions(*, older_than: timedelta, at_most: int) -> int:
+    """Delete at most `at_most` records of sessions that ended more than `older_than` ago; return how many.
 
-    Records of the last day stay: they tell that a user who has just registered has signed in before.
+    Records of the last day stay: they show that a new user has signed in before, so that the next sign-in on an unknown
+    device causes a security notification.
     """
-    return len(transaction().fetch_all(_DELETE_OLD({"older_than": older_than, "at_most": at_most})))
+    return len(transaction().fetch_all(_DELETE_ENDED({"older_than": older_than, "at_most": at_most})))

@@ -1,4 +1,4 @@
-"""Sessions: opened by proof, kept alive by refreshing, ended by their owner or by a token that comes twice."""
+"""Sessions: open, refresh token rotation with reuse detection, access token verification, sign-out."""
 
 import uuid
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInval
 from auth_service.models.audit_event import FAILURE, EventType
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.sessions.revocation import revoke_sessions
-from auth_service.services.sessions.statements import CALLER, FRESH, OPEN, REFRESH, SERVED_BEFORE, Owner
+from auth_service.services.sessions.statements import CURRENT_USER, IS_RECENT, OPEN, REFRESH, ROTATION_STATE, Owner
 from auth_service.services.tokens.signing_keys import SigningKeys
 from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.statements import UserRecord
@@ -23,7 +23,7 @@ from auth_service.services.users.users import lock_shared
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
-    """What a session gives its holder."""
+    """Access token and refresh token of a session; None where cookies carry them."""
 
     session_id: uuid.UUID
     access_token: str | None = field(repr=False)
@@ -31,13 +31,13 @@ class Tokens:
     expires_in: timedelta
 
     def hidden(self) -> Self:
-        """The same without the tokens, for an answer whose cookies hold them."""
+        """Return a copy without the tokens, for a response that carries them in cookies."""
         return replace(self, access_token=None, refresh_token=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurrentUser:
-    """Whoever a good access token of a living session speaks for."""
+    """The user of a valid access token whose session is active."""
 
     id: int
     email: str
@@ -51,16 +51,18 @@ class CurrentUser:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sessions:
-    """Sessions and their tokens. PostgreSQL alone knows what lives: a flush of Redis revives nothing."""
+    """Sessions and their tokens. Their state is in PostgreSQL only: a flush of Redis restores no revoked session."""
 
-    keyring: SigningKeys
-    access: AccessTokens
-    refreshes: RefreshTokens
-    notices: SecurityNotifications
+    signing_keys: SigningKeys
+    access_tokens: AccessTokens
+    refresh_tokens: RefreshTokens
+    security_notifications: SecurityNotifications
     idle: timedelta
+    """How long a session lasts without a refresh."""
     absolute: timedelta
+    """How long a session lasts at most."""
     grace: timedelta
-    """How long a token that was used already gives the same successor, as long as that one is unused."""
+    """How long a rotated refresh token returns the same successor again, as long as the successor is unused."""
 
     def open(self, user: UserRecord, *, method: str, transport: str, client: ClientInfo) -> Tokens:
         """Open a session for a user who has just been authenticated, under a new id.
@@ -68,8 +70,8 @@ class Sessions:
         Raises CredentialsRejected if the credentials of the account have changed since they were verified.
         """
         session_id = uuid.uuid4()
-        # The keys first: they may have to be read with a connection of their own.
-        keys = self.keyring.signing()
+        # Before the transaction starts: reading the signing keys may take a second connection.
+        keys = self.signing_keys.for_signing()
         opened = transaction().fetch_one(
             OPEN(
                 {
@@ -93,13 +95,13 @@ class Sessions:
         """Refresh token rotation: replace a refresh token by its successor, with a new access token.
 
         One conditional UPDATE decides which of concurrent requests rotates the token. The others get the same
-        successor within the grace period. Any other reuse means that the token was stolen: the session ends and its
-        owner is told (RFC 9700, 4.14.2). Raises RefreshRejected.
+        successor within the grace period. Any other reuse means that the token was stolen: the session is revoked and
+        its user gets a security notification (RFC 9700, 4.14.2). Raises RefreshRejected.
         """
-        claim = self.refreshes.read(token)
+        claim = self.refresh_tokens.read(token)
         if claim is None:
             raise RefreshRejected
-        keys = self.keyring.signing()
+        keys = self.signing_keys.for_signing()
         owner = transaction().fetch_one(
             REFRESH(
                 {
@@ -110,24 +112,27 @@ class Sessions:
                     "seen_device": client.device,
                 }
             )
-        ) or self._owner_of_used(claim, client)
+        ) or self._detect_reuse(claim, client)
         return self._tokens(
             keys, user_id=owner.id, session_id=claim.session_id, counter=claim.counter + 1, roles=owner.roles
         )
 
-    def _owner_of_used(self, claim: RefreshClaim, client: ClientInfo) -> Owner:
-        """Return the owner if this token was rotated within the grace period; otherwise raise RefreshRejected."""
-        found = fetch_one(SERVED_BEFORE({"session": claim.session_id, "grace": self.grace}))
-        if found is None or claim.counter >= found.counter:
+    def _detect_reuse(self, claim: RefreshClaim, client: ClientInfo) -> Owner:
+        """Return the owner if the token was rotated within the grace period; otherwise revoke the session.
+
+        Raises RefreshRejected.
+        """
+        session = fetch_one(ROTATION_STATE({"session": claim.session_id, "grace": self.grace}))
+        if session is None or claim.counter >= session.counter:
             raise RefreshRejected
-        if claim.counter == found.counter - 1 and found.is_recent:
-            return Owner(found.owner, found.roles)
-        self._end_stolen(claim.session_id, owner=found.owner, client=client)
+        if claim.counter == session.counter - 1 and session.is_recent:
+            return Owner(session.owner, session.roles)
+        self._revoke_stolen(claim.session_id, owner=session.owner, client=client)
         raise RefreshRejected
 
-    def _end_stolen(self, session_id: uuid.UUID, *, owner: int, client: ClientInfo) -> None:
-        # The user's row first, as a deletion locks it before the sessions: the email refers to the user. Of concurrent
-        # requests with a reused token one ends the session.
+    def _revoke_stolen(self, session_id: uuid.UUID, *, owner: int, client: ClientInfo) -> None:
+        # Lock order of all flows: the user, then the session, so that a concurrent deletion cannot deadlock. The email
+        # refers to the user. Of concurrent requests with a reused token one revokes the session and sends the email.
         if lock_shared(owner) and revoke_sessions(
             owner,
             only=session_id,
@@ -136,19 +141,19 @@ class Sessions:
             kind=EventType.REFRESH_REUSED,
             outcome=FAILURE,
         ):
-            self.notices.tell("refresh_reused", user_id=owner, client=client, about=f"{session_id}")
+            self.security_notifications.send("refresh_reused", user_id=owner, client=client, about=f"{session_id}")
 
-    def caller(self, token: str) -> CurrentUser:
-        """Whom an access token speaks for, if its session lives. Raises TokenInvalid.
+    def current_user(self, token: str) -> CurrentUser:
+        """Verify an access token and return its user. Raises TokenInvalid, also if the session is not active.
 
-        The token's own claims are checked first, then one SELECT finds the session and its user: whatever was ended
-        or changed a moment ago counts already.
+        The signature and claims are verified first; then one SELECT reads the session and the user, so that a
+        revocation takes effect with the next request.
         """
         try:
-            claims = self.access.verify(token, self.keyring.knowing(kid_of(token)))
+            claims = self.access_tokens.verify(token, self.signing_keys.for_kid(kid_of(token)))
         except TokenRejected:
             raise TokenInvalid from None
-        row = fetch_one(CALLER({"session": claims.session_id, "owner": claims.user_id}))
+        row = fetch_one(CURRENT_USER({"session": claims.session_id, "owner": claims.user_id}))
         if row is None:
             raise TokenInvalid
         return CurrentUser(
@@ -162,32 +167,32 @@ class Sessions:
             claims=claims,
         )
 
-    def is_fresh(self, caller: CurrentUser, *, within: timedelta) -> bool:
-        """Whether the caller's session was opened by a proof of who they are that is not older than this."""
-        return fetch_one(FRESH({"session": caller.session_id, "within": within})) is not None
+    def is_recent(self, current_user: CurrentUser, *, within: timedelta) -> bool:
+        """Whether the user authenticated in this session within the given time."""
+        return fetch_one(IS_RECENT({"session": current_user.session_id, "within": within})) is not None
 
-    def sign_out(self, caller: CurrentUser, *, client: ClientInfo) -> None:
-        """End the session of the access token; idempotent."""
+    def sign_out(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
+        """Revoke the session of the access token; idempotent."""
         revoke_sessions(
-            caller.id, only=caller.session_id, reason="signed_out", client=client, kind=EventType.SIGNED_OUT
+            current_user.id, only=current_user.session_id, reason="signed_out", client=client, kind=EventType.SIGNED_OUT
         )
 
-    def revoke_all(self, *, user_id: int, reason: str, client: ClientInfo, but: uuid.UUID | None = None) -> None:
-        """End the sessions of a user, `but` one if it is given."""
-        revoke_sessions(user_id, all_but=but, reason=reason, client=client)
+    def revoke_all(self, *, user_id: int, reason: str, client: ClientInfo, all_but: uuid.UUID | None = None) -> None:
+        """Revoke all sessions of a user, except the session `all_but`."""
+        revoke_sessions(user_id, all_but=all_but, reason=reason, client=client)
 
     def _tokens(
         self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None
     ) -> Tokens:
         return Tokens(
             session_id=session_id,
-            access_token=self.access.sign(
+            access_token=self.access_tokens.sign(
                 keys,
                 user_id=user_id,
                 session_id=session_id,
                 roles=sorted(roles or ()),
                 now=clock.now(),
             ),
-            refresh_token=self.refreshes.make(session_id=session_id, counter=counter),
-            expires_in=self.access.lifetime,
+            refresh_token=self.refresh_tokens.make(session_id=session_id, counter=counter),
+            expires_in=self.access_tokens.lifetime,
         )

@@ -10,11 +10,11 @@ from sqlalchemy import Interval, bindparam, func, insert, literal, select, updat
 from auth_service.db import Statement
 from auth_service.models import Session, User, UserRole
 from auth_service.models.audit_event import EventType
-from auth_service.services.audit.statements import SeenAt, audit_cte
+from auth_service.services.audit.statements import ClientParameters, audit_cte
 
 # Statements are built at import: building one costs about as much as running it.
 
-_live = Session.lives()
+_live = Session.is_live()
 
 
 def _roles(owner: Any) -> Any:
@@ -22,19 +22,19 @@ def _roles(owner: Any) -> Any:
 
 
 def _open() -> Any:
-    """A session of somebody whose account is as it was when they proved who they are, noted in the history."""
-    given = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in ("id", "method", "transport")}
-    seen = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
-    lives = {
+    """Insert a session and its audit event, if the credential version is still the one that was verified."""
+    chosen = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in ("id", "method", "transport")}
+    client = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
+    lifetime = {
         "idle_at": func.now() + bindparam("idle", type_=Interval),
         "expires_at": func.now() + bindparam("absolute", type_=Interval),
     }
-    values = {"user_id": User.id, "counter": literal(0), **given, **seen, **lives}
+    values = {"user_id": User.id, "counter": literal(0), **chosen, **client, **lifetime}
     owner = (
         select(*values.values())
         .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
-        # Whoever changes the password at this moment waits for us and ends this session too, or we wait and find
-        # another version: nobody stays signed in by a password that was changed.
+        # Race with a password change: it either waits for this lock and then revokes the new session, or this statement
+        # waits and finds another credential version. No session outlives the password that opened it.
         .with_for_update(read=True)
     )
     opened = (
@@ -47,7 +47,7 @@ def _open() -> Any:
     return select(_roles(opened.c.user_id)).select_from(opened).add_cte(signed_in)
 
 
-class Open(SeenAt):
+class Open(ClientParameters):
     """Parameters of a new session."""
 
     id: uuid.UUID
@@ -59,7 +59,7 @@ class Open(SeenAt):
     absolute: timedelta
 
 
-class Refresh(SeenAt):
+class Refresh(ClientParameters):
     """Parameters of the rotation of a refresh token."""
 
     session: uuid.UUID
@@ -67,22 +67,22 @@ class Refresh(SeenAt):
     idle: timedelta
 
 
-class Served(TypedDict):
-    """Parameters of the look at a token that was rotated before."""
+class Rotation(TypedDict):
+    """Parameters of the query for the rotation state of a session (reuse detection)."""
 
     session: uuid.UUID
     grace: timedelta
 
 
-class OfToken(TypedDict):
-    """Parameters of the search for the session of an access token."""
+class ByTokenClaims(TypedDict):
+    """Parameters of the query for the session of an access token."""
 
     session: uuid.UUID
     owner: int
 
 
-class Fresh(TypedDict):
-    """Parameters of the question whether a session was authenticated recently."""
+class Recent(TypedDict):
+    """Parameters of the query whether the user authenticated recently in a session."""
 
     session: uuid.UUID
     within: timedelta
@@ -101,8 +101,8 @@ class Owner(NamedTuple):
     roles: Sequence[str] | None
 
 
-class Successor(NamedTuple):
-    """A session whose refresh token was used before: how far its counter is, and whether it moved just now."""
+class RotationState(NamedTuple):
+    """Rotation state of a session: the counter of its successor token, and whether the rotation was recent."""
 
     owner: int
     roles: Sequence[str] | None
@@ -140,18 +140,18 @@ REFRESH = Statement(
     row=Owner,
 )
 
-SERVED_BEFORE = Statement(
+ROTATION_STATE = Statement(
     select(
         Session.user_id,
         _roles(Session.user_id),
         Session.counter,
         Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
     ).where(_this_session, _live),
-    parameters=Served,
-    row=Successor,
+    parameters=Rotation,
+    row=RotationState,
 )
 
-CALLER = Statement(
+CURRENT_USER = Statement(
     select(
         User.id,
         User.email,
@@ -162,14 +162,14 @@ CALLER = Statement(
     )
     .join(Session, Session.user_id == User.id)
     .where(_live, _this_session, User.id == bindparam("owner")),
-    parameters=OfToken,
+    parameters=ByTokenClaims,
     row=SessionOwner,
 )
 
-FRESH = Statement(
+IS_RECENT = Statement(
     select(Session.id).where(
         _this_session, _live, Session.authenticated_at > func.now() - bindparam("within", type_=Interval)
     ),
-    parameters=Fresh,
+    parameters=Recent,
     row=lambda _: True,
 )

@@ -1,4 +1,4 @@
-"""Service keys: other services say who they are with one, and may ask what its scopes name."""
+"""Service keys: API keys by which other services authenticate, limited to scopes."""
 
 import hmac
 import re
@@ -19,12 +19,14 @@ from auth_service.models import ServiceKey
 from auth_service.models.service_key import SCOPES
 
 FORM = re.compile(r"svc_([0-9a-f]{12})_[0-9A-Za-z]{43}", re.ASCII)
-"""Recognisable, so that scanners of secrets find one that somebody committed or logged. The last part has 256 bits."""
+"""A fixed prefix, so that secret scanners find a leaked key. The last part has 256 bits of entropy."""
 
 ALPHABET = string.digits + string.ascii_letters
 SECRET_LENGTH = 43
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
-LIVE_AT_ONCE = 2
+MAX_LIVE_KEYS = 2
+"""Live keys of one name: the old and the new one while a service rotates its key."""
+
 LONGEST_LIFE = timedelta(days=366)
 
 _MINUTE = timedelta(minutes=1)
@@ -32,7 +34,7 @@ _MINUTE = timedelta(minutes=1)
 # Statements are built at import: building one costs about as much as running it.
 
 _live = and_(ServiceKey.revoked_at.is_(None), ServiceKey.expires_at > func.now())
-_used_long_ago = or_(ServiceKey.last_used_at.is_(None), ServiceKey.last_used_at < func.now() - _MINUTE)
+_use_is_old = or_(ServiceKey.last_used_at.is_(None), ServiceKey.last_used_at < func.now() - _MINUTE)
 
 
 class _ById(TypedDict):
@@ -47,14 +49,14 @@ class _NewKey(_ByName):
     id: str
     digest: bytes
     scopes: list[str]
-    lives: timedelta
+    ttl: timedelta
 
 
-class _Found(NamedTuple):
+class _KeyRecord(NamedTuple):
     name: str
     digest: memoryview
     scopes: Sequence[str]
-    used_long_ago: bool
+    use_is_old: bool
 
 
 def _instant(value: datetime) -> datetime:
@@ -63,18 +65,18 @@ def _instant(value: datetime) -> datetime:
 
 _by_id = ServiceKey.id == bindparam("key_id")
 _FIND = Statement(
-    select(ServiceKey.name, ServiceKey.digest, ServiceKey.scopes, _used_long_ago).where(_by_id, _live),
+    select(ServiceKey.name, ServiceKey.digest, ServiceKey.scopes, _use_is_old).where(_by_id, _live),
     parameters=_ById,
-    row=_Found,
+    row=_KeyRecord,
 )
-# A request that finds the row locked leaves the update to the one that locked it: no request waits for it.
-_NOTE_USE = Write(
+# SKIP LOCKED: a concurrent request already records the use, and no request waits for it.
+_RECORD_USE = Write(
     update(ServiceKey)
-    .where(ServiceKey.id.in_(select(ServiceKey.id).where(_by_id, _used_long_ago).with_for_update(skip_locked=True)))
+    .where(ServiceKey.id.in_(select(ServiceKey.id).where(_by_id, _use_is_old).with_for_update(skip_locked=True)))
     .values(last_used_at=func.now()),
     parameters=_ById,
 )
-_TAKE_TURN = Write(
+_LOCK = Write(
     select(func.pg_advisory_xact_lock(literal(Lock.SERVICE_KEYS.value, type_=BigInteger))), parameters=NoParameters
 )
 _COUNT_LIVE = Statement(
@@ -84,7 +86,7 @@ _ADD = Statement(
     insert(ServiceKey)
     .values(
         {name: bindparam(name) for name in ("id", "name", "digest", "scopes")}
-        | {"expires_at": func.now() + bindparam("lives", type_=Interval)}
+        | {"expires_at": func.now() + bindparam("ttl", type_=Interval)}
     )
     .returning(ServiceKey.expires_at),
     parameters=_NewKey,
@@ -98,12 +100,12 @@ _REVOKE = Statement(
 
 
 class KeyRefused(Exception):
-    """A service key cannot be made like this; the text says why."""
+    """A service key cannot be created with these values; the message says what to change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewServiceKey:
-    """A key that was just made, and its value, which nobody can read again."""
+    """A new key and its value. The value is shown once: only its digest is stored."""
 
     id: str
     value: str = field(repr=False)
@@ -112,7 +114,7 @@ class NewServiceKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceKeyInfo:
-    """A key as operators see it."""
+    """A service key without its secret, for operators."""
 
     id: str
     name: str
@@ -126,7 +128,7 @@ class ServiceKeyInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurrentService:
-    """Whoever a good service key speaks for. It is nobody's user, and no user is it."""
+    """The service of a valid service key. Services are not users."""
 
     id: str
     name: str
@@ -135,60 +137,61 @@ class CurrentService:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceKeys:
-    """The keys of other services. Nothing is kept in the process: one that was revoked is refused from then on."""
+    """Creates, verifies and revokes service keys. Nothing is cached, so that a revocation takes effect at once."""
 
     def admit(self, presented: str, *, scope: str) -> CurrentService:
-        """Whom a key speaks for, in one SELECT. Raises ServiceKeyInvalid, and ScopeMissing for a good one of others.
+        """Verify a service key and return its service. Raises ServiceKeyInvalid, and ScopeMissing without the scope.
 
-        Once a minute its use is written down, in a unit of work of its own: whatever becomes of the request.
+        Records the use of the key at most once a minute, in a unit of work of its own, so that a failing request is
+        recorded too.
         """
-        found = FORM.fullmatch(presented)
-        if not found:
+        match = FORM.fullmatch(presented)
+        if not match:
             raise ServiceKeyInvalid
-        key_id = found[1]
+        key_id = match[1]
         row = fetch_one(_FIND({"key_id": key_id}))
         if row is None or not hmac.compare_digest(bytes(row.digest), _digest(presented)):
             raise ServiceKeyInvalid
-        if row.used_long_ago:
+        if row.use_is_old:
             with unit_of_work():
-                transaction().write(_NOTE_USE({"key_id": key_id}))
+                transaction().write(_RECORD_USE({"key_id": key_id}))
         if scope not in row.scopes:
             raise ScopeMissing(scope=scope)
         return CurrentService(id=key_id, name=row.name, scopes=row.scopes)
 
-    def create(self, *, name: str, scopes: Sequence[str], lives: timedelta) -> NewServiceKey:
-        """Make a key. Raises KeyRefused; also where two of the name live, enough to change from one to the other."""
+    def create(self, *, name: str, scopes: Sequence[str], ttl: timedelta) -> NewServiceKey:
+        """Create a key. Raises KeyRefused, also for a third live key of a name: two are enough for rotation."""
         if not NAME.fullmatch(name):
-            raise KeyRefused("a name is up to 40 lower-case letters, digits and hyphens")
+            raise KeyRefused("use at most 40 lower-case letters, digits and hyphens as the name")
         if not scopes or not set(scopes) <= set(SCOPES):
-            raise KeyRefused(f"scopes are {', '.join(SCOPES)}")
-        if not timedelta(0) < lives <= LONGEST_LIFE:
-            raise KeyRefused(f"a key lives for more than no time, and at most {LONGEST_LIFE.days} days")
-        transaction().write(_TAKE_TURN({}))
+            raise KeyRefused(f"use scopes of {', '.join(SCOPES)}")
+        if not timedelta(0) < ttl <= LONGEST_LIFE:
+            raise KeyRefused(f"use a validity of more than zero and at most {LONGEST_LIFE.days} days")
+        transaction().write(_LOCK({}))
         live = transaction().fetch_one(_COUNT_LIVE({"name": name})) or 0
-        if live >= LIVE_AT_ONCE:
+        if live >= MAX_LIVE_KEYS:
             raise KeyRefused(f"two keys of {name} are live; revoke one first")
         key_id = secrets.token_hex(6)
         value = f"svc_{key_id}_{''.join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))}"
         expires_at = transaction().fetch_one(
-            _ADD({"id": key_id, "name": name, "digest": _digest(value), "scopes": sorted(set(scopes)), "lives": lives})
+            _ADD({"id": key_id, "name": name, "digest": _digest(value), "scopes": sorted(set(scopes)), "ttl": ttl})
         )
         if expires_at is None:
             raise RuntimeError("INSERT … RETURNING returned no row")
         return NewServiceKey(id=key_id, value=value, expires_at=expires_at)
 
     def revoke(self, key_id: str) -> bool:
-        """End a key at once; False where there is no such live one."""
+        """Revoke a key; return False if there is no live key with this id."""
         return transaction().fetch_one(_REVOKE({"key_id": key_id})) is not None
 
     def all(self) -> Sequence[ServiceKeyInfo]:
-        """Every key, by name, the newest first."""
+        """Return all keys, ordered by name, the newest first."""
         columns = [getattr(ServiceKey, name) for name in ServiceKeyInfo.__dataclass_fields__ if name != "live"]
-        wanted = select(*columns, _live.label("live")).order_by(ServiceKey.name, ServiceKey.created_at.desc())
+        query = select(*columns, _live.label("live")).order_by(ServiceKey.name, ServiceKey.created_at.desc())
         with autocommit() as connection:
-            return [ServiceKeyInfo(**row) for row in connection.execute(wanted).mappings()]
+            return [ServiceKeyInfo(**row) for row in connection.execute(query).mappings()]
 
 
 def _digest(value: str) -> bytes:
-    """A plain digest: of 256 random bits there is nothing to guess, and no secret whose change would end every key."""
+    """A plain SHA-256: 256 random bits resist brute force, and a keyed digest would tie all keys to one secret."""
     return sha256(value.encode()).digest()

@@ -1,4 +1,4 @@
-"""The keyring: signing keys in PostgreSQL, sealed, rotated without a refused token."""
+"""Signing keys of access tokens: sealed in PostgreSQL, key rotation without a rejected token."""
 
 import logging
 import threading
@@ -21,37 +21,37 @@ from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
 
 log = logging.getLogger(__name__)
 
-FRESH = timedelta(seconds=2)
-"""How long a process goes on with the keys that it has read. A rotation is known everywhere after this."""
+CACHE_TTL = timedelta(seconds=2)
+"""How long a process uses its cached keys; after this time every process knows a rotation."""
 
-ASK_AGAIN = timedelta(seconds=1)
-"""How often, at most, an unknown key id makes us look whether there are new keys."""
+UNKNOWN_KID_INTERVAL = timedelta(seconds=1)
+"""Shortest time between two reads that unknown key ids cause: tokens with random ids must not load the database."""
 
-SIGNS_FOR = timedelta(seconds=30)
-"""How long keys that could not be read again may still sign; what they signed is good as long as that is kept."""
+STALE_SIGNING_LIMIT = timedelta(seconds=30)
+"""How long a process signs with cached keys that it cannot read again; retired keys verify for this time longer."""
 
-KEPT_BY_VERIFIERS = timedelta(minutes=5)
-"""How long others are told to keep the published keys."""
+JWKS_MAX_AGE = timedelta(minutes=5)
+"""`max-age` of the published key set (JWKS, RFC 7517)."""
 
-PUBLISHED_FIRST = 2 * KEPT_BY_VERIFIERS
-"""How long a key is published before it signs: a verifier may have had its copy from a cache."""
+PUBLICATION_TIME = 2 * JWKS_MAX_AGE
+"""How long a key is published before it signs: twice `max-age`, because a verifier may read through a cache."""
 
-KNOWN_HERE = FRESH + timedelta(seconds=1)
-"""How long our own processes need to know a key."""
+LOCAL_PUBLICATION_TIME = CACHE_TTL + timedelta(seconds=1)
+"""How long a key is published before all processes of this service know it."""
 
-LONGEST_TOKEN_LIFETIME = timedelta(minutes=15)
-"""A key outlives also the tokens that it signed before their lifetime was set lower."""
+MAX_TOKEN_LIFETIME = timedelta(minutes=15)
+"""Retired keys verify at least this long, so that a lower token lifetime does not invalidate older tokens."""
 
-# Made once: this runs every two seconds in each process, and at once where a key is unknown.
-_VERIFYING = (
+# Built at import: every process runs it each CACHE_TTL, and after an unknown key id.
+_PUBLISHED_KEYS = (
     select(SigningKey.kid, SigningKey.state, SigningKey.public_pem, SigningKey.private_sealed)
     .where(or_(SigningKey.retire_at.is_(None), SigningKey.retire_at > func.now()))
-    .order_by(SigningKey.created_at, SigningKey.kid)  # so that the published set is the same bytes everywhere
+    .order_by(SigningKey.created_at, SigningKey.kid)  # so that every process publishes the same bytes
 )
 
 
 class _Retire(TypedDict):
-    lives_on: timedelta
+    verification_ttl: timedelta
 
 
 class _NewKey(TypedDict):
@@ -61,7 +61,7 @@ class _NewKey(TypedDict):
     private_sealed: bytes
 
 
-class _Coming(NamedTuple):
+class _NextKey(NamedTuple):
     kid: str
     private_sealed: memoryview
     age: timedelta
@@ -72,15 +72,15 @@ class _State(NamedTuple):
     state: str
 
 
-_TAKE_TURN = Write(
+_LOCK = Write(
     select(func.pg_advisory_xact_lock(literal(Lock.SIGNING_KEYS.value, type_=BigInteger))), parameters=NoParameters
 )
-_COMING = Statement(
+_NEXT_KEY = Statement(
     select(SigningKey.kid, SigningKey.private_sealed, func.now() - SigningKey.created_at).where(
         SigningKey.state == NEXT
     ),
     parameters=NoParameters,
-    row=_Coming,
+    row=_NextKey,
 )
 _STATES = Statement(select(SigningKey.kid, SigningKey.state), parameters=NoParameters, row=_State)
 _DELETE_RETIRED = Write(delete(SigningKey).where(SigningKey.retire_at <= func.now()), parameters=NoParameters)
@@ -90,7 +90,9 @@ _PROMOTE_NEXT = Write(update(SigningKey).where(SigningKey.state == NEXT).values(
 _RETIRE_CURRENT = Write(
     update(SigningKey)
     .where(SigningKey.state == CURRENT)
-    .values(state=PREVIOUS, private_sealed=null(), retire_at=func.now() + bindparam("lives_on", type_=Interval)),
+    .values(
+        state=PREVIOUS, private_sealed=null(), retire_at=func.now() + bindparam("verification_ttl", type_=Interval)
+    ),
     parameters=_Retire,
 )
 _ADD = Write(
@@ -100,7 +102,7 @@ _ADD = Write(
 
 
 class KeyTooYoung(Exception):
-    """The next key has not been published for long enough; `wait` says for how long it still has to be."""
+    """The next key has not been published for long enough; `wait` is the remaining time."""
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__(f"the next key has to be published for another {wait.total_seconds():.0f} s")
@@ -109,7 +111,7 @@ class KeyTooYoung(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyInfo:
-    """A key as operators see it."""
+    """A signing key without its private half, for operators."""
 
     kid: str
     state: str
@@ -118,149 +120,149 @@ class KeyInfo:
 
 
 @dataclass(kw_only=True)
-class _Held:
-    """What this process knows of the keys. Instants are those of its own clock."""
+class _Cache:
+    """The keys that this process has read. Times are those of the monotonic clock of the process."""
 
     keys: KeySet | None = None
-    asked_at: float = float("-inf")
+    checked_at: float = float("-inf")
     read_at: float = float("-inf")
-    trouble: type[Unavailable] | None = None
-    """Why they could not be read when they were last asked for."""
+    error: type[Unavailable] | None = None
+    """The error of the last read; None after a successful one."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SigningKeys:
-    """Gives the keys of the moment, and rotates them."""
+    """Reads the signing keys through a cache in the process, and rotates them."""
 
     sealer: Sealer
     token_lifetime: timedelta
-    _held: _Held = field(default_factory=_Held, repr=False)
+    _cache: _Cache = field(default_factory=_Cache, repr=False)
 
-    def now(self) -> KeySet:
-        """The keys to verify with, at most FRESH old; older ones while the database is away.
+    def for_verification(self) -> KeySet:
+        """Return the keys for verification, at most CACHE_TTL old; older ones while the database is unavailable.
 
-        Raises DatabaseUnavailable where there never were any, and KeysSealed.
+        Raises DatabaseUnavailable, ServiceBusy or KeysSealed if this process has never read any keys.
         """
-        held = self._held
-        if held.keys is not None and not _since(held.asked_at, FRESH):
-            return held.keys
-        # While one reads, the others go on with what they have.
-        return self._read_again(every=FRESH, wait=held.keys is None)
+        cache = self._cache
+        if cache.keys is not None and not _has_passed(cache.checked_at, CACHE_TTL):
+            return cache.keys
+        # While one thread reads the keys, the others use the cached ones.
+        return self._read_again(every=CACHE_TTL, wait=cache.keys is None)
 
-    def signing(self) -> KeySet:
-        """The keys to sign with.
+    def for_signing(self) -> KeySet:
+        """Return the keys for signing.
 
-        Raises DatabaseUnavailable where they could not be read for so long that they may be old.
+        Raises DatabaseUnavailable if they were last read more than STALE_SIGNING_LIMIT ago, because the current key may
+        be retired already.
         """
-        keys = self.now()
-        if _since(self._held.read_at, SIGNS_FOR):
-            # After a pause without requests another thread may be reading them at this moment: wait for it.
-            keys = self._read_again(every=FRESH, wait=True)
-        if _since(self._held.read_at, SIGNS_FOR):
+        keys = self.for_verification()
+        if _has_passed(self._cache.read_at, STALE_SIGNING_LIMIT):
+            # After an idle time another thread may be reading the keys right now: wait for it.
+            keys = self._read_again(every=CACHE_TTL, wait=True)
+        if _has_passed(self._cache.read_at, STALE_SIGNING_LIMIT):
             raise DatabaseUnavailable(retry_after=1)
         return keys
 
-    def knowing(self, kid: str) -> KeySet:
-        """The keys to verify with, read again if this one is not among them: it may have been made a moment ago.
+    def for_kid(self, kid: str) -> KeySet:
+        """Return the keys for verification, read again if they do not include `kid`, which may be a new key.
 
-        Raises DatabaseUnavailable, ServiceBusy or KeysSealed where it is not, and they could not be read: nobody can
-        say then that the token is bad.
+        Raises DatabaseUnavailable, ServiceBusy or KeysSealed if `kid` is unknown and the keys cannot be read: the token
+        may be valid, so it must not be rejected.
         """
-        keys = self.now()
+        keys = self.for_verification()
         if kid in keys.verifying:
             return keys
-        keys = self._read_again(every=ASK_AGAIN, wait=True)
-        if kid not in keys.verifying and self._held.trouble is not None:
-            raise self._held.trouble(retry_after=1)
+        keys = self._read_again(every=UNKNOWN_KID_INTERVAL, wait=True)
+        if kid not in keys.verifying and self._cache.error is not None:
+            raise self._cache.error(retry_after=1)
         return keys
 
-    def rotate(self, *, published_for: timedelta = PUBLISHED_FIRST) -> str:
-        """Let the next key sign, in the current unit of work; returns its id.
+    def rotate(self, *, published_for: timedelta = PUBLICATION_TIME) -> str:
+        """Promote the next key to the current key, in the current unit of work; return its id.
 
-        The key that signed until now goes on verifying until its last token has expired; its private half is wiped.
-        Raises KeyTooYoung where the next key was published less than `published_for` ago, because others might not know
-        it yet, and KeysSealed.
+        The previous key verifies until its last token has expired; its private half is deleted. Raises KeyTooYoung if
+        the next key was published less than `published_for` ago, because verifiers might not know it yet, and
+        KeysSealed.
         """
-        self._take_turn()
-        coming = transaction().fetch_one(_COMING({}))
-        if coming is not None:
-            if coming.age < published_for:
-                raise KeyTooYoung(published_for - coming.age)
-            self._opened(
-                coming.kid, bytes(coming.private_sealed)
-            )  # it would be too late to find out when it has to sign
+        self._lock()
+        next_key = transaction().fetch_one(_NEXT_KEY({}))
+        if next_key is not None:
+            if next_key.age < published_for:
+                raise KeyTooYoung(published_for - next_key.age)
+            # Fails now, in the rotation, and not when the key has to sign.
+            self._unseal(next_key.kid, bytes(next_key.private_sealed))
         transaction().write(_DELETE_RETIRED({}))
         self._retire_current()
         transaction().write(_PROMOTE_NEXT({}))
-        return self._complete()
+        return self._create_missing()
 
     def replace(self, *, distrust: bool) -> str:
-        """Make a new current and a new next key, in the current unit of work; returns the id of the current one.
+        """Create a new current and a new next key, in the current unit of work; return the id of the current one.
 
-        For another KEYRING_KEY, under which what was sealed before cannot be opened. `distrust` also forgets the keys
-        that there were, as after a leak: every access token is refused from then on.
+        Use it after a change of KEYRING_KEY, which makes the sealed keys unreadable. `distrust` also deletes the old
+        keys, as after a leak: every access token signed with them is rejected.
         """
-        self._take_turn()
+        self._lock()
         if distrust:
             transaction().write(_DELETE_ALL({}))
         else:
             self._retire_current()
             transaction().write(_DELETE_NEXT({}))
-        return self._complete()
+        return self._create_missing()
 
-    def listed(self) -> Sequence[KeyInfo]:
-        """All keys, in the order in which they sign."""
+    def all(self) -> Sequence[KeyInfo]:
+        """Return all keys: previous, current, next."""
         columns = (SigningKey.kid, SigningKey.state, SigningKey.created_at, SigningKey.retire_at)
         with autocommit() as connection:
-            found = [KeyInfo(**row) for row in connection.execute(select(*columns)).mappings()]
-        return sorted(found, key=lambda key: ((PREVIOUS, CURRENT, NEXT).index(key.state), key.created_at))
+            keys = [KeyInfo(**row) for row in connection.execute(select(*columns)).mappings()]
+        return sorted(keys, key=lambda key: ((PREVIOUS, CURRENT, NEXT).index(key.state), key.created_at))
 
     def _read_again(self, *, every: timedelta, wait: bool) -> KeySet:
-        """Read the keys, unless somebody else has just done so; `wait` for whoever is doing it."""
-        held = self._held
-        if not held.lock.acquire(blocking=wait) and held.keys is not None:
-            return held.keys
+        """Read the keys, unless another thread did so within `every`; `wait` for a thread that is reading."""
+        cache = self._cache
+        if not cache.lock.acquire(blocking=wait) and cache.keys is not None:
+            return cache.keys
         try:
-            if held.keys is not None and not _since(held.asked_at, every):
-                return held.keys
-            return self._ask(held)
+            if cache.keys is not None and not _has_passed(cache.checked_at, every):
+                return cache.keys
+            return self._refresh(cache)
         finally:
-            held.lock.release()
+            cache.lock.release()
 
-    def _ask(self, held: _Held) -> KeySet:
+    def _refresh(self, cache: _Cache) -> KeySet:
         began = clock.monotonic()
         try:
-            held.keys = self._read() or self._made()
-            held.read_at, held.trouble = began, None
-        except (DatabaseUnavailable, ServiceBusy, KeysSealed) as away:
-            if held.keys is None:
+            cache.keys = self._read() or self._create_first()
+            cache.read_at, cache.error = began, None
+        except (DatabaseUnavailable, ServiceBusy, KeysSealed) as error:
+            if cache.keys is None:
                 raise
-            held.trouble = type(away)
-            log.warning("the signing keys could not be read again", extra={"trouble": away.code})
+            cache.error = type(error)
+            log.warning("the signing keys could not be read again", extra={"trouble": error.code})
         finally:
-            held.asked_at = clock.monotonic()
-        return held.keys
+            cache.checked_at = clock.monotonic()
+        return cache.keys
 
     def _read(self) -> KeySet | None:
         with autocommit() as connection:
-            rows = connection.execute(_VERIFYING).all()
-        known = self._held.keys
+            rows = connection.execute(_PUBLISHED_KEYS).all()
+        cached = self._cache.keys
         for kid, state, _, sealed in rows:
             if state == CURRENT and sealed is not None:
                 return KeySet(
                     signing_kid=kid,
-                    signing_key=known.signing_key
-                    if known and known.signing_kid == kid
-                    else access_tokens.private_key(self._opened(kid, sealed)),
+                    signing_key=cached.signing_key
+                    if cached and cached.signing_kid == kid
+                    else access_tokens.private_key(self._unseal(kid, sealed)),
                     verifying={
-                        row.kid: (known and known.verifying.get(row.kid)) or access_tokens.public_key(row.public_pem)
+                        row.kid: (cached and cached.verifying.get(row.kid)) or access_tokens.public_key(row.public_pem)
                         for row in rows
                     },
                 )
         return None
 
-    def _opened(self, kid: str, sealed: bytes) -> str:
+    def _unseal(self, kid: str, sealed: bytes) -> str:
         try:
             pem: str = self.sealer.open(sealed, place=kid.encode())["pem"]
         except SealBroken:
@@ -268,36 +270,36 @@ class SigningKeys:
             raise KeysSealed from None
         return pem
 
-    def _made(self) -> KeySet:
-        """Make the first keys; of several processes that start at once, one does."""
+    def _create_first(self) -> KeySet:
+        """Create the first keys; of several processes that start concurrently, one creates them."""
         with unit_of_work():
-            self._take_turn()
-            self._complete()
+            self._lock()
+            self._create_missing()
         keys = self._read()
         if keys is None:
             raise DatabaseUnavailable(retry_after=1)
         return keys
 
-    def _take_turn(self) -> None:
-        transaction().write(_TAKE_TURN({}))
+    def _lock(self) -> None:
+        transaction().write(_LOCK({}))
 
     def _retire_current(self) -> None:
-        lives_on = max(self.token_lifetime, LONGEST_TOKEN_LIFETIME) + SIGNS_FOR + access_tokens.LEEWAY
-        transaction().write(_RETIRE_CURRENT({"lives_on": lives_on}))
+        verification_ttl = max(self.token_lifetime, MAX_TOKEN_LIFETIME) + STALE_SIGNING_LIMIT + access_tokens.LEEWAY
+        transaction().write(_RETIRE_CURRENT({"verification_ttl": verification_ttl}))
 
-    def _complete(self) -> str:
-        """Make the keys that are missing; returns the id of the current one."""
-        there = {key.state: key.kid for key in transaction().fetch_all(_STATES({}))}
+    def _create_missing(self) -> str:
+        """Create the current and the next key if they are missing; return the id of the current one."""
+        kids = {key.state: key.kid for key in transaction().fetch_all(_STATES({}))}
         for state in (CURRENT, NEXT):
-            if state in there:
+            if state in kids:
                 continue
             kid, private_pem, public_pem = access_tokens.new_key()
             sealed = self.sealer.seal({"pem": private_pem}, place=kid.encode())
             transaction().write(_ADD({"kid": kid, "state": state, "public_pem": public_pem, "private_sealed": sealed}))
-            there[state] = kid
-        return there[CURRENT]
+            kids[state] = kid
+        return kids[CURRENT]
 
 
-def _since(instant: float, duration: timedelta) -> bool:
-    """Whether that instant of this process's clock is at least so long ago."""
+def _has_passed(instant: float, duration: timedelta) -> bool:
+    """Whether at least `duration` has passed since a time of the monotonic clock."""
     return clock.monotonic() - instant >= duration.total_seconds()

@@ -1,1 +1,1 @@
-"""Users, and what they are told."""
+"""Users: records, recipients of emails, security notifications, and the import from another system."""

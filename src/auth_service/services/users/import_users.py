@@ -1,4 +1,4 @@
-"""Imports: people who are brought along from another system, with the hashes that it made of their passwords."""
+"""User import: users of another system with their legacy password hashes, from JSON lines."""
 
 import json
 from collections.abc import Sequence
@@ -13,110 +13,110 @@ from auth_service.db import Statement, Write, transaction
 from auth_service.models import PORTAL_USER, User, UserRole
 from auth_service.models.audit_event import EventType
 from auth_service.models.user import random_id
-from auth_service.services.audit.statements import SeenAt, audit_cte
+from auth_service.services.audit.statements import ClientParameters, audit_cte
 from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.rendering import LANGUAGES
 
 BATCH = 500
-"""People that one transaction brings: some tens of milliseconds for PostgreSQL."""
+"""Users of one transaction; it takes PostgreSQL some tens of milliseconds."""
 
 FIELDS = frozenset({"email", "verified", "password_hash", "language"})
 METHOD = "import"
-"""What the history says of how somebody registered."""
+"""The `method` of the audit event `registered` of an imported user."""
 
 
 class LineRejected(ValueError):
-    """A line is nobody. The text says why, and nothing of what stands in the line."""
+    """A line cannot be imported. The message names the reason without the content of the line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportedUser:
-    """Somebody whom another system knows."""
+    """A user of another system."""
 
     email: Address
     verified: bool
-    """Whether that system saw them prove that the address is theirs; nobody else can be brought."""
+    """Whether the other system has verified the address; other users are not imported."""
     password_hash: str | None = field(repr=False)
     language: str
 
 
 def read(line: bytes) -> ImportedUser:
-    """Read a line: one JSON object in UTF-8, with nothing that is unknown, repeated or of another type.
+    """Parse a line: one JSON object in UTF-8 without unknown or repeated names or values of another type.
 
-    Raises LineRejected, also for a hash whose form is unknown or that asks for more than `legacy_hashes` gives: nobody
-    could ever sign in with it.
+    Raises LineRejected, also for a hash of an unknown form or above the cost limits of `legacy_hashes`: no sign-in
+    could verify it.
     """
     try:
-        said = json.loads(line.decode(), object_pairs_hook=_unique)
+        fields = json.loads(line.decode(), object_pairs_hook=_reject_repeated_names)
     except (ValueError, RecursionError):
-        raise LineRejected("is no JSON object in UTF-8 without repeated names") from None
-    if not isinstance(said, dict):
-        raise LineRejected("is no JSON object")
-    if not said.keys() <= FIELDS:
-        raise LineRejected(f"has other names than {', '.join(sorted(FIELDS))}")
-    language = said.get("language", LANGUAGES[0])
+        raise LineRejected("must be a JSON object in UTF-8 without repeated names") from None
+    if not isinstance(fields, dict):
+        raise LineRejected("must be a JSON object")
+    if not fields.keys() <= FIELDS:
+        raise LineRejected(f"must have no names other than {', '.join(sorted(FIELDS))}")
+    language = fields.get("language", LANGUAGES[0])
     if language not in LANGUAGES:
-        raise LineRejected(f"language: is none of {', '.join(LANGUAGES)}")
-    if not isinstance(said.get("verified"), bool):
-        raise LineRejected("verified: is neither true nor false")
+        raise LineRejected(f"language: must be one of {', '.join(LANGUAGES)}")
+    if not isinstance(fields.get("verified"), bool):
+        raise LineRejected("verified: must be true or false")
     return ImportedUser(
-        email=_address(said.get("email")),
-        verified=said["verified"],
-        password_hash=_hash(said.get("password_hash")),
+        email=_address(fields.get("email")),
+        verified=fields["verified"],
+        password_hash=_hash(fields.get("password_hash")),
         language=language,
     )
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _reject_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise ValueError
-    return found
+    return fields
 
 
-def _address(said: Any) -> Address:
+def _address(value: Any) -> Address:
     try:
-        if isinstance(said, str) and len(said) <= addresses.LONGEST:
-            return addresses.parse(said)
-    except ValueError:  # its text may have parts of the address
+        if isinstance(value, str) and len(value) <= addresses.LONGEST:
+            return addresses.parse(value)
+    except ValueError:  # its message may contain parts of the address, which must not reach a log
         pass
-    raise LineRejected("email: is no address that this service takes")
+    raise LineRejected("email: must be an address that this service accepts")
 
 
-def _hash(said: Any) -> str | None:
-    if said is None or (isinstance(said, str) and legacy_hashes.check(said) is not None):
-        return said
-    raise LineRejected("password_hash: has no form that this service verifies, or asks for too much time or memory")
+def _hash(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and legacy_hashes.check(value) is not None):
+        return value
+    raise LineRejected("password_hash: must have a supported form and cost")
 
 
-def _brought() -> Any:
-    """People whose addresses nobody has become users of the portal, each with the role and an event; says how many."""
+def _import() -> Any:
+    """Insert portal users whose address is not taken, each with the role and an audit event; return how many."""
     columns = {"id": BigInteger, "email": Text, "email_key": Text, "language": Text, "password_hash": Text}
-    given = (
+    source = (
         func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()))
         .table_valued(*(column(name, kind) for name, kind in columns.items()))
-        .render_derived("given")
+        .render_derived("source")
     )
     confirmed = {"verified_mail": literal(True), "verified_at": func.now()}
-    made = (
+    imported = (
         insert(User)
         .from_select(
             [*columns, *confirmed],
-            select(*(given.c[name] for name in columns), *confirmed.values()),
+            select(*(source.c[name] for name in columns), *confirmed.values()),
             include_defaults=False,
         )
         .on_conflict_do_nothing(index_elements=[User.email_key])
         .returning(User.id.label("user_id"))
-        .cte("made")
+        .cte("imported")
     )
-    role = select(made.c.user_id, literal(PORTAL_USER))
+    role = select(imported.c.user_id, literal(PORTAL_USER))
     granted = insert(UserRole).from_select(["user_id", "role"], role).cte("granted")
-    registered = audit_cte(EventType.REGISTERED, about=made, method=literal(METHOD))
-    return select(func.count()).select_from(made).add_cte(granted, registered)
+    registered = audit_cte(EventType.REGISTERED, about=imported, method=literal(METHOD))
+    return select(func.count()).select_from(imported).add_cte(granted, registered)
 
 
-class _Brought(SeenAt):
+class _Import(ClientParameters):
     id: list[int]
     email: list[str]
     email_key: list[str]
@@ -128,8 +128,8 @@ class _Keys(TypedDict):
     keys: list[str]
 
 
-_BROUGHT = Statement(_brought(), parameters=_Brought, row=int)
-_MAKE_ROOM = Write(
+_IMPORT = Statement(_import(), parameters=_Import, row=int)
+_DELETE_TEMPORARY_USERS = Write(
     delete(User).where(User.email_key == func.any(bindparam("keys", type_=ARRAY(Text))), User.verified_mail.is_(False)),
     parameters=_Keys,
 )
@@ -137,27 +137,27 @@ _MAKE_ROOM = Write(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserImport:
-    """Brings people along."""
+    """Imports users."""
 
-    def bring(self, people: Sequence[ImportedUser]) -> int:
-        """Make users of the portal of those whose address nobody has confirmed here; returns how many there were.
+    def import_users(self, users: Sequence[ImportedUser]) -> int:
+        """Create portal users for the verified users whose address no verified user has; return how many.
 
-        Bringing them again does nothing. Whoever has signed up here with such an address and not confirmed it makes
-        room: the other system knows whose it is. At most BATCH of them in one unit of work.
+        Idempotent. A temporary user with the address of an imported user is deleted, because the other system has
+        verified the address (account pre-hijacking). Takes at most BATCH users in one unit of work.
         """
-        # Sorted, so that two imports at once wait for each other in one direction only.
-        people = sorted((user for user in people if user.verified), key=lambda user: user.email.key)
-        if not people:
+        # Sorted by address, so that two concurrent imports cannot deadlock.
+        users = sorted((user for user in users if user.verified), key=lambda user: user.email.key)
+        if not users:
             return 0
-        keys = [user.email.key for user in people]
-        transaction().write(_MAKE_ROOM({"keys": keys}))
-        given: _Brought = {
-            "id": [random_id() for _ in people],
-            "email": [user.email.stored for user in people],
+        keys = [user.email.key for user in users]
+        transaction().write(_DELETE_TEMPORARY_USERS({"keys": keys}))
+        parameters: _Import = {
+            "id": [random_id() for _ in users],
+            "email": [user.email.stored for user in users],
             "email_key": keys,
-            "language": [user.language for user in people],
-            "password_hash": [user.password_hash for user in people],
+            "language": [user.language for user in users],
+            "password_hash": [user.password_hash for user in users],
             "seen_address": None,
             "seen_device": "",
         }
-        return transaction().fetch_one(_BROUGHT(given)) or 0
+        return transaction().fetch_one(_IMPORT(parameters)) or 0

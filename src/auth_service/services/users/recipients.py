@@ -9,7 +9,7 @@ from auth_service.services.users.statements import UserRecord
 
 
 def recipient(user: UserRecord, *, address: Address, session_id: uuid.UUID | None, is_decoy: bool = False) -> Recipient:
-    """The recipient of a code for a user, at the address of the account or at one that the account is to have.
+    """Return the recipient of a code for a user, at the address of the account or of a pending email change.
 
     Codes with a `session_id` belong to that session; other codes belong to a flow ticket.
     """
@@ -24,7 +24,7 @@ def recipient(user: UserRecord, *, address: Address, session_id: uuid.UUID | Non
 
 
 def recipient_or_decoy(address: Address, user: UserRecord | None) -> Recipient:
-    """The recipient of a code for an address that an anonymous client names: a verified user, otherwise a decoy."""
+    """Return the recipient of a code that an anonymous client requests: a verified user, otherwise a decoy."""
     if user is not None and user.verified_mail:
         return recipient(user, address=user.address, session_id=None)
     return Recipient(

@@ -1,4 +1,4 @@
-"""Notices: letters that tell the owner of an account what happened to it."""
+"""Security notifications: emails to a user about security events of the account."""
 
 import uuid
 from collections.abc import Sequence
@@ -14,74 +14,74 @@ from auth_service.models import User
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.outbox import Outbox
-from auth_service.services.email.statements import NewLetter
+from auth_service.services.email.statements import NewMessage
 from auth_service.services.users.statements import ById, UserRecord
 
-LIVES = timedelta(days=3)
-"""A notice is still worth reading after this, but not worth trying to send."""
+TTL = timedelta(days=3)
+"""How long delivery of a notification is attempted."""
 
 
-class _Mailbox(NamedTuple):
+class _EmailAndLanguage(NamedTuple):
     email: str
     email_key: str
     language: str
 
 
-_MAILBOX = Statement(
+_EMAIL_AND_LANGUAGE = Statement(
     select(User.email, User.email_key, User.language).where(User.id == bindparam("user_id")),
     parameters=ById,
-    row=_Mailbox,
+    row=_EmailAndLanguage,
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SecurityNotifications:
-    """Writes notices into the outbox, in the transaction of what they tell of."""
+    """Writes notifications into the outbox, in the transaction of the event."""
 
     outbox: Outbox
 
-    def tell(
+    def send(
         self, kind: str, *, user_id: int, client: ClientInfo, to: Address | None = None, about: str = "", **values: Any
     ) -> None:
-        """Tell a user, at the address of the account or at another one (`to`).
+        """Send a notification to the address of the account, or to another address (`to`); a deleted user gets none.
 
-        The same `about` is told once: a token that is stolen and tried a hundred times is one letter.
+        One email is sent for each `kind` and `about`: a stolen token that is replayed many times causes one email.
         """
-        owner = transaction().fetch_one(_MAILBOX({"user_id": user_id}))
+        owner = transaction().fetch_one(_EMAIL_AND_LANGUAGE({"user_id": user_id}))
         if owner is None:
             return
         to = to or Address(stored=owner.email, key=owner.email_key)
-        letter = self.letter(
+        message = self.message(
             kind, user_id=user_id, to=to, language=owner.language, client=client, about=about, **values
         )
-        self.outbox.put(letter)
+        self.outbox.put(message)
 
-    def letter(
+    def message(
         self, kind: str, *, user_id: int, to: Address, language: str, client: ClientInfo, about: str = "", **values: Any
-    ) -> NewLetter:
-        """A notice as the outbox takes it, for a statement that does more than to write it."""
-        return self.outbox.letter(
+    ) -> NewMessage:
+        """Return the notification as outbox parameters, for a statement that writes other rows with it."""
+        return self.outbox.message(
             kind=kind,
             dedup_key=f"{kind}:{user_id}:{about or uuid.uuid4()}",
             to=to,
             user_id=user_id,
             language=language,
             values={"device": client.device, "address": client.address, "at": _now(), **values},
-            lives=LIVES,
+            ttl=TTL,
         )
 
     def notify_deletion(self, user: UserRecord, *, former: Sequence[Address]) -> None:
-        """Tell somebody whose account is gone by now, at its address and at those that it had until lately."""
+        """Send the notification about a deleted account, to its address and to its former addresses."""
         for to in {address.key: address for address in (*former, user.address)}.values():
-            letter = self.outbox.letter(
+            message = self.outbox.message(
                 kind="account_deleted",
                 to=to,
                 user_id=None,
                 language=user.language,
                 values={"at": _now()},
-                lives=LIVES,
+                ttl=TTL,
             )
-            self.outbox.put(letter)
+            self.outbox.put(message)
 
 
 def _now() -> str:

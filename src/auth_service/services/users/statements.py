@@ -10,13 +10,13 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from auth_service.db import Statement, Write
 from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, PendingEmailChange, User, UserRole
 from auth_service.models.audit_event import EventType
-from auth_service.services.audit.statements import SeenAt, audit_cte
+from auth_service.services.audit.statements import ClientParameters, audit_cte
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import codes_of_a_day, withdraw_cte
 
 # Statements are built at import: building one costs about as much as running it.
 
-# Not `IN`, whose list SQLAlchemy writes into the statement anew for each execution.
+# Not `IN`: SQLAlchemy expands its list at each execution, and prepared statements have no such step.
 _registration_roles = (
     select(func.array_agg(aggregate_order_by(UserRole.role, UserRole.role)))
     .where(UserRole.user_id == User.id, or_(*(UserRole.role == role for role in REGISTRATION_ROLES)))
@@ -25,26 +25,26 @@ _registration_roles = (
 
 
 class ById(TypedDict):
-    """Parameters of a statement about the user with an id."""
+    """Parameters of a statement about one user, by id."""
 
     user_id: int
 
 
 class ByKey(TypedDict):
-    """Parameters of a statement about the user with a normalised address."""
+    """Parameters of a statement about one user, by normalised address."""
 
     key: str
 
 
-class AsRead(ById):
-    """Parameters of a statement about a user whose credentials are still of the version that was read."""
+class IfUnchanged(ById):
+    """Parameters of a statement that changes a user only if the credential version is still `version`."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class PublicUser:
-    """A user as strangers may see one: of the roles only those that the registration gives."""
+    """A user as an anonymous client may see it: of the roles only those of the registration."""
 
     id: int
     email: str
@@ -54,7 +54,7 @@ class PublicUser:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """A user as committed, read without a transaction; the fields are those of `User`."""
+    """A committed user, read in autocommit; the fields are those of `User`."""
 
     id: int
     email: str
@@ -67,19 +67,19 @@ class UserRecord:
 
     @property
     def address(self) -> Address:
-        """Where letters to this person go, and how they are counted."""
+        """The address for emails, and its normalised form for limits."""
         return Address(stored=self.email, key=self.email_key)
 
 
-def _person_and_codes(*columns: Any) -> tuple[UserRecord, int]:
+def _record_and_codes(*columns: Any) -> tuple[UserRecord, int]:
     return UserRecord(*columns[:-1]), columns[-1]
 
 
-_profile = select(User.id, User.email, User.verified_mail, _registration_roles)
-PUBLIC_BY_KEY = Statement(_profile.where(User.email_key == bindparam("key")), parameters=ByKey, row=PublicUser)
-PUBLIC_BY_ID = Statement(_profile.where(User.id == bindparam("user_id")), parameters=ById, row=PublicUser)
+_public = select(User.id, User.email, User.verified_mail, _registration_roles)
+PUBLIC_BY_KEY = Statement(_public.where(User.email_key == bindparam("key")), parameters=ByKey, row=PublicUser)
+PUBLIC_BY_ID = Statement(_public.where(User.id == bindparam("user_id")), parameters=ById, row=PublicUser)
 
-_person = select(
+_record = select(
     User.id,
     User.email,
     User.email_key,
@@ -90,16 +90,16 @@ _person = select(
     User.credential_version,
 )
 _by_id = User.id == bindparam("user_id")
-RECORD_BY_ID = Statement(_person.where(_by_id), parameters=ById, row=UserRecord)
-RECORD_BY_KEY = Statement(_person.where(User.email_key == bindparam("key")), parameters=ByKey, row=UserRecord)
+RECORD_BY_ID = Statement(_record.where(_by_id), parameters=ById, row=UserRecord)
+RECORD_BY_KEY = Statement(_record.where(User.email_key == bindparam("key")), parameters=ByKey, row=UserRecord)
 RECORD_AND_CODES = Statement(
-    _person.add_columns(codes_of_a_day(User.email_key)).where(_by_id), parameters=ById, row=_person_and_codes
+    _record.add_columns(codes_of_a_day(User.email_key)).where(_by_id), parameters=ById, row=_record_and_codes
 )
 
 
 def _create() -> Any:
-    """A user with a first role, unless the address is taken; of many at once, the others wait to see what one does."""
-    made = (
+    """Insert a temporary user with its role, unless the address is taken; concurrent inserts wait for the first."""
+    created = (
         insert(User)
         .values(
             {name: bindparam(name) for name in ("id", "email", "email_key", "language")}
@@ -107,15 +107,15 @@ def _create() -> Any:
         )
         .on_conflict_do_nothing(index_elements=[User.email_key])
         .returning(User.id)
-        .cte("made")
+        .cte("created")
     )
-    granted = select(made.c.id, literal(TEMPORARY_USER))
+    granted = select(created.c.id, literal(TEMPORARY_USER))
     return insert(UserRole).from_select(["user_id", "role"], granted).returning(UserRole.user_id)
 
 
 def _promote() -> Any:
-    """A temporary user becomes one of the portal, unless it is already; the condition decides, under the row's lock."""
-    won = (
+    """Promote a temporary user to a portal user; of concurrent requests one finds it temporary and promotes it."""
+    promoted = (
         update(User)
         .where(User.id == bindparam("user_id"), User.verified_mail.is_(False))
         .values(
@@ -125,14 +125,16 @@ def _promote() -> Any:
             password_hash=bindparam("password_hash"),
         )
         .returning(User.id.label("user_id"), User.email)
-        .cte("won")
+        .cte("promoted")
     )
-    dropped = delete(UserRole).where(UserRole.user_id == won.c.user_id, UserRole.role == TEMPORARY_USER).cte("dropped")
-    role = select(won.c.user_id, literal(PORTAL_USER))
+    dropped = (
+        delete(UserRole).where(UserRole.user_id == promoted.c.user_id, UserRole.role == TEMPORARY_USER).cte("dropped")
+    )
+    role = select(promoted.c.user_id, literal(PORTAL_USER))
     granted = insert(UserRole).from_select(["user_id", "role"], role).cte("granted")
-    withdrawn = withdraw_cte(user_id=won.c.user_id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
-    registered = audit_cte(EventType.REGISTERED, about=won)
-    return select(won.c.email).add_cte(dropped, granted, withdrawn, registered)
+    withdrawn = withdraw_cte(user_id=promoted.c.user_id, kind=bindparam("letters_about", type_=Text)).cte("withdrawn")
+    registered = audit_cte(EventType.REGISTERED, about=promoted)
+    return select(promoted.c.email).add_cte(dropped, granted, withdrawn, registered)
 
 
 class Create(TypedDict):
@@ -144,8 +146,8 @@ class Create(TypedDict):
     language: str
 
 
-class Promote(ById, SeenAt):
-    """Parameters of the end of a registration."""
+class Promote(ById, ClientParameters):
+    """Parameters of the promotion of a temporary user to a portal user."""
 
     digest: bytes
     password_hash: str | None
@@ -155,32 +157,32 @@ class Promote(ById, SeenAt):
 CREATE = Statement(_create(), parameters=Create, row=int)
 PROMOTE = Statement(_promote(), parameters=Promote, row=str)
 
-_as_it_was_read = and_(_by_id, User.credential_version == bindparam("version"), User.verified_mail)
+_is_unchanged = and_(_by_id, User.credential_version == bindparam("version"), User.verified_mail)
 _next_version = User.credential_version + 1
 
 
-class SetPassword(AsRead):
+class SetPassword(IfUnchanged):
     """Parameters of a change of the password."""
 
     password_hash: str | None
 
 
-class Move(AsRead):
+class ChangeEmail(IfUnchanged):
     """Parameters of a change of the address."""
 
     stored: str
     key: str
 
 
-class TakeBack(ById):
-    """Parameters of the return of an account to its owner; no address where it was not changed."""
+class RevertTakeover(ById):
+    """Parameters of the revert of an account takeover; both are None to keep the address."""
 
     stored: str | None
     key: str | None
 
 
-class Stale(TypedDict):
-    """Parameters of the removal of temporary users."""
+class StaleTemporaryUsers(TypedDict):
+    """Parameters of the deletion of stale temporary users."""
 
     older_than: timedelta
     at_most: int
@@ -188,21 +190,21 @@ class Stale(TypedDict):
 
 SET_PASSWORD = Statement(
     update(User)
-    .where(_as_it_was_read)
+    .where(_is_unchanged)
     .values(password_hash=bindparam("password_hash"), credential_version=_next_version)
     .returning(User.id),
     parameters=SetPassword,
     row=int,
 )
-MOVE = Statement(
+CHANGE_EMAIL = Statement(
     update(User)
-    .where(_as_it_was_read)
+    .where(_is_unchanged)
     .values(email=bindparam("stored"), email_key=bindparam("key"), credential_version=_next_version)
     .returning(User.id),
-    parameters=Move,
+    parameters=ChangeEmail,
     row=int,
 )
-UNDO_HIT = Statement(
+REVERT_TAKEOVER = Statement(
     update(User)
     .where(_by_id)
     .values(
@@ -212,7 +214,7 @@ UNDO_HIT = Statement(
         email_key=func.coalesce(bindparam("key", type_=Text), User.email_key),
     )
     .returning(User.id),
-    parameters=TakeBack,
+    parameters=RevertTakeover,
     row=int,
 )
 DELETE_PENDING_EMAIL_CHANGES = Write(
@@ -221,20 +223,20 @@ DELETE_PENDING_EMAIL_CHANGES = Write(
 LOCK_SHARED = Statement(
     select(User.id).where(_by_id).with_for_update(read=True, key_share=True), parameters=ById, row=int
 )
-LOCK = Statement(select(User.credential_version).where(_by_id).with_for_update(), parameters=ById, row=int)
+LOCK_FOR_UPDATE = Statement(select(User.credential_version).where(_by_id).with_for_update(), parameters=ById, row=int)
 DELETE = Write(delete(User).where(_by_id), parameters=ById)
-MAKE_ROOM = Write(
+DELETE_TEMPORARY_USER = Write(
     delete(User).where(User.email_key == bindparam("key"), User.verified_mail.is_(False)), parameters=ByKey
 )
 
 
 def _delete_stale() -> Any:
-    # Not `IS false`: PostgreSQL would not see that the index of temporary users serves the condition.
+    # `NOT`, not `IS false`: only this form matches the condition of the partial index of temporary users.
     stale = select(User.id).where(
         ~User.verified_mail, User.created_at < func.now() - bindparam("older_than", type_=Interval)
     )
-    some = stale.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("some")
-    return delete(User).where(User.id == some.c.id).returning(User.id)
+    batch = stale.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
+    return delete(User).where(User.id == batch.c.id).returning(User.id)
 
 
-DELETE_STALE = Statement(_delete_stale(), parameters=Stale, row=int, prepared=False)
+DELETE_STALE_TEMPORARY_USERS = Statement(_delete_stale(), parameters=StaleTemporaryUsers, row=int, prepared=False)

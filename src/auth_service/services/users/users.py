@@ -1,4 +1,4 @@
-"""Users: finding them, by what strangers know and by what the service knows."""
+"""Users: create, read, promote, change password or address, lock, revert a takeover, delete."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,90 +11,90 @@ from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.email.addresses import Address
 from auth_service.services.users.statements import (
+    CHANGE_EMAIL,
     CREATE,
     DELETE,
     DELETE_PENDING_EMAIL_CHANGES,
-    DELETE_STALE,
-    LOCK,
+    DELETE_STALE_TEMPORARY_USERS,
+    DELETE_TEMPORARY_USER,
+    LOCK_FOR_UPDATE,
     LOCK_SHARED,
-    MAKE_ROOM,
-    MOVE,
     PROMOTE,
     PUBLIC_BY_ID,
     PUBLIC_BY_KEY,
     RECORD_AND_CODES,
     RECORD_BY_ID,
     RECORD_BY_KEY,
+    REVERT_TAKEOVER,
     SET_PASSWORD,
-    UNDO_HIT,
+    ChangeEmail,
     Create,
-    Move,
     PublicUser,
     UserRecord,
 )
 
 
 def lock_shared(user_id: int) -> bool:
-    """Keep a user from being deleted until this unit of work ends; False if it is gone already."""
+    """Lock a user against deletion until this unit of work ends; return False if it was deleted."""
     return transaction().fetch_one(LOCK_SHARED({"user_id": user_id})) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Users:
-    """The people that the service knows."""
+    """Reads and writes user records; the statements are in `statements`."""
 
     def look_up(self, *, email: Address) -> PublicUser:
-        """The user with this address, in one SELECT. Raises UserUnknown."""
-        profile = fetch_one(PUBLIC_BY_KEY({"key": email.key}))
-        if profile is None:
+        """Return the public view of the user with this address, in one SELECT. Raises UserUnknown."""
+        user = fetch_one(PUBLIC_BY_KEY({"key": email.key}))
+        if user is None:
             raise UserUnknown
-        return profile
+        return user
 
-    def profile(self, user_id: int) -> PublicUser:
-        """The user with this id. Raises UserUnknown."""
-        profile = fetch_one(PUBLIC_BY_ID({"user_id": user_id}))
-        if profile is None:
+    def public_by_id(self, user_id: int) -> PublicUser:
+        """Return the public view of the user with this id. Raises UserUnknown."""
+        user = fetch_one(PUBLIC_BY_ID({"user_id": user_id}))
+        if user is None:
             raise UserUnknown
-        return profile
+        return user
 
-    def user(self, user_id: int) -> UserRecord | None:
-        """What the service itself knows of a user, as committed; None for an id that nobody has."""
+    def by_id(self, user_id: int) -> UserRecord | None:
+        """Return the committed record of the user with this id, or None."""
         if not 0 < user_id <= HIGHEST_ID:
             return None
         return fetch_one(RECORD_BY_ID({"user_id": user_id}))
 
-    def owner(self, user_id: int) -> UserRecord:
-        """The same, of an account that somebody is signed in to. Raises TokenInvalid if it was deleted meanwhile."""
-        user = self.user(user_id)
+    def signed_in_user(self, user_id: int) -> UserRecord:
+        """Return the record of a signed-in user. Raises TokenInvalid if the account was deleted meanwhile."""
+        user = self.by_id(user_id)
         if user is None:
             raise TokenInvalid
         return user
 
     def record_and_codes(self, user_id: int) -> tuple[UserRecord, int] | None:
-        """The same, and how many codes the address had in the last 24 hours; `Outbox.put_code` counts exactly."""
+        """Return the record, and how many codes the address got in 24 hours; `Outbox.put_code` counts exactly."""
         if not 0 < user_id <= HIGHEST_ID:
             return None
         return fetch_one(RECORD_AND_CODES({"user_id": user_id}))
 
     def by_email(self, email: Address) -> UserRecord | None:
-        """What the service itself knows of the user with an address, as committed."""
+        """Return the committed record of the user with this address, or None."""
         return fetch_one(RECORD_BY_KEY({"key": email.key}))
 
     def create(self, *, email: Address, language: str) -> PublicUser | None:
-        """Make a temporary user; None when the address is taken, which the unique constraint decides."""
-        identity = random_id()
-        new: Create = {"id": identity, "email": email.stored, "email_key": email.key, "language": language}
-        if transaction().fetch_one(CREATE(new)) is None:
+        """Create a temporary user; None if the address is taken, which the unique constraint decides."""
+        user_id = random_id()
+        parameters: Create = {"id": user_id, "email": email.stored, "email_key": email.key, "language": language}
+        if transaction().fetch_one(CREATE(parameters)) is None:
             return None
-        return PublicUser(identity, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
+        return PublicUser(user_id, email.stored, verified_mail=False, roles=[TEMPORARY_USER])
 
     def promote(
         self, user_id: int, *, digest: bytes, password_hash: str | None, letters_about: EmailKind, client: ClientInfo
     ) -> PublicUser | None:
-        """Make a temporary user one of the portal, and note it; None when there is no such user, or not any more.
+        """Promote a temporary user to a portal user and record the audit event; None if there is no temporary user.
 
-        `digest` is of the flow ticket that finished the registration, `password_hash` of the password, if one was
-        chosen. Emails of the kind `letters_about` that wait to be sent are withdrawn.
+        `digest` is that of the flow ticket that finished the registration. `password_hash` is None for an account
+        without a password. Waiting emails of the kind `letters_about` are withdrawn.
         """
         email = transaction().fetch_one(
             PROMOTE(
@@ -111,10 +111,9 @@ class Users:
         return None if email is None else PublicUser(user_id, email, verified_mail=True, roles=[PORTAL_USER])
 
     def set_password(self, user: UserRecord, password_hash: str | None) -> bool:
-        """Give somebody another password, or none; every code that was mailed for the account before is worth nothing.
+        """Set or remove the password; invalidate all codes and pending email changes of the account.
 
-        So is a change of the address that was under way. Returns False, and does nothing, if the account is not what
-        `user` says any more.
+        Returns False and changes nothing if the credential version differs from that of `user`.
         """
         changed = transaction().fetch_one(
             SET_PASSWORD({"user_id": user.id, "version": user.credential_version, "password_hash": password_hash})
@@ -124,58 +123,60 @@ class Users:
         transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user.id}))
         return True
 
-    def move(self, user: UserRecord, email: Address) -> bool:
-        """Give somebody another address; every code that was mailed for the account before is worth nothing.
+    def change_email(self, user: UserRecord, email: Address) -> bool:
+        """Change the address; invalidate all codes and pending email changes of the account.
 
-        Returns False if the account is not what `user` says any more. Raises EmailTaken if somebody else has proved
-        the address, which the unique constraint decides: of two who do at once, one gets it.
+        Returns False if the credential version differs from that of `user`. Raises EmailTaken if another user has
+        verified the address; of concurrent requests the unique constraint lets one succeed.
         """
         self.delete_temporary_user(email)
-        new: Move = {
+        parameters: ChangeEmail = {
             "user_id": user.id,
             "version": user.credential_version,
             "stored": email.stored,
             "key": email.key,
         }
         try:
-            moved = transaction().fetch_one(MOVE(new))
+            changed = transaction().fetch_one(CHANGE_EMAIL(parameters))
         except UniqueViolation:
             raise EmailTaken from None
-        if moved is None:
+        if changed is None:
             return False
         transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user.id}))
         return True
 
-    def lock(self, user_id: int) -> int | None:
-        """Let nobody else change a user or what belongs to it until this unit of work ends.
+    def lock_for_update(self, user_id: int) -> int | None:
+        """Lock a user exclusively until this unit of work ends; return the credential version, or None if deleted.
 
-        Returns the version of its credentials; None if it is gone. Whoever changes a user and what belongs to it locks
-        the user first, so that no two of them wait for each other.
+        Every flow that writes a user and its sessions, revert links or pending email changes locks the user first: one
+        lock order prevents deadlocks.
         """
-        return transaction().fetch_one(LOCK({"user_id": user_id}))
+        return transaction().fetch_one(LOCK_FOR_UPDATE({"user_id": user_id}))
 
     def delete(self, user_id: int) -> None:
-        """Delete a user and all that belongs to it: roles, sessions, links that undo, changes under way."""
+        """Delete a user with its roles, sessions, revert links and pending email changes."""
         transaction().write(DELETE({"user_id": user_id}))
 
-    def take_back(self, user_id: int, *, email: Address | None) -> None:
-        """Leave an account without a password, and give it back the address `email` if there is one.
+    def revert_takeover(self, user_id: int, *, email: Address | None) -> None:
+        """Remove the password, and restore the former address `email` unless it is None.
 
-        Raises EmailTaken if somebody else has proved that address meanwhile.
+        Raises EmailTaken if another user has verified that address meanwhile.
         """
         if email is not None:
             self.delete_temporary_user(email)
         stored, key = (None, None) if email is None else (email.stored, email.key)
         try:
-            transaction().fetch_one(UNDO_HIT({"user_id": user_id, "stored": stored, "key": key}))
+            transaction().fetch_one(REVERT_TAKEOVER({"user_id": user_id, "stored": stored, "key": key}))
         except UniqueViolation:
             raise EmailTaken from None
         transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user_id}))
 
     def delete_temporary_user(self, email: Address) -> None:
-        """Delete the temporary user that has an address, if one does, for somebody who has proved it."""
-        transaction().write(MAKE_ROOM({"key": email.key}))
+        """Delete the temporary user with an address that another user has verified (account pre-hijacking)."""
+        transaction().write(DELETE_TEMPORARY_USER({"key": email.key}))
 
     def delete_stale_temporary_users(self, *, older_than: timedelta, at_most: int) -> int:
-        """Delete some of the users who never confirmed their address; returns how many."""
-        return len(transaction().fetch_all(DELETE_STALE({"older_than": older_than, "at_most": at_most})))
+        """Delete at most `at_most` temporary users older than `older_than`; return how many."""
+        return len(
+            transaction().fetch_all(DELETE_STALE_TEMPORARY_USERS({"older_than": older_than, "at_most": at_most}))
+        )

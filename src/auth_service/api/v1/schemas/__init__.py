@@ -1,1 +1,1 @@
-"""What comes in (…Form) and what goes out (…Card), a module for each noun."""
+"""Request and response models (`…Request`, `…Query`, `…Response`), one module per noun."""

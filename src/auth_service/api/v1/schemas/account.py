@@ -1,4 +1,4 @@
-"""The forms and cards of the account."""
+"""Request and response models of the account: current user, email change, deletion, data export."""
 
 import uuid
 from datetime import datetime
@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import Code, Email, RequestModel
-from auth_service.api.v1.schemas.sessions import Password
+from auth_service.api.v1.schemas.fields import Code, Email, Password, RequestModel
 
 UserId = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
 class MeResponse(ResponseModel):
-    """The caller."""
+    """The current user."""
 
     id: UserId
     email: str
@@ -22,40 +21,43 @@ class MeResponse(ResponseModel):
     verified_mail: bool
 
 
-class NewEmailRequest(RequestModel):
-    """The address that is wanted, and the password; an account without one needs a sign-in by code just before."""
+class ChangeEmailRequest(RequestModel):
+    """The new email address, with the password as reauthentication.
+
+    An account without a password needs a session that an emailed code opened a short time ago.
+    """
 
     email: Email
     password: Annotated[
         Password | None,
-        Field(description="Absent for an account without a password, a short time after its sign-in by code."),
+        Field(description="Required if the account has one; without one, sign in with an emailed code shortly before."),
     ] = None
 
 
-class NewEmailCodeRequest(RequestModel):
-    """The code that was mailed to the new address."""
+class ConfirmNewEmailRequest(RequestModel):
+    """The code that was sent to the new address."""
 
     code: Code
 
 
-class DeletionRequest(RequestModel):
-    """The password, or the code that was mailed for this."""
+class DeleteAccountRequest(RequestModel):
+    """Reauthentication for the deletion of the account: the password, or the emailed deletion code."""
 
-    password: Annotated[Password | None, Field(description="The password, where no code is sent.")] = None
+    password: Annotated[Password | None, Field(description="The password; not together with `code`.")] = None
     code: Annotated[
         Code | None,
-        Field(description="The emailed deletion code, as a string or as an integer, where no password is sent."),
+        Field(description="The emailed deletion code, as a string or as an integer; not together with `password`."),
     ] = None
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
+    def _check_exclusive(self) -> Self:
         if self.password is not None and self.code is not None:
             raise ValueError("Send the password or the code, not both.")
         return self
 
 
-class ProfileResponse(ResponseModel):
-    """The account itself."""
+class ExportedUserResponse(ResponseModel):
+    """The user in a data export."""
 
     id: UserId
     email: str
@@ -67,7 +69,7 @@ class ProfileResponse(ResponseModel):
 
 
 class ExportedSessionResponse(ResponseModel):
-    """A session, living or ended."""
+    """A session in a data export: active, expired or revoked."""
 
     id: uuid.UUID
     device: str
@@ -82,7 +84,7 @@ class ExportedSessionResponse(ResponseModel):
 
 
 class ExportedEventResponse(ResponseModel):
-    """Something that happened to the account."""
+    """An audit event of the account in a data export."""
 
     at: datetime
     kind: str
@@ -93,8 +95,8 @@ class ExportedEventResponse(ResponseModel):
     details: dict[str, Any]
 
 
-class ExportedLetterResponse(ResponseModel):
-    """The record of a letter; what it said is not kept."""
+class ExportedEmailResponse(ResponseModel):
+    """An email to the user in a data export. Its text is deleted once it is sent."""
 
     kind: str
     recipient: str
@@ -105,20 +107,20 @@ class ExportedLetterResponse(ResponseModel):
 
 
 class ExportedEmailChangeResponse(ResponseModel):
-    """An address that a session wants for the account."""
+    """A new email address in a data export that was requested and is not confirmed."""
 
     email: str
     created_at: datetime
 
 
 class ExportResponse(ResponseModel):
-    """Everything that is kept about the caller; each list holds its newest thousand at most."""
+    """The data export: everything that is stored about the current user, at most the newest 1000 records per list."""
 
     exported_at: datetime
-    profile: ProfileResponse
+    profile: ExportedUserResponse
     roles: list[str]
     sessions: list[ExportedSessionResponse]
     history: list[ExportedEventResponse]
-    letters: list[ExportedLetterResponse]
-    email_change_flow: list[ExportedEmailChangeResponse]
-    complete: Annotated[bool, Field(description="False where a list was longer than what is shown of it.")]
+    letters: list[ExportedEmailResponse]
+    email_changes: list[ExportedEmailChangeResponse]
+    complete: Annotated[bool, Field(description="False if a list was truncated to its newest 1000 records.")]

@@ -1,4 +1,4 @@
-"""The form of undoing."""
+"""Request model of the account revert."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from auth_service.api.v1.schemas.fields import RequestModel
 
 
 class AccountRevertRequest(RequestModel):
-    """The token of a link, used once."""
+    """The single-use token of an account revert link."""
 
     token: Annotated[
         SecretStr,

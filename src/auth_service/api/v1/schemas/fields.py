@@ -1,9 +1,10 @@
-"""Fields that several forms share, each with its check and what the Swagger page says of it."""
+"""Field types of request and response models: email, code, password, seconds, each with its validation and schema."""
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, SecretStr, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from auth_service.api.contract.swagger import NEW_PASSWORD
 from auth_service.services.credentials import passwords
@@ -12,7 +13,7 @@ from auth_service.services.email.addresses import Address
 
 
 class RequestModel(BaseModel):
-    """Something that comes in: strict types, no unknown fields."""
+    """Request data: strict types; an unknown field is an error. Inputs are hidden from error messages and logs."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -26,7 +27,7 @@ def _address(value: Any) -> Address:
 
 
 def _code(value: Any) -> str:
-    """A code as the digits that were mailed; a JSON integer stands for its decimal digits."""
+    """Return the code as a string of digits. A JSON integer is accepted, although it cannot have leading zeros."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**8:
         value = str(value)
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4,8}", value, re.ASCII):
@@ -35,7 +36,7 @@ def _code(value: Any) -> str:
 
 
 def revealed(secret: SecretStr | None) -> str | None:
-    """What is hidden in a secret, if there is one."""
+    """Return the text of a secret; None for None."""
     return None if secret is None else secret.get_secret_value()
 
 
@@ -48,7 +49,7 @@ Email = Annotated[
 Code = Annotated[
     str,
     BeforeValidator(_code),
-    # A string or an integer: Swagger 2.0 has no union, but each of these words binds one type only.
+    # A string or an integer: Swagger 2.0 has no union types, but each of these keywords applies to one type only.
     WithJsonSchema(
         {
             "description": "Four to eight ASCII digits, as a string or as an integer.",
@@ -66,10 +67,29 @@ NewPassword = Annotated[
         {
             "type": "string",
             "format": "password",
-            "maxLength": passwords.LONGEST,
-            "description": "Normalised (NFKC) and then counted; no common one, not the address.",
+            "maxLength": passwords.MAX_LENGTH,
+            "description": "Counted after NFKC normalisation; a common password and the email address are rejected.",
             NEW_PASSWORD: True,
             "examples": ["correct horse battery"],
         }
     ),
 ]
+
+MAX_PASSWORD_INPUT = 1024
+"""In characters before NFKC normalisation, which composes at most four characters into one. New passwords have at most
+128 characters after it; imported ones may be longer."""
+
+Password = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=MAX_PASSWORD_INPUT),
+    WithJsonSchema({"type": "string", "format": "password", "minLength": 1, "maxLength": MAX_PASSWORD_INPUT}),
+]
+"""An existing password. The rules of new passwords do not apply: they may be stricter than when it was set."""
+
+
+def _whole_seconds(value: timedelta) -> int:
+    return -int(-value.total_seconds() // 1)  # rounded up
+
+
+Seconds = Annotated[int, Field(ge=0), BeforeValidator(_whole_seconds)]
+"""A duration in a response, in whole seconds rounded up."""

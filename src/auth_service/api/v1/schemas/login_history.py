@@ -1,4 +1,4 @@
-"""The cards of the history."""
+"""Response models of the login history (audit events of the current user)."""
 
 import uuid
 from datetime import datetime
@@ -11,13 +11,15 @@ from auth_service.models.audit_event import EventType
 
 
 class EventResponse(ResponseModel):
-    """Something that happened to the account of the caller, or was tried in vain."""
+    """An audit event of the current user: a success or a failed attempt."""
 
     at: datetime
-    kind: Annotated[str, Field(description="What happened; the list may grow.", examples=[EventType.SIGNED_IN.value])]
+    kind: Annotated[
+        str, Field(description="The type of the event; new types may be added.", examples=[EventType.SIGNED_IN.value])
+    ]
     outcome: Literal["success", "failure"]
-    method: Annotated[str | None, Field(description="How somebody proved who they are, where they did.")]
+    method: Annotated[str | None, Field(description="The sign-in method, for events of a sign-in.")]
     device: str
     address: str | None
     session_id: uuid.UUID | None
-    current: Annotated[bool, Field(description="Whether it is about the session that asks.")]
+    current: Annotated[bool, Field(description="Whether the event belongs to the session of this request.")]

@@ -1,4 +1,4 @@
-"""Which page of a list is asked for."""
+"""Pagination parameters of list endpoints: `cursor` and `limit`."""
 
 import re
 from typing import Annotated, Any
@@ -8,39 +8,39 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from auth_service.api.http.parsing import INTEGER
 from auth_service.api.v1.schemas.fields import RequestModel
 
-MOST = 50
-USUAL = 20
-LONGEST = 3
+MAX_PAGE_SIZE = 50
+DEFAULT_PAGE_SIZE = 20
+MAX_DIGITS = 3
 
 
-def _count(value: Any) -> Any:
-    """A number as a query string has it, in its one spelling, and nothing else that Python would take for a number."""
-    if isinstance(value, str) and len(value) <= LONGEST and re.fullmatch(INTEGER, value):
+def _page_size(value: Any) -> Any:
+    """Convert a decimal integer of the query string. `int` alone would also accept `+5`, `1_0` or non-ASCII digits."""
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and re.fullmatch(INTEGER, value):
         return int(value)
     return value
 
 
 PageSize = Annotated[
     int,
-    BeforeValidator(_count),
-    Field(ge=1, le=MOST),
+    BeforeValidator(_page_size),
+    Field(ge=1, le=MAX_PAGE_SIZE),
     WithJsonSchema(
         {
             "type": "integer",
             "minimum": 1,
-            "maximum": MOST,
-            "description": f"How many items a page has at most, {USUAL} if it is not given.",
+            "maximum": MAX_PAGE_SIZE,
+            "description": f"The maximum number of items per page; {DEFAULT_PAGE_SIZE} by default.",
         }
     ),
 ]
-Position = Annotated[
+PageCursor = Annotated[
     str,
-    Field(min_length=1, max_length=256, description="The `next_cursor` of the page before, as it was given."),
+    Field(min_length=1, max_length=256, description="The `next_cursor` of the previous page, unchanged."),
 ]
 
 
 class PageQuery(RequestModel):
-    """Which page of a list."""
+    """The query string of a list endpoint."""
 
-    cursor: Position | None = None
-    limit: PageSize = USUAL
+    cursor: PageCursor | None = None
+    limit: PageSize = DEFAULT_PAGE_SIZE

@@ -1,19 +1,18 @@
-"""The forms of passwords."""
+"""Request models of password reset and password change."""
 
-from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, RequestModel
-from auth_service.api.v1.schemas.sessions import Password
+from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, Password, RequestModel
 
 
-class RecoveryRequest(RequestModel):
-    """An address, the code that was mailed there, and the password that is wanted."""
+class PasswordResetRequest(RequestModel):
+    """An email address, the code that was sent to it, and the new password."""
 
     email: Email
     code: Code
     new_password: NewPassword
 
 
-class PasswordRequest(RequestModel):
-    """The password that is in force, and the one that is wanted in its place."""
+class ChangePasswordRequest(RequestModel):
+    """The current password and the new one."""
 
     current_password: Password
     new_password: NewPassword

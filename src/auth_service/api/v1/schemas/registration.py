@@ -1,59 +1,51 @@
-"""The forms and cards of the registration."""
+"""Request and response models of the registration."""
 
-from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, RequestModel
-
-
-def _whole_seconds(value: timedelta) -> int:
-    return -int(-value.total_seconds() // 1)
-
-
-Seconds = Annotated[int, Field(ge=0), BeforeValidator(_whole_seconds)]
+from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, RequestModel, Seconds
 
 
 class LookUpQuery(RequestModel):
-    """Who is asked about."""
+    """The email address to look up."""
 
     email: Email
 
 
 class SignUpRequest(RequestModel):
-    """Somebody who wants to register."""
+    """The email address to register."""
 
     email: Email
 
 
-class CodeRequest(RequestModel):
-    """A client-supplied code, or none."""
+class SendCodeRequest(RequestModel):
+    """A client-supplied code, or an empty object for a random one."""
 
     code: Annotated[
         Code | None,
         Field(
             description="A client-supplied code: four to eight ASCII digits, as a string or as an integer. In "
-            "production it is ignored, unless a service key of scope `registration:code` comes with it."
+            "production it is ignored, unless the request has a service key of scope `registration:code`."
         ),
     ] = None
 
 
-class GuessRequest(RequestModel):
-    """A code that came by mail."""
+class ConfirmEmailRequest(RequestModel):
+    """The emailed code."""
 
     code: Code
 
 
-class FinishRequest(RequestModel):
-    """A password, if one is wanted."""
+class FinishRegistrationRequest(RequestModel):
+    """The password of the new user; without one, the user signs in with emailed codes."""
 
     password: NewPassword | None = None
 
 
 class UserResponse(ResponseModel):
-    """A user, as a stranger may see one."""
+    """The public data of a user, which registration and look-up show to anonymous clients."""
 
     id: Annotated[int, Field(ge=1, le=2**53 - 1, examples=[308866])]
     email: Annotated[str, Field(examples=["sgsf@sgfg.ru"])]
@@ -62,7 +54,7 @@ class UserResponse(ResponseModel):
 
 
 class CodeSentResponse(ResponseModel):
-    """How long the code lives, and after how long the next may be asked for; whole seconds."""
+    """The times of an emailed code, in whole seconds rounded up."""
 
     expires_in: Annotated[Seconds, Field(description="Seconds until the code expires.", examples=[600])]
     resend_after: Annotated[Seconds, Field(description="Seconds until the next code can be requested.", examples=[0])]

@@ -1,4 +1,4 @@
-"""The forms and cards of other services that ask about tokens."""
+"""Request and response models of token introspection (RFC 7662) and forward auth."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -8,22 +8,27 @@ from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.v1.schemas.fields import RequestModel
 
 
-class IntrospectRequest(RequestModel):
-    """A token that somebody showed."""
+class IntrospectionRequest(RequestModel):
+    """The token to introspect (RFC 7662, 2.1)."""
 
     token: Annotated[SecretStr, WithJsonSchema({"type": "string"})]
     token_type_hint: Annotated[
         str | None,
-        Field(max_length=64, description="`refresh_token` to ask about one; everything else asks about access tokens."),
+        Field(
+            max_length=64,
+            description="`refresh_token` for a refresh token; any other value, or none, for an access token.",
+        ),
     ] = None
 
 
-class TokenStateResponse(ResponseModel):
-    """What is true of a token now (RFC 7662, 2.2). Of one that is not good, only that."""
+class IntrospectionResponse(ResponseModel):
+    """The current state of a token (RFC 7662, 2.2). For a token that is not active, `active` is the only field."""
 
     leaves_out_none: ClassVar[bool] = True
 
-    active: Annotated[bool, Field(description="Where false, the only field.")]
+    active: Annotated[
+        bool, Field(description="False for an invalid, expired or revoked token; then this is the only field.")
+    ]
     token_type: Literal["Bearer", "refresh_token"] | None = None
     iss: str | None = None
     aud: str | None = None
@@ -34,11 +39,11 @@ class TokenStateResponse(ResponseModel):
     iat: int | None = None
     nbf: int | None = None
     exp: int | None = None
-    roles: Annotated[list[str] | None, Field(description="Those that the user has now.")] = None
+    roles: Annotated[list[str] | None, Field(description="The current roles of the user.")] = None
 
 
-class IdentityResponse(ResponseModel):
-    """Whose request it is."""
+class ForwardAuthResponse(ResponseModel):
+    """The user whose request a gateway forwards."""
 
     id: Annotated[int, Field(ge=1, le=2**53 - 1)]
     roles: list[str]
