@@ -96,7 +96,7 @@ def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services
     inbox = DevInbox(tmp_path / "inbox")
     stop = threading.Event()
     mailing = MailWorker(
-        enter=app.app_context, delivery=services.delivery, make_postman=lambda: inbox, senders=2, stop=stop
+        enter=app.app_context, delivery=services.delivery, make_transport=lambda: inbox, senders=2, stop=stop
     )
     thread = threading.Thread(target=mailing.run)
     thread.start()

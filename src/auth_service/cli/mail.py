@@ -46,7 +46,7 @@ def deliver() -> None:
     MailWorker(
         enter=app.app_context,
         delivery=services.delivery,
-        make_postman=lambda: mail_transport(settings),
+        make_transport=lambda: mail_transport(settings),
         senders=settings.mail_senders,
         stop=stop,
     ).run()

@@ -42,7 +42,7 @@ class MailWorker:
     enter: Callable[[], AbstractContextManager[Any]]
     """Enters the context in which the database can be used, in each thread."""
     delivery: Delivery
-    make_postman: Callable[[], MailTransport]
+    make_transport: Callable[[], MailTransport]
     senders: int
     stop: threading.Event
 
@@ -89,8 +89,8 @@ class MailWorker:
             self._survive(lambda: self._deliver(letter, hands))
 
     def _deliver(self, letter: ClaimedMessage, hands: threading.local) -> None:
-        if not hasattr(hands, "postman"):
-            hands.mail_transport = self.make_postman()
+        if not hasattr(hands, "mail_transport"):
+            hands.mail_transport = self.make_transport()
         OUTCOMES.labels(self.delivery.deliver(letter, mail_transport=hands.mail_transport)).inc()
 
     def _survive(self, work: Callable[[], None]) -> bool:

@@ -37,7 +37,7 @@ def maintenance() -> None:
     """Remove what was kept long enough, and make room for the history to come."""
     services: Services = current_app.extensions["auth_service"]
     done = services.maintenance.run()
-    print("another maintenance run is active" if done is None else _said(done))
+    print("another process runs the maintenance" if done is None else _said(done))
 
 
 def _said(done: MaintenanceReport) -> str:
