@@ -16,7 +16,7 @@ PRODUCTION := $(COMPOSE) --env-file .env.test
 # Containers read these files as other users; after a checkout with a strict umask they could not.
 READABLE := chmod -R a+rX deploy migrations src manage.py
 
-.PHONY: help run test check format docs round_trips lock up up_local_compose down logs bench bench_paired chaos
+.PHONY: help run test test_all check format docs round_trips lock up up_local_compose down logs bench bench_paired chaos
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,11 @@ run: export APP_ENV := $(or $(APP_ENV),$(shell sed -n 's/^APP_ENV=//p' .env 2>/d
 run: $(READY) ## start everything on this machine: engines, API, mail worker
 	@exec $(BIN)/python manage.py api
 
-test: $(READY) ## run the whole suite
-	@$(BIN)/python -m pytest
+test: $(READY) ## run the tests that every commit needs, in at most five minutes
+	@$(BIN)/python -m pytest -m "not slow and not chaos" $(PYTEST_ARGS)
+
+test_all: $(READY) ## run all tests except chaos: also faults, fuzzing, README, containers
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(READY) ## linters, types, import contracts, lock, documents, containers
 	@CI_BIN=$(BIN) sh .ci/check
@@ -48,7 +51,7 @@ docs: $(READY) ## write the generated parts of the documents
 	@$(BIN)/python manage.py docs
 
 round_trips: $(READY) ## count the round trips of every endpoint and write their table into docs/architecture.md
-	@PYTHONPATH=src $(BIN)/python -m tests.round_trips_table --write
+	@PYTHONPATH=src $(BIN)/python -m tests.support.round_trips_table --write
 
 lock: ## lock the dependencies and export what pip installs (needs poetry with its export plugin)
 	poetry lock

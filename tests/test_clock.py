@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from auth_service import clock
-from tests.conftest import Query, Stores
+from tests.support.stores import Query, Stores
 
 CLOSE = timedelta(seconds=10)
 

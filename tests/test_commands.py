@@ -29,8 +29,9 @@ from auth_service.cli.settings import read_settings
 from auth_service.embedded import supervisor
 from auth_service.settings import SECRETS, Settings, SettingsRefused
 from auth_service.wiring import Services, mail_transport
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Stores
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 MANAGE = Path(__file__).parents[1] / "manage.py"
 
@@ -239,7 +240,7 @@ def test_an_api_starts_again_where_it_was_a_moment_ago(
 
 
 def answers(url: str) -> bool:
-    """Whether somebody is there."""
+    """Whether a server accepts connections there."""
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:
             return bool(answer.status == 200)

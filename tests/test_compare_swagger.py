@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.documents import ROOT
+from tests.support.documents import ROOT
 
 SIGN_UP = "/v1/users/sign_up"
 

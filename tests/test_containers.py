@@ -17,6 +17,8 @@ from gunicorn.config import KNOWN_SETTINGS
 
 from auth_service.settings import SECRETS, Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PRODUCTION = ROOT / "docker-compose.yml"
 LOCAL = ROOT / "docker-compose.local.yml"

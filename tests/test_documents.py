@@ -9,7 +9,7 @@ from auth_service.cli.docs import QUOTE, QuoteError, error_classes, regenerate, 
 from auth_service.db import db
 from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.bench.pages import LOCALES
-from tests.documents import (
+from tests.support.documents import (
     API,
     ARCHITECTURE,
     CODE,

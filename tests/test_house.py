@@ -1,9 +1,9 @@
 """The rules of the house that linters cannot see."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -11,9 +11,11 @@ from flask import Flask
 from auth_service.cli.docs import error_classes
 from auth_service.db.advisory_locks import Lock
 from auth_service.errors import ServiceError
+from tests.support.contracts import contracts
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 OPEN_DOORS = {
     ("GET", "/api/v1/users"),
@@ -42,16 +44,6 @@ WITHOUT_CONTRACT = {
     "/account/undo",
     "/dev/inbox",  # `local` and `test` only
 }
-
-
-def contracts(app: Flask) -> Iterator[tuple[str, str, Any]]:
-    """Every method of every route, with its contract if it has one."""
-    for rule in app.url_map.iter_rules():
-        view = app.view_functions[rule.endpoint]
-        resource = getattr(view, "view_class", None)
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            handler = getattr(resource, method.lower(), None) if resource else None
-            yield method, rule.rule, getattr(handler, "contract", None)
 
 
 def test_az1_every_route_declares_who_may_call_it(app: Flask) -> None:
@@ -98,7 +90,7 @@ def test_one_place_commits() -> None:
 def test_every_error_has_a_message_and_is_documented_and_tested(error: type[ServiceError]) -> None:
     assert re.fullmatch(r"[A-Z][^?]*[^?.]\.", error.message)
     assert f"`{error.code}`" in (ROOT / "docs" / "errors.md").read_text("utf-8")
-    tests = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py") if path.name != "test_house.py"]
+    tests = [path.read_text("utf-8") for path in TESTS if path.name != "test_house.py"]
     assert any(re.search(rf"[\"']{error.code}[\"']", text) for text in tests), "no test expects it"
 
 
@@ -121,3 +113,36 @@ def test_in7_sql_uses_bound_parameters_only() -> None:
     formatted = re.compile(r"(?:text|execute)\(\s*f[\"']")
     for path in [*SOURCES, *(ROOT / "migrations").rglob("*.py")]:
         assert not formatted.search(path.read_text("utf-8")), path
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules that a module may have imported, with the names it takes from them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_test_modules_share_code_through_the_support_package_only() -> None:
+    """A test module that another one imports cannot be moved or deleted; fixtures of a conftest are found by name."""
+    of_one_module = re.compile(r"(^|\.)(test_\w+|conftest)(\.|$)")
+
+    imports = {
+        (str(path.relative_to(ROOT)), name)
+        for path in TESTS
+        for name in imported(ast.parse(path.read_text("utf-8")))
+        if name.split(".")[0] in {"tests", "conftest"} and of_one_module.search(name)
+    }
+
+    assert imports == set()
+
+
+def test_a_conftest_holds_fixtures_and_hooks_only() -> None:
+    for path in (path for path in TESTS if path.name == "conftest.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            assert not isinstance(node, ast.ClassDef), f"move {path}:{node.lineno} to tests/support"
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("pytest_"):
+                assert any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list), (
+                    f"move {path}:{node.lineno} to tests/support"
+                )

@@ -18,7 +18,8 @@ from sqlalchemy.engine import Engine, make_url
 
 from auth_service.db import Base
 from auth_service.db.schema_version import SchemaState, head, is_modelled, schema_state
-from tests.conftest import MakeApp, Stores
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 MANAGE = Path(__file__).parents[1] / "manage.py"
 REVISIONS = [f"{number:04}" for number in range(1, int(head()) + 1)]

@@ -12,8 +12,10 @@ from flask import Flask
 
 from auth_service.cli.docs import error_classes
 from auth_service.settings import SECRETS, Settings
-from tests.documents import ROOT
-from tests.optimized import report
+from tests.support.documents import ROOT
+from tests.support.optimized import report
+
+pytestmark = pytest.mark.slow
 
 
 def optimized_report(settings: Settings, *, email: str) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def optimized_report(settings: Settings, *, email: str) -> dict[str, Any]:
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
     ended = subprocess.run(
-        [sys.executable, "-OO", "-m", "tests.optimized", email],
+        [sys.executable, "-OO", "-m", "tests.support.optimized", email],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         check=True,

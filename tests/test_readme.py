@@ -20,8 +20,22 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.conftest import KEYRING_KEY, MakeApp, Stores, _database
-from tests.documents import API, FRONT_END, IMPORT_USERS, PAGES, README, ROOT, commands, fences, section, transcript
+from tests.support.application import MakeApp
+from tests.support.documents import (
+    API,
+    FRONT_END,
+    IMPORT_USERS,
+    PAGES,
+    README,
+    ROOT,
+    commands,
+    fences,
+    section,
+    transcript,
+)
+from tests.support.stores import KEYRING_KEY, Stores, temporary_database
+
+pytestmark = pytest.mark.slow
 
 ADDRESS = "http://127.0.0.1:5000"
 PATIENCE = 60.0
@@ -95,7 +109,7 @@ def database(stores: Stores) -> Iterator[str]:
     """The address of a database that commands may do anything to."""
     url = make_url(stores.database_url)
     name = f"{url.database}_readme"
-    with _database(stores.database_url, name):
+    with temporary_database(stores.database_url, name):
         yield url.set(database=name).render_as_string(hide_password=False)
 
 

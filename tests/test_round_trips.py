@@ -6,11 +6,11 @@ import pytest
 from flask import Flask
 
 from auth_service.adapters.email.dev_inbox import DevInbox
-from tests.accounts import Accounts
-from tests.actors import Mailbox
-from tests.conftest import MakeApp
-from tests.round_trips_cases import CASES
-from tests.round_trips_table import COMMAND, SETTINGS, TIMES, documented, endpoints, line, measured
+from tests.support.accounts import Accounts
+from tests.support.actors import Mailbox
+from tests.support.application import MakeApp
+from tests.support.round_trips_cases import CASES
+from tests.support.round_trips_table import COMMAND, SETTINGS, TIMES, documented, endpoints, line, measured
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def measured_app(make_app: MakeApp) -> Flask:
 def test_every_endpoint_has_a_request_and_every_request_a_row(measured_app: Flask) -> None:
     missing = set(endpoints(measured_app)) ^ {case.endpoint for case in CASES}
 
-    assert not missing, f"add or remove the requests in tests/round_trips_cases.py, then run `{COMMAND}`"
+    assert not missing, f"add or remove the requests in tests/support/round_trips_cases.py, then run `{COMMAND}`"
     assert list(documented()) == [(case.endpoint, case.case) for case in CASES], f"run `{COMMAND}`"
 
 

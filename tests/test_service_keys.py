@@ -5,7 +5,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from auth_service.cli.service_keys import service_keys
-from tests.api.test_tokens import Shop
+from tests.support.service_client import Shop
 
 
 @pytest.mark.clock

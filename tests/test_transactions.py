@@ -8,8 +8,8 @@ from flask import Flask
 from sqlalchemy import text
 
 from auth_service.db import db
-from tests.conftest import Query
-from tests.transactions import committed
+from tests.support.stores import Query
+from tests.support.transactions import committed
 
 WRITES = "SELECT pg_logical_emit_message(true, 'tests', '')"
 """Assigns a transaction id and writes to the WAL, but to no table."""

@@ -26,6 +26,8 @@ from auth_service.embedded import engines as module
 from auth_service.embedded import processes, server
 from auth_service.embedded.engines import EngineError, Engines, Redis, running
 
+pytestmark = pytest.mark.slow
+
 ONCE = Retry(NoBackoff(), 0)
 
 OWNER = """
@@ -268,7 +270,7 @@ def test_a_forked_worker_does_not_stop_the_engines_of_its_parent(data_dir: Path)
         assert line_of(owner) == ["[True,", "True]"]
 
 
-def test_a_lock_file_whose_pid_belongs_to_somebody_else_does_not_hinder(data_dir: Path) -> None:
+def test_a_lock_file_whose_pid_belongs_to_another_process_does_not_hinder(data_dir: Path) -> None:
     identity = {"user": processes.UNPRIVILEGED, "group": processes.UNPRIVILEGED} if os.geteuid() == 0 else {}
     with subprocess.Popen(["sleep", "60"], **identity) as stranger:  # type: ignore[call-overload]
         try:
@@ -281,7 +283,7 @@ def test_a_lock_file_whose_pid_belongs_to_somebody_else_does_not_hinder(data_dir
             stranger.kill()
 
 
-def test_a_port_that_somebody_took_is_replaced_and_the_other_kept(data_dir: Path) -> None:
+def test_a_port_that_another_process_took_is_replaced_and_the_other_stays(data_dir: Path) -> None:
     access = json.loads((data_dir / "access.json").read_text())
     with socket.create_server(("127.0.0.1", access["postgres_port"])), running(data_dir=data_dir) as engines:
         assert engines.postgres.port != access["postgres_port"]
@@ -357,7 +359,7 @@ def test_frozen_engines_are_stopped_all_the_same(data_dir: Path, caplog: pytest.
     assert not [record for record in caplog.records if "did not end" in record.message]
 
 
-def test_engines_that_somebody_stopped_are_not_missed(data_dir: Path) -> None:
+def test_stopping_engines_that_are_already_stopped_is_no_error(data_dir: Path) -> None:
     with running(data_dir=data_dir) as engines:
         engines.redis.stop()
         engines.postgres.kill()

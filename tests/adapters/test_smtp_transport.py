@@ -25,7 +25,7 @@ from auth_service.adapters.email.smtp_transport import SmtpTransport
 from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused
 from auth_service.services.email import rendering as letters
-from tests.fakes import Mode, SmtpSink
+from tests.support.fakes import Mode, SmtpSink
 
 TO = "ada@example.org"
 PASSWORD = "päss:w@rd/%"

@@ -13,10 +13,10 @@ import pytest
 from flask import Flask
 
 from auth_service.adapters.email.dev_inbox import DevInbox
-from tests.actors import ApiClient, Mailbox
-from tests.api.test_races import at_once, outcome, together
-from tests.conftest import Query, Stores
-from tests.statements import LOCK_WAITS
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.races import at_once, outcome, together
+from tests.support.statements import LOCK_WAITS
+from tests.support.stores import Query, Stores
 
 ADA, GRACE, NEW = "ada@example.org", "grace@example.org", "new@example.org"
 PASSWORD = "correct horse battery"
@@ -133,7 +133,7 @@ def test_two_users_want_one_address_and_one_gets_it(ada: ApiClient, crowded: Fla
     for number in range(ROUNDS):
         wanted = f"new{number}@example.org"
         if number % 2:
-            ApiClient(crowded).sign_up(wanted)  # somebody squats it
+            ApiClient(crowded).sign_up(wanted)  # account pre-hijacking: another client registers it
         people = []
         for api, email in ((ada, ADA), (grace, GRACE)):
             token = api.signed_in(email, PASSWORD)["access_token"]
@@ -185,23 +185,23 @@ def test_cd2_one_of_twenty_right_codes_moves_the_account(
     assert query("SELECT count(*) FROM letters WHERE kind = 'email_changed'") == [(1,)]
 
 
-def test_registering_an_address_while_somebody_moves_there(
+def test_registering_an_address_while_a_user_changes_to_it(
     ada: ApiClient, crowded: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     """Either the one who registers is quicker, or the one who moves; both have proved the address."""
     for number in range(ROUNDS):
         wanted = f"new{number}@example.org"
         token = ada.signed_in(query("SELECT email FROM users ORDER BY created_at LIMIT 1")[0][0], PASSWORD)
-        newcomer = ApiClient(crowded)
-        user_id = newcomer.sign_up(wanted)
-        newcomer.ask_for_code(user_id, 7505)
-        newcomer.confirm(user_id, 7505)
+        client = ApiClient(crowded)
+        user_id = client.sign_up(wanted)
+        client.ask_for_code(user_id, 7505)
+        client.confirm(user_id, 7505)
         ada.ask_to_move(token["access_token"], wanted, password=PASSWORD)
         code = mailbox.code_sent_to(wanted)
 
         moved, finished = together(
             partial(ada.move, token["access_token"], code),
-            partial(newcomer.finish, user_id),
+            partial(client.finish, user_id),
         )
 
         assert {outcome(moved), outcome(finished)} in (
@@ -286,8 +286,8 @@ def test_cd3_of_fifty_guesses_at_once_five_are_judged(
         ada.ask_to_leave(token)
 
     def guess() -> Any:
-        somebody = ApiClient(crowded)
-        return somebody.move(token, "12345") if purpose == "email" else somebody.leave(token, code="12345")
+        client = ApiClient(crowded)
+        return client.move(token, "12345") if purpose == "email" else client.leave(token, code="12345")
 
     answers = at_once(50, guess)
 
@@ -297,7 +297,7 @@ def test_cd3_of_fifty_guesses_at_once_five_are_judged(
 def test_an_undo_lets_a_deletion_that_came_first_finish(
     ada: ApiClient, crowded: Flask, mailbox: Mailbox, stores: Stores, query: Query
 ) -> None:
-    """Whoever has locked the user goes on; the link is looked at after that, and not before."""
+    """The transaction that locked the user continues; the link is read after that, and not before."""
     ada.signed_in(ADA, PASSWORD)
     ApiClient(crowded).signed_in(ADA, PASSWORD)
     undo = mailbox.undo_sent_to(ADA, about="device")

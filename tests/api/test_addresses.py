@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.actors import USERS
-from tests.api.conftest import Live, check_refusal
+from tests.support.actors import USERS
+from tests.support.live import Live, check_refusal
 
 SIGN_UP = f"{USERS}/sign_up"
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from auth_service.server.client_socket import READ_WITHIN
-from tests.actors import USERS
-from tests.api.conftest import HANGS, PORTAL, WITNESS, Live, check_refusal
+from tests.support.actors import USERS
+from tests.support.live import HANGS, PORTAL, WITNESS, Live, check_refusal
 
 pytestmark = pytest.mark.usefixtures("nothing_is_lost")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.actors import ApiClient, Mailbox, refusal
+from tests.support.actors import ApiClient, Mailbox, refusal
 
 EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
 OURS = {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "portal"}

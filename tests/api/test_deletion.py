@@ -4,14 +4,13 @@ from typing import Any
 
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.stores import Query
 
 NEW = "lovelace@example.com"
 
 
-def test_somebody_leaves_with_the_password(token: str, api: ApiClient) -> None:
+def test_a_user_deletes_the_account_with_the_password(token: str, api: ApiClient) -> None:
     answer = api.leave(token, password=PASSWORD)
 
     assert answer.get_json() == {"success": True, "result": "Ok"}
@@ -19,7 +18,7 @@ def test_somebody_leaves_with_the_password(token: str, api: ApiClient) -> None:
     assert api.sign_in(ADA, PASSWORD).status_code == 401
 
 
-def test_somebody_leaves_with_a_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+def test_a_user_deletes_the_account_with_a_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
     asked = api.ask_to_leave(token)
     assert asked.get_json() == {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}}
     assert "delete your account" in mailbox.letters_to(ADA)[0].subject
@@ -166,7 +165,7 @@ def test_lg4_the_owner_is_told_and_nothing_else_is_mailed(
 
 
 def test_lg4_addresses_that_the_account_had_lately_are_told_too(token: str, api: ApiClient, mailbox: Mailbox) -> None:
-    """Whoever moves an account and deletes it must not be the only one to hear of that."""
+    """An attacker who changes the address and deletes the account must not be the only one to be notified."""
     api.ask_to_move(token, NEW, password=PASSWORD)
     api.move(token, mailbox.code_sent_to(NEW))
 
@@ -214,7 +213,7 @@ def test_the_document_says_that_a_deletion_has_a_body(app: Flask) -> None:
     assert "get" in operations
 
 
-def test_whoever_is_signed_in_is_told_that_no_letter_will_come(token: str, api: ApiClient, query: Query) -> None:
+def test_a_signed_in_user_is_told_that_no_email_will_come(token: str, api: ApiClient, query: Query) -> None:
     api.ask_to_leave(token)
     query(
         "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, not_after, state, ended_at)"

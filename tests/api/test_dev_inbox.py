@@ -9,8 +9,8 @@ from flask import Flask
 
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import MakeApp
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
 
 
 @pytest.fixture

@@ -5,21 +5,20 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.stores import Query
 
 NEW, GRACE = "lovelace@example.com", "grace@example.org"
 MOVED = "The address of your account"
 
 
 def moved(api: ApiClient, mailbox: Mailbox, token: str, email: str) -> None:
-    """Somebody moves to another address, all of it."""
+    """Change the email address, all steps of it."""
     assert api.ask_to_move(token, email, password=PASSWORD).status_code == 200
     assert api.move(token, mailbox.code_sent_to(email)).status_code == 200
 
 
-def test_somebody_moves_to_another_address(token: str, ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+def test_a_user_changes_the_email_address(token: str, ada: int, api: ApiClient, mailbox: Mailbox) -> None:
     asked = api.ask_to_move(token, NEW, password=PASSWORD)
     assert asked.get_json() == {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}}
     assert api.look_up(NEW).status_code == 404, "nothing has moved yet"
@@ -98,9 +97,11 @@ def test_en1_the_answer_does_not_tell_who_has_the_address(
     assert {tuple(sorted(name for name, _ in answer.headers)) for answer in answers} == {
         tuple(sorted(name for name, _ in answers[0].headers))
     }
-    assert len(mailbox.letters_to(GRACE)) == before, "nothing is mailed to somebody who has an account"
+    assert len(mailbox.letters_to(GRACE)) == before, "nothing is sent to a user who has an account"
     assert not any("new address" in letter.subject for letter in mailbox.letters_to(ADA))
-    assert mailbox.code_sent_to("temporary@example.org"), "whoever squats an address does not keep it"
+    assert mailbox.code_sent_to("temporary@example.org"), (
+        "registering an address first does not keep it (account pre-hijacking)"
+    )
 
 
 @pytest.mark.parametrize("email", [NEW, GRACE, ADA])
@@ -240,7 +241,7 @@ def test_lg4_the_old_address_takes_the_account_back(token: str, ada: int, api: A
 
     assert not api.is_signed_in(token)
     assert api.sign_in(NEW, PASSWORD).status_code == 401
-    assert api.sign_in(ADA, PASSWORD).status_code == 401, "somebody else may know it"
+    assert api.sign_in(ADA, PASSWORD).status_code == 401, "another person may know it"
     assert api.look_up(ADA).get_json()["data"]["id"] == ada
     api.ask_to_recover(ADA)
     assert api.recover(ADA, mailbox.code_sent_to(ADA), "analytical engines").status_code == 200

@@ -10,8 +10,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_service.wiring import Services
-from tests import round_trips, transactions
-from tests.actors import ApiClient, Mailbox, refusal
+from tests.support import round_trips, transactions
+from tests.support.actors import ApiClient, Mailbox, refusal
 
 PASSWORD = "correct horse battery"
 KNOWN, TEMPORARY, WITHOUT, UNKNOWN = (f"{who}@example.org" for who in ("known", "temporary", "without", "unknown"))
@@ -42,7 +42,7 @@ class Meter:
     work: list[Work]
 
     def of(self, request: Request, email: str) -> tuple[Work, TestResponse]:
-        """What a request about somebody costs, from a browser and a network of its own."""
+        """The work of a request about a user, from a browser and a network of its own."""
         api = ApiClient(self.app, address="198.51.100.9")
         self.work.append(work := Work())
         with round_trips.of_this_thread() as trips, transactions.committed(self.app) as committed:
@@ -99,7 +99,7 @@ REQUESTS: list[Request] = [
     send_recovery_code,
     guess_recovery_code,
 ]
-"""Guesses before and after somebody, who need not be the owner, has asked for a code."""
+"""Failed attempts before and after a client, not necessarily the owner, has requested a code."""
 
 
 def test_en2_pw8_everybody_who_is_refused_costs_the_same(meter: Meter) -> None:

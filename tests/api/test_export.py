@@ -1,19 +1,19 @@
-"""The export: everything that is kept about somebody, nothing that is anybody else's, and no secret."""
+"""Data export: everything that is stored about the user, nothing about other users, and no secret."""
 
 import json
 
 import pytest
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import MakeApp, Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.stores import Query
 
 GRACE = "grace@example.org"
 
 
 @pytest.mark.clock
-def test_somebody_takes_everything_along(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+def test_a_user_exports_all_data(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
     tokens = api.signed_in(ADA, PASSWORD)
     api.sign_in(ADA, "a wrong password")
     api.ask_to_move(tokens["access_token"], "new@example.org", password=PASSWORD)

@@ -1,4 +1,4 @@
-"""Being forgotten: whoever is deleted while something about them is written down is not named by it."""
+"""Deletion during an audit event: an event of a deleted user does not name the user."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,9 +8,9 @@ from sqlalchemy import literal_column, select
 from auth_service.db import NoParameters, Statement, transaction, unit_of_work
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import ClientInfo
-from tests.actors import ApiClient, Mailbox
-from tests.conftest import Query
-from tests.statements import LOCK_WAITS
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.statements import LOCK_WAITS
+from tests.support.stores import Query
 
 SENT = Statement(select(literal_column("1")), parameters=NoParameters, row=int)
 """Sends what the transaction has collected."""

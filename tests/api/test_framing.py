@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.actors import USERS
-from tests.api.conftest import HANGS, WITNESS, Live, check_refusal
+from tests.support.actors import USERS
+from tests.support.live import HANGS, WITNESS, Live, check_refusal
 
 SIGN_UP = f"{USERS}/sign_up"
 KIB_16 = 16 * 1024
@@ -167,7 +167,7 @@ STALLED = {
 }
 
 
-def test_api4_whoever_stalls_is_told_so_in_time(live: Live) -> None:
+def test_api4_a_client_that_stalls_gets_an_error_in_time(live: Live) -> None:
     with ThreadPoolExecutor(len(STALLED)) as pool:
         for answer in pool.map(live.say, STALLED.values()):
             check_refusal(answer, 400, "bad_request")

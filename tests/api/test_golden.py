@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 
 from auth_service.wiring import mail_transport
-from tests.actors import USERS, ApiClient, refusal
-from tests.conftest import MakeApp
-from tests.fakes import SmtpSink
+from tests.support.actors import USERS, ApiClient, refusal
+from tests.support.application import MakeApp
+from tests.support.fakes import SmtpSink
 
 EMAIL = "sgsf@sgfg.ru"
 

@@ -9,8 +9,8 @@ from werkzeug.test import TestResponse
 
 from auth_service.app import create_app
 from auth_service.settings import Settings
-from tests.actors import USERS, ApiClient, Mailbox
-from tests.conftest import MakeApp, forget
+from tests.support.actors import USERS, ApiClient, Mailbox
+from tests.support.application import MakeApp, forget
 
 ADA = "ada@example.org"
 PORTAL = "https://portal.example.org"

@@ -23,8 +23,9 @@ from auth_service.server.client_socket import ClientSocket
 from auth_service.server.gunicorn_worker import Worker
 from auth_service.server.wsgi import _troubles, forget_connections, wait_for_dependencies
 from auth_service.settings import Settings
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Stores
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 
 def get(app: Flask, path: str) -> Any:

@@ -5,8 +5,8 @@ import ipaddress
 import pytest
 
 from auth_service.api.security.client import address_behind_proxies
-from tests.actors import USERS, ApiClient
-from tests.conftest import MakeApp
+from tests.support.actors import USERS, ApiClient
+from tests.support.application import MakeApp
 
 ADA = "ada@example.org"
 PROXY, CLIENT = "10.0.0.1", "203.0.113.7"
@@ -17,7 +17,7 @@ TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192
     ("peer", "forwarded", "client"),
     [
         (CLIENT, None, CLIENT),
-        (CLIENT, "198.51.100.1", CLIENT),  # whoever is no proxy may write what they like
+        (CLIENT, "198.51.100.1", CLIENT),  # the header of a client that is no trusted proxy is ignored
         (PROXY, None, PROXY),
         (PROXY, "", PROXY),
         (PROXY, CLIENT, CLIENT),

@@ -14,9 +14,10 @@ from auth_service import logs
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.app import create_app
 from auth_service.settings import Settings
-from tests.actors import USERS, ApiClient, Mailbox
-from tests.api.conftest import Live
-from tests.conftest import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, MakeApp, Stores, forget
+from tests.support.actors import USERS, ApiClient, Mailbox
+from tests.support.application import MakeApp, forget
+from tests.support.live import Live
+from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, Stores
 
 EMAIL = "ada.lovelace@example.org"
 PASSWORD = "a-passphrase-to-look-for"

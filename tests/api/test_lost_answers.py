@@ -17,12 +17,11 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from auth_service.db import db
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.api.test_races import outcome
-from tests.conftest import Query
-from tests.documents import ERRORS, section
-from tests.test_house import contracts
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.contracts import contracts
+from tests.support.documents import ERRORS, section
+from tests.support.races import outcome
+from tests.support.stores import Query
 
 Repeated = Callable[[Callable[[], TestResponse]], tuple[int, str]]
 

@@ -24,12 +24,15 @@ from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.redis.code_store import new_ticket
 from auth_service.db import unit_of_work
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox
-from tests.conftest import MakeApp, Stores
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
+
+pytestmark = pytest.mark.slow
 
 GAMES = int(os.environ.get("MODEL_GAMES", "0"))
 GUESSES, ALL_GUESSES = 5, 6
-BROUGHT = "7505"
+CLIENT_SUPPLIED = "7505"
 """The code that people bring. It is never right in production, whose codes have six digits."""
 SETTINGS = {
     **dict.fromkeys(("limit_codes", "limit_codes_per_network", "limit_code_requests"), "100000/1m"),
@@ -42,7 +45,7 @@ STRANGER = "stranger"
 BROWSERS = ("phone", "laptop", STRANGER)
 browsers = st.sampled_from(BROWSERS)
 fates = st.sampled_from(["nothing"] * 5 + ["the codes are late", "Redis forgets", "users are stale"])
-guesses = st.sampled_from(["newest", "brought", "older", "foreign"])
+guesses = st.sampled_from(["newest", "client-supplied", "older", "foreign"])
 numbers = st.sampled_from([1, 2, 5])
 passwords = st.sampled_from([None, "correct horse battery", "another horse battery"])
 
@@ -131,7 +134,7 @@ class Model:
 
 
 class Registrations(RuleBasedStateMachine):
-    """One address, three browsers: two of the person who owns the mailbox, one of somebody who does not."""
+    """One address, three browsers: two of the user who owns the mailbox, one of an attacker who does not."""
 
     def __init__(self, app: Flask, stores: Stores, folder: Path, seen: Counter[tuple[str, Outcome]]) -> None:
         super().__init__()
@@ -168,8 +171,8 @@ class Registrations(RuleBasedStateMachine):
 
     @initialize(who=browsers | st.none())
     def begin(self, who: str | None) -> None:
-        # Everybody has a ticket where tickets are optional: without one the newest challenge of the user counts there,
-        # whoever asked for it.
+        # Every browser has a ticket where tickets are optional: without one the newest code of the user counts
+        # there, from any browser.
         if not self.services.settings.production:
             for api in self.visitors.values():
                 api.client.set_cookie("registration", new_ticket(), domain="localhost")
@@ -190,9 +193,9 @@ class Registrations(RuleBasedStateMachine):
     @rule(who=browsers, again=st.booleans(), brings=st.booleans())
     def ask_for_a_code(self, who: str, again: bool, brings: bool) -> None:
         # Where callers bring codes, a stranger who does needs no mailbox: that profile is not for strangers.
-        brought = BROUGHT if brings and (self.services.settings.production or who != STRANGER) else None
+        supplied = CLIENT_SUPPLIED if brings and (self.services.settings.production or who != STRANGER) else None
         ask = self.visitors[who].ask_again if again else self.visitors[who].ask_for_code
-        answer = ask(self.user_id, brought)
+        answer = ask(self.user_id, supplied)
 
         self.agree(who, answer, self.model.asked(who))
         if answer.status_code != 200:
@@ -202,21 +205,21 @@ class Registrations(RuleBasedStateMachine):
         [letter] = self.inbox.letters(limit=1)
         code = letter.code or ""
         assert letter.to == self.stored
-        assert len(code) == 6 if self.services.settings.production or not brought else code == brought
+        assert len(code) == 6 if self.services.settings.production or not supplied else code == supplied
         self.letters.append((who, code))
         self.model.issued(who, code)
 
     @rule(
         who=browsers,
-        which=st.sampled_from(["newest", "older", "foreign", "brought"]),
+        which=st.sampled_from(["newest", "older", "foreign", "client-supplied"]),
         times=st.sampled_from([1, 1, 4, 5]),
     )
     def guess(self, who: str, which: str, times: int) -> None:
-        # Whoever owns the mailbox may bring any code from it, also the wrong one. The stranger has heard of the codes
-        # that others asked for, and of what people bring; only not of those that were asked for from here.
+        # The owner of the mailbox may send any code from it, also a wrong one. The attacker knows the codes that others
+        # requested and the client-supplied ones, but not those that the attacker's browser requested.
         own = [code for asked_by, code in self.letters if asked_by == who != STRANGER]
         foreign = [code for asked_by, code in self.letters if asked_by != who]
-        code = {"newest": own[-1:], "older": own[-2:-1], "foreign": foreign[-1:]}.get(which) or [BROUGHT]
+        code = {"newest": own[-1:], "older": own[-2:-1], "foreign": foreign[-1:]}.get(which) or [CLIENT_SUPPLIED]
         for _ in range(times):
             answer = self.visitors[who].confirm(self.user_id, code[0])
             self.agree(who, answer, self.model.guessed(who, code[0]))

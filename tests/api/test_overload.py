@@ -12,9 +12,9 @@ from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from auth_service.db import db
 from auth_service.errors import ServiceBusy
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.conftest import MakeApp
-from tests.crowds import occupied
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.crowds import occupied
 
 LONG = 15.0
 """Seconds: far more than a budget, however slow the machine is, and far less than waiting without one takes."""

@@ -8,9 +8,9 @@ from flask import Flask
 
 from auth_service.services.credentials import passwords
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.conftest import Query
-from tests.crowds import occupied
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.crowds import occupied
+from tests.support.stores import Query
 
 ADA, OLD, NEW = "ada@example.org", "correct horse battery", "analytical engines hum"
 

@@ -16,9 +16,10 @@ from zxcvbn import matching
 from auth_service.services.credentials.passwords import ALIKE
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Stores
-from tests.crowds import occupied
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.crowds import occupied
+from tests.support.stores import Stores
 
 ADA = "Ada.Lovelace@example.org"
 GOOD = "correct horse battery"
@@ -31,7 +32,7 @@ def crew(make_app: MakeApp) -> Flask:
 
 
 def proven(app: Flask, email: str = ADA) -> tuple[ApiClient, int]:
-    """Somebody who has proved their address and not yet chosen a password."""
+    """A user who has confirmed the address and not yet chosen a password."""
     api = ApiClient(app)
     user_id = api.sign_up(email)
     api.ask_for_code(user_id, 7505)
@@ -41,7 +42,7 @@ def proven(app: Flask, email: str = ADA) -> tuple[ApiClient, int]:
 
 @pytest.fixture
 def choose(crew: Flask) -> Callable[[Any], TestResponse]:
-    """Somebody chooses a password; may be called again until one is taken."""
+    """Set the first password; may be called again until one is accepted."""
     api, user_id = proven(crew)
     return lambda password: api.finish(user_id, password=password)
 
@@ -226,7 +227,7 @@ def test_pw7_own_words_are_refused(choose: Callable[[Any], TestResponse], passwo
     ["00000000", "aaaaaaaa", "abcdefgh", "87654321", "12345678901", " " * 8, "\u200b" * 9, "Password123!", "a" * 128],
 )
 def test_pw7_what_everybody_would_guess_is_refused(choose: Callable[[Any], TestResponse], password: str) -> None:
-    check_refused(choose(password), "first that an attacker would try")
+    check_refused(choose(password), "first passwords that an attacker would try")
 
 
 @pytest.mark.parametrize("password", ["lovelace", "x lovelace", "Lovelace-2026!", "example.org", "lovelacelovelace"])
@@ -263,7 +264,7 @@ def test_pw11_without_a_password_there_is_nothing_to_match(
     assert kept() == [None]
     services: Services = crew.extensions["auth_service"]
     assert not any(services.registration.passwords.verify(guess, None).matches for guess in ("", "None", GOOD))
-    # Nor can whoever asks again add one by the way.
+    # A repeated request cannot add one either.
     assert api.finish(user_id, password=GOOD).json["error"]["code"] == "password_already_set"  # type: ignore[index]
     assert kept() == [None]
 

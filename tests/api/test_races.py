@@ -1,46 +1,15 @@
 """Fifty at once: threads and committed data, on real engines."""
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 from flask import Flask
 
-from tests.actors import ApiClient
-from tests.conftest import Query
+from tests.support.actors import ApiClient
+from tests.support.races import at_once, outcome, together
+from tests.support.stores import Query
 
 ADA = "ada@example.org"
-
-
-def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
-    """Do something `count` times at the same moment."""
-    barrier = Barrier(count)
-
-    def started_together(_: int) -> Any:
-        barrier.wait()
-        return act()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(started_together, range(count)))
-
-
-def together(*acts: Callable[[], Any]) -> list[Any]:
-    """Do different things at the same moment."""
-    barrier = Barrier(len(acts))
-
-    def started_together(act: Callable[[], Any]) -> Any:
-        barrier.wait()
-        return act()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(started_together, acts))
-
-
-def outcome(answer: Any) -> tuple[int, str]:
-    """The status, and the code of a refusal."""
-    return answer.status_code, answer.json.get("error", {}).get("code", "")
 
 
 def test_cd8_fifty_sign_ups_make_one_user(crowded: Flask) -> None:

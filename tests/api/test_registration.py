@@ -8,9 +8,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.conftest import Query
-from tests.round_trips import counted
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.round_trips import counted
+from tests.support.stores import Query
 
 ADA = "ada@example.org"
 
@@ -210,7 +210,7 @@ def test_a_code_for_one_user_leaves_the_ticket_of_another_alone(production: Flas
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"])
-def test_se5_a_form_on_somebodys_page_cannot_ask_for_codes(api: ApiClient, content_type: str) -> None:
+def test_se5_a_form_on_a_page_of_another_origin_cannot_request_codes(api: ApiClient, content_type: str) -> None:
     ada = api.sign_up(ADA)
 
     answer = api.call("POST", f"/{ada}/send_code", data=b"", content_type=content_type)

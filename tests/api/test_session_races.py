@@ -13,10 +13,10 @@ import psycopg2
 import pytest
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Stores
-from tests.statements import LOCK_WAITS
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.races import at_once, outcome
+from tests.support.statements import LOCK_WAITS
+from tests.support.stores import Stores
 
 ADA = "ada@example.org"
 OLD, NEW = "correct horse battery", "another horse battery"
@@ -50,7 +50,7 @@ def _ada(api: ApiClient, mailbox: Mailbox) -> None:
 
 @pytest.fixture
 def recovering(crowded: Flask, mailbox: Mailbox) -> Callable[[str], Callable[[], Answer]]:
-    """Gets somebody a code, and gives what sets another password with it."""
+    """Sends a user a code, and returns a function that sets another password with it."""
 
     def ask(email: str) -> Callable[[], Answer]:
         asked = ApiClient(crowded).call("POST", "/password/send_code", json={"email": email})
@@ -62,12 +62,12 @@ def recovering(crowded: Flask, mailbox: Mailbox) -> Callable[[str], Callable[[],
 
 
 @pytest.fixture
-def newcomer(crowded: Flask, mailbox: Mailbox) -> Callable[[], str]:
-    """Makes somebody with a password of their own; returns the address."""
+def register(crowded: Flask, mailbox: Mailbox) -> Callable[[], str]:
+    """Registers a user with a password; returns the address."""
     numbers = count()
 
     def make() -> str:
-        email = f"newcomer-{next(numbers)}@example.org"
+        email = f"register-{next(numbers)}@example.org"
         ApiClient(crowded).register(email, mailbox, password=OLD)
         return email
 
@@ -117,7 +117,7 @@ def in_time(scenario: Callable[[], list[Answer]]) -> list[Answer]:
         answers = scenario()
         if all(answer.status_code != 503 for answer in answers):
             return answers
-    raise AssertionError("somebody always waited too long")
+    raise AssertionError("in every attempt a request waited too long")
 
 
 def is_refused(app: Flask, pair: dict[str, Any]) -> bool:
@@ -130,10 +130,10 @@ def is_refused(app: Flask, pair: dict[str, Any]) -> bool:
 
 
 def test_pw10_a_session_that_is_being_opened_is_ended_by_a_recovery_that_comes_second(
-    crowded: Flask, newcomer: Callable[[], str], recovering: Recovering, query: Query
+    crowded: Flask, register: Callable[[], str], recovering: Recovering, query: Query
 ) -> None:
     def scenario() -> list[Answer]:
-        email = newcomer()
+        email = register()
         return one_after_the_other(query, partial(sign_in, crowded, email), recovering(email))
 
     signed_in, recovered = in_time(scenario)
@@ -143,10 +143,10 @@ def test_pw10_a_session_that_is_being_opened_is_ended_by_a_recovery_that_comes_s
 
 
 def test_pw10_a_sign_in_that_comes_second_finds_that_the_password_was_changed(
-    crowded: Flask, newcomer: Callable[[], str], recovering: Recovering, query: Query
+    crowded: Flask, register: Callable[[], str], recovering: Recovering, query: Query
 ) -> None:
     def scenario() -> list[Answer]:
-        email = newcomer()
+        email = register()
         return one_after_the_other(query, recovering(email), partial(sign_in, crowded, email))
 
     recovered, signed_in = in_time(scenario)

@@ -16,13 +16,12 @@ from flask import Flask
 from auth_service.adapters.crypto.password_hasher import PasswordMatch
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Query
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.races import at_once, outcome
+from tests.support.stores import Query
 
 
-def test_somebody_signs_in_and_is_known(ada: int, api: ApiClient) -> None:
+def test_a_user_signs_in_and_gets_the_account(ada: int, api: ApiClient) -> None:
     tokens = api.signed_in(ADA, PASSWORD)
 
     assert tokens.keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
@@ -34,7 +33,7 @@ def test_somebody_signs_in_and_is_known(ada: int, api: ApiClient) -> None:
     }
 
 
-def test_en1_whoever_is_refused_gets_one_answer(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_en1_every_failed_sign_in_gets_the_same_answer(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     api.sign_up("temporary@example.org")
     ApiClient(app).register("without@example.org", mailbox)
     stranger = ApiClient(app)
@@ -222,7 +221,7 @@ def test_a_session_that_has_ended_is_unknown_and_asking_for_it_is_no_offence(
     assert query("SELECT count(*) FROM events WHERE kind = 'access_denied'") == [(0,)]
 
 
-def test_az2_somebody_elses_session_is_unknown(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_az2_the_session_of_another_user_is_not_found(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     hers = api.signed_in(ADA, PASSWORD)
     session = api.with_token(hers["access_token"], "GET", "/me/sessions").get_json()["data"][0]["id"]
     other = ApiClient(app)
@@ -296,7 +295,7 @@ def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(
     assert len(judged) == 5
     told = Counter(outcome(answer) for answer in answers)
     rejected, busy = told.pop((401, "credentials_rejected")), told.pop((503, "service_busy"), 0)
-    # On a slow machine somebody may find no free connection, also when the verdict is to be written down.
+    # On a slow machine a request may find no free connection, also when the failed attempt is to be recorded.
     assert 5 - busy <= rejected <= 5
     assert told.keys() == {(429, "too_many_attempts")}
 

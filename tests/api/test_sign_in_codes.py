@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Query
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.races import at_once, outcome
+from tests.support.stores import Query
 
 ADA, PASSWORD = "ada@example.org", "correct horse battery"
 REJECTED = (401, "credentials_rejected")
@@ -22,7 +22,7 @@ def ada(api: ApiClient, mailbox: Mailbox) -> int:
     return api.register(ADA, mailbox)
 
 
-def test_somebody_signs_in_with_the_code_from_the_letter(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+def test_a_user_signs_in_with_the_code_from_the_email(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
     assert api.ask_to_sign_in(ADA).get_json() == {"success": True, "result": "Ok"}
 
     tokens = api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]
@@ -53,7 +53,7 @@ def test_cd4_a_stranger_without_the_ticket_cannot_burn_the_code(
     for _ in range(8):
         assert outcome(stranger.sign_in_by_code(ADA, "12345")) == REJECTED
 
-    # Not even the right code is judged for whoever has no ticket and no guess left.
+    # Without a ticket and without attempts left even the right code is rejected.
     assert outcome(stranger.sign_in_by_code(ADA, code)) == REJECTED
     assert api.sign_in_by_code(ADA, code).status_code == 200
 
@@ -66,8 +66,8 @@ def test_cd3_a_code_that_its_holder_burnt_is_burnt_for_all(
     for _ in range(5):
         assert outcome(api.sign_in_by_code(ADA, "12345")) == REJECTED
 
-    for somebody in (api, ApiClient(app, cookies=False), ApiClient(app)):
-        assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
+    for client in (api, ApiClient(app, cookies=False), ApiClient(app)):
+        assert outcome(client.sign_in_by_code(ADA, code)) == REJECTED
     api.ask_to_sign_in(ADA)
     assert api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
@@ -98,16 +98,16 @@ def test_cd4_a_planted_ticket_is_left_alone(ada: int, api: ApiClient, app: Flask
 
 
 def mailed(app: Flask, mailbox: Mailbox, *, cookies: bool) -> tuple[str, Callable[[str], TestResponse]]:
-    """A code that Ada was mailed, and how somebody brings one: its holder, or everybody who has no cookies."""
+    """A code that Ada was sent, and a function that verifies one with its ticket or without cookies."""
     holder = ApiClient(app, cookies=cookies)
     holder.ask_to_sign_in(ADA)
     ticket = holder.client.get_cookie("sign-in") if cookies else None
 
     def bring(code: str) -> TestResponse:
-        somebody = ApiClient(app, cookies=cookies)  # each with a client of its own: they come at the same moment
+        client = ApiClient(app, cookies=cookies)  # each with a client of its own: they come at the same moment
         if ticket:
-            somebody.client.set_cookie("sign-in", ticket.value)
-        return somebody.sign_in_by_code(ADA, code)
+            client.client.set_cookie("sign-in", ticket.value)
+        return client.sign_in_by_code(ADA, code)
 
     return mailbox.code_sent_to(ADA), bring
 
@@ -156,9 +156,9 @@ def test_en1_an_unknown_address_is_answered_alike(ada: int, app: Flask, mailbox:
     ApiClient(app).sign_up("temporary@example.org")
     sent, rejected = [], []
     for email in (ADA, "nobody@example.org", "temporary@example.org"):
-        somebody = ApiClient(app)
-        sent.append(somebody.ask_to_sign_in(email))
-        rejected.append(somebody.sign_in_by_code(email, "12345"))
+        client = ApiClient(app)
+        sent.append(client.ask_to_sign_in(email))
+        rejected.append(client.sign_in_by_code(email, "12345"))
 
     for answers, status in ((sent, 200), (rejected, 401)):
         assert {answer.status_code for answer in answers} == {status}
@@ -183,8 +183,8 @@ def _shape(answer: TestResponse) -> tuple[Any, ...]:
 def test_en3_unknown_addresses_have_the_same_limits(ada: int, app: Flask) -> None:
     answers = {}
     for email in (ADA, "nobody@example.org"):
-        somebody = ApiClient(app)
-        answers[email] = [somebody.ask_to_sign_in(email).status_code for _ in range(5)]
+        client = ApiClient(app)
+        answers[email] = [client.ask_to_sign_in(email).status_code for _ in range(5)]
 
     assert answers[ADA] == answers["nobody@example.org"] == [200, 200, 200, 429, 429]
 
@@ -194,20 +194,20 @@ def test_cd2_a_code_is_dead_after_use(ada: int, api: ApiClient, app: Flask, mail
     code = mailbox.code_sent_to(ADA)
     assert api.sign_in_by_code(ADA, code).status_code == 200
 
-    for somebody in (api, ApiClient(app, cookies=False)):
-        assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
+    for client in (api, ApiClient(app, cookies=False)):
+        assert outcome(client.sign_in_by_code(ADA, code)) == REJECTED
 
 
 @pytest.mark.parametrize("cookies", [True, False])
 def test_a_code_is_dead_after_a_newer_one(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
-    somebody = ApiClient(app, cookies=cookies)
-    somebody.ask_to_sign_in(ADA)
+    client = ApiClient(app, cookies=cookies)
+    client.ask_to_sign_in(ADA)
     older = mailbox.code_sent_to(ADA)
-    somebody.ask_to_sign_in(ADA)
+    client.ask_to_sign_in(ADA)
     newer = mailbox.code_sent_to(ADA)
 
-    assert outcome(somebody.sign_in_by_code(ADA, older)) == REJECTED or older == newer
-    assert somebody.sign_in_by_code(ADA, newer).status_code == 200
+    assert outcome(client.sign_in_by_code(ADA, older)) == REJECTED or older == newer
+    assert client.sign_in_by_code(ADA, newer).status_code == 200
 
 
 def test_cd4_a_code_is_dead_after_the_password_changed(api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
@@ -217,8 +217,8 @@ def test_cd4_a_code_is_dead_after_the_password_changed(api: ApiClient, app: Flas
     code = mailbox.code_sent_to(ADA)
     api.change_password(token, PASSWORD, "analytical engines hum")
 
-    for somebody in (api, ApiClient(app, cookies=False)):
-        assert outcome(somebody.sign_in_by_code(ADA, code)) == REJECTED
+    for client in (api, ApiClient(app, cookies=False)):
+        assert outcome(client.sign_in_by_code(ADA, code)) == REJECTED
 
 
 def test_cd4_a_code_is_for_its_address_and_purpose_only(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:

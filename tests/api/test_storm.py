@@ -12,10 +12,10 @@ import pytest
 from flask import Flask
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
-from tests.actors import USERS, ApiClient, Mailbox, refusal
-from tests.api.conftest import Answer, Live
-from tests.conftest import MakeApp
-from tests.crowds import occupied
+from tests.support.actors import USERS, ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.crowds import occupied
+from tests.support.live import Answer, Live
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
@@ -26,7 +26,7 @@ BUSY = 60.0
 
 @pytest.fixture
 def token(live: Live, api: ApiClient, mailbox: Mailbox) -> str:
-    """The access token of somebody who signed in before the storm."""
+    """The access token of a user who signed in before the storm."""
     api.register(ADA, mailbox, password=PASSWORD)
     answer = sign_in(live)
     assert answer.status == 200, answer.body

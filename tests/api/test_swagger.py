@@ -26,8 +26,8 @@ from auth_service.api.http.responses import status_of
 from auth_service.db import unit_of_work
 from auth_service.errors import CrossSite
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox
-from tests.conftest import MakeApp
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.application import MakeApp
 
 DOCUMENT = "/api/swagger.json"
 CHECKS = [
@@ -149,12 +149,12 @@ def test_it_says_how_long_a_new_password_has_to_be_here(make_app: MakeApp) -> No
         assert "x-new-password" not in str(said)
 
 
-# What makes a made-up request one that somebody would really send, so that those are answered, too.
+# Turns a generated request into one that a client would send, so that successful answers are checked, too.
 
 Lucky = Callable[[ApiClient, Case[Any]], None]
 
 
-def somebody(api: ApiClient) -> str:
+def registered_user(api: ApiClient) -> str:
     """The address of a new temporary user."""
     email = f"user{next(_numbers)}@example.org"
     api.sign_up(email)
@@ -162,38 +162,38 @@ def somebody(api: ApiClient) -> str:
 
 
 def _look_up(api: ApiClient, case: Case[Any]) -> None:
-    case.query = {"email": somebody(api)}
+    case.query = {"email": registered_user(api)}
 
 
 def _sign_up(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"email": f"new{next(_numbers)}@example.org"}
 
 
-def _of_somebody(api: ApiClient, case: Case[Any]) -> int:
-    user_id: int = api.look_up(somebody(api)).json["data"]["id"]  # type: ignore[index]
+def _id_of_a_user(api: ApiClient, case: Case[Any]) -> int:
+    user_id: int = api.look_up(registered_user(api)).json["data"]["id"]  # type: ignore[index]
     case.path_parameters = {"user_id": user_id}
     return user_id
 
 
 def _send_code(api: ApiClient, case: Case[Any]) -> None:
-    _of_somebody(api, case)
+    _id_of_a_user(api, case)
     case.body = {"code": CODE}
 
 
 def _confirm(api: ApiClient, case: Case[Any]) -> None:
-    api.ask_for_code(_of_somebody(api, case), CODE)
+    api.ask_for_code(_id_of_a_user(api, case), CODE)
     case.query, case.body = {}, {"code": str(CODE)}
 
 
 def _finish(api: ApiClient, case: Case[Any]) -> None:
-    user_id = _of_somebody(api, case)
+    user_id = _id_of_a_user(api, case)
     api.ask_for_code(user_id, CODE)
     api.confirm(user_id, CODE)
 
 
-def somebody_signed_in(api: ApiClient) -> tuple[str, dict[str, Any]]:
+def signed_in_user(api: ApiClient) -> tuple[str, dict[str, Any]]:
     """The address and the tokens of a new user of the portal."""
-    email = somebody(api)
+    email = registered_user(api)
     user_id: int = api.look_up(email).json["data"]["id"]  # type: ignore[index]
     api.ask_for_code(user_id, CODE)
     api.confirm(user_id, CODE)
@@ -202,7 +202,7 @@ def somebody_signed_in(api: ApiClient) -> tuple[str, dict[str, Any]]:
 
 
 def code_mailed_by(api: ApiClient, path: str, email: str) -> str:
-    """The code that somebody is mailed who asks for one there."""
+    """The code that a user is sent by this endpoint."""
     assert api.call("POST", path, json={"email": email}).status_code == 200
     with tempfile.TemporaryDirectory() as folder:
         letters = Mailbox(api.client.application, DevInbox(Path(folder))).letters_to(email)
@@ -210,35 +210,35 @@ def code_mailed_by(api: ApiClient, path: str, email: str) -> str:
 
 
 def _sign_in(api: ApiClient, case: Case[Any]) -> None:
-    email, _ = somebody_signed_in(api)
+    email, _ = signed_in_user(api)
     case.body = {"email": email, "password": PASSWORD}
 
 
 def _ask_for_code(api: ApiClient, case: Case[Any]) -> None:
-    case.body = {"email": somebody(api)}
+    case.body = {"email": registered_user(api)}
 
 
 def _sign_in_by_code(api: ApiClient, case: Case[Any]) -> None:
-    email, _ = somebody_signed_in(api)
+    email, _ = signed_in_user(api)
     case.body = {"email": email, "code": code_mailed_by(api, "/sign_in/send_code", email)}
 
 
 def _recover(api: ApiClient, case: Case[Any]) -> None:
-    email, _ = somebody_signed_in(api)
+    email, _ = signed_in_user(api)
     code = code_mailed_by(api, "/password/send_code", email)
     case.body = {"email": email, "code": code, "new_password": "another horse battery"}
 
 
 def _refresh(api: ApiClient, case: Case[Any]) -> None:
-    case.body = {"refresh_token": somebody_signed_in(api)[1]["refresh_token"]}
+    case.body = {"refresh_token": signed_in_user(api)[1]["refresh_token"]}
 
 
 def _with_token(api: ApiClient, case: Case[Any]) -> None:
-    case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {somebody_signed_in(api)[1]['access_token']}"})
+    case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {signed_in_user(api)[1]['access_token']}"})
 
 
 def _one_session(api: ApiClient, case: Case[Any]) -> None:
-    token = somebody_signed_in(api)[1]["access_token"]
+    token = signed_in_user(api)[1]["access_token"]
     case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {token}"})
     mine = api.with_token(token, "GET", "/me/sessions").get_json()["data"]
     case.path_parameters = {"session_id": mine[0]["id"]}
@@ -253,7 +253,7 @@ def _introspect(api: ApiClient, case: Case[Any]) -> None:
         )
     case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {key.value}"})
     if isinstance(case.body, dict) and "token" in case.body:
-        case.body = {"token": somebody_signed_in(api)[1]["access_token"]}
+        case.body = {"token": signed_in_user(api)[1]["access_token"]}
 
 
 def _change_password(api: ApiClient, case: Case[Any]) -> None:
@@ -306,7 +306,7 @@ ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/me/send_code": (_with_token, {200, 401}),
     "GET /v1/users/me/export": (_with_token, {200, 401}),
 }
-"""Those of somebody who is signed in, mostly also where the rest of the request is made up."""
+"""Those of a signed-in user, mostly also where the rest of the request is generated."""
 
 UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/sign_out": (_with_token, {200, 401}),
@@ -367,6 +367,7 @@ def test_every_operation_is_fuzzed(document: Any) -> None:
     assert {label for label in found if not label.startswith("PARAMETERS")} == set(OPERATIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_no_answer_lies_outside_the_document(make_app: MakeApp, label: str) -> None:
     unlimited = make_app(rate_limits="off")

@@ -9,9 +9,9 @@ from flask import Flask
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.adapters.redis.rate_limiter import LocalRateLimiter
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once, outcome
-from tests.conftest import MakeApp
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.races import at_once, outcome
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
@@ -20,7 +20,7 @@ WRONG = "a wrong password"
 
 @pytest.fixture
 def owner(api: ApiClient, mailbox: Mailbox) -> ApiClient:
-    """Somebody with an account, at a device that the account knows."""
+    """A user on a device that the account knows."""
     api.register(ADA, mailbox, password=PASSWORD)
     api.signed_in(ADA, PASSWORD)
     return api
@@ -77,7 +77,7 @@ def test_pw12_who_signs_in_takes_nothing_from_everybody(owner: ApiClient, besieg
 
 
 def test_pw12_own_success_gives_nothing_back(owner: ApiClient, app: Flask, lasting_pauses: Callable[[], None]) -> None:
-    """As allauth 65.8.1: whoever signs in to an account of their own between guesses guesses no more."""
+    """As allauth 65.8.1: signing in to an account of one's own between failed attempts allows no further attempts."""
     stranger = ApiClient(app, address="198.51.100.9")
     ApiClient(app)
     codes = []

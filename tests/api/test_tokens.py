@@ -16,49 +16,16 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from auth_service.db import db, unit_of_work
-from auth_service.services.tokens.service_keys import KeyRefused, NewServiceKey
+from auth_service.services.tokens.service_keys import KeyRefused
 from auth_service.wiring import Services
-from tests import round_trips
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.api.test_races import at_once
-from tests.conftest import Query, Stores
+from tests.support import round_trips
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.races import at_once
+from tests.support.service_client import INTROSPECT, Shop, made_key
+from tests.support.stores import Query, Stores
 
-INTROSPECT = "/api/v1/tokens/introspect"
 VERIFY = "/api/v1/sessions/verify"
 INACTIVE = {"active": False}
-
-
-def made_key(app: Flask, *scopes: str, name: str = "shop", lives: timedelta = timedelta(days=1)) -> NewServiceKey:
-    """A new key of a service."""
-    services: Services = app.extensions["auth_service"]
-    with app.app_context(), unit_of_work():
-        return services.service_keys.create(name=name, scopes=scopes, ttl=lives)
-
-
-class Shop:
-    """A service that is shown tokens."""
-
-    def __init__(self, app: Flask, key: str | None) -> None:
-        self.client = app.test_client(use_cookies=False)
-        self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-
-    def ask(self, token: str, **more: str) -> TestResponse:
-        """Ask as a program of ours does."""
-        return self.client.post(INTROSPECT, json={"token": token, **more}, headers=self.headers)
-
-    def ask_by_form(self, token: str, **more: str) -> TestResponse:
-        """Ask as a library for RFC 7662 does."""
-        return self.client.post(INTROSPECT, data={"token": token, **more}, headers=self.headers)
-
-    def learns(self, token: str, **more: str) -> Any:
-        """What a token is said to be, both ways alike."""
-        enveloped, plain = self.ask(token, **more), self.ask_by_form(token, **more)
-        assert (enveloped.status_code, plain.status_code) == (200, 200), enveloped.text
-        assert enveloped.get_json() == {"success": True, "data": plain.get_json()}
-        assert plain.content_type == "application/json"
-        assert plain.headers["Cache-Control"] == "no-store"
-        return plain.get_json()
 
 
 @pytest.fixture
@@ -312,7 +279,7 @@ def test_az7_odd_keys_are_not_made(app: Flask, services: Services, query: Query,
 
 
 @pytest.mark.clock
-def test_tk15_the_last_use_is_noted_once_a_minute_and_nobody_waits_for_it(
+def test_tk15_the_last_use_is_recorded_once_a_minute_and_no_request_waits_for_it(
     app: Flask, crowded: Flask, query: Query, stores: Stores
 ) -> None:
     key = made_key(app, "tokens:introspect").value
@@ -331,7 +298,7 @@ def test_tk15_the_last_use_is_noted_once_a_minute_and_nobody_waits_for_it(
     query("UPDATE service_keys SET last_used_at = now() - interval '61 seconds'")
     holder = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
     holder.cursor().execute("SELECT * FROM service_keys FOR UPDATE")
-    assert Shop(app, key).ask("x").status_code == 200, "somebody holds the row, and nobody waits"
+    assert Shop(app, key).ask("x").status_code == 200, "another transaction locks the row, and no request waits"
     holder.rollback()
     holder.close()
     assert Shop(app, key).ask("x").status_code == 200

@@ -5,13 +5,13 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.actors import USERS, ApiClient, refusal
-from tests.api.conftest import Live, check_refusal
+from tests.support.actors import USERS, ApiClient, refusal
+from tests.support.live import Live, check_refusal
 
 SIGN_UP = f"{USERS}/sign_up"
 KIB_16 = 16 * 1024
 
-pytestmark = pytest.mark.usefixtures("nothing_is_lost")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_is_lost")]
 
 
 def email(text: str) -> bytes:
@@ -205,10 +205,10 @@ def test_in6_what_is_no_id(live: Live, subtests: pytest.Subtests) -> None:
 
 
 def test_in6_an_id_has_one_spelling(api: ApiClient) -> None:
-    somebody = api.sign_up("ada@example.org")
+    user_id = api.sign_up("ada@example.org")
 
-    assert api.call("POST", f"/{somebody}/send_code").status_code == 200
-    other = api.call("POST", f"/0{somebody}/send_code")
+    assert api.call("POST", f"/{user_id}/send_code").status_code == 200
+    other = api.call("POST", f"/0{user_id}/send_code")
 
     assert (other.status_code, refusal(other)["code"]) == (404, "path_unknown")
 

@@ -30,8 +30,10 @@ from auth_service.adapters.crypto.access_tokens import KeySet
 from auth_service.db import unit_of_work
 from auth_service.services.tokens.signing_keys import CACHE_TTL, KeyTooYoung
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox
-from tests.api.conftest import ROOT, Live
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.live import ROOT, Live
+
+pytestmark = pytest.mark.slow
 
 VERIFIERS = ROOT / "docs" / "verifiers"
 NODE = VERIFIERS / "node"
@@ -57,7 +59,7 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def running(command: list[str], port: int, *, folder: Path, **environment: str) -> Iterator[None]:
-    """A server of somebody else, from when it listens to its end."""
+    """A server process of another service, from when it listens to its end."""
     process = subprocess.Popen(
         command, cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -140,10 +142,10 @@ def forgeries(key_set: KeySet) -> dict[str, str]:
         "expired": signed(key_set, iat=now - 1000, nbf=now - 1000, exp=now - 31),
         "not good yet": signed(key_set, nbf=now + 60),
         "without an end": signed(key_set, exp=None),
-        "for somebody else": signed(key_set, aud="another"),
+        "for another audience": signed(key_set, aud="another"),
         "for nobody": signed(key_set, aud=None),
         "for us by a longer name": signed(key_set, aud="portal.example.org"),
-        "by somebody else": signed(key_set, iss="https://evil.example"),
+        "by another issuer": signed(key_set, iss="https://evil.example"),
         "by us with a slash": signed(key_set, iss=f"{ISSUER}/"),
         "about nobody": signed(key_set, sub=None),
         "of no session": signed(key_set, sid=None),
@@ -225,7 +227,7 @@ every_kind = pytest.mark.parametrize("kind", ["flask", "fastapi", "node"])
 
 
 @every_kind
-def test_tk1_tk2_tk3_tk4_verifiers_let_in_good_tokens_only(
+def test_tk1_tk2_tk3_tk4_verifiers_accept_valid_tokens_only(
     kind: str, live: Live, key_set: KeySet, app: Flask, request: pytest.FixtureRequest, subtests: pytest.Subtests
 ) -> None:
     me = {"user": "4711", "roles": ["ROLE_PORTAL_USER"]}
@@ -332,7 +334,7 @@ def gateway(folder: Path, *, auth_port: int) -> Iterator[int]:
         shop.server_close()
 
 
-def test_tk12_nginx_lets_through_whoever_is_signed_in_now(
+def test_tk12_nginx_passes_requests_of_live_sessions_only(
     live: Live, api: ApiClient, mailbox: Mailbox, tmp_path: Path, key_set: KeySet
 ) -> None:
     ada = api.register(ADA, mailbox, password=PASSWORD)

@@ -1,4 +1,4 @@
-"""Wrong tokens: whatever somebody brings in place of an access token, the answer is 401 and says how to do it right."""
+"""Wrong tokens: any other value in place of an access token gets 401 and an error that says what to send."""
 
 import json
 import time
@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 from auth_service import clock
 from auth_service.db import db
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.forgery import Forger, decoded, encoded
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.forgery import Forger, decoded, encoded
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
@@ -26,7 +26,7 @@ LEFT_OUT = ...
 
 @pytest.fixture
 def tokens(api: ApiClient, mailbox: Mailbox) -> dict[str, Any]:
-    """What somebody who has just signed in holds."""
+    """The cookies and tokens of a user who has just signed in."""
     api.register(ADA, mailbox, password=PASSWORD)
     return api.signed_in(ADA, PASSWORD)
 
@@ -264,7 +264,7 @@ def test_tk13_odd_claims_are_no_crash(api: ApiClient, forger: Forger) -> None:
     check_refused(api, *(forger.token(**{claim: odd}) for claim, odd in ODD_CLAIMS))
 
 
-def test_tk12_somebody_elses_session_does_not_speak_for_me(
+def test_tk12_the_session_of_another_user_is_not_accepted_for_mine(
     api: ApiClient, forger: Forger, app: Flask, mailbox: Mailbox
 ) -> None:
     other = ApiClient(app).register("grace@example.org", mailbox, password=PASSWORD)

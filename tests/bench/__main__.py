@@ -191,7 +191,7 @@ def make_run(stage: Stage) -> float:
 
     def once() -> float:
         with tempfile.TemporaryDirectory(dir=stage.engines.data_dir) as folder:
-            Path(folder).chmod(0o711)  # the engines run as somebody else
+            Path(folder).chmod(0o711)  # the engines run as another user of the system
             began = time.perf_counter()
             with stage.everything(Path(folder) / "data"):
                 return time.perf_counter() - began

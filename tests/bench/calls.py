@@ -21,10 +21,10 @@ from werkzeug.test import TestResponse
 
 import auth_service
 from auth_service.adapters.email.dev_inbox import DevInbox
-from tests.accounts import OTHER_PASSWORD, PASSWORD, Accounts
-from tests.actors import Mailbox
-from tests.application import application
-from tests.round_trips_table import SETTINGS
+from tests.support.accounts import OTHER_PASSWORD, PASSWORD, Accounts
+from tests.support.actors import Mailbox
+from tests.support.application import application
+from tests.support.round_trips_table import SETTINGS
 
 PACKAGE = f"{Path(auth_service.__file__).parent}/"
 COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")

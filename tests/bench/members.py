@@ -80,7 +80,7 @@ def _exchanged(server: Server, refresh_tokens: Sequence[str]) -> list[str]:
 
 
 def asking_for(path: str, found: Members) -> Callable[[], UserRecord]:
-    """Somebody who is signed in and asks for something, each time with the token of somebody else."""
+    """A user who is signed in and asks for something, each time with the token of another user."""
     requests = [
         request("GET", path, expects=200, headers=[f"Authorization: Bearer {token}"]) for token in found.access_tokens
     ]
@@ -122,7 +122,7 @@ def introspecting(stage: Stage, database_url: str, found: Members) -> Callable[[
 
 
 def refreshing(found: Members) -> Callable[[], UserRecord]:
-    """Somebody who exchanges one refresh token after the other, of one session."""
+    """A user who exchanges one refresh token after the other, of one session."""
     tokens = dict(enumerate(found.refresh_tokens))
     numbers = itertools.cycle(tokens)
 
@@ -137,9 +137,9 @@ def refreshing(found: Members) -> Callable[[], UserRecord]:
 
 
 def signing_in(found: Members) -> Callable[[], UserRecord]:
-    """Somebody who signs in again and again from one device, which the account knows after the first time.
+    """A user who signs in again and again from one device, which the account knows after the first time.
 
-    Whoever is told to come back later comes back at once.
+    After an answer that says when to retry it retries at once.
     """
     emails = itertools.cycle(found.emails)
     devices: dict[str, list[str]] = {}

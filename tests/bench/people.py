@@ -1,4 +1,4 @@
-"""The people of the bench: who looks somebody up, who signs up, and who goes all the way from an address to a user."""
+"""The people of the bench: look-ups, sign-ups, and complete registrations."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ REQUESTS_OF_A_FLOW = 6
 
 
 def asking(path: str) -> Callable[[], UserRecord]:
-    """Somebody who asks the same again and again."""
+    """A user who asks the same again and again."""
 
     def user() -> UserRecord:
         while True:
@@ -29,7 +29,7 @@ def asking(path: str) -> Callable[[], UserRecord]:
 
 
 def looking_up(path: str, *, users: int) -> Callable[[], UserRecord]:
-    """Somebody who looks up one of so many users, at random, again and again."""
+    """A user who looks up one of so many users, at random, again and again."""
 
     def user() -> UserRecord:
         while True:
@@ -39,7 +39,7 @@ def looking_up(path: str, *, users: int) -> Callable[[], UserRecord]:
 
 
 def signing_up(tag: str) -> Callable[[], UserRecord]:
-    """Somebody who signs up with one new address after another."""
+    """A user who signs up with one new address after another."""
     numbers = itertools.count()
 
     def user() -> UserRecord:
@@ -51,7 +51,7 @@ def signing_up(tag: str) -> Callable[[], UserRecord]:
 
 
 def registering(tag: str) -> Callable[[], UserRecord]:
-    """Somebody who registers in six requests: the address is free, and the code of the second letter is brought."""
+    """A user who registers in six requests: the address is free, and the code of the second letter is brought."""
     numbers = itertools.count()
 
     def user() -> UserRecord:

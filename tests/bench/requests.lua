@@ -1,4 +1,4 @@
--- What wrk asks for: `fixed PATH`, `random PATH USERS` (somebody who exists), or `new PATH TAG` (an address a request).
+-- What wrk asks for: `fixed PATH`, `random PATH USERS` (a user who exists), or `new PATH TAG` (an address a request).
 
 local kind, path, argument
 local count = 0

@@ -18,16 +18,16 @@ ALIVE = (*SIGNING_IN, "me", "refresh", "recover", "change_password", "ask_to_mov
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Addresses:
-    """What the ledger knows of somebody's addresses."""
+    """What the ledger knows of a user's addresses."""
 
     certain: set[str]
-    """Those that the account had for sure: somebody was told so, or signed in there."""
+    """Those that the account had for sure: a request was acknowledged, or a sign-in succeeded."""
     possible: set[str]
     """Those of which one is the last."""
 
     @classmethod
     def at(cls, entries: list[AuditEntry], when: float = float("inf")) -> "Addresses":
-        """As far as somebody was told before `when`, from their requests; what was asked for since is possible."""
+        """As acknowledged before `when`, from the requests; what was requested since is possible."""
         moves = [entry for entry in entries if entry.step == "move" and (entry.good or entry.uncertain)]
         told = [entry for entry in moves if entry.good and entry.answered_at < when]
         last = max(told, key=lambda entry: entry.answered_at, default=None)
@@ -50,7 +50,7 @@ class AccountLaws:
 
     ledger: Ledger
     rows: dict[str, list[str]]
-    """The addresses of the users that are there, by the address that somebody began with."""
+    """The addresses of the users that exist, by the address of the registration."""
     letters: dict[tuple[str, str], list[str]]
     """How the letters of a kind to an address ended."""
     deletions: int
@@ -58,9 +58,9 @@ class AccountLaws:
     ghosts: int
     """Events that name a user who is not there any more."""
     known: dict[str, bool]
-    """Of each address of somebody who wanted to move: whether it is known, and its password opens the door."""
+    """Of each address of a user who wanted to move: whether it is known, and its password opens the door."""
     free: dict[str, bool]
-    """Of each address of somebody who is gone: whether somebody else can begin with it."""
+    """Of each address of a deleted user: whether another client can register it."""
 
     @classmethod
     def of(cls, service: Service, ledger: Ledger) -> "AccountLaws":
@@ -185,7 +185,7 @@ class AccountLaws:
         if self.deletions != len(self.gone):
             yield f"L8: {self.deletions} deletions in the history, and {len(self.gone)} people are gone"
         if self.ghosts:
-            yield f"L8: {self.ghosts} events name somebody who is gone"
+            yield f"L8: {self.ghosts} events name a deleted user"
 
 
 def by_person(ledger: Ledger) -> dict[str, list[AuditEntry]]:
@@ -197,14 +197,14 @@ def by_person(ledger: Ledger) -> dict[str, list[AuditEntry]]:
 
 
 def addresses_of(entries: list[AuditEntry]) -> set[str]:
-    """Every address that somebody had, or may have had, from their requests."""
+    """Every address that a user had, or may have had, from their requests."""
     of = Addresses.at(entries)
     tried = {entry.address for entry in entries if entry.step == "move" and (entry.good or entry.uncertain)}
     return of.certain | of.possible | tried
 
 
 def _password(entries: list[AuditEntry], password_hash: str | None) -> str | None:
-    """The password of somebody who has one; any is wrong for the others, and which of them is for another law."""
+    """The password of a user who has one; any is wrong for the others, and which of them is for another law."""
     hasher = PasswordHasher(at_once=1)
     chosen = [entry.chosen for entry in reversed(entries) if entry.chosen is not None]
     return next((word for word in dict.fromkeys(chosen) if hasher.verify(word, password_hash).matches), None)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 PERSISTENCE = 10.0
-"""Seconds for which somebody repeats a request that was answered by 503."""
+"""Seconds for which a user repeats a request that was answered by 503."""
 USERS = "/api/v1/users"
 TICKET = "__Host-registration"
 PATIENCE = 15.0
@@ -96,12 +96,12 @@ class AuditEntry:
 
     step: str
     email: str
-    """Whose it is: the address that somebody began with, whatever address the account has by now."""
+    """The user: the address of the registration, whatever address the account has by now."""
     answer: Answer | None
     """None where nothing came back."""
     seconds: float
-    brought: str | None = None
-    """The code, the password or the refresh token that the request brought."""
+    credential: str | None = None
+    """The code, password or refresh token of the request."""
     chosen: str | None = None
     """The password that it asked for besides."""
     token: str | None = None
@@ -134,7 +134,7 @@ class AuditEntry:
 
 
 class CurrentUser:
-    """Somebody who registers, with an address, and the cookies that the service handed out."""
+    """A user who registers, with an address, and the cookies that the service handed out."""
 
     def __init__(self, port: int, email: str, *, note: Callable[[AuditEntry], None] | None = None) -> None:
         """`note` is told of every request."""
@@ -166,7 +166,7 @@ class CurrentUser:
         return self._call("send_code", "POST", f"/{self.user_id}/send_code")
 
     def mail(self, code: str) -> Answer:
-        return self._call("mail", "PUT", f"/{self.user_id}/mail?code={code}", brought=code)
+        return self._call("mail", "PUT", f"/{self.user_id}/mail?code={code}", credential=code)
 
     def resend_code(self) -> Answer:
         return self._call("resend_code", "POST", f"/{self.user_id}/resend_code")
@@ -183,7 +183,7 @@ class CurrentUser:
         *,
         body: object = None,
         token: str | None = None,
-        brought: str | None = None,
+        credential: str | None = None,
         chosen: str | None = None,
         to: str | None = None,
     ) -> Answer:
@@ -202,7 +202,7 @@ class CurrentUser:
                     to=to or self.email,
                     answer=answer,
                     seconds=time.monotonic() - at,
-                    brought=brought,
+                    credential=credential,
                     chosen=chosen,
                     token=token,
                     ticket=ticket,
@@ -225,7 +225,7 @@ def persist(request: Callable[[], Answer]) -> Answer:
 
 
 def good(request: Callable[[], Answer]) -> Answer:
-    """The answer of somebody who persists, which has to be a success."""
+    """The answer of a user who persists, which has to be a success."""
     answer = persist(request)
     assert answer.status < 300, f"{answer.status} {answer.body!r}"
     return answer

@@ -1,4 +1,4 @@
-"""What a ledger says of sessions: which tokens each of them gave, and when somebody was told of its end."""
+"""What a ledger says of sessions: which tokens each of them gave, and when a user was told of its end."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,13 +23,13 @@ class Held:
     opened: AuditEntry
     pairs: list[Pair] = field(default_factory=list)
     asked_to_end: float = NEVER
-    """When somebody first asked for its end."""
+    """When its end was first requested."""
     ended: float = NEVER
-    """When somebody was first told that it has ended."""
+    """When an answer first said that it has ended."""
 
 
 def sessions_of(ledger: Ledger) -> dict[str, Held]:
-    """What the ledger knows of each session that somebody was given."""
+    """What the ledger knows of each session that a user was given."""
     held: dict[str, Held] = {}
     by_email: dict[str, list[str]] = defaultdict(list)
     for entry in sorted(ledger.entries, key=lambda entry: entry.answered_at):
@@ -42,7 +42,7 @@ def sessions_of(ledger: Ledger) -> dict[str, Held]:
             by_email[entry.email].append(id_)
         held[id_].pairs.append(pair)
     for entry in ledger.entries:
-        # Of a deletion that was refused somebody was told that it was none.
+        # A refused deletion was answered by an error.
         if entry.step not in ENDING or (entry.step == "leave" and not (entry.good or entry.uncertain)):
             continue
         for session in (held[id_] for id_ in _meant(entry, by_email[entry.email]) if id_ in held):
@@ -54,7 +54,7 @@ def sessions_of(ledger: Ledger) -> dict[str, Held]:
 
 
 def _meant(entry: AuditEntry, sessions: list[str]) -> list[str | None]:
-    """Which of somebody's sessions a request is to end."""
+    """The sessions of the user that a request is to revoke."""
     own = session_in(entry)
     if entry.step in ("sign_out", "replay"):
         return [own]
@@ -70,7 +70,7 @@ def _ended(entry: AuditEntry, session: Held) -> bool:
     if entry.step == "leave" or session.opened.answered_at < entry.at:
         return True
     # Opened meanwhile, by a password that was replaced meanwhile: it must not outlive the change.
-    return entry.chosen is not None and session.opened.step == "sign_in" and session.opened.brought != entry.chosen
+    return entry.chosen is not None and session.opened.step == "sign_in" and session.opened.credential != entry.chosen
 
 
 def accepted(service: Service, held: dict[str, Held]) -> dict[str, tuple[bool, bool]]:
@@ -100,7 +100,7 @@ def refused(service: Service, held: dict[str, Held], *, gone: set[str]) -> dict[
     def bring(session: Held) -> tuple[bool, bool]:
         member = Member(service.port, session.email)
         access = [_status(lambda pair=pair: member.me(pair.access)) for pair in session.pairs]  # type: ignore[misc]
-        tokens = {pair.refresh for pair in session.pairs}  # The same one was given again to whoever asked again.
+        tokens = {pair.refresh for pair in session.pairs}  # A repeated request gets the same token again.
         refresh = [_status(lambda token=token: member.refresh(token)) for token in tokens]  # type: ignore[misc]
         return {*access} == {401}, {*refresh} == {401}
 

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from auth_service import clock
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
-from tests.fakes import SinkMessage
 from tests.faults.client import AuditEntry
 from tests.faults.service import Service, code_in
+from tests.support.fakes import SinkMessage
 
 LATEST = 6.0
 """Seconds after which no answer comes any more."""
@@ -59,7 +59,7 @@ class Ledger:
 
     @property
     def whose(self) -> dict[str, str]:
-        """Whose each address is that somebody had, or wanted to have."""
+        """The user of each address that a user had, or wanted to have."""
         return {entry.address: entry.email for entry in self.entries}
 
     @property
@@ -177,7 +177,7 @@ class Aftermath:
 
     def _codes_once(self) -> Iterator[str]:
         """L3: no code was accepted twice."""
-        accepted = Counter((entry.email, entry.step, entry.brought) for entry in self.ledger.good(*SPENDING))
+        accepted = Counter((entry.email, entry.step, entry.credential) for entry in self.ledger.good(*SPENDING))
         for (email, _, _), times in accepted.items():
             if times > 1:
                 yield f"L3: {email} used one code {times} times"

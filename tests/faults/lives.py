@@ -14,7 +14,7 @@ from tests.faults.people import LETTER_WITHIN, Life, Stuck, UserRecord
 from tests.faults.service import Service
 
 VISITS = 3
-"""How often somebody signs in, at most."""
+"""How often a user signs in, at most."""
 DEEDS = 8
 """What they do each time, at most."""
 LEAVES = 0.3
@@ -23,7 +23,7 @@ LEAVES = 0.3
 
 @dataclass(kw_only=True)
 class AccountSettings(UserRecord):
-    """Somebody who registers with a password, signs in and out, and keeps both working."""
+    """A user who registers with a password, signs in and out, and keeps both working."""
 
     caller: Member
     password: str = ""
@@ -98,7 +98,7 @@ class AccountSettings(UserRecord):
         self.pairs.append(self._given(self.persevere(lambda: self.caller.refresh(token))))
 
     def be_stolen_from(self) -> None:
-        """Somebody brings an older token, which ends the session; only they are told."""
+        """An older refresh token is used (reuse detection), which revokes the session; only this request is told."""
         if len(self.pairs) < 3:
             return
         stolen = self.chance.choice(self.pairs[:-2]).refresh
@@ -225,7 +225,7 @@ def coming_and_going(service: Service) -> Life:
     """The life of people who have an account for a while."""
     passwords_are_changed = service.knows("/v1/users/me/password")
 
-    def somebody(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str:
+    def live_one(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str:
         name = service.new_address(f"member-{number}")
         user = AccountSettings(
             service=service,
@@ -237,4 +237,4 @@ def coming_and_going(service: Service) -> Life:
         user.live()
         return name
 
-    return somebody
+    return live_one

@@ -49,8 +49,8 @@ def session_in(entry: AuditEntry) -> str | None:
     """The session that a request was made from."""
     if entry.token is not None:
         return session_of(entry.token)
-    if entry.step in REFRESHING and entry.brought is not None:
-        return place_of(entry.brought)[0]
+    if entry.step in REFRESHING and entry.credential is not None:
+        return place_of(entry.credential)[0]
     return None
 
 
@@ -58,11 +58,11 @@ REFRESHING = ("refresh", "replay")
 
 
 class Member(CurrentUser):
-    """Somebody who signs in and out again."""
+    """A user who signs in and out again."""
 
     def sign_in(self, password: str) -> Answer:
         return self._call(
-            "sign_in", "POST", "/sign_in", body={"email": self.email, "password": password}, brought=password
+            "sign_in", "POST", "/sign_in", body={"email": self.email, "password": password}, credential=password
         )
 
     def ask_to_sign_in(self) -> Answer:
@@ -70,7 +70,7 @@ class Member(CurrentUser):
 
     def sign_in_by_code(self, code: str) -> Answer:
         return self._call(
-            "sign_in_by_code", "POST", "/sign_in/code", body={"email": self.email, "code": code}, brought=code
+            "sign_in_by_code", "POST", "/sign_in/code", body={"email": self.email, "code": code}, credential=code
         )
 
     def me(self, access_token: str) -> Answer:
@@ -78,7 +78,9 @@ class Member(CurrentUser):
 
     def refresh(self, refresh_token: str, *, step: str = "refresh") -> Answer:
         """Exchange a token; a `step` called replay brings one that cannot be good any more."""
-        return self._call(step, "POST", "/refresh_token", body={"refresh_token": refresh_token}, brought=refresh_token)
+        return self._call(
+            step, "POST", "/refresh_token", body={"refresh_token": refresh_token}, credential=refresh_token
+        )
 
     def sign_out(self, access_token: str) -> Answer:
         return self._call("sign_out", "POST", "/sign_out", token=access_token)
@@ -91,7 +93,7 @@ class Member(CurrentUser):
 
     def recover(self, code: str, new_password: str) -> Answer:
         body = {"email": self.email, "code": code, "new_password": new_password}
-        return self._call("recover", "PUT", "/password", body=body, brought=code, chosen=new_password)
+        return self._call("recover", "PUT", "/password", body=body, credential=code, chosen=new_password)
 
     def change_password(self, access_token: str, current: str, new_password: str) -> Answer:
         body = {"current_password": current, "new_password": new_password}
@@ -101,7 +103,7 @@ class Member(CurrentUser):
             "/me/password",
             body=body,
             token=access_token,
-            brought=current,
+            credential=current,
             chosen=new_password,
         )
 
@@ -111,16 +113,16 @@ class Member(CurrentUser):
         return self._call("ask_to_move", "POST", "/me/email", body=body, token=access_token, to=to)
 
     def move(self, access_token: str, code: str, to: str) -> Answer:
-        """Bring the code that was mailed to the address `to`; whoever succeeds goes on with that address."""
-        return self._call("move", "PUT", "/me/email", body={"code": code}, token=access_token, brought=code, to=to)
+        """Bring the code that was mailed to the address `to`; a member who succeeds continues with that address."""
+        return self._call("move", "PUT", "/me/email", body={"code": code}, token=access_token, credential=code, to=to)
 
     def ask_to_leave(self, access_token: str) -> Answer:
         return self._call("ask_to_leave", "POST", "/me/send_code", token=access_token)
 
     def leave(self, access_token: str, **proof: str) -> Answer:
         """Delete the account, by its `password` or by a `code`."""
-        [brought] = proof.values()
-        return self._call("leave", "DELETE", "/me", body=proof, token=access_token, brought=brought)
+        [credential] = proof.values()
+        return self._call("leave", "DELETE", "/me", body=proof, token=access_token, credential=credential)
 
 
 def has_expired(access_token: str) -> bool:

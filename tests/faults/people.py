@@ -14,15 +14,15 @@ from tests.faults.ledger import Ledger
 from tests.faults.service import Service
 
 LONGEST = 180.0
-"""Seconds after which somebody who still is no user counts as stuck."""
+"""Seconds after which a registration that has not succeeded counts as stuck."""
 LETTER_WITHIN = 60.0
-"""Seconds after which somebody who waits for a letter asks for another."""
+"""Seconds after which a user who waits for a letter asks for another."""
 MOST_WAITING = 20
 """Letters, beyond which those who only ask for them hold back."""
 
 
 class Stuck(Exception):
-    """Somebody does not get on, however often they try."""
+    """A user makes no progress, however many attempts."""
 
 
 @dataclass(kw_only=True)
@@ -96,7 +96,7 @@ class UserRecord:
         return f"{self.caller.email} {self.chance.random()}"
 
     def persevere(self, request: Callable[[], Answer]) -> Answer:
-        """Repeat a request until somebody answers who is not busy with a fault."""
+        """Repeat a request until an answer is not a consequence of a fault."""
         while time.monotonic() < self.until:
             try:
                 answer = request()
@@ -124,7 +124,7 @@ Life = Callable[[Service, Ledger, random.Random, int], str | None]
 """What one virtual user after the other does, with the number of the place that they take; returns who got on."""
 
 
-def somebody_registers(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str | None:
+def user_registers(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str | None:
     """Register; but every second one only asks for codes, so that there are letters also while nobody gets any."""
     caller = service.caller("person", note=ledger.note)
     user = UserRecord(service=service, ledger=ledger, caller=caller, chance=chance)

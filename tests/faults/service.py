@@ -17,10 +17,10 @@ import redis
 from auth_service.embedded import engines, processes
 from auth_service.embedded.engines import Engines, Server
 from auth_service.settings import SECRETS
-from tests.fakes import SinkMessage, SmtpSink
 from tests.faults.client import Answer, CurrentUser, Unanswered, ask, good
 from tests.faults.members import Member
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
+from tests.support.fakes import SinkMessage, SmtpSink
 
 MOST_CONNECTIONS = 3 * 5
 """What two workers and a mailer may have open at PostgreSQL: four threads each, and one for health."""
@@ -130,7 +130,7 @@ class Service:
         return [each.pid for each in processes.present() if each.parent == master]
 
     def caller(self, name: str, **options: Any) -> CurrentUser:
-        """Somebody new; the address begins with `name`."""
+        """A new user; the address begins with `name`."""
         return CurrentUser(self.port, self.new_address(name), **options)
 
     def new_address(self, name: str) -> str:
@@ -205,20 +205,20 @@ class Service:
         return self.codes(email, kind)[-1]
 
     def with_code(self, name: str) -> tuple[CurrentUser, str]:
-        """Somebody who has a code at hand."""
+        """A user who has a code at hand."""
         caller = self.caller(name)
         good(caller.sign_up)
         good(caller.send_code)
         return caller, self.code_for(caller)
 
     def confirmed(self, name: str) -> CurrentUser:
-        """Somebody whose address is confirmed, and who has not finished yet."""
+        """A user whose address is confirmed, and who has not finished yet."""
         caller, code = self.with_code(name)
         good(lambda: caller.mail(code))
         return caller
 
     def member(self, name: str, *, password: str, **options: Any) -> Member:
-        """Somebody new who has registered with a password."""
+        """A new user who has registered with a password."""
         member = Member(self.port, self.new_address(name), **options)
         good(member.sign_up)
         good(member.send_code)

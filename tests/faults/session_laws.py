@@ -47,7 +47,7 @@ class SessionLaws:
     events: list[EventRow]
     versions: dict[str, int]
     """How often password or address of a user were changed, by the address that they began with."""
-    notices: Counter[tuple[str, str]]
+    notifications: Counter[tuple[str, str]]
     """Letters by whom they were for and kind."""
     held: dict[str, Held]
     accepted: dict[str, tuple[bool, bool]]
@@ -88,7 +88,7 @@ class SessionLaws:
                 EventRow(email=whose[email], kind=kind, session=of) for email, kind, of in events if email in whose
             ],
             versions=versions,
-            notices=Counter(
+            notifications=Counter(
                 (whose[recipient], kind)
                 for recipient, kind in service.sql("SELECT recipient, kind FROM letters")
                 if recipient in whose
@@ -120,7 +120,7 @@ class SessionLaws:
         return [broken for law in laws for broken in law()]
 
     def _nobody_thrown_out(self) -> Iterator[str]:
-        """L1: a session lives until somebody asks for its end, and its tokens are accepted."""
+        """L1: a session lasts until its end is requested, and its tokens are accepted."""
         for entry in self.ledger.entries:
             session = self.held.get(session_in(entry) or "")
             refused = entry.answer is not None and entry.answer.code in ("token_invalid", "refresh_rejected")
@@ -133,7 +133,7 @@ class SessionLaws:
             if row is None or row.email != held.email:
                 yield f"L1: the session {id_} of {held.email} is {row}"
             if any(roles_in(pair.access) != PORTAL for pair in held.pairs):
-                yield f"L1: a token of session {id_} of {held.email} has the roles of somebody else"
+                yield f"L1: a token of session {id_} of {held.email} has the roles of another user"
         for id_, (access, refresh) in self.accepted.items():
             if not (access and refresh):
                 yield f"L1: session {id_} was not ended; its newest tokens are accepted: {access}, {refresh}"
@@ -144,7 +144,7 @@ class SessionLaws:
             changes = [entry for entry in entries if entry.chosen is not None]
             for entry in (entry for entry in entries if entry.step == "sign_in" and entry.good):
                 known = max((each.at for each in changes if each.good and each.answered_at < entry.at), default=0.0)
-                if entry.brought not in {each.chosen for each in changes if each.at >= known}:
+                if entry.credential not in {each.chosen for each in changes if each.at >= known}:
                     yield f"L1: {entry.email} signed in with a password that was replaced"
 
     def _by_email(self) -> dict[str, list[AuditEntry]]:
@@ -168,11 +168,11 @@ class SessionLaws:
         successors: dict[str, set[str]] = {}
         for entry in self.ledger.good("refresh", "replay"):
             pair = Pair.of(entry.answer)
-            if pair is None or entry.brought is None:
+            if pair is None or entry.credential is None:
                 continue
-            successors.setdefault(entry.brought, set()).add(pair.refresh)
+            successors.setdefault(entry.credential, set()).add(pair.refresh)
             session, counter = place_of(pair.refresh)
-            before = place_of(entry.brought)
+            before = place_of(entry.credential)
             if (session, counter) != (before[0], before[1] + 1):
                 yield f"L4: counter {before[1]} of {before[0]} was exchanged for {counter} of {session}"
             row = self.sessions.get(session)
@@ -185,12 +185,12 @@ class SessionLaws:
     def _no_token_twice(self) -> Iterator[str]:
         """L4: once its successor was used, a refresh token is refused, and its session with it."""
         used: dict[tuple[str, int], float] = {}
-        exchanges = [entry for entry in self.ledger.good("refresh", "replay") if entry.brought]
+        exchanges = [entry for entry in self.ledger.good("refresh", "replay") if entry.credential]
         for entry in exchanges:
-            place = place_of(entry.brought or "")
+            place = place_of(entry.credential or "")
             used[place] = min(used.get(place, float("inf")), entry.answered_at)
         for entry in exchanges:
-            session, counter = place_of(entry.brought or "")
+            session, counter = place_of(entry.credential or "")
             if used.get((session, counter + 1), float("inf")) < entry.at:
                 yield f"L4: {entry.email} used counter {counter} again after counter {counter + 1}"
 
@@ -207,8 +207,8 @@ class SessionLaws:
             (event.email, event.kind) for event in self.events if event.kind in (*CHANGES.values(), "refresh_reused")
         )
         for (email, kind), number in told.items():
-            if self.notices[email, kind] != number:
-                yield f"L6: {email} was told {self.notices[email, kind]} times of {number} times {kind}"
+            if self.notifications[email, kind] != number:
+                yield f"L6: {email} was told {self.notifications[email, kind]} times of {number} times {kind}"
 
     def _history_of_sessions(self) -> Iterator[str]:
         """L8: each session was opened once and ended at most once, and the history says so, and says nothing else."""

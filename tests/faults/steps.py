@@ -1,4 +1,4 @@
-"""Requests, each made by somebody for whom it is the next step, and what a refusal has to look like."""
+"""Requests, each made by a user for whom it is the next step, and the form of an error."""
 
 import math
 import time
@@ -63,7 +63,7 @@ class Six:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignedIn:
-    """Somebody who is signed in twice, and has codes at hand to sign in with and to set another password with."""
+    """A user who is signed in twice, and has codes at hand to sign in with and to set another password with."""
 
     member: Member
     password: str
@@ -111,7 +111,7 @@ class SignedIn:
 
 
 def signed_in(member: Member, password: str) -> Pair:
-    """The tokens that somebody is given for a password."""
+    """The tokens of a sign-in with the password."""
     pair = Pair.of(good(lambda: member.sign_in(password)))
     assert pair is not None
     return pair

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tests.faults.account_laws import AccountLaws
 from tests.faults.ledger import Aftermath, Ledger
-from tests.faults.people import Life, living, somebody_registers
+from tests.faults.people import Life, living, user_registers
 from tests.faults.programs import kill, wait_until
 from tests.faults.service import Service, broken
 from tests.faults.session_laws import SessionLaws
@@ -89,7 +89,7 @@ class Figures:
 
 
 def storm(
-    service: Service, *, victims: Sequence[Victim], kills: int, people: int, life: Life = somebody_registers
+    service: Service, *, victims: Sequence[Victim], kills: int, people: int, life: Life = user_registers
 ) -> tuple[Figures, list[str]]:
     """Kill one of the victims at a time while people live; returns the figures, and the laws that were broken."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))

@@ -16,7 +16,7 @@ ADA, BOB, EVE = "ada@example.org", "bob@example.org", "eve@example.org"
 
 
 def at(who: str, number: int) -> str:
-    """The address that somebody moves to."""
+    """The address that a user moves to."""
     return f"{number}-{who}"
 
 

@@ -18,7 +18,7 @@ from tests.faults.service import Service
 from tests.faults.session_laws import SessionLaws
 from tests.faults.storms import nothing_waits
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 SETTINGS = {"LIMIT_CODES_A_DAY": "1000"}
@@ -32,7 +32,7 @@ SIDE_BY_SIDE = 6
 AT_ONCE = 50
 A_FEW = 10
 NO_EFFECT = {401, 404, 409}
-"""The session, the code or the account as it was is gone: what whoever came too late hears."""
+"""The session, the code or the account as it was is gone: the errors of a request that comes too late."""
 
 
 def crowd(*acts: Callable[[], Answer], at_once: int = AT_ONCE) -> list[Counter[int]]:
@@ -62,7 +62,7 @@ LONG_FORM = pytest.param(PEOPLE, id="long", marks=[pytest.mark.chaos, pytest.mar
 
 
 @pytest.mark.parametrize("people", [pytest.param(1, id="short"), LONG_FORM])
-def test_e25_whoever_does_everything_fifty_times_does_it_once(
+def test_e25_fifty_copies_of_each_request_have_one_effect(
     people: int, service: Service, report: Callable[[str], None]
 ) -> None:
     before = deadlocks(service)
@@ -108,7 +108,7 @@ def live_fifty_times(service: Service, eager: Member) -> str:
 def register_fifty_times(eager: Member, service: Service) -> None:
     """Sign up, confirm the address and finish, each fifty times at once."""
     assert fifty(eager.sign_up) == {201: 1, 409: AT_ONCE - 1}
-    # Whose answer came last may have been somebody's who was refused.
+    # The last answer may have been an error.
     good(eager.look_up)
     good(eager.send_code)
     code = service.code_for(eager)

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.service import Service
 from tests.faults.storms import storm
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 SETTINGS = {"LIMIT_CODES_A_DAY": "1000", "TICKET_GUESSES": "100", "OUTBOX_LEASE_SECONDS": "3"}
@@ -30,7 +30,7 @@ def test_no_acknowledged_letter_is_lost_when_the_mailer_is_killed(
 
 
 @pytest.mark.parametrize("kills", [pytest.param(5, id="short"), LONG_FORM])
-def test_nobody_notices_more_than_a_pause_when_anything_is_killed(
+def test_clients_see_only_a_pause_when_any_process_is_killed(
     kills: int, service: Service, report: Callable[[str], None]
 ) -> None:
     figures, broken_laws = storm(

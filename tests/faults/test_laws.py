@@ -38,28 +38,28 @@ def pair(session: str, counter: int, *, roles: list[str] = PORTAL, branch: bytes
 
 @dataclass(kw_only=True)
 class Story:
-    """What somebody did, and what was there when it was over."""
+    """The requests of a user, and the state afterwards."""
 
     entries: list[AuditEntry] = field(default_factory=list)
     sessions: dict[str, SessionRow] = field(default_factory=dict)
     events: list[EventRow] = field(default_factory=list)
     version: int = 2
     is_gone: bool = False
-    notices: Counter[tuple[str, str]] = field(default_factory=Counter)
+    notifications: Counter[tuple[str, str]] = field(default_factory=Counter)
     accepted: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     refused: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     password_hash: str = SECOND_HASH
 
-    def did(self, step: str, *, given: Pair | None = None, status: int | None = 200, **brought: str) -> None:
+    def did(self, step: str, *, given: Pair | None = None, status: int | None = 200, **credential: str) -> None:
         """Add a request and its answer; None for an answer that got lost."""
         data = {"access_token": given.access, "refresh_token": given.refresh} if given else {}
         answer = None
         if status is not None:
-            error = {"code": "token_invalid" if "token" in brought else "refresh_rejected"} if status == 401 else {}
+            error = {"code": "token_invalid" if "token" in credential else "refresh_rejected"} if status == 401 else {}
             body = json.dumps({"success": status == 200, "data": data, "error": error}).encode()
             answer = Answer(status=status, headers={"content-type": "application/json"}, body=body, seconds=0.1)
         at = float(len(self.entries))
-        self.entries.append(AuditEntry(step=step, email=ADA, answer=answer, seconds=0.1, at=at, **brought))
+        self.entries.append(AuditEntry(step=step, email=ADA, answer=answer, seconds=0.1, at=at, **credential))
 
     def broken(self) -> set[str]:
         """The laws that this breaks."""
@@ -69,7 +69,7 @@ class Story:
             sessions=self.sessions,
             events=self.events,
             versions={} if self.is_gone else {ADA: self.version},
-            notices=self.notices,
+            notifications=self.notifications,
             held=sessions_of(ledger),
             accepted=self.accepted,
             refused=self.refused,
@@ -95,19 +95,19 @@ def story() -> Story:
     story = Story()
     story.did("finish", chosen="the first one")
     for session in (ONE, TWO, THREE):
-        story.did("sign_in", brought="the first one", given=pair(session, 0))
-    story.did("refresh", brought=pair(ONE, 0).refresh, given=pair(ONE, 1))
-    story.did("refresh", brought=pair(ONE, 0).refresh, given=pair(ONE, 1))
+        story.did("sign_in", credential="the first one", given=pair(session, 0))
+    story.did("refresh", credential=pair(ONE, 0).refresh, given=pair(ONE, 1))
+    story.did("refresh", credential=pair(ONE, 0).refresh, given=pair(ONE, 1))
     story.did("sign_out", token=pair(ONE, 1).access)
     story.did("me", token=pair(ONE, 1).access, status=401)
     for counter in range(3):
-        story.did("refresh", brought=pair(TWO, counter).refresh, given=pair(TWO, counter + 1))
-    story.did("replay", brought=pair(TWO, 0).refresh, status=401)
-    story.did("recover", brought="111111", chosen="the second one", status=None)
-    story.did("recover", brought="222222", chosen="the second one")
-    story.did("sign_in", brought="the second one", given=pair(FOUR, 0))
+        story.did("refresh", credential=pair(TWO, counter).refresh, given=pair(TWO, counter + 1))
+    story.did("replay", credential=pair(TWO, 0).refresh, status=401)
+    story.did("recover", credential="111111", chosen="the second one", status=None)
+    story.did("recover", credential="222222", chosen="the second one")
+    story.did("sign_in", credential="the second one", given=pair(FOUR, 0))
     story.did("me", token=pair(FOUR, 0).access)
-    story.did("move", brought="333333", token=pair(FOUR, 0).access)
+    story.did("move", credential="333333", token=pair(FOUR, 0).access)
     story.sessions = {
         ONE: row(1, "signed_out", recovered_since=True),
         TWO: row(3, "refresh_reused", recovered_since=True),
@@ -123,7 +123,9 @@ def story() -> Story:
         event("signed_in", FOUR),
         event("email_changed", FOUR),
     ]
-    story.notices = Counter({(ADA, kind): 1 for kind in ("password_recovered", "refresh_reused", "email_changed")})
+    story.notifications = Counter(
+        {(ADA, kind): 1 for kind in ("password_recovered", "refresh_reused", "email_changed")}
+    )
     story.accepted = {FOUR: (True, True)}
     story.refused = dict.fromkeys((ONE, TWO, THREE), (True, True))
     return story
@@ -144,15 +146,15 @@ def _without(kind: str) -> Callable[[Story], Any]:
 @pytest.fixture
 def farewell(story: Story) -> Story:
     """After all this Ada deletes her account, and the answer gets lost."""
-    story.did("leave", brought="444444", token=pair(FOUR, 0).access, status=None)
-    story.did("leave", brought="444444", token=pair(FOUR, 0).access, status=401)
+    story.did("leave", credential="444444", token=pair(FOUR, 0).access, status=None)
+    story.did("leave", credential="444444", token=pair(FOUR, 0).access, status=401)
     story.is_gone = True
     story.sessions, story.events, story.accepted = {}, [], {}
     story.refused = dict.fromkeys((ONE, TWO, THREE, FOUR), (True, True))
     return story
 
 
-def test_whoever_is_gone_is_missed_by_no_law(farewell: Story) -> None:
+def test_a_deleted_user_violates_no_law(farewell: Story) -> None:
     assert farewell.broken() == set()
 
 
@@ -168,8 +170,8 @@ def test_no_session_outlives_its_owner(farewell: Story) -> None:
     assert "L8" in farewell.broken()
 
 
-def test_whoever_was_refused_a_deletion_is_still_there(story: Story) -> None:
-    story.did("leave", brought="444444", token=pair(FOUR, 0).access, status=401)
+def test_a_user_whose_deletion_was_refused_still_exists(story: Story) -> None:
+    story.did("leave", credential="444444", token=pair(FOUR, 0).access, status=401)
 
     assert story.broken() == {"L1"}
 
@@ -177,43 +179,43 @@ def test_whoever_was_refused_a_deletion_is_still_there(story: Story) -> None:
 LIES: dict[str, tuple[str, Callable[[Story], Any]]] = {
     "the old password fits": ("L1", lambda it: setattr(it, "password_hash", HASHER.hash("the first one"))),
     "no password fits": ("L1", lambda it: setattr(it, "password_hash", HASHER.hash("a third one"))),
-    "the old password opens": ("L1", lambda it: it.did("sign_in", brought="the first one", given=pair(FOUR, 0))),
+    "the old password opens": ("L1", lambda it: it.did("sign_in", credential="the first one", given=pair(FOUR, 0))),
     "a session is gone": ("L1", lambda it: it.sessions.pop(FOUR)),
     "a living session is refused": ("L1", lambda it: it.did("me", token=pair(FOUR, 0).access, status=401)),
     "its newest tokens are refused": ("L1", lambda it: it.accepted.update({FOUR: (True, False)})),
-    "roles of somebody else": (
+    "roles of another user": (
         "L1",
-        lambda it: it.did("refresh", brought=pair(FOUR, 0).refresh, given=pair(FOUR, 1, roles=[*PORTAL, *PORTAL])),
+        lambda it: it.did("refresh", credential=pair(FOUR, 0).refresh, given=pair(FOUR, 1, roles=[*PORTAL, *PORTAL])),
     ),
     "accepted after the sign-out": ("L2", lambda it: it.did("me", token=pair(ONE, 0).access)),
     "refreshed after the theft": (
         "L2",
-        lambda it: it.did("refresh", brought=pair(TWO, 3).refresh, given=pair(TWO, 4)),
+        lambda it: it.did("refresh", credential=pair(TWO, 3).refresh, given=pair(TWO, 4)),
     ),
     "accepted after the recovery": ("L2", lambda it: it.did("me", token=pair(THREE, 0).access)),
     "an access token comes back": ("L2", lambda it: it.refused.update({ONE: (False, True)})),
     "a refresh token comes back": ("L2", lambda it: it.refused.update({THREE: (True, False)})),
-    "a code works twice": ("L3", lambda it: it.did("recover", brought="222222", chosen="the second one")),
+    "a code works twice": ("L3", lambda it: it.did("recover", credential="222222", chosen="the second one")),
     "two successors": (
         "L4",
-        lambda it: it.did("refresh", brought=pair(ONE, 0).refresh, given=pair(ONE, 1, branch=b"n")),
+        lambda it: it.did("refresh", credential=pair(ONE, 0).refresh, given=pair(ONE, 1, branch=b"n")),
     ),
     "a counter is left out": (
         "L4",
-        lambda it: it.did("refresh", brought=pair(FOUR, 0).refresh, given=pair(FOUR, 2)),
+        lambda it: it.did("refresh", credential=pair(FOUR, 0).refresh, given=pair(FOUR, 2)),
     ),
     "the row is behind": ("L4", lambda it: it.sessions.update({TWO: row(2, "refresh_reused")})),
     "a token is accepted again": (
         "L4",
-        lambda it: it.did("replay", brought=pair(TWO, 0).refresh, given=pair(TWO, 1)),
+        lambda it: it.did("replay", credential=pair(TWO, 0).refresh, given=pair(TWO, 1)),
     ),
     "a version without a change": ("L6", lambda it: setattr(it, "version", 3)),
     "a change without a version": ("L6", lambda it: setattr(it, "version", 1)),
-    "nobody was told of the move": ("L6", lambda it: it.notices.pop((ADA, "email_changed"))),
+    "nobody was told of the move": ("L6", lambda it: it.notifications.pop((ADA, "email_changed"))),
     "a move is not in the history": ("L8", _without("email_changed")),
     "gone without having asked for it": ("L1", lambda it: setattr(it, "is_gone", True)),
     "a session outlives a recovery": ("L6", lambda it: it.sessions.update({FOUR: row(0, recovered_since=True)})),
-    "nobody was told": ("L6", lambda it: it.notices.pop((ADA, "password_recovered"))),
+    "nobody was told": ("L6", lambda it: it.notifications.pop((ADA, "password_recovered"))),
     "it took too long": ("L7", lambda it: it.entries.append(replace(it.entries[-1], seconds=7.0))),
     "it crashed": ("L7", lambda it: it.did("me", token=pair(FOUR, 0).access, status=500)),
     "a sign-in is not in the history": ("L8", _without("signed_in")),

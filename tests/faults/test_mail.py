@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from tests.fakes import Mode
 from tests.faults.client import CurrentUser, good
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
+from tests.support.fakes import Mode
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 UNAFFECTED = 0.5
 """Seconds; what most answers stay below even on a busy machine. A letter may take a second."""
@@ -199,7 +199,7 @@ def test_two_mailers_send_each_letter_once(
 def test_two_mailers_send_each_letter_once_also_to_a_slow_server(
     two_mailers: Callable[[], AbstractContextManager[None]], service: Service
 ) -> None:
-    """Letters wait for a hand longer than their lease lasts: whoever is late then must not send them as well."""
+    """Letters wait for a hand longer than their lease lasts: a worker that is late must not send them as well."""
     # Some fifty bytes of answers a letter: two seconds of the five that it may take, and four letters for each hand.
     service.sink.drip = 0.035
     with two_mailers():

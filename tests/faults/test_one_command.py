@@ -13,7 +13,7 @@ from auth_service.embedded import processes
 from tests.faults.client import USERS, Unanswered, ask
 from tests.faults.programs import MANAGE, Program, free_port, wait_until
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.faults.programs import wait_until
 from tests.faults.service import MOST_CONNECTIONS, Fault, Service, broken
 from tests.faults.steps import PROMISED, SignedIn, Six, again_and_again, at_once, complaints, slowest
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 DURABLE = True
 

@@ -14,7 +14,7 @@ from tests.faults.programs import kill, wait_until
 from tests.faults.service import Fault, Service, broken
 from tests.faults.steps import SignedIn, Six, again_and_again, at_once, complaints, p99, signed_in, slowest
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 DURABLE = True
 
@@ -32,13 +32,13 @@ def test_codes_are_refused_in_time_and_nothing_else_is(
     health = {"live": lambda: service.get("/health/live"), "ready": lambda: service.get("/health/ready")}
     # As many as would burn the code and use up the ticket, if they counted.
     guesses = {f"guess {number}": six.requests["mail"] for number in range(20)}
-    newcomers = [service.caller("newcomer") for _ in range(200)]
-    numbers = iter(newcomers)
+    clients = [service.caller("client") for _ in range(200)]
+    numbers = iter(clients)
 
     with broken(service.engines.redis, fault):
         first = at_once({**six.requests, **health})
         later = again_and_again(
-            {**guesses, **six.requests, **health, "sign_up": lambda: next(numbers, newcomers[0]).sign_up()},
+            {**guesses, **six.requests, **health, "sign_up": lambda: next(numbers, clients[0]).sign_up()},
             seconds=seconds,
         )
         kept = service.sql("SELECT count(*) FROM letters")
@@ -57,7 +57,7 @@ def test_codes_are_refused_in_time_and_nothing_else_is(
     assert {answer.status for name, answer in later if name in ("look_up", "live")} == {200}
     assert {answer.status for name, answer in later if name == "sign_up"} <= {201, 409}
     assert kept == letters
-    # The circuit is open: once a second somebody waits half a second for Redis, and nobody else waits.
+    # The circuit is open: once a second one request waits half a second for Redis, and no other request waits.
     assert statistics.median(answer.seconds for _, answer in later) < 0.1
     assert sum(answer.seconds > 0.45 for _, answer in later) <= 2 * 2 * (seconds + 1)
 

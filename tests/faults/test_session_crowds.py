@@ -21,7 +21,7 @@ from tests.faults.session_laws import SessionLaws
 from tests.faults.steps import p99, signed_in
 from tests.faults.storms import nothing_waits, rotated
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 PASSWORD = "correct horse battery"
@@ -82,7 +82,7 @@ def test_pw6_three_hundred_passwords_at_once_cost_memory_for_a_few(
 
 
 def answered(request: Callable[[], Answer]) -> Answer | None:
-    """The answer, unless somebody gave up waiting for it."""
+    """The answer, unless the client gave up waiting for it."""
     with suppress(Unanswered):
         return request()
     return None

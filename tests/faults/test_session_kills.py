@@ -8,7 +8,7 @@ from tests.faults.lives import coming_and_going
 from tests.faults.service import Service
 from tests.faults.storms import Victim, storm
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 SETTINGS = {

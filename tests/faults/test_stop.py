@@ -1,4 +1,4 @@
-"""Stopping under load: balancers are warned first, whoever was let in is answered, and nothing is cut off."""
+"""Stopping under load: balancers are warned first, every accepted request is answered, and nothing is cut off."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from tests.faults.client import AuditEntry, CurrentUser, Unanswered
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.slow
 
 CLIENTS = 6
 HAIR = 0.05

@@ -1,4 +1,4 @@
-"""Whether the time of an answer tells that there is somebody: the long form; `tests/api/test_equal_work.py` counts."""
+"""Timing side channel: whether answers reveal an account by their time; `tests/api/test_equal_work.py` counts work."""
 
 import json
 import math
@@ -8,15 +8,15 @@ from statistics import median
 import pytest
 from flask import Flask
 
-from tests.actors import USERS, ApiClient, Mailbox
-from tests.api.conftest import Live, live  # noqa: F401 - a fixture
-from tests.conftest import Query
+from tests.support.actors import USERS, ApiClient, Mailbox
+from tests.support.live import Live
+from tests.support.stores import Query
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 SAMPLES = 500
 CROWD = 250
-"""People of each kind, who take turns as they do for whoever tries a list of addresses: each has few codes."""
+"""People of each kind, who take turns as in a request list of user enumeration: each has few codes."""
 ROUND = 50
 """After so many the history is emptied: nobody's share of a day's failures would be full, and nobody else's."""
 KNOWN, UNKNOWN = ([f"{who}-{number:02}@example.org" for number in range(CROWD)] for who in ("known", "never"))
@@ -55,7 +55,7 @@ def test_the_measure_knows_equal_from_unequal() -> None:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_en2_the_time_of_an_answer_tells_nothing(
     name: str,
-    live: Live,  # noqa: F811
+    live: Live,
     app: Flask,
     mailbox: Mailbox,
     query: Query,

@@ -18,8 +18,8 @@ from auth_service.db.schema_version import head, schema_state
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import forget
+from tests.support.actors import ApiClient
+from tests.support.application import forget
 
 ROLES = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
 OWNER, SERVICE = "owner-0123456789", "service-0123456789"
@@ -67,7 +67,7 @@ def deployed(server: str, make_settings: Callable[..., Settings]) -> Iterator[Fl
 
 
 def runs_as(address: str) -> Run:
-    """Runs a statement of its own transaction as somebody."""
+    """Runs a statement of its own transaction as a database role."""
 
     def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(address)
@@ -162,7 +162,7 @@ def test_lg3_what_is_young_cannot_be_dropped_by_the_service(ada: int, as_service
     assert as_service("SELECT count(*) FROM events") == [(3,)]
 
 
-def test_az8_the_history_of_somebody_is_kept_until_the_account_is_gone(
+def test_az8_the_audit_log_of_a_user_is_kept_until_the_account_is_deleted(
     ada: int, deployed: Flask, as_service: Run
 ) -> None:
     with pytest.raises(psycopg2.errors.RaiseException):

@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "email_changed": WHERE | UNDO | {"new_email": "g***@example.net"},
     "account_deleted": {"at": WHERE["at"]},
 }
-# A code and a link are ours; everything else in words is somebody's.
+# A code and a link are ours; all other words were chosen by a user.
 WORDS = ("service", "at", "device", "address", "new_email")
 LABELS = {
     "en": {"at": "When", "device": "Device", "address": "IP address", "new_email": "New address"},
@@ -50,7 +50,7 @@ every_letter = pytest.mark.parametrize(
 
 
 def in_words(kind: str, words: str) -> dict[str, str]:
-    """The same words as each value of a kind that somebody else may choose."""
+    """The same words as each value of a kind that a client may choose."""
     return {name: words for name in ("service", *KINDS[kind]) if name in WORDS}
 
 

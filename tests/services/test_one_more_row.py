@@ -25,8 +25,11 @@ from auth_service.services.email.addresses import Address, parse
 from auth_service.services.flows.sign_in_stages import SignInContext
 from auth_service.services.sessions.sessions import CurrentUser
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox
-from tests.conftest import MakeApp, Query
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.application import MakeApp
+from tests.support.stores import Query
+
+pytestmark = pytest.mark.slow
 
 PASSWORD, OTHER = "correct horse battery", "analytical engines hum"
 CLIENT = ClientInfo(address="198.51.100.7", device="curl")

@@ -29,8 +29,9 @@ from auth_service.services.credentials.one_time_codes import (
 from auth_service.services.email.addresses import Address, parse
 from auth_service.services.users.recipients import recipient_or_decoy
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Query, Stores
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.stores import Query, Stores
 
 ADA = parse("ada@example.org")
 CODE, WRONG = "750505", "111111"

@@ -17,9 +17,10 @@ from auth_service.services.email.addresses import parse
 from auth_service.services.email.queue import LONGEST_PAUSE
 from auth_service.services.email.rendering import TEMPLATES
 from auth_service.wiring import Services
-from tests.actors import ApiClient
-from tests.conftest import MakeApp, Query
-from tests.statements import plan_of, statements
+from tests.support.actors import ApiClient
+from tests.support.application import MakeApp
+from tests.support.statements import plan_of, statements
+from tests.support.stores import Query
 
 ADA = parse("ada@example.org")
 

@@ -33,7 +33,7 @@ def test_pw11_nothing_matches_where_there_is_no_hash(passwords: Passwords) -> No
     assert passwords.verify("", None) == PasswordMatch(matches=False, outdated=False)
 
 
-def test_pw5_people_who_were_brought_along_prove_themselves_once_and_get_a_new_hash(passwords: Passwords) -> None:
+def test_pw5_imported_users_get_a_new_hash_at_the_first_sign_in(passwords: Passwords) -> None:
     typed = "ﬁsh ①②③④"  # which their old system did not normalise
 
     assert passwords.verify(typed, OF_WERKZEUG) == PasswordMatch(matches=True, outdated=True)

@@ -174,7 +174,7 @@ class SmtpSink:
 
     async def _finish(self) -> None:
         await self._listen_or_not()
-        # Whoever was still being let in, in the middle of a TLS handshake for instance.
+        # Connections that were still being opened, in the middle of a TLS handshake for instance.
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
@@ -325,7 +325,7 @@ class Records:
 
 
 def main() -> None:
-    """Serve in a process of its own: `python -m tests.fakes [port]`, until standard input ends.
+    """Serve in a process of its own: `python -m tests.support.fakes [port]`, until standard input ends.
 
     Prints the URL, then for each letter a line of JSON: when it came, for whom, its Message-ID.
     """

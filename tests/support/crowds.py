@@ -10,7 +10,7 @@ from auth_service.adapters.crypto.password_hasher import PasswordHasher
 @contextmanager
 def occupied(hasher: PasswordHasher) -> Iterator[None]:
     """Every place with the hasher of this process, and in its queue, is taken meanwhile."""
-    hasher.hash("somebody was here before")  # the first one makes the threads
+    hasher.hash("a password of an earlier request")  # the first one makes the threads
     places = hasher._threads[os.getpid()]._slots
     taken = 0
     while places.acquire(blocking=False):

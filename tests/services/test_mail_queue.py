@@ -1,4 +1,4 @@
-"""Leases: a letter is sent by whoever holds it, and only while there is time enough."""
+"""Mail queue: only the worker that holds the lease of an email sends it, and only while the lease lasts."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from auth_service.models import OutboxMessage
 from auth_service.services.email.queue import ClaimedMessage, MailQueue
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.wiring import Services
-from tests.actors import ApiClient
+from tests.support.actors import ApiClient
 
 
 def lease(leases: MailQueue) -> list[ClaimedMessage]:
@@ -24,7 +24,7 @@ def lease(leases: MailQueue) -> list[ClaimedMessage]:
         return leases.claim(at_most=10)
 
 
-def test_who_is_late_does_not_end_the_lease_of_somebody_else(app: Flask, services: Services, api: ApiClient) -> None:
+def test_a_late_worker_does_not_end_the_lease_of_another_worker(app: Flask, services: Services, api: ApiClient) -> None:
     api.ask_for_code(api.sign_up("ada@example.org"))
     with app.app_context():
         [late] = lease(replace(services.delivery.leases, lease=timedelta(0)))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README, RUSSIAN = ROOT / "README.md", ROOT / "README.ru.md"
 API, ERRORS, FRONT_END = (ROOT / "docs" / name for name in ("api.md", "errors.md", "front-end.md"))
 ARCHITECTURE, OPERATIONS = ROOT / "docs" / "architecture.md", ROOT / "docs" / "operations.md"

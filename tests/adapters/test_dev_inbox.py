@@ -207,9 +207,9 @@ FILLER = """
 import sys
 from email.message import EmailMessage, Message
 from pathlib import Path
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 
-inbox = Inbox(Path(sys.argv[1]))
+inbox = DevInbox(Path(sys.argv[1]))
 for number in range(20):
     message = EmailMessage()
     message["Subject"] = f"{sys.argv[2]}.{number}"

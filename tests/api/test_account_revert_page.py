@@ -6,7 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox
+from tests.support.actors import ApiClient, Mailbox
 
 EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
 PAGE = "/account/undo"

@@ -11,11 +11,11 @@ from werkzeug.test import TestResponse
 
 from auth_service.db import unit_of_work
 from auth_service.models.audit_event import EventType
-from tests import transactions
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.conftest import ADA, PASSWORD
-from tests.conftest import MakeApp, Query
-from tests.statements import plan_of, statements
+from tests.support import transactions
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.statements import plan_of, statements
+from tests.support.stores import Query
 
 GRACE = "grace@example.org"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
@@ -123,7 +123,7 @@ def test_lg2_refused_sign_ins_are_written_down_by_method(ada: int, api: ApiClien
     assert found == [(ada, "failure", "password"), (None, "failure", "password"), (ada, "failure", "code")]
 
 
-def test_lg2_what_somebody_signed_in_is_denied_is_written_down(
+def test_lg2_a_denied_request_of_a_signed_in_user_is_recorded(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     other = ApiClient(app)
@@ -258,7 +258,7 @@ def test_en2_a_refusal_runs_the_same_statements_for_known_and_unknown_addresses(
 
 
 @pytest.mark.clock
-def test_en2_in_a_long_history_failures_are_counted_along_an_index_whoever_fails(
+def test_en2_failures_in_a_long_audit_log_are_counted_by_an_index_for_every_address(
     ada: int, api: ApiClient, query: Query
 ) -> None:
     app = api.client.application
@@ -360,7 +360,7 @@ def test_in8_what_is_no_cursor(token: str, api: ApiClient, cursor: str) -> None:
     assert refusal(answer)["fields"][0]["field"] == "cursor"
 
 
-def test_az2_a_cursor_of_somebody_else_opens_nothing(
+def test_az2_the_cursor_of_another_user_is_rejected(
     token: str, api: ApiClient, app: Flask, mailbox: Mailbox, ada: int
 ) -> None:
     other = ApiClient(app)
@@ -401,7 +401,7 @@ def test_az2_everybody_reads_their_own_history_only(token: str, api: ApiClient, 
 
 
 def letters(mailbox: Mailbox, email: str = ADA) -> int:
-    """How many letters about a new device somebody has had."""
+    """How many emails about a new device a user has received."""
     return sum("undo#" in letter.text for letter in mailbox.letters_to(email))
 
 
@@ -412,7 +412,9 @@ def sign_in(api: ApiClient, agent: str = FIREFOX) -> None:
 
 
 @pytest.mark.clock
-def test_lg4_the_first_session_of_a_newcomer_is_no_news(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_lg4_the_first_session_of_a_user_is_no_new_device(
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
+) -> None:
     sign_in(api)
     assert letters(mailbox) == 0
 

@@ -1,4 +1,4 @@
-"""The people of the tests: they come through the front door and see what a person sees."""
+"""Actors of the tests: an API client with a cookie jar, and the mailbox of its user."""
 
 import re
 from typing import Any
@@ -10,6 +10,7 @@ from auth_service.adapters.email.dev_inbox import DevInbox, InboxMessage
 from auth_service.wiring import Services
 
 USERS = "/api/v1/users"
+ADA, PASSWORD = "ada@example.org", "correct horse battery"
 
 
 def refusal(answer: TestResponse) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def refusal(answer: TestResponse) -> dict[str, Any]:
 
 
 class ApiClient:
-    """Somebody with a browser of their own, cookies included."""
+    """A user with a browser of their own, cookies included."""
 
     def __init__(
         self, app: Flask, *, address: str = "203.0.113.7", language: str | None = None, cookies: bool = True
@@ -45,7 +46,7 @@ class ApiClient:
         )
 
     def look_up(self, email: str) -> TestResponse:
-        """Ask whether somebody has this address."""
+        """Ask whether a user has this address."""
         return self.call("GET", "", query_string={"email": email})
 
     def sign_up(self, email: str) -> int:
@@ -137,7 +138,7 @@ class ApiClient:
         return self.call("POST", "/undo", json={"token": token})
 
     def is_signed_in(self, token: str) -> bool:
-        """Whether an access token still speaks for somebody."""
+        """Whether an access token is still accepted."""
         answer = self.with_token(token, "GET", "/me")
         assert answer.status_code in (200, 401), answer.text
         return answer.status_code == 200
@@ -167,16 +168,16 @@ class Mailbox:
             return [services.delivery.deliver(letter, transport=self._inbox) for letter in leased]
 
     def letters_to(self, email: str) -> list[InboxMessage]:
-        """What somebody has received, newest first."""
+        """The emails of an address, newest first."""
         self.deliver()
         return self._inbox.letters(to=email)
 
     def code_sent_to(self, email: str) -> str:
-        """The code in somebody's newest letter that has one."""
+        """The code in the newest email of an address that has one."""
         return next(letter.code for letter in self.letters_to(email) if letter.code)
 
     def undo_sent_to(self, email: str, *, about: str) -> str:
-        """The token of the link in somebody's newest letter whose subject has these words."""
+        """The token of the link in the newest email of an address whose subject has these words."""
         text = next(letter.text for letter in self.letters_to(email) if about in letter.subject)
         [token] = re.findall(r"/account/undo#(\S+)", text)
         return str(token)

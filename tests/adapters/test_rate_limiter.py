@@ -9,7 +9,8 @@ from auth_service.adapters.circuit_breaker import CircuitBreaker
 from auth_service.adapters.crypto.keys import Digests
 from auth_service.adapters.redis.client import RedisClient
 from auth_service.adapters.redis.rate_limiter import Limit, LocalRateLimiter, RateLimiter
-from tests.conftest import MakeApp, Stores
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 SECOND = timedelta(seconds=1)
 WINDOWS = [(3, timedelta(seconds=60)), (5, timedelta(hours=1))]

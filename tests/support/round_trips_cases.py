@@ -1,11 +1,11 @@
-"""The typical request of every endpoint, for `tests/round_trips_table.py`, which counts what each of them waits for."""
+"""The typical request of every endpoint, for the table of round trips (`round_trips_table.py`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from werkzeug.test import TestResponse
 
-from tests.accounts import OTHER_PASSWORD, PASSWORD, WRONG_PASSWORD, Accounts
+from tests.support.accounts import OTHER_PASSWORD, PASSWORD, WRONG_PASSWORD, Accounts
 
 ANOTHER_NETWORK = "198.51.100.9"
 

@@ -8,10 +8,10 @@ from sqlalchemy import literal_column, select, text
 
 from auth_service.db import NoParameters, Statement, autocommit, db, fetch_one, transaction, unit_of_work
 from auth_service.errors import DatabaseUnavailable
-from tests.conftest import Stores
-from tests.models.roles import ADD, DROP, FIND, NAME
-from tests.models.test_work import end_session, own_pid
-from tests.round_trips import counted
+from tests.support.connections import end_session, own_pid
+from tests.support.roles import ADD, DROP, FIND, NAME
+from tests.support.round_trips import counted
+from tests.support.stores import Stores
 
 END = Statement(
     select(literal_column("pg_terminate_backend(pg_backend_pid(), 5000)")), parameters=NoParameters, row=bool

@@ -9,15 +9,16 @@ from flask.testing import FlaskCliRunner
 
 from auth_service.cli.users import users
 from auth_service.services.users import import_users as imports
-from tests.actors import ApiClient, Mailbox
-from tests.adapters.test_foreign_hashes import CHEAP, PASSWORD
+from auth_service.services.users.import_users import BATCH
+from tests.support.actors import ApiClient, Mailbox
+from tests.support.legacy_hashes import CHEAP, PASSWORD
 
 ADA, GRACE = "ada@example.org", "grace@example.org"
 HASHES = list(CHEAP.values())
 
 
 def line(email: str = ADA, **said: Any) -> str:
-    """A line about somebody whom the other system has seen confirm their address."""
+    """A line about a user whose address the other system has confirmed."""
     return json.dumps({"email": email, "verified": True, **said})
 
 
@@ -30,7 +31,7 @@ def bring(app: Flask, *lines: str) -> Any:
 
 
 def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
-    people = [f"somebody{number}@example.org" for number in range(len(HASHES))]
+    people = [f"user{number}@example.org" for number in range(len(HASHES))]
 
     said = bring(
         app, *(line(email, password_hash=known) for email, known in zip(people, HASHES, strict=True)), line(GRACE)
@@ -50,7 +51,7 @@ def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
 
 
 @pytest.mark.clock
-def test_the_history_says_where_somebody_came_from(app: Flask) -> None:
+def test_the_audit_log_says_from_which_system_a_user_was_imported(app: Flask) -> None:
     bring(app, line(password_hash=HASHES[0], language="ru"))
     api = ApiClient(app)
     token = api.signed_in(ADA, PASSWORD)["access_token"]
@@ -77,7 +78,7 @@ def test_again_it_does_only_what_is_left_to_do(app: Flask, mailbox: Mailbox) -> 
     assert bring(app, *lines).output == "imported 1, already there 2, not verified 1, refused 0\n"
     assert bring(app, *lines).output == "imported 0, already there 3, not verified 1, refused 0\n"
 
-    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "whoever is here keeps their password"
+    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "a user who exists already keeps the password"
     assert api.look_up("new@example.org").status_code == 404
 
 
@@ -134,11 +135,11 @@ def test_nothing_of_a_line_is_ever_printed(app: Flask) -> None:
     assert known[:20] not in repr(imports.read(line(password_hash=HASHES[0]).encode()))
 
 
-def test_many_are_brought_in_batches(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auth_service.cli.users.BATCH", 3)
-    lines = [line(f"person{number}@example.org") for number in range(10)]
+def test_many_users_are_imported_in_batches(app: Flask) -> None:
+    count = BATCH + 1
+    lines = [line(f"user{number}@example.org") for number in range(count)]
 
-    assert bring(app, *lines, lines[0]).output == "imported 10, already there 1, not verified 0, refused 0\n"
+    assert bring(app, *lines, lines[0]).output == f"imported {count}, already there 1, not verified 0, refused 0\n"
 
 
 def test_a_database_that_is_away_is_a_sentence(make_app: Any) -> None:

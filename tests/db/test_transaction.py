@@ -17,9 +17,10 @@ from auth_service.db import (
 )
 from auth_service.errors import Conflict, DatabaseUnavailable
 from auth_service.models import Role
-from tests.conftest import Stores
-from tests.models.roles import ADD, DROP, FIND, NAME, OTHER, roles
-from tests.round_trips import counted
+from tests.support.connections import end_session, own_pid
+from tests.support.roles import ADD, DROP, FIND, NAME, OTHER, roles
+from tests.support.round_trips import counted
+from tests.support.stores import Stores
 
 FAIL = Write(select(literal_column("1/0")), parameters=NoParameters)
 
@@ -35,22 +36,6 @@ class Keeps(Forgets):
     """An error that commits."""
 
     commit_on_raise = True
-
-
-def end_session(stores: Stores, pid: int) -> None:
-    connection = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-            assert cursor.fetchone() == (True,)
-    finally:
-        connection.close()
-
-
-def own_pid() -> int:
-    with autocommit() as connection:
-        pid: int = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-    return pid
 
 
 @pytest.fixture(autouse=True)

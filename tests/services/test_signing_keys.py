@@ -32,9 +32,10 @@ from auth_service.services.tokens.signing_keys import (
 )
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once
-from tests.conftest import KEYRING_KEY, SESSION_KEY, MakeApp, Query, Stores, _database, asking
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.application import MakeApp
+from tests.support.races import at_once
+from tests.support.stores import KEYRING_KEY, SESSION_KEY, Query, Stores, asking, temporary_database
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
@@ -45,7 +46,7 @@ JWKS = "/.well-known/jwks.json"
 def url(stores: Stores) -> Iterator[str]:
     """A database of the test's own: the keys of the others are not to be touched."""
     name = f"{make_url(stores.database_url).database}_keys"
-    with _database(stores.database_url, name):
+    with temporary_database(stores.database_url, name):
         yield make_url(stores.database_url).set(database=name).render_as_string(hide_password=False)
 
 
@@ -53,7 +54,7 @@ def url(stores: Stores) -> Iterator[str]:
 def two(url: str, make_settings: Callable[..., Settings]) -> Iterator[list[Flask]]:
     """Two processes over it."""
     from auth_service.app import create_app
-    from tests.conftest import forget
+    from tests.support.application import forget
 
     made = [create_app(make_settings(database_url=url, rate_limits="off")) for _ in range(2)]
     with made[0].app_context():
@@ -208,19 +209,19 @@ def test_tk7_three_rotations_under_load_refuse_no_token(two: list[Flask], tmp_pa
                     refused.append(answer.text)
 
     people = [threading.Thread(target=user, args=pair) for pair in (two, two[::-1]) for _ in range(2)]
-    for somebody in people:
-        somebody.start()
+    for thread in people:
+        thread.start()
     for _ in range(3):
         with two[0].app_context():
             said = two[0].test_cli_runner().invoke(keys, ["rotate", "--now"])
         assert said.exit_code == 0, said.output
         [(current,)] = query("SELECT kid FROM signing_keys WHERE state = 'current'")
         give_up_at = time.monotonic() + 20
-        while current not in kids and time.monotonic() < give_up_at:  # until somebody has a token of this key
+        while current not in kids and time.monotonic() < give_up_at:  # until a user has a token of this key
             time.sleep(0.05)
     done.set()
-    for somebody in people:
-        somebody.join(30)
+    for thread in people:
+        thread.join(30)
 
     assert refused == []
     assert asked[0] > 50
@@ -324,7 +325,7 @@ def test_another_keyring_key_opens_nothing_until_the_keys_are_replaced(
     two: list[Flask], url: str, make_settings: Callable[..., Settings], query: Query
 ) -> None:
     from auth_service.app import create_app
-    from tests.conftest import forget
+    from tests.support.application import forget
 
     published(two[0])
     changed = create_app(make_settings(database_url=url, keyring_key=KEYRING_KEY[::-1]))

@@ -11,7 +11,7 @@ from flask.testing import FlaskCliRunner
 from werkzeug.test import TestResponse
 
 from auth_service.cli.service_keys import service_keys
-from tests.actors import ApiClient, Mailbox
+from tests.support.actors import ApiClient, Mailbox
 
 PASSWORD, OTHER_PASSWORD, WRONG_PASSWORD = "correct horse battery", "another horse battery", "a wrong password"
 

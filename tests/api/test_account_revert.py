@@ -4,7 +4,7 @@ import re
 
 from flask import Flask
 
-from tests.actors import ApiClient, Mailbox, refusal
+from tests.support.actors import ApiClient, Mailbox, refusal
 
 EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
 

@@ -19,12 +19,12 @@ from flask import Flask
 
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.settings import Settings
-from tests.accounts import Accounts
-from tests.actors import Mailbox
-from tests.application import application
-from tests.documents import ARCHITECTURE
-from tests.round_trips import RoundTrips, of_this_thread
-from tests.round_trips_cases import CASES, Case
+from tests.support.accounts import Accounts
+from tests.support.actors import Mailbox
+from tests.support.application import application
+from tests.support.documents import ARCHITECTURE
+from tests.support.round_trips import RoundTrips, of_this_thread
+from tests.support.round_trips_cases import CASES, Case
 
 SETTINGS: Mapping[str, Any] = {
     "app_env": "production",
@@ -87,7 +87,7 @@ def documented() -> dict[Key, RoundTrips]:
 def main() -> None:
     """Print the table, or write it."""
     parser = argparse.ArgumentParser(
-        prog="PYTHONPATH=src python -m tests.round_trips_table", description="Count round trips."
+        prog="PYTHONPATH=src python -m tests.support.round_trips_table", description="Count round trips."
     )
     parser.add_argument("--write", action="store_true", help="write the table into docs/architecture.md")
     write = parser.parse_args().write

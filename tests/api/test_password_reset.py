@@ -1,4 +1,4 @@
-"""Recovery: whoever reads the address sets a new password; it opens nothing and ends everything."""
+"""Password reset by an emailed code: it signs no client in and revokes all sessions."""
 
 from collections import Counter
 from typing import Any
@@ -7,10 +7,10 @@ import pytest
 from flask import Flask
 
 from auth_service.wiring import Services
-from tests.actors import ApiClient, Mailbox, refusal
-from tests.api.test_races import at_once, outcome
-from tests.conftest import Query
-from tests.crowds import occupied
+from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.crowds import occupied
+from tests.support.races import at_once, outcome
+from tests.support.stores import Query
 
 ADA, OLD, NEW = "ada@example.org", "correct horse battery", "analytical engines hum"
 EXPIRED = (404, "code_expired")
@@ -22,7 +22,7 @@ def ada(api: ApiClient, mailbox: Mailbox) -> int:
     return api.register(ADA, mailbox, password=OLD)
 
 
-def test_somebody_sets_a_new_password(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+def test_a_user_resets_the_password(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
     assert api.ask_to_recover(ADA).get_json() == {"success": True, "result": "Ok"}
 
     answer = api.recover(ADA, mailbox.code_sent_to(ADA), NEW)
@@ -79,9 +79,9 @@ def test_pw10_one_answer_for_all(ada: int, app: Flask, mailbox: Mailbox, query: 
     ApiClient(app).sign_up("temporary@example.org")
     sent, refused = [], []
     for email in (ADA, "nobody@example.org", "temporary@example.org"):
-        somebody = ApiClient(app)
-        sent.append(somebody.ask_to_recover(email))
-        refused.append([somebody.recover(email, "12345", NEW) for _ in range(6)])
+        client = ApiClient(app)
+        sent.append(client.ask_to_recover(email))
+        refused.append([client.recover(email, "12345", NEW) for _ in range(6)])
 
     assert {(answer.status_code, answer.text) for answer in sent} == {(200, sent[0].text)}
     assert len({tuple(sorted(name for name, _ in answer.headers)) for answer in sent}) == 1
@@ -106,14 +106,14 @@ def test_pw10_the_code_lives_for_ten_minutes_and_is_kept_nowhere(
 
 @pytest.mark.parametrize("cookies", [True, False])
 def test_pw10_a_newer_code_takes_the_place_of_the_older(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
-    somebody = ApiClient(app, cookies=cookies)
-    somebody.ask_to_recover(ADA)
+    client = ApiClient(app, cookies=cookies)
+    client.ask_to_recover(ADA)
     older = mailbox.code_sent_to(ADA)
-    somebody.ask_to_recover(ADA)
+    client.ask_to_recover(ADA)
     newer = mailbox.code_sent_to(ADA)
 
-    assert outcome(somebody.recover(ADA, older, NEW)) == (404, "code_wrong") or older == newer
-    assert somebody.recover(ADA, newer, NEW).status_code == 200
+    assert outcome(client.recover(ADA, older, NEW)) == (404, "code_wrong") or older == newer
+    assert client.recover(ADA, newer, NEW).status_code == 200
 
 
 def test_pw10_a_code_works_once_and_ends_those_of_other_browsers(
@@ -188,10 +188,10 @@ def test_cd2_one_of_fifty_right_codes_sets_the_password(
     numbers = iter(range(50))
 
     def bring() -> Any:
-        somebody = ApiClient(crowded, cookies=cookies)
+        client = ApiClient(crowded, cookies=cookies)
         if ticket:
-            somebody.client.set_cookie("recovery", ticket.value)
-        return somebody.recover(ADA, code, f"{NEW} {next(numbers)}")
+            client.client.set_cookie("recovery", ticket.value)
+        return client.recover(ADA, code, f"{NEW} {next(numbers)}")
 
     answers = at_once(50, bring)
 
@@ -211,10 +211,10 @@ def test_cd3_of_fifty_guesses_at_once_five_are_judged(
     ticket = holder.client.get_cookie("recovery") if cookies else None
 
     def guess() -> Any:
-        somebody = ApiClient(crowded, cookies=cookies)
+        client = ApiClient(crowded, cookies=cookies)
         if ticket:
-            somebody.client.set_cookie("recovery", ticket.value)
-        return somebody.recover(ADA, "12345", NEW)
+            client.client.set_cookie("recovery", ticket.value)
+        return client.recover(ADA, "12345", NEW)
 
     answers = at_once(50, guess)
 

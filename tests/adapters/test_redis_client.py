@@ -16,7 +16,8 @@ import redis
 from auth_service.adapters.redis.client import RedisClient, Script
 from auth_service.errors import RedisUnavailable, ServiceBusy
 from auth_service.wiring import Services
-from tests.conftest import MakeApp, Stores
+from tests.support.application import MakeApp
+from tests.support.stores import Stores
 
 COUNT = Script("return redis.call('INCR', KEYS[1])")
 
@@ -90,11 +91,11 @@ def test_a_store_whose_connections_are_all_in_use_is_busy_and_not_away(client: r
 
 def test_an_attempt_that_could_not_be_given_back_refuses_nobody(services: Services) -> None:
     throttle, store = services.sign_in.throttle, services.redis
-    attempt = throttle.attempt("test", "somebody")
+    attempt = throttle.attempt("test", "ada")
     with all_connections_in_use(store):
-        throttle.refund("test", "somebody", attempt)
+        throttle.refund("test", "ada", attempt)
         with pytest.raises(ServiceBusy):
-            throttle.attempt("test", "somebody")
+            throttle.attempt("test", "ada")
 
 
 def test_no_more_connections_are_opened_than_allowed(client: redis.Redis, stores: Stores) -> None:
@@ -142,7 +143,7 @@ class Talk(socketserver.BaseRequestHandler):
                 self.request.sendall(b"+OK\r\n" * len(re.findall(rb"\*\d+\r\n", said)))
 
 
-def test_a_server_that_hangs_is_only_greeted_by_whoever_probes() -> None:
+def test_only_the_probe_connects_to_a_server_that_hangs() -> None:
     with Hanging() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = RedisClient(url=f"redis://127.0.0.1:{server.server_address[1]}/0", connections=4)
@@ -153,7 +154,7 @@ def test_a_server_that_hangs_is_only_greeted_by_whoever_probes() -> None:
         for _ in range(2):
             with pytest.raises(RedisUnavailable):
                 store.ping()
-            time.sleep(1.05)  # until somebody may try again
+            time.sleep(1.05)  # until a request may try again
         store.close()
         server.shutdown()
 

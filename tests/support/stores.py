@@ -1,0 +1,70 @@
+"""PostgreSQL and Redis of a test run: where they are, their keys, and statements beside the application."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import psycopg2.sql
+
+TEST_REDIS = 15
+"""The logical database of tests in a Redis that the settings name: never the developer's."""
+
+CODE_KEY = "tests-only-codes-0123456789-abcdefghijklmnopqrstuvwxyz"
+OUTBOX_KEY = "tests-only-outbox-0123456789-abcdefghijklmnopqrstuvwxyz"
+SESSION_KEY = "tests-only-session-0123456789-abcdefghijklmnopqrstuvwxyz"
+KEYRING_KEY = "tests-only-keyring-0123456789-abcdefghijklmnopqrstuvwxyz"
+
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stores:
+    """Where the tests of this run keep their data."""
+
+    database_url: str
+    redis_url: str
+
+
+@contextmanager
+def temporary_database(url: str, name: str) -> Iterator[None]:
+    """Create this database beside the one at `url`, and drop it afterwards."""
+    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    connection.autocommit = True
+
+    def run(statement: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(psycopg2.sql.SQL(statement).format(psycopg2.sql.Identifier(name)))
+
+    run("CREATE DATABASE {}")
+    try:
+        yield
+    finally:
+        # A worker of autovacuum belongs to the superuser and cannot be terminated from here; it ends by itself.
+        give_up_at = time.monotonic() + 30
+        while True:
+            try:
+                run("DROP DATABASE {} WITH (FORCE)")
+            except psycopg2.errors.InsufficientPrivilege:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.1)
+            else:
+                break
+        connection.close()
+
+
+def asking(url: str) -> Query:
+    """What runs a statement, with values if it takes some, beside the application, and commits."""
+
+    def query(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg2.connect(url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            rows = list(cursor.fetchall()) if cursor.description else []
+        connection.close()
+        return rows
+
+    return query
