@@ -1,12 +1,12 @@
-# The service. One image runs the API, the mailer and the migrations; which of them is said by the command.
+# Image of the service. The command decides whether it runs the API, the mail worker or the migrations.
 
 FROM python:3.13-slim AS build
 WORKDIR /app
 
-# The environment is made without pip in it: nothing can be installed into a running container.
+# The environment has no pip, so nothing can be installed into a running container.
 RUN python -m venv --without-pip /venv
 COPY deploy/requirements.txt deploy/requirements.txt
-# Wheels only: there is no compiler here, and no package gets to run code of its own while it is installed.
+# Wheels only: the image has no compiler, and no package can run code during its installation (supply chain).
 RUN python -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
     --require-hashes --no-deps --only-binary :all: --requirement deploy/requirements.txt
 
@@ -14,8 +14,8 @@ COPY manage.py ./
 COPY deploy/gunicorn.conf.py deploy/gunicorn.conf.py
 COPY migrations migrations
 COPY src src
-# The service may not write, so its bytecode is made here. It also has to be able to read what a checkout under a strict
-# umask keeps to its owner.
+# The service cannot write files, so bytecode is compiled here. It runs as another user, so files of a checkout with a
+# strict umask have to become readable.
 RUN python -m compileall -q manage.py migrations src && chmod -R a+rX /app
 
 
@@ -29,11 +29,11 @@ WORKDIR /app
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 
-# A number and not a name, so that an orchestrator can see that it is not root.
+# A number instead of a name, so that orchestrators can verify that it is not root.
 USER 10001:10001
 EXPOSE 5000
 STOPSIGNAL SIGTERM
-# Without proxies: where the environment names one, it is not the way to ourselves.
+# Without proxies: a proxy that the environment names cannot reach the container itself.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["python", "-I", "-c", "\
 import os, urllib.request as web; \
 web.build_opener(web.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"HTTP_PORT\"]}/health/live', timeout=3)"]

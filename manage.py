@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The commands of the service: `python manage.py --help`."""
+"""Entry point of the command line: `python manage.py --help` lists the commands."""
 
 import sys
 from pathlib import Path

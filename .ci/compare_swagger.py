@@ -1,4 +1,4 @@
-"""Compare two Swagger documents: fail on any difference in HTTP behaviour, that is, on any but a difference in wording.
+"""Compare two Swagger documents and fail on every difference in HTTP behaviour; differences in wording are ignored.
 
     python .ci/compare_swagger.py OLD.json NEW.json
 
@@ -13,18 +13,18 @@ from typing import Any
 
 WORDING = frozenset({"description", "summary"})
 NAME_MAPS = frozenset({"definitions", "examples", "headers", "paths", "properties", "responses", "securityDefinitions"})
-"""Objects whose keys are names that somebody chose, not keywords: a property may be called `description`."""
+"""Objects whose keys are free names, not keywords: a property may be called `description`."""
 REFERENCE = "#/definitions/"
 
 
 def behaviour(document: dict[str, Any]) -> dict[str, Any]:
-    """What a document says apart from wording, with every `$ref` replaced by the schema itself."""
+    """A document without its wording, with every `$ref` replaced by the schema itself."""
     schemas = document["definitions"]
     comparable = {name: value for name, value in document.items() if name not in {"definitions", "info"}}
     return {
         **_comparable(comparable, schemas, is_name_map=False),
         "info": {name: value for name, value in document["info"].items() if name not in WORDING},
-        # Also those that nothing refers to; without their names, they are compared as a bag.
+        # Includes schemas without a reference; they are compared without names and order.
         "definitions": sorted(json.dumps(_comparable(each, schemas), sort_keys=True) for each in schemas.values()),
     }
 
@@ -32,7 +32,7 @@ def behaviour(document: dict[str, Any]) -> dict[str, Any]:
 def _comparable(node: Any, schemas: dict[str, Any], *, is_name_map: bool = False, outer: tuple[str, ...] = ()) -> Any:
     if isinstance(node, list):
         items = [_comparable(item, schemas, outer=outer) for item in node]
-        # The order of parameters, tags and required names means nothing.
+        # The order of parameters, tags and required names is irrelevant.
         return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
     if not isinstance(node, dict):
         return node
@@ -68,11 +68,11 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 def main(old: str, new: str) -> int:
-    """Print the differences; 1 if there are any."""
+    """Print the differences; returns 1 if there are any."""
     documents = [behaviour(json.loads(Path(path).read_text("utf-8"))) for path in (old, new)]
-    found = list(differences(*documents))
-    sys.stdout.writelines(f"{difference}\n" for difference in found)
-    return 1 if found else 0
+    changes = list(differences(*documents))
+    sys.stdout.writelines(f"{change}\n" for change in changes)
+    return 1 if changes else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fail unless compose accepts the files, with the settings of a developer's machine.
+# Fail unless Compose accepts the files with the settings of .env.test.
 set -eu
 compose=$1; shift
 exec $compose --env-file .env.test "$@" config --quiet

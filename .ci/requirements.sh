@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fail unless deploy/requirements*.txt are exactly what the lock exports.
+# Fail unless deploy/requirements*.txt are identical to an export of the lock file.
 set -eu
 new=$(mktemp -d); trap 'rm -rf "$new"' EXIT
 poetry export --quiet --only main --output "$new/requirements.txt"

@@ -1,4 +1,4 @@
-"""Fail unless flask-restx's own validator accepts /api/swagger.json; write the document to a file if one is named."""
+"""Fail unless the validator of flask-restx accepts /api/swagger.json; also write the document to the named files."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""How gunicorn runs the API, in production and on a developer's machine alike."""
+"""Configuration of gunicorn, for production and development."""
 
 import gc
 import os
@@ -18,35 +18,35 @@ settings: Settings = Settings.read().completed()
 bind = listening.address(settings.http_host, settings.http_port)
 workers = settings.web_workers
 threads = settings.web_threads
-# Of one worker; more of them wait in the queue of the listener. Each may be a slow client, for which a thread waits.
+# Per worker; further connections wait in the queue of the listener.
 worker_connections = 1200
 worker_class = "auth_service.server.gunicorn_worker.Worker"
 wsgi_app = "auth_service.server.wsgi:application()"
 preload_app = True
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108 - heartbeats never touch a disk
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108 - no disk I/O for heartbeats
 graceful_timeout = 25
 timeout = 30
 keepalive = 5
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
-sendfile = False  # it writes past the time limits of `ClientSocket`
-forwarded_allow_ips = ""  # the application finds the client itself, through TRUSTED_PROXIES only
+sendfile = False  # it bypasses the time limits of `ClientSocket`
+forwarded_allow_ips = ""  # the application determines the client address itself, by TRUSTED_PROXIES
 control_socket_disable = True
-# Each worker listens by itself: at one door the quicker one may take everybody, and half the rate is lost. The system
-# then lets anybody else of this user in, too: see `on_starting`.
+# Each worker has a listening socket of its own: on a shared one, the faster worker can accept most connections, which
+# halves the throughput. With SO_REUSEPORT other processes of this user can also listen: see `on_starting`.
 reuse_port = True
 loglevel = "warning"
 logger_class = "auth_service.server.wsgi.Logger"
 
 if settings.metrics_port is not None:
-    # Workers keep their counts in files that the master adds up. Set before the first metric is made.
+    # Workers store their counters in files that the master adds up. Set before the first metric is created.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="auth-metrics-")
 
 
 def on_starting(server: Any) -> None:
-    # A second API here would take half of the requests of the first, without a word. Workers that outlived a master
-    # that was killed leave within seconds. On SIGUSR2 the master before us is still there, and is meant to be.
+    # A second API on this port would silently get half of the requests. Workers of a killed master end within seconds,
+    # hence the patience. After SIGUSR2 the old master is still running, which is intended.
     if "GUNICORN_PID" not in os.environ and listening.is_taken(
         settings.http_host, settings.http_port, patience=timedelta(seconds=5)
     ):
@@ -57,14 +57,14 @@ def on_starting(server: Any) -> None:
 def when_ready(server: Any) -> None:
     from auth_service.api.http import metrics  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
-    gc.freeze()  # what was loaded before the fork is never looked at again, and stays shared memory
+    gc.freeze()  # the garbage collector ignores what was loaded before the fork, so its memory stays shared
     if settings.metrics_port is not None:
         metrics.serve(server.app.wsgi(), host=settings.metrics_host, port=settings.metrics_port)
     drain_before_stopping(server)
 
 
 def drain_before_stopping(server: Any) -> None:
-    """On SIGTERM say 503 at `/health/ready` at once, and go on answering until balancers have noticed."""
+    """On SIGTERM answer 503 at `/health/ready`, and serve requests until load balancers have noticed."""
     from auth_service.api.ops import draining  # noqa: PLC0415
 
     stop = server.handle_term

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes `.env` for production in containers, with new secrets, when there is none; adds to an older one the secrets that
-# a newer release needs. Called by `make up`.
+# Writes `.env` for production in containers, with new secrets, if there is none. Adds secrets that a newer release needs
+# to an existing one. `make up` calls this script.
 set -eu
 umask 077
 
@@ -8,7 +8,7 @@ env_file=.env
 
 SECRET_NAMES="CODE_KEY OUTBOX_KEY SESSION_KEY KEYRING_KEY POSTGRES_PASSWORD APP_DATABASE_PASSWORD REDIS_PASSWORD"
 
-# 256 bits or more that may stand in a URL as they are.
+# A secret of at least 256 bits in characters that need no escaping in a URL.
 secret() {
     if command -v openssl >/dev/null 2>&1; then
         openssl rand -base64 48 | tr '+/' '-_' | tr -d '=\n'
@@ -19,31 +19,31 @@ secret() {
     fi
 }
 
-# Each is looked at before it is used: an empty one would be a database without a password.
-made() {
+# Checks the length of each secret: an empty one would mean a database without a password.
+line_with_secret() {
     value=$(secret)
-    [ "${#value}" -ge 43 ] || { echo "This machine makes no random numbers; $env_file was not made." >&2; exit 1; }
+    [ "${#value}" -ge 43 ] || { echo "This machine has no source of random numbers; $env_file was not written." >&2; exit 1; }
     echo "$1=$value"
 }
 
-named() {
+is_named() {
     grep -qE "^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=" "$env_file"
 }
 
-# A path of this machine is none in a container: what stands there would be passed over without a word.
+# A path of the host does not exist in a container, so a secret in a file would silently be ignored.
 refuse_files() {
     for name in $SECRET_NAMES; do
-        named "${name}_FILE" || continue
-        echo "$env_file names ${name}_FILE, and containers are given secrets themselves: write $name=… in its place." >&2
+        is_named "${name}_FILE" || continue
+        echo "$env_file names ${name}_FILE, but containers cannot read files of the host: write $name=… instead." >&2
         exit 1
     done
 }
 
-# Only names that are not there at all.
+# Adds only names that are missing; a name with an empty value stays.
 add_missing() {
     for name in $SECRET_NAMES; do
-        named "$name" && continue
-        line=$(made "$name")
+        is_named "$name" && continue
+        line=$(line_with_secret "$name")
         printf '\n%s\n' "$line" >>"$env_file"
         echo "Added a new $name to $env_file."
     done
@@ -54,33 +54,33 @@ if [ -e "$env_file" ]; then
     case ${profile:-production} in
         production) refuse_files; add_missing; exit 0 ;;
     esac
-    echo "The .env here is for APP_ENV=$profile, and \`make up\` starts production: not with settings of another profile." >&2
-    echo "Move it away and run \`make up\` again, which then makes one with secrets of its own; or run \`make up_local_compose\`." >&2
+    echo "The .env here is for APP_ENV=$profile, but \`make up\` starts production and needs settings of production." >&2
+    echo "Move it and run \`make up\` again, which writes a new one with new secrets; or run \`make up_local_compose\`." >&2
     exit 1
 fi
 
-# Written beside and then moved, so that there is never half a file.
+# Written to a temporary file and then renamed, so that an interrupted run leaves no partial file.
 new=$env_file.new.$$
 trap 'rm -f "$new"' EXIT
 {
-    echo "# Settings of production in containers, made by \`make up\`; every name is explained in docs/operations.md."
-    echo "# Keep it, and keep it secret: the data in the volumes can only be read with what stands here."
+    echo "# Settings of production in containers, written by \`make up\`; docs/operations.md explains every name."
+    echo "# Back it up and keep it secret: the data in the volumes cannot be read without these values."
     echo "APP_ENV=production"
     echo
-    echo "# The address under which people reach the service, the sender of its letters, and the server that takes them."
+    echo "# The address under which users reach the service, the sender address of emails, and the mail server."
     echo "PUBLIC_URL=https://localhost:5000"
     echo "MAIL_FROM=no-reply@localhost"
     echo "SMTP_URL=smtp://host.docker.internal:25"
     echo
-    for name in $SECRET_NAMES; do made "$name"; done
+    for name in $SECRET_NAMES; do line_with_secret "$name"; done
 } >"$new"
 mv "$new" "$env_file"
 
 cat <<EOT
-Made $env_file, readable by you only, with new secrets for codes, letters, sessions, signing keys, PostgreSQL and Redis. Keep it with your
+Wrote $env_file, readable by you only, with new secrets for codes, emails, sessions, signing keys, PostgreSQL and Redis. Keep it with your
 backups.
-Change in it before anybody else uses the service, and run \`make up\` again:
-  PUBLIC_URL  https://localhost:5000: the address under which people reach it, by https
-  MAIL_FROM   no-reply@localhost: the sender of letters
-  SMTP_URL    smtp://host.docker.internal:25: the mail server; for now this machine's own, which has to listen for containers
+Before you put the service into use, change these settings in it and run \`make up\` again:
+  PUBLIC_URL  https://localhost:5000: the https address under which users reach the service
+  MAIL_FROM   no-reply@localhost: the sender address of emails
+  SMTP_URL    smtp://host.docker.internal:25: the mail server; the default is this machine, whose mail server has to listen for containers
 EOT

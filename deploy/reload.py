@@ -1,6 +1,6 @@
-"""Runs a command, and runs it anew whenever a file of the source has changed; for a developer's containers.
+"""Reloader for development containers: runs a command and restarts it when a source file changes.
 
-gunicorn's own `--reload` starts new workers from a master that keeps the modules it has loaded: here, all of them.
+`--reload` of gunicorn cannot do this: new workers inherit the modules of the master, which preloads the application.
 """
 
 import signal
@@ -13,24 +13,24 @@ from types import FrameType
 
 ROOT = Path(__file__).parents[1]
 WATCHED = ("manage.py", "deploy", "src")
-LOOK_EVERY = 1.0
-TRY_AGAIN_AFTER = 5.0
+CHECK_EVERY = 1.0
+RESTART_AFTER = 5.0
 
 
 def main(command: Sequence[str]) -> int:
-    """Run until a signal comes; to be stopped is no failure."""
+    """Run the command until a signal arrives; returns 0."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     child = None
     try:
         while True:
-            seen = _source()
-            child = subprocess.Popen(command)  # noqa: S603 - what the compose file says
-            _wait(child, seen)
-            _end(child)
+            modified = _modification_times()
+            child = subprocess.Popen(command)  # noqa: S603 - from the Compose file
+            _wait(child, modified)
+            _stop_child(child)
     except KeyboardInterrupt:
         if child:
-            _end(child)
+            _stop_child(child)
         return 0
 
 
@@ -38,35 +38,35 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _wait(child: subprocess.Popen[bytes], seen: dict[Path, int]) -> None:
-    """Return when the source has changed, or when the command has been away for a while."""
-    away = 0.0
-    while away < TRY_AGAIN_AFTER:
-        time.sleep(LOOK_EVERY)
-        if _source() != seen:
-            print("The source has changed: starting anew.", file=sys.stderr, flush=True)  # noqa: T201 - for the log
+def _wait(child: subprocess.Popen[bytes], modified: dict[Path, int]) -> None:
+    """Return when the source has changed, or some seconds after the command has ended."""
+    ended_for = 0.0
+    while ended_for < RESTART_AFTER:
+        time.sleep(CHECK_EVERY)
+        if _modification_times() != modified:
+            print("The source has changed: restarting.", file=sys.stderr, flush=True)  # noqa: T201 - for the log
             return
-        away = 0.0 if child.poll() is None else away + LOOK_EVERY
+        ended_for = 0.0 if child.poll() is None else ended_for + CHECK_EVERY
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _stop_child(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.terminate()
     child.wait()
 
 
-def _source() -> dict[Path, int]:
-    """When each file was changed."""
-    found: dict[Path, int] = {}
+def _modification_times() -> dict[Path, int]:
+    """The modification time of each source file, in nanoseconds."""
+    times: dict[Path, int] = {}
     for name in WATCHED:
         top = ROOT / name
         for path in [top] if top.is_file() else top.rglob("*"):
             try:
                 if path.is_file() and path.suffix != ".pyc":
-                    found[path] = path.stat().st_mtime_ns
-            except FileNotFoundError:  # an editor is just replacing it
+                    times[path] = path.stat().st_mtime_ns
+            except FileNotFoundError:  # an editor is replacing the file
                 continue
-    return found
+    return times
 
 
 if __name__ == "__main__":

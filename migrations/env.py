@@ -1,4 +1,4 @@
-"""How migrations run: one migrator at a time, never waiting long for a lock, numbered in order."""
+"""Alembic environment: migrations run one process at a time, with a short lock timeout and consecutive numbers."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ def number_revisions(migration: MigrationContext, _: Any, directives: list[Migra
         script.upgrade_ops is None or script.upgrade_ops.is_empty() for script in directives
     ):
         directives[:] = []
-        print("No change of the models was found: no migration was made.")  # noqa: T201 - the answer of a command
+        print("The models have not changed: no migration was created.")  # noqa: T201 - output of a command
         return
     head = migration.script.get_current_head() if migration.script else None
     for script in directives:
@@ -45,15 +45,17 @@ def run_online() -> None:
     if url is None:
         raise SystemExit("DATABASE_URL: needed to migrate")
     with maintenance_engine(url) as engine, engine.connect() as connection:
-        # Session level: it outlives the transactions of single migrations, and ends with the connection.
+        # A session-level lock outlives the transactions of single migrations and ends with the connection.
         connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": Lock.MIGRATIONS.value})
-        # Whoever waits for a lock makes everybody behind it wait: give up early and come back.
+        # A migration that waits for a table lock blocks all later statements on the table, so it waits two seconds at
+        # most and tries again later.
         connection.execute(text("SET lock_timeout = '2s'"))
         connection.commit()
-        retried(lambda: migrate(connection), connection=connection)
+        retry_on_lock_timeout(lambda: migrate(connection), connection=connection)
 
 
 def migrate(connection: Connection) -> None:
+    """Run all pending migrations, each in a transaction of its own."""
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -67,8 +69,8 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-def retried(work: Callable[[], None], *, connection: Connection) -> None:
-    """Try again where another transaction held a lock for too long; what was migrated before stays."""
+def retry_on_lock_timeout(work: Callable[[], None], *, connection: Connection) -> None:
+    """Run the migrations again if another transaction held a lock for too long; completed migrations stay."""
     for pause in [*range(1, LOCK_TRIES), None]:
         try:
             work()

@@ -78,7 +78,7 @@ def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: Flask
 
     said = runner.invoke(maintenance)
 
-    assert said.output == ("removed 1 temporary users, 0 records of letters, 0 ended sessions and 0 links to undo\n")
+    assert said.output == ("deleted 1 temporary users, 0 email records, 0 ended sessions and 0 account revert links\n")
     assert api.look_up("stale@example.org").status_code == 404
     assert api.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
     assert api.look_up("person@example.org").status_code == 200
@@ -95,10 +95,8 @@ def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services
     api = ApiClient(app)
     inbox = DevInbox(tmp_path / "inbox")
     stop = threading.Event()
-    mailing = MailWorker(
-        enter=app.app_context, delivery=services.delivery, make_transport=lambda: inbox, senders=2, stop=stop
-    )
-    thread = threading.Thread(target=mailing.run)
+    worker = MailWorker(enter=app.app_context, delivery=services.delivery, transport=inbox, senders=2, stop=stop)
+    thread = threading.Thread(target=worker.run)
     thread.start()
     try:
         for number in range(5):

@@ -117,7 +117,7 @@ def test_cf2_the_env_that_is_made_is_one_that_production_starts_with(clone: Path
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43,}", secret) for secret in secrets)
     assert not any(secret in made.stdout for secret in secrets)
     assert all(name in made.stdout for name in ("PUBLIC_URL", "MAIL_FROM", "SMTP_URL"))
-    assert all(what in made.stdout for what in ("codes", "letters", "sessions", "signing keys", "PostgreSQL", "Redis"))
+    assert all(what in made.stdout for what in ("codes", "emails", "sessions", "signing keys", "PostgreSQL", "Redis"))
 
 
 def test_an_env_that_is_there_stays_as_it_is(clone: Path) -> None:

@@ -16,7 +16,7 @@ def test_an_operator_makes_lists_and_revokes_a_key(app: Flask) -> None:
 
     key = made.stdout.strip()
     key_id = key.split("_")[1]
-    assert made.stderr.startswith(f"{key_id} lives until ")
+    assert made.stderr.startswith(f"{key_id} is valid until ")
     assert Shop(app, key).ask("x").status_code == 200
     listed = runner.invoke(service_keys, ["list"]).output
     assert listed.startswith(f"{key_id}  shop  tokens:introspect  until ")

@@ -1,6 +1,6 @@
--- The role of a developer's database. Run once by the image, when the volume is empty.
+-- Database role for development. The image runs this once, when the volume is empty.
 --
--- One role does everything: it migrates from the machine and from the container alike, and makes the databases of tests.
+-- One role does everything: it runs migrations on the host and in the container, and creates the databases of tests.
 \getenv app_password APP_DATABASE_PASSWORD
 
 CREATE ROLE auth LOGIN CREATEDB PASSWORD :'app_password';

@@ -1,6 +1,7 @@
--- The roles of a new production database. Run once by the image, when the volume is empty.
+-- Database roles for production. The image runs this once, when the volume is empty.
 --
--- auth_owner owns the database and migrates it; auth is the service, which reads and writes rows and changes no tables.
+-- Least privilege: auth_owner owns the database and migrates it; the service signs in as auth, which can read and write
+-- rows but cannot change tables.
 \getenv owner_password POSTGRES_PASSWORD
 \getenv app_password APP_DATABASE_PASSWORD
 
@@ -13,10 +14,10 @@ GRANT CONNECT ON DATABASE auth TO auth;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO auth;
 
--- For whatever the owner will make, so that no migration has to remember to grant. The one that makes the history, to
--- which the service may only add, takes the rest away again (docs/decisions/0012).
+-- Default privileges on future tables, so that migrations need no grants. The migration of the audit log revokes UPDATE and
+-- DELETE, because the service may only append to it (docs/decisions/0012).
 ALTER DEFAULT PRIVILEGES FOR ROLE auth_owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO auth;
 ALTER DEFAULT PRIVILEGES FOR ROLE auth_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO auth;
 
--- Without a password the superuser signs in on the server's own socket only: docker compose exec postgres psql auth
+-- Without a password, the superuser can only sign in on the local socket: docker compose exec postgres psql auth
 ALTER ROLE postgres PASSWORD NULL;

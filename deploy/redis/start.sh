@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts Redis as its own user, with a password that stands in no file and in no list of processes.
+# Starts Redis as the user `redis`. The password comes by standard input, so no file and no process list contains it.
 set -eu
 
 chown redis: /data

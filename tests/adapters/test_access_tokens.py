@@ -114,12 +114,12 @@ def test_no_refused_token_is_remembered_and_only_so_many_good_ones() -> None:
     verifier = tokens()
     with pytest.raises(TokenRejected):
         verifier.verify(FORGER.token(aud="other"), RING)
-    assert verifier._verified._known == {}
+    assert verifier._verified._claims == {}
 
     few = Verified(at_most=3)
     claims = verifier.verify(GOOD, RING)
     for number in range(10):
         few.remember(f"token {number}", RING.verifying[KID], claims)
-        assert len(few._known) <= 3
+        assert len(few._claims) <= 3
     assert few.claims("token 9", RING.verifying[KID]) == claims
     assert few.claims("token 0", RING.verifying[KID]) is None

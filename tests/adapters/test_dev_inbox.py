@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ def inbox(tmp_path: Path) -> DevInbox:
     return DevInbox(tmp_path / "data" / "inbox")
 
 
-def code_letter(code: str = "7505", language: str = "en", service: str = "Portal", to: str = TO) -> EmailMessage:
+def code_letter(code: str = "7505", language: str = "en", service: str = "Portal", to: str = TO) -> Message:
     return letters.render(
         "registration_code",
         language,
@@ -45,8 +45,8 @@ def note(subject: str, text: str) -> EmailMessage:
 @pytest.mark.parametrize("language", letters.LANGUAGES)
 def test_a_letter_is_found_as_it_was_sent(inbox: DevInbox, language: str) -> None:
     before = datetime.now(UTC)
-    mail_transport: MailTransport = inbox
-    mail_transport.send(code_letter(language=language, service="Портал"), to=TO)
+    transport: MailTransport = inbox
+    transport.send(code_letter(language=language, service="Портал"), to=TO)
 
     [letter] = inbox.letters()
 
@@ -205,11 +205,11 @@ def test_an_address_of_two_lines_writes_no_header(inbox: DevInbox) -> None:
 
 FILLER = """
 import sys
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from pathlib import Path
-from auth_service.adapters.email.dev_inbox import Inbox
+from auth_service.adapters.email.dev_inbox import DevInbox
 
-inbox = Inbox(Path(sys.argv[1]))
+inbox = DevInbox(Path(sys.argv[1]))
 for number in range(20):
     message = EmailMessage()
     message["Subject"] = f"{sys.argv[2]}.{number}"

@@ -9,7 +9,7 @@ from auth_service.adapters.crypto.device_tokens import DeviceTokens
 from auth_service.adapters.crypto.keys import base64url, from_base64url
 
 SECRET = "a secret of a test"
-TOKENS = DeviceTokens(SECRET, lives=timedelta(days=365))
+TOKENS = DeviceTokens(SECRET, ttl=timedelta(days=365))
 ADAS: Any = {"user_id": 7, "version": 1}
 
 
@@ -28,9 +28,9 @@ def test_a_token_is_worth_nothing_elsewhere(other: Any) -> None:
 
 @pytest.mark.clock
 def test_a_token_expires_even_if_its_cookie_does_not() -> None:
-    expired = DeviceTokens(SECRET, lives=-timedelta(seconds=2))
+    expired = DeviceTokens(SECRET, ttl=-timedelta(seconds=2))
 
-    assert TOKENS.known(DeviceTokens(SECRET, lives=timedelta(hours=1)).make(**ADAS), **ADAS) is not None
+    assert TOKENS.known(DeviceTokens(SECRET, ttl=timedelta(hours=1)).make(**ADAS), **ADAS) is not None
     token = expired.make(**ADAS)
     assert TOKENS.known(token, **ADAS) is None
     raw = bytearray(from_base64url(token))

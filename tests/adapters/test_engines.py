@@ -368,7 +368,7 @@ def test_stopping_engines_that_are_already_stopped_is_no_error(data_dir: Path) -
 
 
 def test_a_server_that_ignores_the_polite_signal_is_killed(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Redis, "farewells", ((signal.SIGCONT, 0.1),))
+    monkeypatch.setattr(Redis, "stop_signals", ((signal.SIGCONT, 0.1),))
     engines.redis.stop()
     assert engines.redis.pid is None
 

@@ -18,13 +18,13 @@ import nacl.pwhash
 import pytest
 
 import auth_service
-from auth_service.adapters.crypto.password_hasher import NICENESS, PasswordHasher, PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import NICENESS, PasswordHasher, PasswordMatch
 from auth_service.errors import ServiceBusy
 
 PASSWORD = "correct horse battery"
-RIGHT = PasswordVerdict(matches=True, outdated=False)
-WRONG = PasswordVerdict(matches=False, outdated=False)
-OUTDATED = PasswordVerdict(matches=True, outdated=True)
+RIGHT = PasswordMatch(matches=True, outdated=False)
+WRONG = PasswordMatch(matches=False, outdated=False)
+OUTDATED = PasswordMatch(matches=True, outdated=True)
 
 OURS: dict[str, Any] = {"time_cost": 2, "memory_cost": 19456, "parallelism": 1, "hash_len": 32, "salt_len": 16}
 

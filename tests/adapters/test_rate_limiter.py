@@ -118,19 +118,19 @@ def test_the_breaker_rests_probes_and_closes(monkeypatch: pytest.MonkeyPatch) ->
     now = [100.0]
     monkeypatch.setattr("auth_service.clock.monotonic", lambda: now[0])
     breaker = CircuitBreaker(rest=SECOND)
-    assert breaker.lets_through()
+    assert breaker.allows_call()
 
     breaker.failed()
-    assert not breaker.lets_through()
+    assert not breaker.allows_call()
     now[0] += 1
-    assert [breaker.lets_through() for _ in range(3)] == [True, False, False], "one probe at a time"
+    assert [breaker.allows_call() for _ in range(3)] == [True, False, False], "one probe at a time"
     breaker.failed()
-    assert not breaker.lets_through()
+    assert not breaker.allows_call()
     now[0] += 1
-    assert breaker.lets_through()
+    assert breaker.allows_call()
     breaker.succeeded()
 
-    assert all(breaker.lets_through() for _ in range(3))
+    assert all(breaker.allows_call() for _ in range(3))
 
 
 def test_cd4_digests_bind_every_part() -> None:

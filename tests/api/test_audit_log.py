@@ -191,7 +191,7 @@ def test_lg3_what_is_rolled_back_leaves_no_event(ada: int, api: ApiClient, app: 
 
 
 def test_an_event_of_no_known_kind_is_a_mistake(app: Flask) -> None:
-    history = app.extensions["auth_service"].history
+    history = app.extensions["auth_service"].audit_log
     with app.app_context(), unit_of_work(), pytest.raises(ValueError, match="not a valid Kind"):
         history.record("signed_inn", user_id=1, client=None)
 

@@ -25,7 +25,7 @@ def deliver(app: Flask, services: Services, inbox: DevInbox) -> None:
     """Do what the mailer does."""
     with app.app_context():
         for letter in services.delivery.lease(at_most=100):
-            services.delivery.deliver(letter, mail_transport=inbox)
+            services.delivery.deliver(letter, transport=inbox)
 
 
 def test_programs_read_the_code_of_an_address(app: Flask, services: Services, inbox: DevInbox, api: ApiClient) -> None:

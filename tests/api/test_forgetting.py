@@ -23,7 +23,7 @@ def test_a_deletion_waits_for_what_names_its_owner_and_what_comes_later_names_no
 ) -> None:
     ada = api.register(ADA, mailbox, password=PASSWORD)
     token = str(api.signed_in(ADA, PASSWORD)["access_token"])
-    history = app.extensions["auth_service"].history
+    history = app.extensions["auth_service"].audit_log
 
     def write_down_a_wrong_code() -> None:
         client = ClientInfo(address="192.0.2.1", device="curl")

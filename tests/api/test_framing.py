@@ -5,11 +5,9 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
 import pytest
 
-from auth_service.server.client_socket import READ_WITHIN
 from tests.support.actors import USERS
 from tests.support.live import HANGS, WITNESS, Live, check_refusal
 
@@ -226,42 +224,3 @@ def test_se9_an_unread_body_is_not_the_next_request(live: Live) -> None:
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert received.count(b"HTTP/1.1 ") == 2
     assert received.endswith(b'{"success":true,"result":"Ok"}\n')
-
-
-BUNDLE = "/swaggerui/swagger-ui-bundle.js"
-
-
-def test_a3_responses_that_nobody_reads_hold_up_no_other_client_and_are_dropped(live: Live) -> None:
-    asked = f"GET {BUNDLE} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 6
-    with ExitStack() as stack:
-        unread = []
-        for _ in range(12):
-            connection = stack.enter_context(socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(HANGS)
-            connection.connect(("127.0.0.1", live.port))
-            connection.sendall(asked)
-            unread.append(connection)
-        began = time.monotonic()
-        for _ in range(20):
-            answer = live.request("GET", "/health/live")
-            assert (answer.status, answer.seconds < 2) == (200, True)
-        time.sleep(began + READ_WITHIN.total_seconds() + 2 - time.monotonic())
-        for connection in unread:
-            with pytest.raises(ConnectionResetError):
-                b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023 - called here only
-    assert live.request("GET", "/health/live").status == 200
-
-
-def test_a3_a_response_that_is_read_slowly_arrives_whole(live: Live) -> None:
-    expected = live.request("GET", BUNDLE).body
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        connection.settimeout(HANGS)
-        connection.connect(("127.0.0.1", live.port))
-        connection.sendall(f"GET {BUNDLE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        received = bytearray()
-        while data := connection.recv(65536):
-            received += data
-            time.sleep(0.05)
-    assert received.endswith(expected)

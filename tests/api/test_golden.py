@@ -84,7 +84,7 @@ def test_the_same_six_requests_in_production(make_app: MakeApp, sink: SmtpSink) 
     def delivered_code(number: int) -> str:
         with app.app_context():
             for letter in services.delivery.lease(at_most=10):
-                assert services.delivery.deliver(letter, mail_transport=mail_transport(services.settings)) == "sent"
+                assert services.delivery.deliver(letter, transport=mail_transport(services.settings)) == "sent"
         subject = sink.wait_for(number, to=EMAIL)[-1].message["Subject"]
         return str(subject).split()[0]
 

@@ -19,6 +19,7 @@ from auth_service.api.http import metrics
 from auth_service.api.ops import draining
 from auth_service.cli.docs import error_classes
 from auth_service.db.schema_version import head
+from auth_service.server.client_socket import ClientSocket
 from auth_service.server.gunicorn_worker import Worker
 from auth_service.server.wsgi import _troubles, forget_connections, wait_for_dependencies
 from auth_service.settings import Settings
@@ -174,9 +175,9 @@ def test_metrics_tell_refusals_of_one_status_apart(app: Flask) -> None:
     for path in ("/nowhere", "/api/v1/users/7505", "/hunter2"):
         get(app, path)
     here, there = socket.socketpair()
-    with here, there:
+    with ClientSocket.take_over(here) as client, there:
         gunicorn: Any = SimpleNamespace(wsgi=app)
-        Worker.handle_error(gunicorn, None, here, ("192.0.2.1", 1), LimitRequestLine(5000, 4094))
+        Worker.handle_error(gunicorn, None, client, ("192.0.2.1", 1), LimitRequestLine(5000, 4094))
 
     counted = {code: number - before.get(code, 0) for code, number in refusals_counted().items()}
     assert {code: number for code, number in counted.items() if number} == {

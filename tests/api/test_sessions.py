@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.adapters.crypto.password_hasher import PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import PasswordMatch
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
@@ -284,7 +284,7 @@ def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(
     judged: list[str] = []
     verdict = Passwords.verify
 
-    def judging(passwords: Passwords, guess: str, password_hash: str | None) -> PasswordVerdict:
+    def judging(passwords: Passwords, guess: str, password_hash: str | None) -> PasswordMatch:
         judged.append(guess)
         return verdict(passwords, guess, password_hash)
 

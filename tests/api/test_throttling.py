@@ -130,7 +130,7 @@ def without_redis(make_app: MakeApp) -> Flask:
     app = make_app(redis_url="redis://127.0.0.1:1/0", limit_sign_ins="59/1m")
     services: Services = app.extensions["auth_service"]
     for limiter in (services.sign_in.throttle.local, services.limiter.local):
-        limiter._seen.clear()  # it is shared with other tests
+        limiter._instants.clear()  # it is shared with other tests
     return app
 
 
@@ -162,5 +162,5 @@ def test_a_local_limit_gives_back_what_was_right() -> None:
     hit: Callable[[], bool] = lambda: local.hit("key", [(2, timedelta(hours=1))]).allowed  # noqa: E731
 
     assert [hit(), hit(), hit()] == [True, True, False]
-    local.take_back("key")
+    local.refund("key")
     assert [hit(), hit()] == [True, False]

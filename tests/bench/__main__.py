@@ -6,20 +6,16 @@
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg2
-
-from auth_service.adapters.crypto.keys import Sealer
+from tests.bench.emails import emails_a_second
 from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, UserRecord, wrk
 from tests.bench.members import asking_for, introspecting, members, refreshing, signing_in
 from tests.bench.pages import publish
@@ -30,7 +26,6 @@ from tests.bench.storm import hashes_a_second, stormed
 
 FEW, MANY = 1_000, 1_000_000
 RUNS = 3
-LETTERS = 3_000
 STORM = 64
 VERIFY = "/api/v1/sessions/verify"
 
@@ -92,7 +87,7 @@ def measured(stage: Stage, *, seconds: float) -> Figures:
         calm, storm = stormed(service, known, seconds=seconds, storm=STORM)
         memory = max(proportional_set(pid) for pid in service.workers)
     say("letters")
-    rate = letters_a_second(stage, few)
+    rate, _ = emails_a_second(stage, few)
     base = loads["floor: one SELECT"].rate
     rows = [
         Row.of("floor: small JSON", loads["floor: small JSON"], base),
@@ -202,60 +197,6 @@ def make_run(stage: Stage) -> float:
                 return time.perf_counter() - began
 
     return statistics.median(once() for _ in range(3))
-
-
-def letters_a_second(stage: Stage, database_url: str) -> float:
-    """How fast one mailer empties an outbox into a server that answers at once."""
-    sealer = Sealer(stage.secrets["OUTBOX_KEY"], purpose="letters")
-    with smtp_sink() as port, closing(psycopg2.connect(database_url.replace("+psycopg2", ""))) as connection:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute("DELETE FROM letters")
-        for number in range(LETTERS):
-            letter = uuid.uuid4()
-            cursor.execute(
-                "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, payload, not_after)"
-                " VALUES (%s, %s, 'registration_code', %s, %s, 'en', %s, now() + interval '1 hour')",
-                (
-                    str(letter),
-                    str(letter),
-                    f"letter{number}@example.org",
-                    f"letter{number}@example.org",
-                    sealer.seal({"code": "750505", "minutes": 10}, place=letter.bytes),
-                ),
-            )
-        environment = stage.environment(database_url, smtp_port=port)
-        with stage.running([sys.executable, str(ROOT / "manage.py"), "mail", "deliver"], environment):
-
-            def sent() -> int:
-                cursor.execute("SELECT count(*) FROM letters WHERE state = 'sent'")
-                [(count,)] = cursor.fetchall()
-                return int(count)
-
-            while not (first := sent()):
-                time.sleep(0.02)
-            began = time.perf_counter()
-            while (last := sent()) < LETTERS:
-                time.sleep(0.05)
-            return (last - first) / (time.perf_counter() - began)
-
-
-@contextmanager
-def smtp_sink() -> Iterator[int]:
-    """An SMTP server in a process of its own; its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.sink"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def proportional_set(pid: int) -> float:

@@ -21,7 +21,7 @@ from tests.bench.slow import beside_slow_clients
 from tests.bench.stage import ROOT, Server, Stage, set_up
 from tests.bench.storm import stormed
 
-FEW = 1_000
+FEW = 4_000
 CROWD, STORM, ASKING, SLOW = 512, 64, 16, 2_000
 TICKS = os.sysconf("SC_CLK_TCK")
 

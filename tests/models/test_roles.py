@@ -171,7 +171,7 @@ def test_az8_the_audit_log_of_a_user_is_kept_until_the_account_is_deleted(
     services: Services = deployed.extensions["auth_service"]
     with deployed.app_context(), unit_of_work():
         as_service("DELETE FROM users WHERE id = %s", ada)
-        services.history.anonymize_user(ada)
+        services.audit_log.anonymize_user(ada)
 
     columns = "kind, outcome, user_id, session_id, address, device, details"
     assert as_service(f"SELECT {columns} FROM events ORDER BY id") == [

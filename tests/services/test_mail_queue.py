@@ -52,14 +52,12 @@ def test_a_letter_that_waited_too_long_for_a_hand_is_given_back(
     with app.app_context():
         [letter] = lease(services.delivery.leases)
 
-        assert (
-            services.delivery.deliver(replace(letter, begin_by=time.monotonic() - 0.01), mail_transport=inbox) == "late"
-        )
+        assert services.delivery.deliver(replace(letter, begin_by=time.monotonic() - 0.01), transport=inbox) == "late"
 
         assert inbox.letters() == []
         [again] = lease(services.delivery.leases)
         assert again.attempts == letter.attempts == 1
-        assert services.delivery.deliver(again, mail_transport=inbox) == "sent"
+        assert services.delivery.deliver(again, transport=inbox) == "sent"
 
 
 @pytest.mark.clock

@@ -70,7 +70,7 @@ def note(app: Flask, user_id: int = 1) -> None:
     """Write an event down."""
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
-        services.history.record("signed_in", user_id=user_id, client=HERE)
+        services.audit_log.record("signed_in", user_id=user_id, client=HERE)
 
 
 # Months.
@@ -147,7 +147,7 @@ def test_people_go_on_writing_and_reading_while_months_are_made(without_months: 
         while not stop.is_set():
             note(app)  # raises DatabaseAway where a statement or a lock runs out of its budget
             with app.app_context():
-                assert services.history.page(user_id=1, limit=1).items
+                assert services.audit_log.page(user_id=1, limit=1).items
             written += 1
         return written
 
@@ -321,7 +321,7 @@ def test_only_one_is_at_work_at_a_time(app: Flask, stores: Stores, query: Query)
     other.rollback()
     other.close()
     assert runner.invoke(command).output == (
-        "removed 2 temporary users, 2 records of letters, 2 ended sessions and 2 links to undo\n"
+        "deleted 2 temporary users, 2 email records, 2 ended sessions and 2 account revert links\n"
     )
 
 

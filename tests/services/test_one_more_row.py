@@ -268,7 +268,7 @@ def reset_password(world: World) -> Callable[[], object]:
     _, email = world.registered()
     world.api().ask_to_recover(email)
     code = world.mailbox.code_sent_to(email)
-    return lambda: world.services.recovery.set_password(
+    return lambda: world.services.password_reset.set_password(
         email=address(email), code=code, new_password=OTHER, ticket=None, client=CLIENT
     )
 

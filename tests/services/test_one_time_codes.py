@@ -129,7 +129,7 @@ def test_every_kind_of_code_has_a_flow_and_all_flows_use_one_class_and_one_store
     codes = [
         services.registration.codes,
         services.sign_in.codes,
-        services.recovery.codes,
+        services.password_reset.codes,
         services.email_change_flow.codes,
         services.account.codes,
     ]

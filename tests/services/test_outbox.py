@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from email.message import EmailMessage
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -62,7 +62,7 @@ class Unwilling:
     def __init__(self, failure: Exception) -> None:
         self._failure = failure
 
-    def send(self, message: EmailMessage, *, to: str) -> None:
+    def send(self, message: Message, *, to: str) -> None:
         """Say no."""
         raise self._failure
 
@@ -75,7 +75,7 @@ def test_cd5_only_waiting_letters_have_a_payload_and_it_is_encrypted(
     assert b"7505" not in bytes(payload)
 
     [letter] = services.delivery.lease(at_most=10)
-    assert services.delivery.deliver(letter, mail_transport=DevInbox(tmp_path)) == "sent"
+    assert services.delivery.deliver(letter, transport=DevInbox(tmp_path)) == "sent"
 
     assert query("SELECT state, payload, attempts, ended_at IS NOT NULL FROM letters") == [("sent", None, 1, True)]
     [found] = DevInbox(tmp_path).letters(to=ADA.stored)
@@ -105,7 +105,7 @@ def test_a_deferred_letter_comes_back_after_a_growing_pause(
     pauses = []
     for _ in range(8):
         [letter] = services.delivery.lease(at_most=1)
-        outcome = services.delivery.deliver(letter, mail_transport=Unwilling(MailDeferred(reason="busy", status=451)))
+        outcome = services.delivery.deliver(letter, transport=Unwilling(MailDeferred(reason="busy", status=451)))
         assert outcome == "deferred"
         assert services.delivery.lease(at_most=1) == []
         [(pause, trouble)] = query("SELECT extract(epoch FROM next_attempt_at - now())::float, trouble FROM letters")
@@ -122,8 +122,7 @@ def test_a_refused_letter_is_dead_and_wiped(write: Callable[..., bool], services
     [letter] = services.delivery.lease(at_most=1)
 
     assert (
-        services.delivery.deliver(letter, mail_transport=Unwilling(MailRefused(reason="no such box", status=550)))
-        == "dead"
+        services.delivery.deliver(letter, transport=Unwilling(MailRefused(reason="no such box", status=550))) == "dead"
     )
 
     assert query("SELECT state, payload, trouble FROM letters") == [("dead", None, "550 no such box")]
@@ -137,7 +136,7 @@ def test_a_letter_sealed_with_another_key_is_dead_not_a_crash(
     query("UPDATE letters SET payload = decode(repeat('00', 40), 'hex')")
     [letter] = services.delivery.lease(at_most=1)
 
-    assert services.delivery.deliver(letter, mail_transport=DevInbox(tmp_path)) == "dead"
+    assert services.delivery.deliver(letter, transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("sealed with another key",)]
 
 
@@ -320,7 +319,7 @@ def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
         )
     [letter] = services.delivery.lease(at_most=1)
 
-    assert services.delivery.deliver(letter, mail_transport=DevInbox(tmp_path)) == "dead"
+    assert services.delivery.deliver(letter, transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("cannot be written",)]
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordMatch
 from auth_service.errors import ValidationFailed
 from auth_service.services.credentials.passwords import Passwords
 
@@ -30,16 +30,16 @@ def test_pw4_keyboards_that_compose_differently_type_the_same_password(passwords
 
 def test_pw11_nothing_matches_where_there_is_no_hash(passwords: Passwords) -> None:
     assert not passwords.verify("correct horse battery", None).matches
-    assert passwords.verify("", None) == PasswordVerdict(matches=False, outdated=False)
+    assert passwords.verify("", None) == PasswordMatch(matches=False, outdated=False)
 
 
 def test_pw5_imported_users_get_a_new_hash_at_the_first_sign_in(passwords: Passwords) -> None:
     typed = "ﬁsh ①②③④"  # which their old system did not normalise
 
-    assert passwords.verify(typed, OF_WERKZEUG) == PasswordVerdict(matches=True, outdated=True)
+    assert passwords.verify(typed, OF_WERKZEUG) == PasswordMatch(matches=True, outdated=True)
     renewed = passwords.hash(typed)
 
-    assert passwords.verify(typed, renewed) == PasswordVerdict(matches=True, outdated=False)
+    assert passwords.verify(typed, renewed) == PasswordMatch(matches=True, outdated=False)
     assert passwords.verify("fish 1234", renewed).matches
 
 

@@ -165,7 +165,7 @@ class Mailbox:
         services: Services = self._app.extensions["auth_service"]
         with self._app.app_context():
             leased = services.delivery.lease(at_most=1000)
-            return [services.delivery.deliver(letter, mail_transport=self._inbox) for letter in leased]
+            return [services.delivery.deliver(letter, transport=self._inbox) for letter in leased]
 
     def letters_to(self, email: str) -> list[InboxMessage]:
         """The emails of an address, newest first."""

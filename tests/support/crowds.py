@@ -11,7 +11,7 @@ from auth_service.adapters.crypto.password_hasher import PasswordHasher
 def occupied(hasher: PasswordHasher) -> Iterator[None]:
     """Every place with the hasher of this process, and in its queue, is taken meanwhile."""
     hasher.hash("a password of an earlier request")  # the first one makes the threads
-    places = hasher._threads[os.getpid()]._places
+    places = hasher._threads[os.getpid()]._slots
     taken = 0
     while places.acquire(blocking=False):
         taken += 1

@@ -21,6 +21,8 @@ from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY,
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30
 WITNESS = "witness@example.org"
+PORTAL = "https://portal.example.org"
+"""The origin of a front end that may read the answers (CORS)."""
 HANGS = 5.0
 """An answer that takes longer than this, in seconds, counts as a hang."""
 
@@ -128,6 +130,7 @@ def live_server(stores: Stores, folder: Path) -> Iterator[Live]:
         "OUTBOX_KEY": OUTBOX_KEY,
         "SESSION_KEY": SESSION_KEY,
         "KEYRING_KEY": KEYRING_KEY,
+        "CORS_ORIGINS": PORTAL,
         "DRAIN_SECONDS": "0",
         "LOG_LEVEL": "DEBUG",
     }

@@ -1,1 +1,1 @@
-"""The floor that touches the outside: PostgreSQL's wire, Redis, SMTP, cryptography, embedded engines."""
+"""Adapters: PostgreSQL connections, Redis, SMTP, cryptography, request threads."""

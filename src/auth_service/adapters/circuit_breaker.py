@@ -1,6 +1,6 @@
-"""A circuit breaker: after a dependency hung once, others do not queue up to hang on it too.
+"""Circuit breaker: after a dependency did not answer, further calls fail immediately for a short time.
 
-The libraries for this wrap calls; here connections fail deep inside a pool, where only its events can tell.
+Libraries for this wrap calls. Here connections fail inside a pool, where only the events of the pool show the failure.
 """
 
 import threading
@@ -10,16 +10,16 @@ from auth_service import clock
 
 
 class CircuitBreaker:
-    """Open for a moment after a failure; then one caller probes while the others still fail at once."""
+    """Open for a short time after a failure; then one caller probes while the others still fail immediately."""
 
     def __init__(self, *, rest: timedelta) -> None:
-        """`rest` is how long nobody tries after a failure."""
+        """`rest` is how long all calls fail after a failure, before the first probe."""
         self._rest = rest.total_seconds()
         self._lock = threading.Lock()
         self._probe_at: float | None = None
 
-    def lets_through(self) -> bool:
-        """Whether this caller may try. Whoever gets a yes while the circuit is open is its probe."""
+    def allows_call(self) -> bool:
+        """Whether this caller may call the dependency. A caller that may while the circuit is open is the probe."""
         if self._probe_at is None:
             return True
         with self._lock:
@@ -31,12 +31,12 @@ class CircuitBreaker:
             return True
 
     def failed(self) -> None:
-        """Say that the dependency hung or could not be reached."""
+        """Open the circuit: the dependency did not answer or could not be reached."""
         with self._lock:
             self._probe_at = clock.monotonic() + self._rest
 
     def succeeded(self) -> None:
-        """Say that the dependency answered."""
+        """Close the circuit: the dependency answered."""
         if self._probe_at is not None:
             with self._lock:
                 self._probe_at = None

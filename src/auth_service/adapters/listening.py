@@ -1,4 +1,4 @@
-"""Addresses to listen on: how they are written, and whether somebody is there already."""
+"""Listening addresses: their form in URLs, and whether a port is in use."""
 
 import errno
 import socket
@@ -9,19 +9,19 @@ from auth_service import clock
 
 
 def address(host: str, port: int) -> str:
-    """A host and a port as URLs and gunicorn want them: IPv6 in brackets (RFC 3986, 3.2.2)."""
+    """Host and port in the form of URLs and of gunicorn: IPv6 in brackets (RFC 3986, 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def is_taken(host: str, port: int, *, patience: timedelta = timedelta()) -> bool:
-    """Whether somebody listens there, and goes on doing so for all of `patience`.
+    """Whether another process listens on the port, during all of `patience`.
 
-    Connections of earlier that have not run out (TIME_WAIT) do not count. Between this and listening somebody may come
-    first: it is for mistakes, not for keeping somebody out.
+    Old connections in TIME_WAIT do not count. Another process can still take the port between this check and the bind:
+    the check reports mistakes, it does not reserve the port.
     """
-    give_up_at = clock.monotonic() + patience.total_seconds()
+    deadline = clock.monotonic() + patience.total_seconds()
     while _is_in_use(host.strip("[]"), port):
-        if clock.monotonic() >= give_up_at:
+        if clock.monotonic() >= deadline:
             return True
         time.sleep(0.1)
     return False
@@ -29,10 +29,10 @@ def is_taken(host: str, port: int, *, patience: timedelta = timedelta()) -> bool
 
 def _is_in_use(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        # Not SO_REUSEPORT: with that, we would be let in beside others who have set it.
+        # Without SO_REUSEPORT, which would allow the bind beside another process that has also set it.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as refused:
-            return refused.errno == errno.EADDRINUSE
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
     return False

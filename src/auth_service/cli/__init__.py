@@ -1,4 +1,4 @@
-"""What `manage.py` offers: Flask's command line over create_app, plus the processes of the service."""
+"""Command line (`manage.py`): one module for each command, on top of Flask's command line."""
 
 import atexit
 import sys
@@ -22,12 +22,13 @@ COMMANDS = {
     "service-keys": "auth_service.cli.service_keys",
     "users": "auth_service.cli.users",
 }
-"""Where each command is, a function of its own name. Imported when it is run: in production `api` becomes gunicorn,
-which imports the service again, so that having imported it before would be half of a cold start."""
+"""The module of each command; the command is a function of the same name. A module is imported when its command
+runs: in production `api` becomes gunicorn, which imports the service again, so an earlier import would double the
+start."""
 
 
 def app_for_commands() -> Flask:
-    """The application for one command, with engines that live as long as the command if none are named or running."""
+    """The application for one command, with embedded engines for its duration if none are configured or running."""
     from auth_service.app import create_app  # noqa: PLC0415 - see COMMANDS
     from auth_service.cli.engines import with_engines  # noqa: PLC0415
 
@@ -37,14 +38,14 @@ def app_for_commands() -> Flask:
 
 
 class Commands(FlaskGroup):
-    """Flask's command line, which lists its commands without starting anything."""
+    """Flask's command line, which lists the commands without creating the application."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands; Flask would make the application to ask it for more, and here that starts engines."""
+        """The names of the commands. Flask would create the application to find more, which starts the engines."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import a command."""
+        """Import the module of a command; None if there is no such command."""
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(COMMANDS[name]), name.replace("-", "_"))
@@ -52,10 +53,10 @@ class Commands(FlaskGroup):
 
 
 def main() -> None:
-    """Run the command that the arguments name; a refused setting is a sentence, not a traceback."""
-    # `.env` is read by the settings themselves, which refuse what they do not know.
+    """Run the command of the arguments; an invalid setting prints a message instead of a traceback."""
+    # Flask does not load `.env`: the settings read it themselves and reject unknown names.
     commands = Commands(create_app=app_for_commands, add_default_commands=False, load_dotenv=False)
     try:
         commands.main()
-    except SettingsRefused as refused:
-        sys.exit(f"The settings do not make a service:\n{refused}")
+    except SettingsRefused as error:
+        sys.exit(f"The settings are invalid:\n{error}")

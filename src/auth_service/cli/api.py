@@ -1,4 +1,4 @@
-"""`manage.py api`: the service, as one process tree."""
+"""`manage.py api`: starts the API, in development also embedded engines and the mail worker."""
 
 import os
 import signal
@@ -18,18 +18,18 @@ GUNICORN = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "deploy" / 
 def api() -> None:
     """Start the API.
 
-    In production this process becomes gunicorn. In `local` and `test` it also starts engines that are not named,
-    migrates the database and runs the mailer, and stops all of it on Ctrl-C.
+    In production this process becomes gunicorn. In `local` and `test` it also starts embedded engines if none are
+    configured, migrates the database and runs the mail worker; Ctrl-C stops all of them.
     """
     settings = read_settings()
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *([path] if path else [])])
+    python_path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *([python_path] if python_path else [])])
     if settings.production:
-        os.execv(GUNICORN[0], GUNICORN)  # noqa: S606 - arguments of our own
-    # There is nothing to clean up yet. As a KeyboardInterrupt, a Ctrl-C might be lost in what follows: Python keeps to
-    # itself those that come while it tidies up after an import.
+        os.execv(GUNICORN[0], GUNICORN)  # noqa: S606 - no external input
+    # Ctrl-C ends the process immediately, since there is nothing to clean up yet. A KeyboardInterrupt could be lost
+    # during the next import: Python discards one that is raised while it cleans up after an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from auth_service.embedded.supervisor import supervise  # noqa: PLC0415 - only where there is something to supervise
+    from auth_service.embedded.supervisor import supervise  # noqa: PLC0415 - not in production
 
     manage = [sys.executable, str(ROOT / "manage.py")]
     sys.exit(supervise(settings, with_engines=with_engines, gunicorn=GUNICORN, manage=manage))

@@ -1,4 +1,4 @@
-"""`manage.py docs`: the parts of the documents that are generated from the code (tables, quoted code)."""
+"""`manage.py docs`: generates the tables and the quoted code of the documents from the source."""
 
 import ast
 import re
@@ -28,8 +28,8 @@ class QuoteError(Exception):
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Write nothing; list the documents that are out of date, fail if any is.")
-@click.option("--folder", type=click.Path(path_type=Path), default=ROOT / "docs", help="Where the documents are.")
+@click.option("--check", is_flag=True, help="Write nothing; list outdated documents and fail if there are any.")
+@click.option("--folder", type=click.Path(path_type=Path), default=ROOT / "docs", help="Folder of the documents.")
 def docs(*, check: bool, folder: Path) -> None:
     """Write the generated parts of the documents: tables of settings, errors and events, and quoted code."""
     stale = False
@@ -50,7 +50,7 @@ def docs(*, check: bool, folder: Path) -> None:
 
 
 def regenerate(document: str, *, root: Path = ROOT) -> str:
-    """The document with every generated part made from the code as it is now; the markers stay.
+    """The text of a document with every generated part replaced by the current one; the markers stay.
 
     Raises QuoteError.
     """
@@ -100,34 +100,34 @@ def _defined_names(statement: ast.stmt) -> set[str]:
 
 
 def settings_table() -> str:
-    """Every setting with its default."""
+    """Table of all settings with default and meaning."""
     rows = [
-        f"| `{name.upper()}` | {_shown(field.default)} | {field.description} |"
+        f"| `{name.upper()}` | {_format_default(field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
 
 def errors_table() -> str:
-    """Every error code with its status and message."""
+    """Table of all error codes with status and message."""
     rows = [f"| {status_of(kind)} | `{kind.code}` | {kind.message} |" for kind in error_classes()]
     return "\n".join(["| status | `error.code` | `error.msg` |", "| --- | --- | --- |", *sorted(rows)])
 
 
 def events_table() -> str:
-    """Every kind of audit event that the owner of an account sees."""
+    """Table of all audit events that a user can see."""
     rows = [f"| `{kind}` | {kind.sentence} |" for kind in EventType]
     return "\n".join(["| `kind` | meaning |", "| --- | --- |", *rows])
 
 
 def error_classes() -> Iterator[type[ServiceError]]:
-    """Every error class with a code of its own; the families of one status have none."""
+    """All error classes that have a code; base classes of one HTTP status have none."""
     for value in vars(errors).values():
         if isinstance(value, type) and issubclass(value, ServiceError) and hasattr(value, "code"):
             yield value
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     if default is None or default == ():
         return ""
     if isinstance(default, bool):

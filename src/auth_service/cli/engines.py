@@ -1,4 +1,4 @@
-"""Engines for a command: those that the settings name, or embedded ones."""
+"""Engines (PostgreSQL and Redis) of a command: the configured ones, or embedded ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from auth_service.settings import Settings
 
 @contextmanager
 def with_engines(settings: Settings) -> Iterator[Settings]:
-    """Complete settings, with embedded engines running where a developer's machine names none."""
+    """Complete the settings; in `local` and `test`, run embedded engines if none are configured."""
     if settings.production or settings.names_engines:
         yield settings.completed()
         return
-    # Only here: the wheels of the engines are not installed where production runs.
+    # Imported here, because the wheels of the engines are not installed in production.
     from auth_service.embedded import engines  # noqa: PLC0415
 
-    with engines.running(data_dir=settings.data_dir.resolve()) as started:
-        yield settings.completed(database_url=started.database_url, redis_url=started.redis_url)
+    with engines.running(data_dir=settings.data_dir.resolve()) as running:
+        yield settings.completed(database_url=running.database_url, redis_url=running.redis_url)

@@ -1,4 +1,4 @@
-"""`manage.py keys`: the keys that sign access tokens."""
+"""`manage.py keys`: rotation, replacement and list of the signing keys of access tokens."""
 
 import time
 from datetime import timedelta
@@ -14,51 +14,53 @@ from auth_service.wiring import Services
 
 @click.group()
 def keys() -> None:
-    """Keys that sign access tokens."""
+    """Manage the signing keys of access tokens."""
 
 
 @keys.command()
-@click.option("--now", is_flag=True, help="Do not wait until other services know the next key, only until ours do.")
+@click.option(
+    "--now", is_flag=True, help="Wait only until this service knows the next key, not until other services do."
+)
 @with_appcontext
 def rotate(*, now: bool) -> None:
-    """Let the next key sign from now on; tokens that are about stay good, and nothing has to be restarted."""
+    """Sign with the next key from now on. Issued tokens stay valid; no process has to be restarted."""
     try:
-        kid = _rotated(LOCAL_PUBLICATION_TIME if now else PUBLICATION_TIME, patient=now)
+        kid = _rotate_when_known(LOCAL_PUBLICATION_TIME if now else PUBLICATION_TIME, wait=now)
     except KeyTooYoung as too_young:
-        raise click.ClickException(f"{too_young}; --now does not wait for services that keep the key set") from None
+        raise click.ClickException(f"{too_young}; --now does not wait for services that cache the key set") from None
     print(f"{kid} signs now")
 
 
-def _rotated(published_for: timedelta, *, patient: bool) -> str:
+def _rotate_when_known(published_for: timedelta, *, wait: bool) -> str:
     while True:
         try:
             with unit_of_work():
-                return _keyring().rotate(published_for=published_for)
+                return _signing_keys().rotate(published_for=published_for)
         except KeyTooYoung as too_young:
-            if not patient:
+            if not wait:
                 raise
             time.sleep(too_young.wait.total_seconds())
 
 
 @keys.command()
-@click.option("--distrust", is_flag=True, help="Forget the keys there were: every access token is refused from now on.")
+@click.option("--distrust", is_flag=True, help="Delete the old keys: every issued access token becomes invalid.")
 @with_appcontext
 def replace(*, distrust: bool) -> None:
-    """Make new keys, for another KEYRING_KEY than they were sealed with, or after a leak."""
+    """Generate new keys, after a change of KEYRING_KEY or after a leak."""
     with unit_of_work():
-        kid = _keyring().replace(distrust=distrust)
+        kid = _signing_keys().replace(distrust=distrust)
     print(f"{kid} signs now")
 
 
 @keys.command("list")
 @with_appcontext
 def list_keys() -> None:
-    """List the keys: which signs, which comes next, and until when the others verify."""
-    for key in _keyring().all():
+    """List the keys: the current one, the next one, and until when retired ones verify tokens."""
+    for key in _signing_keys().all():
         until = f", verifies until {key.retire_at:%Y-%m-%d %H:%M:%S} UTC" if key.retire_at else ""
-        print(f"{key.kid}  {key.state:<8}  made {key.created_at:%Y-%m-%d %H:%M:%S} UTC{until}")
+        print(f"{key.kid}  {key.state:<8}  created {key.created_at:%Y-%m-%d %H:%M:%S} UTC{until}")
 
 
-def _keyring() -> SigningKeys:
+def _signing_keys() -> SigningKeys:
     services: Services = current_app.extensions["auth_service"]
     return services.signing_keys

@@ -1,4 +1,4 @@
-"""`manage.py mail`: the mailer, and a look at the outbox."""
+"""`manage.py mail`: the mail worker, and the backlog of the outbox."""
 
 import logging
 import signal
@@ -46,7 +46,7 @@ def deliver() -> None:
     MailWorker(
         enter=app.app_context,
         delivery=services.delivery,
-        make_transport=lambda: mail_transport(settings),
+        transport=mail_transport(settings),
         senders=settings.mail_senders,
         stop=stop,
     ).run()

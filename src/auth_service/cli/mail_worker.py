@@ -1,4 +1,4 @@
-"""The mailer's loop: lease, send with several hands, and outlive every fault of what it depends on."""
+"""Mail worker (`MailWorker`): claims emails of the outbox, sends them from several threads, survives every fault."""
 
 import logging
 import threading
@@ -20,10 +20,10 @@ from auth_service.services.email.queue import ClaimedMessage
 log = logging.getLogger(__name__)
 
 IDLE = timedelta(milliseconds=300)
-"""How long to wait before looking again when nothing was due."""
+"""The pause before the next look into the outbox when nothing was due."""
 
 REST = timedelta(seconds=1)
-"""How long to wait when the database is away."""
+"""The pause when the database is unreachable."""
 
 EXPIRE_EVERY = timedelta(seconds=5)
 LEASED_PER_SENDER = 4
@@ -33,22 +33,21 @@ OUTCOMES = Counter("auth_letters", "Letters that the mailer dealt with.", ["outc
 
 @dataclass(frozen=True, kw_only=True)
 class MailWorker:
-    """One mailer: a thread that leases, and some that send.
+    """One mail worker: a thread that claims emails, and some that send them.
 
-    It holds few more leases than it has hands, so that one slow recipient does not keep letters that another mailer
+    It claims few more emails than it has threads, so that one slow recipient does not delay emails that another worker
     could send.
     """
 
     enter: Callable[[], AbstractContextManager[Any]]
     """Enters the context in which the database can be used, in each thread."""
     delivery: Delivery
-    make_transport: Callable[[], MailTransport]
+    transport: MailTransport
     senders: int
     stop: threading.Event
 
     def run(self) -> None:
-        """Deliver until asked to stop; then finish what is being sent and give back the rest."""
-        hands = threading.local()
+        """Deliver until `stop` is set; then finish the emails that are being sent and release the other claims."""
         under_way: dict[Future[None], ClaimedMessage] = {}
         expire_at = clock.monotonic()
         log.info("the mailer is at work")
@@ -60,7 +59,7 @@ class MailWorker:
                 room = self.senders * LEASED_PER_SENDER - len(under_way)
                 leased = self._lease(room) if room >= self.senders else []
                 for letter in leased:
-                    under_way[pool.submit(self._send, letter, hands)] = letter
+                    under_way[pool.submit(self._send, letter)] = letter
                 if not leased:
                     self._pause(under_way)
                 for done in [future for future in under_way if future.done()]:
@@ -70,7 +69,7 @@ class MailWorker:
         log.info("the mailer has stopped", extra={"given_back": len(not_tried)})
 
     def _pause(self, under_way: dict[Future[None], ClaimedMessage]) -> None:
-        """Wait for something to do: a free hand, or time for another look."""
+        """Wait until a thread is free, or until it is time for the next look into the outbox."""
         if under_way:
             wait(under_way, timeout=IDLE.total_seconds(), return_when=FIRST_COMPLETED)
         else:
@@ -82,19 +81,17 @@ class MailWorker:
             self.stop.wait(REST.total_seconds())
         return leased
 
-    def _send(self, letter: ClaimedMessage, hands: threading.local) -> None:
+    def _send(self, letter: ClaimedMessage) -> None:
         if self.stop.is_set():
             self._survive(lambda: self.delivery.release([letter]))
         else:
-            self._survive(lambda: self._deliver(letter, hands))
+            self._survive(lambda: self._deliver(letter))
 
-    def _deliver(self, letter: ClaimedMessage, hands: threading.local) -> None:
-        if not hasattr(hands, "mail_transport"):
-            hands.mail_transport = self.make_transport()
-        OUTCOMES.labels(self.delivery.deliver(letter, mail_transport=hands.mail_transport)).inc()
+    def _deliver(self, letter: ClaimedMessage) -> None:
+        OUTCOMES.labels(self.delivery.deliver(letter, transport=self.transport)).inc()
 
     def _survive(self, work: Callable[[], None]) -> bool:
-        """Do something that may fail, and say whether it was done; what was not, the end of a lease brings back."""
+        """Run `work` and report whether it succeeded. What failed is tried again when its lease ends."""
         try:
             with self.enter():
                 work()

@@ -1,4 +1,4 @@
-"""`manage.py maintenance`, and the thread of the mailer that does the same once an hour."""
+"""`manage.py maintenance`, and the maintenance thread of the mail worker, which does the same once an hour."""
 
 import logging
 import random
@@ -24,38 +24,39 @@ log = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
 FIRST_WITHIN = timedelta(minutes=1)
-"""Several mailers that start at once do not all begin at once, and one that is restarted all the time has time."""
+"""Upper bound of the random delay before the first run, so that mail workers do not all start maintenance together."""
 
 SUCCEEDED_AT = Gauge(
-    "auth_maintenance_success_timestamp_seconds", "When this mailer last finished the maintenance, or found it done."
+    "auth_maintenance_success_timestamp_seconds",
+    "Unix time at which this mail worker last finished maintenance, or another one was running it.",
 )
 
 
 @click.command()
 @with_appcontext
 def maintenance() -> None:
-    """Remove what was kept long enough, and make room for the history to come."""
+    """Delete expired records and prepare the partitions of the audit log."""
     services: Services = current_app.extensions["auth_service"]
-    done = services.maintenance.run()
-    print("another process runs the maintenance" if done is None else _said(done))
+    report = services.maintenance.run()
+    print("another process runs the maintenance" if report is None else _summary(report))
 
 
-def _said(done: MaintenanceReport) -> str:
-    months = [
+def _summary(report: MaintenanceReport) -> str:
+    partitions = [
         f"{verb} {', '.join(names)}"
-        for verb, names in (("made", done.months_created), ("dropped", done.months_dropped))
+        for verb, names in (("created", report.months_created), ("dropped", report.months_dropped))
         if names
     ]
-    removed = (
-        f"removed {done.temporary_users} temporary users, {done.emails} records of letters, "
-        f"{done.ended_sessions} ended sessions and {done.revert_links} links to undo"
+    deleted = (
+        f"deleted {report.temporary_users} temporary users, {report.emails} email records, "
+        f"{report.ended_sessions} ended sessions and {report.revert_links} account revert links"
     )
-    return "; ".join([removed, *months])
+    return "; ".join([deleted, *partitions])
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenanceThread:
-    """Runs the maintenance in the background of a process that lives anyway, one of however many there are."""
+    """Runs maintenance once an hour in the background of a mail worker; one mail worker at a time does it."""
 
     enter: Callable[[], AbstractContextManager[Any]]
     """Enters the context in which the database can be used."""
@@ -64,13 +65,13 @@ class MaintenanceThread:
     first_within: timedelta = FIRST_WITHIN
 
     def start(self) -> threading.Thread:
-        """Begin; ends soon after `stop`, and may be killed at any time."""
-        thread = threading.Thread(target=self._go_on, name="upkeep", daemon=True)
+        """Start the thread. It ends soon after `stop` is set, and can be killed at any time."""
+        thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
         thread.start()
         return thread
 
-    def _go_on(self) -> None:
-        pause = random.uniform(0, self.first_within.total_seconds())  # noqa: S311 - no secret
+    def _run(self) -> None:
+        pause = random.uniform(0, self.first_within.total_seconds())  # noqa: S311 - not a secret
         while not self.stop.wait(pause):
             self._run_once()
             pause = EVERY.total_seconds()
@@ -78,13 +79,13 @@ class MaintenanceThread:
     def _run_once(self) -> None:
         try:
             with self.enter():
-                done = self.maintenance.run(stopped=self.stop.is_set)
-        except Unavailable as away:
-            log.warning("the maintenance waits for a dependency", extra={"trouble": away.code})
-        except OperationalError as away:  # without its text, which may name people
-            log.warning("the maintenance waits for a dependency", extra={"trouble": type(away.orig).__name__})
+                report = self.maintenance.run(stopped=self.stop.is_set)
+        except Unavailable as error:
+            log.warning("the maintenance waits for a dependency", extra={"trouble": error.code})
+        except OperationalError as error:  # its text is not logged, since it may contain personal data
+            log.warning("the maintenance waits for a dependency", extra={"trouble": type(error.orig).__name__})
         except Exception:
-            log.exception("the maintenance stumbled")
+            log.exception("the maintenance failed")
         else:
             SUCCEEDED_AT.set(clock.now().timestamp())
-            log.info("the maintenance is done", extra={"did": "nothing" if done is None else _said(done)})
+            log.info("the maintenance is done", extra={"did": "nothing" if report is None else _summary(report)})

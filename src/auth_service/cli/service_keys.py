@@ -1,4 +1,4 @@
-"""`manage.py service-keys`: the keys with which other services call."""
+"""`manage.py service-keys`: creates, lists and revokes the keys with which other services authenticate."""
 
 from datetime import timedelta
 
@@ -14,28 +14,35 @@ from auth_service.wiring import Services
 
 @click.group("service-keys")
 def service_keys() -> None:
-    """Keys with which other services call."""
+    """Manage the keys with which other services authenticate."""
 
 
 @service_keys.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="What it may ask.")
 @click.option(
-    "--days", type=click.IntRange(1, LONGEST_LIFE.days), default=90, show_default=True, help="How long it lives."
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice(SCOPES),
+    help="Endpoints that the key may call.",
+)
+@click.option(
+    "--days", type=click.IntRange(1, LONGEST_LIFE.days), default=90, show_default=True, help="Lifetime in days."
 )
 @with_appcontext
 def create(*, name: str, scopes: tuple[str, ...], days: int) -> None:
-    """Make a key for the service NAME and print it: the only time that it can be read.
+    """Create a key for the service NAME and print it. It is shown only once.
 
-    Two keys of one name may be live at once: make the new one, give it to the service, revoke the old one.
+    A name may have two active keys: create the new one, deploy it in the service, then revoke the old one.
     """
     try:
         with unit_of_work():
-            made = _keys().create(name=name, scopes=scopes, ttl=timedelta(days=days))
-    except KeyRefused as refused:
-        raise click.ClickException(str(refused)) from None
-    click.echo(f"{made.id} lives until {made.expires_at:%Y-%m-%d %H:%M:%S} UTC", err=True)
-    print(made.value)
+            key = _keys().create(name=name, scopes=scopes, ttl=timedelta(days=days))
+    except KeyRefused as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{key.id} is valid until {key.expires_at:%Y-%m-%d %H:%M:%S} UTC", err=True)
+    print(key.value)
 
 
 @service_keys.command("list")
@@ -55,10 +62,10 @@ def list_keys() -> None:
 @click.argument("key_id")
 @with_appcontext
 def revoke(*, key_id: str) -> None:
-    """End the key with the id KEY_ID, at once."""
+    """Revoke the key with the id KEY_ID; the next request with it is rejected."""
     with unit_of_work():
-        done = _keys().revoke(key_id)
-    if not done:
+        revoked = _keys().revoke(key_id)
+    if not revoked:
         raise click.ClickException("there is no live key with this id")
     print(f"{key_id} is revoked")
 

@@ -1,4 +1,4 @@
-"""Where commands take their settings from."""
+"""Settings of `manage.py` commands: the environment and the `.env` of the working directory."""
 
 import sys
 from pathlib import Path
@@ -9,8 +9,8 @@ ENV_FILE = Path(".env")
 
 
 def read_settings() -> Settings:
-    """Read the settings, and say so where the `.env` here is left alone. Raises SettingsRefused."""
-    if env_file.in_force(ENV_FILE) is None:
-        asked, written = env_file.profile_asked_for(), env_file.profile_of(ENV_FILE)
-        print(f"APP_ENV={asked}: the .env here is for APP_ENV={written} and is not used.", file=sys.stderr)
+    """Read the settings; print a warning if the `.env` is for production and ignored. Raises SettingsRefused."""
+    if env_file.applicable(ENV_FILE) is None:
+        requested, profile = env_file.requested_profile(), env_file.profile_of(ENV_FILE)
+        print(f"APP_ENV={requested}: the .env here is for APP_ENV={profile} and is not used.", file=sys.stderr)
     return Settings.read(env_file=ENV_FILE)

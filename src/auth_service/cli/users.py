@@ -1,4 +1,4 @@
-"""`manage.py users`: people, many at once."""
+"""`manage.py users import`: imports users from another system."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -16,49 +16,49 @@ from auth_service.wiring import Services
 
 @click.group()
 def users() -> None:
-    """People."""
+    """Manage users."""
 
 
 @users.command("import")
 @click.argument("file", type=click.File("rb"))
 @with_appcontext
-def import_people(*, file: BinaryIO) -> None:
-    """Bring people along from another system: FILE, or - for standard input, has one JSON object a line.
+def import_users(*, file: BinaryIO) -> None:
+    """Import users from another system. FILE (- for standard input) has one JSON object per line.
 
-    Its names are `email`, `verified`, and if there are any `password_hash` and `language`. Lines that do not fit are
-    named on standard error and left out, and the command fails; run again, it does only what is left to do.
+    Members: `email`, `verified`, and optionally `password_hash` and `language`. Invalid lines are reported on standard
+    error and skipped, and the command exits with status 1. The import is idempotent: correct the lines and run it
+    again.
     """
     services: Services = current_app.extensions["auth_service"]
-    refused: list[int] = []
-    read_so_far = imported = unverified = 0
-    people = _people(file, refused)
+    rejected: list[int] = []
+    processed = imported = unverified = 0
+    lines = _parse_lines(file, rejected)
     try:
-        while batch := list(islice(people, BATCH)):
+        while batch := list(islice(lines, BATCH)):
             with unit_of_work():
-                made = services.imports.import_users(batch)
-            imported += made
-            read_so_far += len(batch)
+                imported += services.user_import.import_users(batch)
+            processed += len(batch)
             unverified += _unverified(batch)
-    except Unavailable as away:
+    except Unavailable as error:
         raise click.ClickException(
-            f"{away.code} after {imported} imported users; run the command again to import the others"
+            f"{error.code} after {imported} imported users; run the command again to import the others"
         ) from None
-    there = read_so_far - unverified - imported
-    print(f"imported {imported}, already there {there}, not verified {unverified}, refused {len(refused)}")
-    if refused:
+    existing = processed - unverified - imported
+    print(f"imported {imported}, already there {existing}, not verified {unverified}, refused {len(rejected)}")
+    if rejected:
         raise SystemExit(1)
 
 
-def _people(file: BinaryIO, refused: list[int]) -> Iterator[ImportedUser]:
+def _parse_lines(file: BinaryIO, rejected: list[int]) -> Iterator[ImportedUser]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         try:
             yield read(line)
-        except LineRejected as why:
-            click.echo(f"line {number} {why}", err=True)
-            refused.append(number)
+        except LineRejected as error:
+            click.echo(f"line {number} {error}", err=True)
+            rejected.append(number)
 
 
-def _unverified(people: Sequence[ImportedUser]) -> int:
-    return sum(not user.verified for user in people)
+def _unverified(batch: Sequence[ImportedUser]) -> int:
+    return sum(not user.verified for user in batch)

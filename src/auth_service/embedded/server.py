@@ -1,4 +1,4 @@
-"""One embedded server: starting, stopping, and the faults that tests make."""
+"""Base class of embedded servers: start, stop, and the faults that tests inject (kill, freeze)."""
 
 import logging
 import os
@@ -18,19 +18,19 @@ from auth_service.embedded.processes import EngineError
 _logger = logging.getLogger(__name__)
 
 START_PATIENCE = 30.0
-"""Seconds that a server may take to answer, crash recovery included."""
+"""Seconds within which a server has to answer, crash recovery included."""
 LOG_TAIL = 20
-"""Lines of a server's log that an error quotes."""
+"""Number of log lines that an error message quotes."""
 
 
 @dataclass(kw_only=True)
 class Server(ABC):
-    """A server of one folder, found by its command line whoever started it."""
+    """A server of one data folder. Its process is found by the command line, also if another process started it."""
 
     name: ClassVar[str]
-    """What its folder and its log are called."""
-    farewells: ClassVar[tuple[tuple[signal.Signals, float], ...]]
-    """Signals that ask it to end, the politest first, each with the seconds it gets. SIGKILL follows."""
+    """Name of its folder and its log."""
+    stop_signals: ClassVar[tuple[tuple[signal.Signals, float], ...]]
+    """Signals that stop it, the gentlest first, each with the seconds to wait. SIGKILL follows."""
 
     data_dir: Path
     durable: bool
@@ -42,16 +42,16 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where it answers, with the password."""
+        """Its URL, with the password."""
 
     @property
     @abstractmethod
     def signature(self) -> str:
-        """The words of its command line, from the binary's name on, that no other server has."""
+        """The unique part of its command line, from the name of the binary on."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make what has to be there before it starts."""
+        """Create the files that it needs to start."""
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -59,67 +59,67 @@ class Server(ABC):
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it can be used."""
+        """Whether it accepts connections."""
 
     @property
     def folder(self) -> Path:
-        """Where its data are."""
+        """The data folder of this server."""
         return self.data_dir / self.name
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The log file."""
         return self.data_dir / f"{self.name}.log"
 
     @property
     def pid(self) -> int | None:
-        """Its process, also when somebody else started it; nothing when it does not run."""
+        """Its process id, also if another process started it; None if it does not run."""
         if self._child is not None and self._child.poll() is None:
             return self._child.pid
-        found = {each.pid: each.parent for each in processes.present() if f"/{self.signature} " in f"{each.command} "}
-        # A child looks like its parent until it has set its own title.
-        return next((pid for pid, parent in found.items() if parent not in found), None)
+        parents = {each.pid: each.parent for each in processes.present() if f"/{self.signature} " in f"{each.command} "}
+        # A child has the command line of its parent until it sets a title of its own.
+        return next((pid for pid, parent in parents.items() if parent not in parents), None)
 
     def start(self) -> None:
-        """Start on the same port and data, and return when it answers.
+        """Start with the same port and data, and return when it answers.
 
-        Raises `EngineError` when it runs already, does not answer in time, or this is not the main thread.
+        Raises `EngineError` if it already runs, does not answer in time, or this is not the main thread.
         """
         self.launch()
         self.wait()
 
     def launch(self) -> None:
-        """Start without waiting for answers."""
+        """Start without waiting until it answers."""
         if self.pid is not None:
             raise EngineError(f"{self.name} runs already in {self.folder}.")
         self.prepare()
         with open_private(self.log) as log:
             self._log_start = log.tell()
-            death, _ = self.farewells[0]
+            death, _ = self.stop_signals[0]
             self._child = processes.launch(self.command(), folder=self.folder, log=log, death=death)
 
     def wait(self) -> None:
-        """Return when a launched server answers."""
-        began = time.monotonic()
+        """Return when a launched server answers. Raises `EngineError` if it ends or does not answer in time."""
+        started_at = time.monotonic()
         while not self.answers():
             if self._child is None or self._child.poll() is not None:
-                raise EngineError(f"{self.name} ended while it was starting.{self._last_words()}")
-            if time.monotonic() - began > START_PATIENCE:
-                raise EngineError(f"{self.name} did not answer within {START_PATIENCE:.0f} s.{self._last_words()}")
+                raise EngineError(f"{self.name} ended while it was starting.{self._end_of_log()}")
+            if time.monotonic() - started_at > START_PATIENCE:
+                raise EngineError(f"{self.name} did not answer within {START_PATIENCE:.0f} s.{self._end_of_log()}")
             time.sleep(0.02)
-        _logger.info("%s answers on 127.0.0.1:%d after %.2f s", self.name, self.port, time.monotonic() - began)
+        _logger.info("%s answers on 127.0.0.1:%d after %.2f s", self.name, self.port, time.monotonic() - started_at)
 
     def stop(self) -> None:
-        """End it in the politest way that works; do nothing if it does not run. Also ends one that is frozen."""
+        """Stop it with the gentlest signal that works, also if it is frozen; do nothing if it does not run."""
         if (pid := self.pid) is None:
             return
         self.thaw()
-        for farewell, patience in self.farewells:
-            _send(pid, farewell)
-            if self._gone({pid}, within=patience):
+        for signum, patience in self.stop_signals:
+            _send(pid, signum)
+            if self._wait_for_end({pid}, within=patience):
                 _logger.info("%s stopped", self.name)
                 return
-            _logger.warning("%s did not end within %.0f s of %s", self.name, patience, farewell.name)
+            _logger.warning("%s did not end within %.0f s of %s", self.name, patience, signum.name)
         self.kill()
 
     def restart(self) -> None:
@@ -128,39 +128,39 @@ class Server(ABC):
         self.start()
 
     def kill(self) -> None:
-        """End it and its children with SIGKILL, as a crash of the machine would."""
-        family = self._signal_family(signal.SIGSTOP)  # so that it makes no children meanwhile
+        """Kill it and its children with SIGKILL, like a crash of the machine."""
+        family = self._signal_family(signal.SIGSTOP)  # so that it cannot start children during the kill
         for pid in family:
             _send(pid, signal.SIGKILL)
-        self._gone(family, within=START_PATIENCE)
+        self._wait_for_end(family, within=START_PATIENCE)
 
     def freeze(self) -> None:
-        """Stop the clock of it and its children: connections stay open, nothing answers."""
+        """Suspend it and its children (SIGSTOP): connections stay open, but it does not answer."""
         self._signal_family(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Resume a frozen server (SIGCONT)."""
         self._signal_family(signal.SIGCONT)
 
     def _signal_family(self, signum: signal.Signals) -> set[int]:
-        """Signal it and its children, and say who they are.
+        """Send a signal to it and its children; returns their pids.
 
-        One by one: every process of PostgreSQL leads a group of its own. Again until nobody new turns up, since a
-        server may be making a child just as its children are counted.
+        Each process gets its own signal, because every process of PostgreSQL leads a process group. The list of
+        children is read again until it has no new pid, since the server may start a child meanwhile.
         """
-        done: set[int] = set()
+        signalled: set[int] = set()
         if (pid := self.pid) is None:
-            return done
+            return signalled
         family = {pid}
-        while fresh := family - done:
-            for member in fresh:
+        while remaining := family - signalled:
+            for member in remaining:
                 _send(member, signum)
-            done |= fresh
+            signalled |= remaining
             family = {pid, *(each.pid for each in processes.present() if each.parent == pid)}
-        return done
+        return signalled
 
-    def _gone(self, pids: set[int], *, within: float) -> bool:
-        """Wait until none of them is there any more; our own child is then reaped, too."""
+    def _wait_for_end(self, pids: set[int], *, within: float) -> bool:
+        """Wait until the processes have ended (and reap an own child); False after `within` seconds."""
         child = self._child if self._child is not None and self._child.pid in pids else None
         deadline = time.monotonic() + within
         while (child is not None and child.poll() is None) or _any_present(pids):
@@ -169,7 +169,7 @@ class Server(ABC):
             time.sleep(0.01)
         return True
 
-    def _last_words(self) -> str:
+    def _end_of_log(self) -> str:
         with self.log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()[-LOG_TAIL:]
@@ -177,7 +177,7 @@ class Server(ABC):
 
 
 def _send(pid: int, signum: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # it ended meanwhile
+    with suppress(ProcessLookupError):  # the process has already ended
         os.kill(pid, signum)
 
 

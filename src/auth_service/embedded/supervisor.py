@@ -1,4 +1,4 @@
-"""A developer's machine: engines, migrations, API and mailer as one thing that starts and stops together."""
+"""Supervisor of `make run`: starts and stops engines, migrations, API and mail worker together."""
 
 import os
 import shutil
@@ -24,11 +24,11 @@ from auth_service.settings import Settings
 STOP_WITHIN = 20.0
 START_WITHIN = 60.0
 ENGINES_WITHIN = 10.0
-MAILER_REST = 2.0
+MAIL_WORKER_RESTART_AFTER = 2.0
 
 
 class Stopped(BaseException):
-    """Somebody asked us to stop. No Exception: it may come in the midst of anything, and logging, say, takes those."""
+    """A signal asked to stop. Not an Exception: it can be raised anywhere, and code such as logging catches those."""
 
 
 def supervise(
@@ -38,9 +38,9 @@ def supervise(
     gunicorn: Sequence[str],
     manage: Sequence[str],
 ) -> int:
-    """Run everything until a signal comes or the API ends; return the exit status.
+    """Run everything until a signal arrives or the API ends; return the exit status.
 
-    `with_engines` completes the settings and keeps the engines running that they name.
+    `with_engines` completes the settings and keeps the engines running. `gunicorn` and `manage` are command lines.
     """
     if listening.is_taken(settings.http_host, settings.http_port):
         print(f"Something else listens on port {settings.http_port}; set HTTP_PORT to another one.", file=sys.stderr)
@@ -51,38 +51,38 @@ def supervise(
         with with_engines(settings) as complete:
             _migrate(complete)
             environment = _environment(complete)
-            children = [_started(gunicorn, environment)]
+            children = [_start(gunicorn, environment)]
             try:
                 _announce(complete, children[0])
-                children.append(_started([*manage, "mail", "deliver"], environment))
-                return _watched(children, restart=lambda: _started([*manage, "mail", "deliver"], environment))
+                children.append(_start([*manage, "mail", "deliver"], environment))
+                return _watch(children, restart=lambda: _start([*manage, "mail", "deliver"], environment))
             finally:
-                _end(children)
+                _stop_children(children)
     except Stopped:
         print("Stopped.")
         return 0
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # Once is enough: while children are being ended, another Ctrl-C must not leave them behind.
+    # Further signals are ignored: a second Ctrl-C while children are being stopped must not leave them running.
     for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(other, signal.SIG_IGN)
     raise Stopped
 
 
 def _migrate(settings: Settings) -> None:
-    """Migrate the database, once it answers; engines in containers may have been started a moment ago."""
-    give_up_at = clock.monotonic() + ENGINES_WITHIN
+    """Migrate the database as soon as it answers; engines in containers may still be starting."""
+    deadline = clock.monotonic() + ENGINES_WITHIN
     with create_app(settings).app_context():
         while True:
             try:
                 upgrade()
             except OperationalError:
-                if clock.monotonic() > give_up_at:
-                    where = urlsplit(str(settings.database_url)).netloc.rpartition("@")[2]
+                if clock.monotonic() > deadline:
+                    address = urlsplit(str(settings.database_url)).netloc.rpartition("@")[2]
                     sys.exit(
-                        f"PostgreSQL does not answer at {where}, which DATABASE_URL names in .env or the environment.\n"
-                        "Start it; or name neither DATABASE_URL nor REDIS_URL, to have both started here."
+                        f"PostgreSQL does not answer at {address} (DATABASE_URL in .env or the environment).\n"
+                        "Start it, or remove DATABASE_URL and REDIS_URL to run embedded engines."
                     )
                 time.sleep(0.5)
             else:
@@ -90,7 +90,7 @@ def _migrate(settings: Settings) -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What children need in order to find the engines that were started here."""
+    """The environment of the children, with the URLs of the engines."""
     return {
         **os.environ,
         "APP_ENV": settings.app_env,
@@ -100,48 +100,48 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _started(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    # In a session of its own, so that Ctrl-C reaches only us and we stop things in order; with a wish that the kernel
-    # keeps if we are killed (Linux), so that nothing goes on listening.
+def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # A session of its own, so that Ctrl-C reaches only the supervisor, which stops the children in order. On Linux the
+    # kernel ends the child if the supervisor is killed, so that no process keeps the port.
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     wrapping = [setpriv, "--pdeathsig=TERM"] if setpriv else []
-    return subprocess.Popen([*wrapping, *command], env=environment, start_new_session=True)  # noqa: S603 - our own
+    return subprocess.Popen([*wrapping, *command], env=environment, start_new_session=True)  # noqa: S603 - no external input
 
 
-def _watched(children: list[subprocess.Popen[bytes]], *, restart: Callable[[], subprocess.Popen[bytes]]) -> int:
+def _watch(children: list[subprocess.Popen[bytes]], *, restart: Callable[[], subprocess.Popen[bytes]]) -> int:
     server, _ = children
     while True:
         if (status := server.poll()) is not None:
             return status
         if children[1].poll() is not None:
-            print("The mailer ended; starting it again.", file=sys.stderr)
-            time.sleep(MAILER_REST)
+            print("The mail worker has ended; it is started again.", file=sys.stderr)
+            time.sleep(MAIL_WORKER_RESTART_AFTER)
             children[1] = restart()
         time.sleep(0.2)
 
 
-def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+def _stop_children(children: Sequence[subprocess.Popen[bytes]]) -> None:
     for child in children:
         if child.poll() is None:
             child.terminate()
-    give_up_at = clock.monotonic() + STOP_WITHIN
+    deadline = clock.monotonic() + STOP_WITHIN
     for child in children:
         try:
-            child.wait(max(0.1, give_up_at - clock.monotonic()))
+            child.wait(max(0.1, deadline - clock.monotonic()))
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
 
 
 def _announce(settings: Settings, server: subprocess.Popen[bytes]) -> None:
-    """Say where everything is, once it answers."""
+    """Print the addresses as soon as the API answers."""
     base = f"http://{listening.address(settings.http_host, settings.http_port)}"
-    give_up_at = clock.monotonic() + START_WITHIN
+    deadline = clock.monotonic() + START_WITHIN
     while not _answers(f"{base}/health/live"):
-        if server.poll() is not None or clock.monotonic() > give_up_at:
+        if server.poll() is not None or clock.monotonic() > deadline:
             return
         time.sleep(0.05)
-    inbox = f"{base}/dev/inbox" if settings.inbox_dir else "letters leave by SMTP_URL"
+    inbox = f"{base}/dev/inbox" if settings.inbox_dir else "none; emails are sent to SMTP_URL"
     print(
         f"""
 The service is up (APP_ENV={settings.app_env}); Ctrl-C stops it.
@@ -155,7 +155,7 @@ The service is up (APP_ENV={settings.app_env}); Ctrl-C stops it.
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own address
+        with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - a fixed scheme and host
             return True
     except (urllib.error.URLError, OSError):
         return False

@@ -1,6 +1,7 @@
 """Client connection with time limits: a request has to arrive, and its response has to be read, in time (E21, A3)."""
 
 import errno
+import re
 import select
 import socket
 import struct
@@ -29,6 +30,16 @@ client that reads nothing, and hear so late of one that reads slowly that it loo
 DISCARDED = 64 * 1024
 """The most that is read from a client whose connection ends."""
 
+KEPT = 64 * 1024
+"""Bytes of a request that are kept until it is answered."""
+
+SEARCHED = 1024 * 1024
+"""Bytes of a request with an endless URL or header that are searched for its Origin header."""
+
+END_OF_HEAD = b"\r\n\r\n"
+
+ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -45,6 +56,9 @@ class ClientSocket(socket.socket):
 
     _deadline: float | None = None
     _is_over = False
+    _received: list[bytes]
+    _room = 0
+    """How many more bytes are kept in `_received`."""
 
     @classmethod
     def take_over(cls, connection: socket.socket) -> Self:
@@ -53,11 +67,17 @@ class ClientSocket(socket.socket):
         taken = cls(connection.family, connection.type, connection.proto, fileno=connection.detach())
         taken.settimeout(timeout)
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        taken.begin_request()
         return taken
 
     def begin_request(self) -> None:
         """Count the time of the next request from its first byte."""
         self._deadline = None
+        self._received, self._room = [], KEPT
+
+    def end_request(self) -> None:
+        """Forget what was received: a connection that stays open would keep it."""
+        self._received, self._room = [], 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Receive what there is; nothing after the end. Raises TooSlow."""
@@ -69,7 +89,11 @@ class ClientSocket(socket.socket):
             self._deadline = clock.monotonic() + ARRIVES_WITHIN.total_seconds()
         while True:
             with suppress(BlockingIOError):
-                return super().recv(size, flags | socket.MSG_DONTWAIT)
+                received = super().recv(size, flags | socket.MSG_DONTWAIT)
+                if self._room > 0:
+                    self._received.append(received)
+                    self._room -= len(received)
+                return received
             if not self._wait(select.POLLIN, within=self._deadline - clock.monotonic()):
                 raise TooSlow
 
@@ -83,6 +107,32 @@ class ClientSocket(socket.socket):
                 if not self._wait(select.POLLOUT, within=READ_WITHIN.total_seconds()):
                     self._drop()
                     raise ConnectionResetError(errno.ECONNRESET, "the response was not read in time") from None
+
+    def origin(self, *, read_on: bool) -> str:
+        """The Origin header of a request that gunicorn could not parse; empty where it has none, or more than one.
+
+        `read_on` reads the rest of the headers first, as far as it arrives without a pause: gunicorn gives up in the
+        middle of a line that is too long.
+        """
+        head = b"".join(self._received)
+        found, searched = _origins(head), len(head)
+        while read_on and END_OF_HEAD not in head and searched < SEARCHED:
+            more = self._what_follows()
+            if not more:
+                break
+            searched += len(more)
+            # What was searched before ends in the middle of a line, which may be the one.
+            head = head[head.rfind(b"\r\n") :][-KEPT:] + more
+            found += _origins(head)
+        return found[0].decode("latin-1") if len(found) == 1 else ""
+
+    def _what_follows(self) -> bytes:
+        if not self._wait(select.POLLIN, within=LINGERS.total_seconds()):
+            return b""
+        try:
+            return super().recv(KEPT, socket.MSG_DONTWAIT)
+        except OSError:
+            return b""
 
     def finish(self) -> None:
         """Let the client read the last response to its end (RFC 9112, 9.6), so that closing does not have to wait.
@@ -110,3 +160,9 @@ class ClientSocket(socket.socket):
         poller.register(self, event)
         with release_slot():
             return bool(poller.poll(max(0.0, within) * 1000))
+
+
+def _origins(head: bytes) -> list[bytes]:
+    """The values of all Origin headers that have arrived whole; a body has none."""
+    end = head.find(END_OF_HEAD)
+    return ORIGIN.findall(head if end < 0 else head[: end + 2])

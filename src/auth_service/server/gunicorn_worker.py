@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +12,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from auth_service import logs
 from auth_service.api.http import metrics
-from auth_service.api.http.middleware import fixed_headers
+from auth_service.api.http.middleware import cors_headers, fixed_headers
 from auth_service.api.http.responses import JSON, error_body, status_of
 from auth_service.errors import HeadersTooLarge, HttpRequestInvalid, InternalError, ServiceError, UrlTooLong
 from auth_service.server.client_socket import ClientSocket
@@ -53,12 +52,13 @@ class Worker(gthread.ThreadWorker):
             conn.sock = ClientSocket.take_over(conn.sock)
         conn.sock.begin_request()
         keep_alive = super().handle(conn)
+        conn.sock.end_request()
         if not keep_alive:
             # The main loop would wait for the client here, up to two seconds, and accept nobody meanwhile.
             conn.sock.finish()
         return keep_alive
 
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+    def handle_error(self, req: Any, client: ClientSocket, addr: Any, exc: Exception) -> None:
         """Answer a request that gunicorn could not hand to the application."""
         refusal = _refusal(exc)
         metrics.observe_error(type(refusal))
@@ -71,12 +71,14 @@ class Worker(gthread.ThreadWorker):
             extra={"trouble": type(exc).__name__, "status": status},
         )
         body = error_body(refusal).encode()
+        settings = self.wsgi.extensions["auth_service"].settings
         headers = {
             "Connection": "close",
             "Content-Type": JSON,
             "Content-Length": str(len(body)),
             "X-Request-Id": request_id,
-            **fixed_headers(self.wsgi.extensions["auth_service"].settings),
+            **fixed_headers(settings),
+            **cors_headers(settings, client.origin(read_on=isinstance(refusal, (UrlTooLong, HeadersTooLarge)))),
         }
         head = [f"HTTP/1.1 {status} {HTTP_STATUS_CODES[status]}", *(f"{name}: {headers[name]}" for name in headers)]
         try:

@@ -1,4 +1,4 @@
-"""Whether the `.env` that lies here is meant for the profile that is asked for."""
+"""Which `.env` applies: a file of production is ignored when the profile is `local` or `test`."""
 
 import os
 from pathlib import Path
@@ -10,23 +10,23 @@ NAME = "APP_ENV"
 
 
 def profile_of(env_file: Path) -> str:
-    """The profile that a file of settings is for; production where it names none."""
-    written = dotenv_values(env_file, interpolate=False)
-    return next((value for name, value in written.items() if name.upper() == NAME and value), "production")
+    """The profile that a `.env` names; production if it names none."""
+    values = dotenv_values(env_file, interpolate=False)
+    return next((value for name, value in values.items() if name.upper() == NAME and value), "production")
 
 
-def profile_asked_for() -> str | None:
+def requested_profile() -> str | None:
     """The profile that the environment names."""
     return next((value for name, value in os.environ.items() if name.upper() == NAME), None)
 
 
-def in_force(env_file: Path | None, *, profile: str | None = None) -> Path | None:
-    """The file, unless it is one of production (`make up` makes one) where a developer's profile is asked for.
+def applicable(env_file: Path | None, *, profile: str | None = None) -> Path | None:
+    """The file; None if it is for production (`make up` writes one) and a developer's profile is requested.
 
-    Its engines, keys and mail server are not for experiments. `profile` is what is asked for where the environment does
-    not say.
+    A developer's commands must not reach the databases, keys and mail server of production. `profile` is the requested
+    profile; without it, the environment decides.
     """
     if env_file is None or not env_file.exists():
         return env_file
-    asked = profile or profile_asked_for()
-    return None if asked in DEVELOPERS and profile_of(env_file) not in DEVELOPERS else env_file
+    requested = profile or requested_profile()
+    return None if requested in DEVELOPERS and profile_of(env_file) not in DEVELOPERS else env_file

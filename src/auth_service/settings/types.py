@@ -1,4 +1,4 @@
-"""The kinds of values that settings have, each read strictly from its text."""
+"""Types of settings: flags, seconds, rates, origins, networks; each is parsed strictly from text."""
 
 import ipaddress
 import re
@@ -15,20 +15,20 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Rate:
-    """How often something may happen: pairs of a count and a window, all of which hold ("3/1m,5/1h")."""
+    """A rate limit: pairs of a count and a window, for example "3/1m,5/1h"; every pair applies."""
 
     UNITS: ClassVar[dict[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
     def __init__(self, text: str) -> None:
-        """Read the form that settings use; a ValueError says what is wrong."""
+        """Parse the text of a setting. Raises ValueError with the expected form."""
         self.text = text
         self.windows = tuple(self._window(part) for part in text.split(","))
 
     def _window(self, part: str) -> tuple[int, timedelta]:
-        found = re.fullmatch(r"\s*([1-9][0-9]{0,6})/([1-9][0-9]{0,3})([smhd])\s*", part)
-        if not found:
+        match = re.fullmatch(r"\s*([1-9][0-9]{0,6})/([1-9][0-9]{0,3})([smhd])\s*", part)
+        if not match:
             raise ValueError("a rate reads like 3/1m or 3/1m,5/1h")
-        count, length, unit = found.groups()
+        count, length, unit = match.groups()
         return int(count), timedelta(seconds=int(length) * self.UNITS[unit])
 
     def __repr__(self) -> str:
@@ -40,20 +40,20 @@ def _flag(value: Any) -> Any:
         return value == "true"
     if isinstance(value, bool):
         return value
-    raise ValueError("true or false, nothing else")
+    raise ValueError("must be true or false")
 
 
 def _seconds(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value
     if not re.fullmatch(r"[0-9]{1,9}", str(value)):
-        raise ValueError("a whole number of seconds")
+        raise ValueError("must be a whole number of seconds")
     return timedelta(seconds=int(value))
 
 
 def _lasting(value: timedelta) -> timedelta:
     if value < SHORTEST:
-        raise ValueError("at least 1 second: what ends at once would never be good")
+        raise ValueError("at least 1 second")
     return value
 
 
@@ -68,28 +68,28 @@ def _rate(value: Any) -> Any:
 def _origin(value: str) -> str:
     """An origin as browsers send it: scheme and host in lower case, and the port unless it is the scheme's own.
 
-    The slash that browsers show behind it is taken off.
+    A trailing slash, which browsers show, is removed.
     """
-    found = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", value.lower(), re.ASCII)
-    if not found or (found[3] and not 0 < int(found[3]) < 2**16):
+    match = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", value.lower(), re.ASCII)
+    if not match or (match[3] and not 0 < int(match[3]) < 2**16):
         raise ValueError("an origin reads like https://portal.example.org, with nothing after the host or its port")
-    scheme, host, port = found.groups()
+    scheme, host, port = match.groups()
     return f"{scheme}://{host}" if port is None or int(port) == PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
 
 
 def _postgres(value: str) -> str:
-    """Accept every spelling of PostgreSQL and settle on the one driver that is installed."""
-    scheme, found, rest = value.partition("://")
-    if not found or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
-        raise ValueError("an address that begins with postgresql://")
+    """Accept every URL scheme of PostgreSQL and name the installed driver, psycopg2."""
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
+        raise ValueError("must begin with postgresql://")
     return f"postgresql+psycopg2://{rest}"
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
-"""Seconds of which there may be none: no grace, no draining, nothing kept."""
+"""A duration that may be zero, which switches the feature off: no grace period, no draining, no retention."""
 Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
-"""Seconds of which none would switch off what they are for."""
+"""A duration of at least one second: zero would make tokens, codes or links useless."""
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 Origin = Annotated[str, AfterValidator(_origin)]

@@ -1,4 +1,4 @@
-"""Access tokens: JWTs (ES256) in the profile of RFC 9068, signed and verified strictly."""
+"""Access tokens: JWTs signed with ES256 in the profile of RFC 9068, and their strict verification."""
 
 import hashlib
 import json
@@ -34,24 +34,24 @@ TYPE = "at+jwt"
 LEEWAY = timedelta(seconds=30)
 LONGEST_TOKEN = 2048
 LONGEST_KID = 64
-MOST_REMEMBERED = 10_000
-"""Verified tokens that a process remembers, in some four megabytes."""
+CACHED_TOKENS = 10_000
+"""Verified tokens that the cache of a process holds; they take about four megabytes."""
 HEADER = frozenset({"alg", "kid", "typ"})
 CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles")
 FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]", re.ASCII)
-"""Of a token: the signature has 64 bytes, and is written in one way only."""
+"""Compact form of a token. The last character has two significant bits, so a signature has only one spelling."""
 USER_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 LATEST = 2**40
-"""Instants beyond this are none: in seconds since 1970."""
+"""Upper bound of `iat`, `nbf` and `exp`, in seconds since 1970."""
 
 
 class TokenRejected(Exception):
-    """This is not an access token of ours that is good now. Why is nobody's business but the log's."""
+    """The token is not a valid access token of this service. The text is for the log; clients do not get the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
-    """What a good access token says."""
+    """The claims of a valid access token."""
 
     user_id: int
     session_id: uuid.UUID
@@ -63,35 +63,35 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeySet:
-    """The keys at one moment, parsed once: parsing at every signature would cost a thousand times the signature."""
+    """The signing keys at one moment, parsed once: parsing a key costs a thousand times a signature."""
 
     signing_kid: str
     signing_key: EllipticCurvePrivateKey = field(repr=False)
     verifying: Mapping[str, EllipticCurvePublicKey]
-    """Every key that a good token may be signed with, by its id; also those to be published."""
+    """Public keys by key id: all that verify tokens, which are also the ones to publish."""
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys as a JWK set (RFC 7517); there is no way for a private one into it."""
+        """The public keys as a JWK set (RFC 7517), built from public keys only: no private key can be in it."""
         return {"keys": [_jwk(kid, key) for kid, key in self.verifying.items()]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccessTokens:
-    """Signs and verifies. The algorithm is the one of our keys; a token's header has no say in it."""
+    """Signs and verifies tokens. The algorithm is fixed, the header of a token cannot choose it: RFC 8725, 3.1."""
 
     issuer: str
     audience: str
     lifetime: timedelta
-    _verified: "Verified" = field(default_factory=lambda: Verified(at_most=MOST_REMEMBERED), repr=False, compare=False)
+    _verified: "Verified" = field(default_factory=lambda: Verified(at_most=CACHED_TOKENS), repr=False, compare=False)
 
     def sign(self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, roles: Sequence[str], now: datetime) -> str:
-        """Sign a token for a session of a user, good from `now` on."""
+        """Sign a token for a session of a user, valid from `now` until `now` plus the lifetime."""
         issued_at = int(now.timestamp())
         claims = {
             "iss": self.issuer,
             "aud": self.audience,
             "sub": str(user_id),
-            "client_id": self.audience,  # RFC 9068 asks for it; nobody but the portal asks for tokens here
+            "client_id": self.audience,  # required by RFC 9068; the portal is the only client
             "sid": str(session_id),
             "jti": secrets.token_urlsafe(12),
             "iat": issued_at,
@@ -103,14 +103,17 @@ class AccessTokens:
         return jwt.encode(claims, keys.signing_key, algorithm=ALGORITHM, headers=headers)
 
     def verify(self, token: str, keys: KeySet) -> Claims:
-        """Check everything that a token by itself can be checked for. Raises TokenRejected."""
+        """Verify form, header, signature and claims; whether the session is active is checked elsewhere.
+
+        Raises TokenRejected.
+        """
         key = keys.verifying.get(kid_of(token))
         if key is None:
             raise TokenRejected("unknown key")
         if (claims := self._verified.claims(token, key)) is not None:
             return claims
         try:
-            _said_once(token.split(".")[1])
+            _parse_json(token.split(".")[1])
             claims = _checked(
                 jwt.decode(
                     token,
@@ -122,88 +125,89 @@ class AccessTokens:
                     options={"require": list(CLAIMS), "strict_aud": True},
                 )
             )
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as reason:
-            raise TokenRejected(type(reason).__name__) from None
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise TokenRejected(type(error).__name__) from None
         self._verified.remember(token, key, claims)
         return claims
 
 
 class Verified:
-    """Tokens that were verified a moment ago: the same bytes under the same key need no second look but at the clock.
+    """Cache of verified tokens: the same bytes under the same key need no second signature check, only the expiry.
 
-    Only good tokens get in, so strangers cannot fill it, and nothing is believed for it but the token itself: whether
-    its session lives is asked each time. A digest stands for the token, so that a memory dump holds none.
+    Only valid tokens enter the cache, so anonymous clients cannot fill it. Whether the session is active is not cached.
+    Keys of the cache are digests, so a memory dump contains no token.
     """
 
     def __init__(self, *, at_most: int) -> None:
-        """When there are more, all are forgotten: that is simple, rare, and costs each of them one verification."""
+        """The cache is cleared when it has `at_most` tokens: that is rare and costs one verification of each token."""
         self._at_most = at_most
-        self._known: dict[bytes, tuple[EllipticCurvePublicKey, Claims]] = {}
+        self._claims: dict[bytes, tuple[EllipticCurvePublicKey, Claims]] = {}
 
     def claims(self, token: str, key: EllipticCurvePublicKey) -> Claims | None:
-        """What a token says, if it was verified by this key and has not expired since."""
-        known = self._known.get(_fingerprint(token))
-        if known is None or known[0] != key:
+        """The claims of a token that was verified with this key and has not expired."""
+        cached = self._claims.get(_digest(token))
+        if cached is None or cached[0] != key:
             return None
-        claims = known[1]
+        claims = cached[1]
         return claims if clock.now().timestamp() < claims.expires_at + LEEWAY.total_seconds() else None
 
     def remember(self, token: str, key: EllipticCurvePublicKey, claims: Claims) -> None:
-        """Note that a token was verified."""
-        if len(self._known) >= self._at_most:
-            self._known = {}
-        self._known[_fingerprint(token)] = (key, claims)
+        """Cache the claims of a verified token."""
+        if len(self._claims) >= self._at_most:
+            self._claims = {}
+        self._claims[_digest(token)] = (key, claims)
 
 
-def _fingerprint(token: str) -> bytes:
+def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
 def kid_of(token: str) -> str:
-    """The id of the key that a token claims. Raises TokenRejected unless the header is exactly one of ours.
+    """The key id of a token. Raises TokenRejected unless the header has exactly the form that `sign` writes.
 
-    Exactly: no `crit` (RFC 7515 4.1.11), no `jwk`, `jku`, `x5c`, `x5u` that could bring a key along, no `alg` but ours
-    and no other type of token.
+    That excludes `crit` (RFC 7515, 4.1.11), keys inside the token (`jwk`, `jku`, `x5c`, `x5u`), other algorithms
+    (`none`, or HS256: algorithm confusion) and other types of token (RFC 8725, 3.11).
     """
     if len(token) > LONGEST_TOKEN or not FORM.fullmatch(token):
-        raise TokenRejected("not a JWT of ours")
+        raise TokenRejected("not a JWT of this service")
     try:
-        header = _said_once(token.partition(".")[0])
+        header = _parse_json(token.partition(".")[0])
     except (ValueError, RecursionError):
         raise TokenRejected("unreadable header") from None
     if not isinstance(header, dict) or header.keys() != HEADER:
-        raise TokenRejected("odd header")
+        raise TokenRejected("unexpected header")
     kid = header["kid"]
     if header["alg"] != ALGORITHM or header["typ"] != TYPE or not isinstance(kid, str) or len(kid) > LONGEST_KID:
-        raise TokenRejected("odd header")
+        raise TokenRejected("unexpected header")
     return kid
 
 
-def _said_once(part: str) -> Any:
-    """What a part of a token says. Raises ValueError for no JSON, and where something is said twice.
+def _parse_json(part: str) -> Any:
+    """Parse the header or the payload of a token. Raises ValueError for malformed JSON and for duplicate names.
 
-    Parsers differ in which of the two they believe, so that a token would mean one thing here and another elsewhere.
+    Parsers disagree on which of two duplicates counts, so the token would mean different things to different services
+    (RFC 7515, 4).
     """
-    return json.loads(from_base64url(part), object_pairs_hook=_without_repetition)
+    return json.loads(from_base64url(part), object_pairs_hook=_reject_duplicates)
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    said = dict(pairs)
-    if len(said) != len(pairs):
-        raise ValueError("said twice")
-    return said
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate name")
+    return members
 
 
 def _checked(claims: Mapping[str, Any]) -> Claims:
-    """The claims, each of the type that we give it: the library takes "7", 7.5 and true for the second 7 or 1."""
+    """Check the type of each claim: PyJWT accepts "7", 7.5 and true as instants."""
     roles, instants = claims["roles"], [claims[name] for name in ("iat", "nbf", "exp")]
     texts = [claims[name] for name in ("sub", "client_id", "sid", "jti")]
     if not isinstance(roles, list) or not all(isinstance(text, str) for text in [*texts, *roles]):
-        raise ValueError("no text")
+        raise ValueError("a claim is not a string")
     if not all(type(instant) is int and 0 < instant < LATEST for instant in instants):
-        raise ValueError("no instant")
+        raise ValueError("a claim is not an instant")
     if not USER_ID.fullmatch(claims["sub"]):
-        raise ValueError("no user")
+        raise ValueError("`sub` is not a user id")
     return Claims(
         user_id=int(claims["sub"]),
         session_id=uuid.UUID(claims["sid"]),
@@ -215,7 +219,7 @@ def _checked(claims: Mapping[str, Any]) -> Claims:
 
 
 def new_key() -> tuple[str, str, str]:
-    """Make a key pair: its id, the private and the public half in PEM."""
+    """Generate a key pair: key id, private key and public key in PEM."""
     private = generate_private_key(SECP256R1())
     return (
         secrets.token_urlsafe(12),
@@ -225,7 +229,7 @@ def new_key() -> tuple[str, str, str]:
 
 
 def private_key(pem: str) -> EllipticCurvePrivateKey:
-    """Parse a private key of ours."""
+    """Parse a private key in PEM. Raises TypeError for a key of another kind."""
     key = load_pem_private_key(pem.encode(), password=None)
     if not isinstance(key, EllipticCurvePrivateKey):
         raise TypeError("not an elliptic curve key")
@@ -233,7 +237,7 @@ def private_key(pem: str) -> EllipticCurvePrivateKey:
 
 
 def public_key(pem: str) -> EllipticCurvePublicKey:
-    """Parse a public key of ours."""
+    """Parse a public key in PEM. Raises TypeError for a key of another kind."""
     key = load_pem_public_key(pem.encode())
     if not isinstance(key, EllipticCurvePublicKey):
         raise TypeError("not an elliptic curve key")

@@ -1,4 +1,4 @@
-"""Devices: what a User-Agent says in words, and tokens by which an account knows its owner's devices."""
+"""Device tokens (known devices of an account), and a readable description of a User-Agent header."""
 
 import hmac
 import secrets
@@ -17,52 +17,57 @@ MAC_BYTES = 16
 
 
 def describe(user_agent: str | None) -> str:
-    """A device in words for its owner ("Firefox 143 on Windows 11"), at most 256 characters, without controls."""
-    return _described((user_agent or "")[:LONGEST])
+    """Describe a User-Agent for its user ("Firefox 143 on Windows 11"): at most 256 printable characters."""
+    return _describe((user_agent or "")[:LONGEST])
 
 
 @lru_cache(maxsize=4096)
-def _described(user_agent: str) -> str:
-    found = parse(user_agent)
+def _describe(user_agent: str) -> str:
+    parsed = parse(user_agent)
     browser, system = (
-        " ".join(part for part in (known.family, known.major) if part) if known else ""
-        for known in (found.user_agent, found.os)
+        " ".join(part for part in (match.family, match.major) if part) if match else ""
+        for match in (parsed.user_agent, parsed.os)
     )
-    words = " on ".join(part for part in (browser, system) if part) or "unknown device"
-    return "".join(character for character in words if character.isprintable())[:LONGEST]
+    description = " on ".join(part for part in (browser, system) if part) or "unknown device"
+    return "".join(character for character in description if character.isprintable())[:LONGEST]
 
 
 class DeviceTokens:
-    """Says of a device that its owner has signed in on it before; worth nothing by itself.
+    """Proves that a user has signed in on a device before. The token alone authenticates nobody.
 
-    With the password or the address all devices become unknown: one of them may be why they were changed.
+    A change of the password or the address makes all devices unknown, since a stolen device may be its reason.
     """
 
-    def __init__(self, secret: str, *, lives: timedelta) -> None:
-        """`secret` is a setting; a device that is not used for as long as a token `lives` is unknown again."""
+    def __init__(self, secret: str, *, ttl: timedelta) -> None:
+        """`secret` is a setting; a device that is not used for `ttl` becomes unknown."""
         self._key = derived_key(secret, purpose="known devices")
-        self._lives = lives
+        self._ttl = ttl
 
     def make(self, *, user_id: int, version: int, device: str | None = None) -> str:
-        """A token for a device of a user, new or known by its id, good for one version of the account's credentials."""
+        """Create a token for a device of a user: a new device, or the known one with the id `device` (hex).
+
+        It is valid for one `version` of the credentials of the account.
+        """
         identity = bytes.fromhex(device) if device else secrets.token_bytes(ID_BYTES)
-        said = identity + int((clock.now() + self._lives).timestamp()).to_bytes(EXPIRY_BYTES)
-        return base64url(said + self._mac(said, user_id, version))
+        content = identity + int((clock.now() + self._ttl).timestamp()).to_bytes(EXPIRY_BYTES)
+        return base64url(content + self._mac(content, user_id, version))
 
     def known(self, token: str | None, *, user_id: int, version: int) -> str | None:
-        """The id of the device, if we made this token for this version of this user, and not too long ago.
+        """The id of the device (hex); None unless the token was issued for this user and version and has not expired.
 
-        All tokens of a device have its id in common: that, and not a text, is what its attempts are counted by.
+        All tokens of a device share its id. The login throttle counts the attempts of a device by this id.
         """
         try:
             raw = from_base64url(token or "")
         except ValueError:
             return None
-        said, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-        if len(said) != ID_BYTES + EXPIRY_BYTES or not hmac.compare_digest(mac, self._mac(said, user_id, version)):
+        content, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
+        if len(content) != ID_BYTES + EXPIRY_BYTES:
             return None
-        expires_at = int.from_bytes(said[ID_BYTES:])
-        return said[:ID_BYTES].hex() if clock.now().timestamp() < expires_at else None
+        if not hmac.compare_digest(mac, self._mac(content, user_id, version)):
+            return None
+        expires_at = int.from_bytes(content[ID_BYTES:])
+        return content[:ID_BYTES].hex() if clock.now().timestamp() < expires_at else None
 
-    def _mac(self, said: bytes, user_id: int, version: int) -> bytes:
-        return hmac.digest(self._key, said + user_id.to_bytes(8) + version.to_bytes(4), "sha256")[:MAC_BYTES]
+    def _mac(self, content: bytes, user_id: int, version: int) -> bytes:
+        return hmac.digest(self._key, content + user_id.to_bytes(8) + version.to_bytes(4), "sha256")[:MAC_BYTES]

@@ -1,4 +1,4 @@
-"""Digests and sealed boxes, each under a key derived for one purpose, and the one way in which bytes are written."""
+"""Keyed digests (HMAC) and encryption (AES-GCM), each with a key derived for one purpose; canonical base64url."""
 
 import base64
 import hmac
@@ -15,61 +15,61 @@ NONCE_BYTES = 12
 
 
 def derived_key(secret: str, *, purpose: str) -> bytes:
-    """Derive 256 bits for one purpose, so that no two uses of a secret share a key (HKDF, RFC 5869)."""
+    """Derive a key of 256 bits, so that two purposes of one secret never share a key (HKDF, RFC 5869)."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret.encode())
 
 
 def base64url(raw: bytes) -> str:
-    """Bytes as text for URLs, headers and cookies, unpadded (RFC 4648, 5; RFC 7515, 2)."""
+    """Encode bytes for URLs, headers and cookies, without padding (RFC 4648, 5; RFC 7515, 2)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def from_base64url(text: str) -> bytes:
-    """Decode what `base64url` wrote. Raises ValueError for any other spelling of the same bytes, too.
+    """Decode the result of `base64url`. Raises ValueError for every other spelling of the same bytes.
 
-    base64 has spare bits, and Python's decoder takes two alphabets at once; a text that somebody counts, compares or
-    remembers has to be the only one that means what it means.
+    base64 has unused bits, and Python's decoder accepts two alphabets. A token with several spellings would bypass
+    whatever counts, compares or caches tokens as text.
     """
     raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if base64url(raw) != text:
-        raise ValueError("not the canonical spelling")
+        raise ValueError("not canonical base64url")
     return raw
 
 
 class Digests:
-    """Keyed digests: worth nothing to somebody who reads Redis or the database without the key."""
+    """Keyed digests (HMAC-SHA256): a leak of Redis or of the database reveals nothing without the key."""
 
     def __init__(self, secret: str, *, purpose: str) -> None:
-        """`secret` is a setting, `purpose` what the digests are for."""
+        """`secret` is a setting; `purpose` separates these digests from all others (see `derived_key`)."""
         self._key = derived_key(secret, purpose=purpose)
 
     def of(self, *parts: str) -> bytes:
-        """The HMAC-SHA256 of the parts; no two lists of parts share an input."""
-        # Each with its length before it, as a netstring is written.
-        words = [part.encode() for part in parts]
-        return hmac.digest(self._key, b"".join(b"%d:%b," % (len(word), word) for word in words), "sha256")
+        """The HMAC-SHA256 of the parts; two different lists of parts never have the same input."""
+        # Each part as a netstring, so that moving a character from one part to the next changes the input.
+        encoded = [part.encode() for part in parts]
+        return hmac.digest(self._key, b"".join(b"%d:%b," % (len(part), part) for part in encoded), "sha256")
 
 
 class SealBroken(Exception):
-    """The box was made with another key or for another place, or was changed."""
+    """The ciphertext was encrypted with another key or for another place, or was modified."""
 
 
 class Sealer:
-    """Encrypts small objects for the database (AES-256-GCM, a random nonce, bound to the place they belong to)."""
+    """Encrypts small objects for the database: AES-256-GCM, random nonce, the place as associated data."""
 
     def __init__(self, secret: str, *, purpose: str) -> None:
-        """`secret` is a setting, `purpose` what the boxes are for."""
+        """`secret` is a setting; `purpose` separates this key from all others (see `derived_key`)."""
         self._cipher = AESGCM(derived_key(secret, purpose=purpose))
 
     def seal(self, values: dict[str, Any], *, place: bytes) -> bytes:
-        """Encrypt `values`; they can only be opened under the same `place`."""
+        """Encrypt `values` for a `place`, for example a row; `open` rejects a ciphertext that was moved elsewhere."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, json.dumps(values).encode(), place)
 
     def open(self, box: bytes, *, place: bytes) -> dict[str, Any]:
-        """Decrypt what `seal` made. Raises SealBroken."""
+        """Decrypt the result of `seal`. Raises SealBroken."""
         try:
-            opened: dict[str, Any] = json.loads(self._cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], place))
-        except InvalidTag as broken:
-            raise SealBroken from broken
-        return opened
+            values: dict[str, Any] = json.loads(self._cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], place))
+        except InvalidTag as error:
+            raise SealBroken from error
+        return values

@@ -1,7 +1,7 @@
-"""Hashes that other systems made: how to check a password against those of people who were brought along.
+"""Legacy hashes: verification of imported users' passwords against the password hashes of other systems.
 
-Read are the forms of bcrypt, of Argon2 in PHC form, and of PBKDF2 and scrypt as Werkzeug, Django and passlib write
-them. A string of no such form, or one that asks for more time or memory than the bounds below, is nobody's password.
+Supported are bcrypt, Argon2 in PHC form, and PBKDF2 and scrypt in the forms of Werkzeug, Django and passlib. No
+password matches a hash of another form, or one that needs more time or memory than the bounds below.
 """
 
 import base64
@@ -16,30 +16,30 @@ import nacl.exceptions
 import nacl.pwhash
 
 Check = Callable[[bytes], bool]
-"""Says of a password in UTF-8 whether it made the hash. Never raises; compares in constant time."""
+"""Whether a password (UTF-8) matches the hash. Never raises; compares in constant time."""
 
-# Bounds: above the defaults of all of these systems, and below what would keep a processor for much longer than a
-# second. They protect against a row that was written to make the service work.
+# Bounds: above the defaults of all of these systems, and below about one second of a processor. They prevent denial of
+# service by an imported hash with excessive parameters.
 PBKDF2_ROUNDS = {"sha1": 3_000_000, "sha256": 3_000_000, "sha512": 1_000_000}
 BCRYPT_COST = 14
 MEMORY_KIB = 128 * 1024
 SCRYPT_BLOCKS = 2**21
-"""N times r times p: twice OWASP's largest line."""
+"""N times r times p: twice the largest parameters in the OWASP password storage cheat sheet."""
 ARGON2_BLOCKS = 2**20
 """KiB times passes."""
-LANES = 64
-"""Of scrypt (p) and Argon2."""
+PARALLELISM = 64
+"""Parameter p of scrypt and Argon2."""
 
 BCRYPT_BYTES = 72
 
 
 def check(stored: str) -> Check | None:
-    """The check for this hash; None if its form is unknown or it asks for more than the bounds. Never raises."""
+    """The check for a stored hash; None if its form is unknown or it exceeds the bounds. Never raises."""
     for form, read in _FORMS:
-        if found := form.fullmatch(stored):
+        if match := form.fullmatch(stored):
             try:
-                return read(**found.groupdict())
-            except ValueError:  # digits, base64 or hexadecimal that are none
+                return read(**match.groupdict())
+            except ValueError:  # malformed digits, base64 or hexadecimal
                 return None
     return None
 
@@ -51,55 +51,54 @@ def _pbkdf2(name: str, rounds: int, salt: bytes, digest: bytes) -> Check | None:
 
 
 def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> Check | None:
-    if 128 * n * r > MEMORY_KIB * 1024 or n * r * p > SCRYPT_BLOCKS or p > LANES or len(digest) not in {32, 64}:
+    if 128 * n * r > MEMORY_KIB * 1024 or n * r * p > SCRYPT_BLOCKS or p > PARALLELISM or len(digest) not in {32, 64}:
         return None
 
-    def made_from(password: bytes) -> bool:
+    def matches(password: bytes) -> bool:
         try:
-            # OpenSSL's own bound has to leave room for what it needs beside the blocks.
-            made = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=2**28, dklen=len(digest))
-        except ValueError:  # parameters that are none, which OpenSSL knows best
+            # The memory bound of OpenSSL has to leave room for its buffers beside the blocks.
+            computed = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=2**28, dklen=len(digest))
+        except ValueError:  # OpenSSL rejects the parameters
             return False
-        return hmac.compare_digest(made, digest)
+        return hmac.compare_digest(computed, digest)
 
-    return made_from
+    return matches
 
 
 def _bcrypt(stored: str, cost: str, before: Callable[[bytes], bytes] = lambda password: password) -> Check | None:
-    """`before` is what a system did to a password first, most of them because of the 72 bytes.
+    """`before` is what the other system applies to a password first, usually because bcrypt reads only 72 bytes.
 
-    The bcrypt libraries of the time looked at the first 72 bytes of a password and told nobody. People whose password
-    is longer have such a hash now, and can prove themselves only in the same way; the hash that replaces it at that
-    sign-in is made of the whole password.
+    Older bcrypt libraries silently truncate a password to 72 bytes. The check does the same, or users with a longer
+    password could not sign in. The hash that replaces the legacy hash at sign-in covers the whole password.
     """
     if not 4 <= int(cost) <= BCRYPT_COST:
         return None
 
-    def made_from(password: bytes) -> bool:
+    def matches(password: bytes) -> bool:
         try:
             return bcrypt.checkpw(before(password)[:BCRYPT_BYTES], stored.encode())
-        except ValueError:  # a salt with bits that no library writes
+        except ValueError:  # a salt with unused bits set
             return False
 
-    return made_from
+    return matches
 
 
-def _argon2(stored: str, memory: str, passes: str, lanes: str) -> Check | None:
-    # libsodium computes lanes one after the other, and takes no string over 127 characters.
+def _argon2(stored: str, memory: str, passes: str, parallelism: str) -> Check | None:
+    # libsodium computes parallel lanes one after the other, and accepts at most 127 characters.
     blocks = int(memory) * int(passes)
-    if int(memory) > MEMORY_KIB or blocks > ARGON2_BLOCKS or int(lanes) > LANES or len(stored) > 127:
+    if int(memory) > MEMORY_KIB or blocks > ARGON2_BLOCKS or int(parallelism) > PARALLELISM or len(stored) > 127:
         return None
 
-    def made_from(password: bytes) -> bool:
+    def matches(password: bytes) -> bool:
         try:
             return nacl.pwhash.verify(stored.encode(), password)
-        except nacl.exceptions.CryptoError:  # wrong, malformed, or no memory: libsodium does not say which
+        except nacl.exceptions.CryptoError:  # wrong, malformed or out of memory: libsodium does not distinguish them
             return False
 
-    return made_from
+    return matches
 
 
-# How each system writes them down. The groups of a form are the arguments of its reader.
+# Readers: one for each form. The named groups of its regular expression are its arguments.
 
 
 def _werkzeug_pbkdf2(name: str, rounds: str, salt: str, digest: str) -> Check | None:
@@ -148,7 +147,7 @@ def _passlib_bcrypt_sha256_1(kind: str, cost: str, salt: str, digest: str) -> Ch
 
 
 def _unpadded(text: str) -> bytes:
-    """Decode base64 without padding; passlib writes a full stop for the plus sign."""
+    """Decode base64 without padding; passlib writes a full stop instead of the plus sign."""
     return base64.b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)
 
 
@@ -160,7 +159,7 @@ _UNPADDED = r"(?P<salt>[A-Za-z0-9./+]{1,128})\$(?P<digest>[A-Za-z0-9./+]{20,88})
 _BCRYPT = r"(?P<stored>\$2[aby]\$(?P<cost>[0-9]{2})\$[A-Za-z0-9./]{53})"
 _BCRYPT_PARTS = r"(?P<salt>[A-Za-z0-9./]{22})\$(?P<digest>[A-Za-z0-9./]{31})"
 _ARGON2 = (
-    rf"(?P<stored>\$argon2id?\$v=19\$m=(?P<memory>{_N}),t=(?P<passes>{_N}),p=(?P<lanes>{_N})"
+    rf"(?P<stored>\$argon2id?\$v=19\$m=(?P<memory>{_N}),t=(?P<passes>{_N}),p=(?P<parallelism>{_N})"
     r"\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+)"
 )
 

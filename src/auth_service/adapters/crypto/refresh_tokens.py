@@ -1,4 +1,4 @@
-"""Refresh tokens: a session id, a counter and a MAC, so that nothing that is stored can be used as one."""
+"""Refresh tokens: session id, counter and MAC. The database stores none, so a leak of it contains no usable token."""
 
 import hmac
 import uuid
@@ -13,37 +13,37 @@ LENGTH = 16 + COUNTER_BYTES + MAC_BYTES
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefreshClaim:
-    """What a genuine refresh token says: whether it is still good, the session's row decides."""
+    """The content of a genuine refresh token. The row of the session decides whether it is still valid."""
 
     session_id: uuid.UUID
     counter: int
 
 
 class RefreshTokens:
-    """Makes and reads refresh tokens. The same session and counter always make the same token.
+    """Creates and parses refresh tokens. The same session and counter always yield the same token.
 
-    That is what lets a client whose answer got lost be given the same successor again.
+    So a client whose response was lost can get the same successor again.
     """
 
     def __init__(self, secret: str) -> None:
-        """`secret` is a setting."""
+        """`secret` is a setting, from which the key of the MAC is derived."""
         self._key = derived_key(secret, purpose="refresh tokens")
 
     def make(self, *, session_id: uuid.UUID, counter: int) -> str:
-        """The token of a session at a counter."""
-        said = session_id.bytes + counter.to_bytes(COUNTER_BYTES)
-        return base64url(said + self._mac(said))
+        """The token of a session at one value of its counter."""
+        content = session_id.bytes + counter.to_bytes(COUNTER_BYTES)
+        return base64url(content + self._mac(content))
 
     def read(self, token: str) -> RefreshClaim | None:
-        """What the token says; None unless we made it."""
+        """Parse a token; None unless this service created it."""
         try:
             raw = from_base64url(token)
         except ValueError:
             return None
-        said, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-        if len(raw) != LENGTH or not hmac.compare_digest(mac, self._mac(said)):
+        content, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
+        if len(raw) != LENGTH or not hmac.compare_digest(mac, self._mac(content)):
             return None
-        return RefreshClaim(session_id=uuid.UUID(bytes=said[:16]), counter=int.from_bytes(said[16:]))
+        return RefreshClaim(session_id=uuid.UUID(bytes=content[:16]), counter=int.from_bytes(content[16:]))
 
-    def _mac(self, said: bytes) -> bytes:
-        return hmac.digest(self._key, said, "sha256")
+    def _mac(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, "sha256")

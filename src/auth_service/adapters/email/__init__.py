@@ -1,1 +1,1 @@
-"""Email transports."""
+"""Email transports: SMTP, and the interface that the mail worker sends through."""

@@ -1,4 +1,4 @@
-"""The dev inbox: a postman for developers and tests, who find every letter in a folder on this machine."""
+"""Dev inbox: the email transport of developers and tests, who find every email in a folder on this machine."""
 
 import mailbox
 import re
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from pathlib import Path
 
 from auth_service.adapters.email.transport import MailDeferred
@@ -35,7 +35,7 @@ class InboxMessage:
 
 
 class DevInbox:
-    """A postman whose letters stay here, as a Maildir, which several processes may fill, read and clear at once."""
+    """A `MailTransport` into a Maildir, which several processes may fill, read and clear concurrently."""
 
     # The names that mailbox gives are counted within a process, but not safely between its threads.
     _naming = threading.Lock()
@@ -44,19 +44,20 @@ class DevInbox:
         """`folder` is made with the first letter, readable by its owner alone."""
         self._folder = folder
 
-    def send(self, message: EmailMessage, *, to: str) -> None:
+    def send(self, message: Message, *, to: str) -> None:
         """Put the letter in. Raises MailDeferred when the folder cannot be written."""
         try:
             self.put(message, to=to)
         except (OSError, mailbox.Error):
             raise MailDeferred(reason="the inbox cannot be written") from None
 
-    def put(self, message: EmailMessage, *, to: str) -> None:
+    def put(self, message: Message, *, to: str) -> None:
         """Put the letter in. Raises OSError, mailbox.Error, and ValueError for an address of more than one line."""
         if not to.isprintable():
             raise ValueError("the recipient's address is more than one line")
         with self._naming:
-            self._maildir().add(f"{RECIPIENT}: {to}\n".encode() + message.as_bytes(policy=policy.default))
+            raw = message.as_bytes(policy=message.policy.clone(linesep="\n"))
+            self._maildir().add(f"{RECIPIENT}: {to}\n".encode() + raw)
 
     def letters(self, to: str | None = None, limit: int = 50) -> list[InboxMessage]:
         """The newest letters first, at most `limit`; only those for the address `to`, in any case, if it is given."""

@@ -1,4 +1,7 @@
-"""One conversation with an SMTP server, every step of it held to a deadline."""
+"""SMTP client connection: `smtplib` under deadlines, one time limit for each step and one for the whole email.
+
+Why the standard library's own conversation is not enough is written down in docs/decisions/0016-smtp-library.md.
+"""
 
 import base64
 import re
@@ -11,118 +14,122 @@ from auth_service import clock
 from auth_service.adapters.email.smtp_url import HOST, SmtpUrl, is_loopback
 from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused
 
-# Replies by their meaning (RFC 5321, 4.2.3; RFC 4954).
-READY, SIGNED_IN, DONE, GO_ON, SEND_LETTER, HANGING_UP = 220, 235, 250, 334, 354, 421
-# Their first digit alone.
+# Reply codes (RFC 5321, 4.2.3; RFC 4954).
+READY, AUTHENTICATED, DONE, AUTH_CONTINUES, START_INPUT, SHUTTING_DOWN = 220, 235, 250, 334, 354, 421
+# The first digit of a reply code.
 POSITIVE, TRANSIENT, PERMANENT = 2, 4, 5
 
 # Bounds of one reply, in bytes and lines: RFC 5321 has 512 bytes a line, and no server needs a hundred lines.
 LONGEST_LINE = 8192
 LONGEST_REPLY = 100
 
-# Whichever command they answer, these speak of the connection, of our credentials or of what the server can do, never
-# of the letter: it may be right tomorrow what an operator misconfigured today.
-ABOUT_THE_SERVER = {HANGING_UP, 500, 502, 503, 504, 530, 534, 535, 538}
+# These codes are about the connection, our credentials or the abilities of the server, after whichever command they
+# come, and never about the email: an operator may correct the configuration, so the email is tried again.
+ABOUT_THE_SERVER = {SHUTTING_DOWN, 500, 502, 503, 504, 530, 534, 535, 538}
 
 
 class ConnectionLost(MailDeferred):
-    """The connection is of no use, and the letter was certainly not taken: another connection may try at once."""
+    """The connection is useless and the server has certainly not accepted the email: a new connection may retry now."""
 
 
 class SmtpConnection(smtplib.SMTP):
-    """One connection to the server, every step of which is held to the deadline of the letter it works for.
+    """One connection to the server; every read and write has a deadline.
 
-    The timeout of smtplib starts anew with every byte that arrives, so a server that sends one byte a second could hold
-    a letter for hours. Here each send and each receive gets only what is left of the letter's time; that needs no
-    second thread as a watchdog. What cannot be cut short is the look-up of the server's name; resolv.conf limits it.
+    The timeout of smtplib starts anew with every byte that arrives: a tarpit (one byte a second) could hold a thread of
+    the mail worker for hours. Here each read and write gets only the rest of the time of its step and of its email, and
+    no second thread is needed as a watchdog. Only the DNS query for the server's name cannot be interrupted;
+    resolv.conf limits it.
     """
 
-    def __init__(self, *, url: SmtpUrl, tls: ssl.SSLContext) -> None:
-        """Nothing is sent before `open`."""
-        # A name is given, since smtplib would ask the name server for one; `open` puts the right one in its place.
+    def __init__(self, *, url: SmtpUrl, tls: ssl.SSLContext, step_seconds: float) -> None:
+        """Nothing is sent before `open`. A step is a command and its reply, a TLS handshake, or the email's content."""
+        # A name is passed because smtplib would otherwise query DNS for one; `open` replaces it.
         super().__init__(local_hostname="localhost")
         self.usable = False
-        """Whether the connection may carry another letter."""
-        self.kept_at = 0.0
-        """When it was last put aside, in monotonic seconds."""
+        """Whether the connection can carry another email."""
+        self.idle_since = 0.0
+        """When the connection was last used, in monotonic seconds."""
         self._url = url
         self._tls = tls
-        self._until = 0.0
+        self._step_seconds = step_seconds
+        self._until = self._step_until = 0.0
         self._received = b""
-        self._unfinished = False
+        self._needs_reset = False
 
     def open(self, *, until: float, connect_seconds: float) -> None:
-        """Connect, greet, encrypt and sign in before `until` (monotonic seconds). Raises ConnectionLost."""
+        """Connect, greet, encrypt and authenticate before `until` (monotonic seconds). Raises ConnectionLost."""
         self._until = until
         try:
             self._connect(connect_seconds)
             if self._url.scheme == "smtps":
                 self._encrypt()
-            self._want(READY, self.getreply(), "the server does not greet")
-            self._want(DONE, self.ehlo(), "the server does not take EHLO")
+            self._begin_step()
+            self._expect(READY, self.getreply(), otherwise="the server does not greet")
+            self._expect(DONE, self.ehlo(), otherwise="the server does not accept EHLO")
             if self._url.scheme == "smtp+starttls":
                 self._start_tls()
             if self._url.user is not None:
-                self._sign_in(self._url.user, self._url.password or "")
+                self._authenticate(self._url.user, self._url.password or "")
         except OSError as error:
             raise ConnectionLost(reason=_reason(error)) from None
         self.usable = True
 
-    def deliver(self, *, sender: str, to: str, body: bytes, until: float) -> None:
-        """Hand one letter over before `until`; `body` has its dots doubled and ends with a lone one.
+    def deliver(self, *, sender: str, to: str, content: bytes, until: float) -> None:
+        """Send one email before `until`; `content` has its dots doubled and ends with a lone dot.
 
         Raises ConnectionLost, MailDeferred, MailRefused.
         """
         self._until = until
         self.usable = False
-        body_sent = False
+        content_sent = False
         try:
-            if self._unfinished:
-                self._want(DONE, self.docmd("RSET"), "the server does not take RSET")
-                self._unfinished = False
+            if self._needs_reset:
+                self._expect(DONE, self.docmd("RSET"), otherwise="the server does not accept RSET")
+                self._needs_reset = False
             status, _ = self.docmd("MAIL", f"FROM:<{sender}>")
-            if not _taken(status):
-                # The sender is the same for all letters: a server that does not want it is misconfigured, or we are.
-                raise self._failure(status, reason="sender not accepted", for_good=MailDeferred)
+            if not _is_positive(status):
+                # The sender is the same for all emails: a server that refuses it is misconfigured, or we are.
+                raise self._failure(status, reason="sender not accepted", permanent=MailDeferred)
             status, _ = self.docmd("RCPT", f"TO:<{to}>")
-            if not _taken(status):
-                raise self._failure(status, reason="recipient not accepted", for_good=MailRefused)
+            if not _is_positive(status):
+                raise self._failure(status, reason="recipient not accepted", permanent=MailRefused)
             status, _ = self.docmd("DATA")
-            if status != SEND_LETTER:
-                raise self._failure(status, reason="letter not accepted", for_good=MailRefused)
-            body_sent = True
-            self.send(body)
+            if status != START_INPUT:
+                raise self._failure(status, reason="email not accepted", permanent=MailRefused)
+            content_sent = True
+            self.send(content)
             status, _ = self.getreply()
-            if not _taken(status):
-                raise self._failure(status, reason="letter not accepted", for_good=MailRefused)
+            if not _is_positive(status):
+                raise self._failure(status, reason="email not accepted", permanent=MailRefused)
         except OSError as error:
-            if body_sent:
-                raise MailDeferred(reason=f"the answer to the letter got lost: {_reason(error)}") from None
+            if content_sent:
+                raise MailDeferred(reason=f"the reply to the email was lost: {_reason(error)}") from None
             raise ConnectionLost(reason=_reason(error)) from None
         self.usable = True
 
     def leave(self) -> None:
-        """Say goodbye without waiting for the answer, and close."""
+        """Send QUIT without waiting for its reply, and close."""
         try:
             self._until = clock.monotonic() + 1
             self.putcmd("QUIT")
         except OSError:
-            pass  # It was gone already.
+            pass  # The server closed the connection before.
         finally:
             self.close()
 
-    def send(self, s: bytes | str) -> None:  # type: ignore[override]  # smtplib itself only sends these two
-        """Send all of it before the deadline. Raises OSError."""
+    def send(self, s: bytes | str) -> None:  # type: ignore[override]  # smtplib itself sends only these two types
+        """Begin a step and send all of `s` before its deadline. Raises OSError. Overrides smtplib's."""
         if self._received:
-            # Whoever answers before being asked is out of step: its next "250" would be taken for that of another
-            # command. Said in the clear before TLS, it would count as said under TLS (CVE-2011-0411).
-            raise smtplib.SMTPServerDisconnected("spoke out of turn")
+            # An unrequested reply would be read as the reply to the next command: a refused email could count as sent.
+            # If it came in plaintext before TLS, it would count as received under TLS (CVE-2011-0411).
+            raise smtplib.SMTPServerDisconnected("unrequested reply")
+        self._begin_step()
         data = memoryview(s.encode("ascii") if isinstance(s, str) else s)
         while data:
             data = data[self._socket().send(data) :]
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read one reply before the deadline: its status and its lines. Raises OSError, also for what is no SMTP."""
+        """Read one reply before the deadline: its status and its lines. Raises OSError. Overrides smtplib's."""
         lines: list[bytes] = []
         while len(lines) < LONGEST_REPLY:
             line = self._line()
@@ -144,75 +151,84 @@ class SmtpConnection(smtplib.SMTP):
         line, _, self._received = self._received.partition(b"\n")
         return line.rstrip(b"\r")
 
-    def _socket(self, *, at_most: float = inf) -> socket.socket:
-        """The socket, allowed to block for what is left of the time. Raises OSError."""
-        left = self._until - clock.monotonic()
-        if self.sock is None or left <= 0:
-            raise TimeoutError("no connection, or no time left")
-        self.sock.settimeout(min(left, at_most))
+    def _begin_step(self) -> None:
+        self._step_until = min(clock.monotonic() + self._step_seconds, self._until)
+
+    def _socket(self) -> socket.socket:
+        """The socket, which may block for the rest of the step. Raises OSError."""
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("not connected")
+        self.sock.settimeout(_seconds_until(self._step_until))
         return self.sock
 
     def _connect(self, connect_seconds: float) -> None:
         failure: OSError = TimeoutError()
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self._url.host, self._url.port, type=socket.SOCK_STREAM
-        ):
-            self.sock = socket.socket(family, kind, protocol)
+        for *_, address in socket.getaddrinfo(self._url.host, self._url.port, type=socket.SOCK_STREAM):
             try:
-                self._socket(at_most=connect_seconds).connect(address)
+                timeout = _seconds_until(self._until, at_most=connect_seconds)
+                self.sock = socket.create_connection((str(address[0]), address[1]), timeout=timeout)
             except OSError as error:
-                self.close()
                 failure = error
                 continue
-            # The end of a letter must not wait until the server has acknowledged its beginning (Nagle).
+            # The last segment of an email must not wait until the server has acknowledged the first (Nagle).
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.local_hostname = _own_name(self.sock)
             return
         raise failure
 
     def _encrypt(self) -> None:
+        self._begin_step()
         self.sock = self._tls.wrap_socket(self._socket(), server_hostname=self._url.host)
 
     def _start_tls(self) -> None:
         if not self.has_extn("starttls"):
             raise ConnectionLost(reason="the server offers no STARTTLS")
-        self._want(READY, self.docmd("STARTTLS"), "the server does not take STARTTLS")
+        self._expect(READY, self.docmd("STARTTLS"), otherwise="the server does not accept STARTTLS")
         self._encrypt()
-        self._want(DONE, self.ehlo(), "the server does not take EHLO")
+        self._expect(DONE, self.ehlo(), otherwise="the server does not accept EHLO")
 
-    def _sign_in(self, user: str, password: str) -> None:
+    def _authenticate(self, user: str, password: str) -> None:
+        # Not by `login`, which raises UnicodeEncodeError for passwords with other characters than ASCII.
         sock = self._socket()
         if not isinstance(sock, ssl.SSLSocket) and not is_loopback(sock.getpeername()[0]):
             raise ConnectionLost(reason="no credentials without TLS")
         offered = self.esmtp_features.get("auth", "").upper().split()
         if "PLAIN" in offered:
-            answer = self.docmd("AUTH", "PLAIN " + _base64(f"\0{user}\0{password}"))
+            reply = self.docmd("AUTH", "PLAIN " + _base64(f"\0{user}\0{password}"))
         elif "LOGIN" in offered:
-            self._want(GO_ON, self.docmd("AUTH", "LOGIN"), "the server does not take AUTH")
-            self._want(GO_ON, self.docmd(_base64(user)), "the server does not take the user")
-            answer = self.docmd(_base64(password))
+            self._expect(AUTH_CONTINUES, self.docmd("AUTH", "LOGIN"), otherwise="the server does not accept AUTH")
+            self._expect(AUTH_CONTINUES, self.docmd(_base64(user)), otherwise="the server does not accept the user")
+            reply = self.docmd(_base64(password))
         else:
             raise ConnectionLost(reason="the server offers neither AUTH PLAIN nor AUTH LOGIN")
-        self._want(SIGNED_IN, answer, "the server does not take the credentials")
+        self._expect(AUTHENTICATED, reply, otherwise="the server does not accept the credentials")
 
     @staticmethod
-    def _want(status: int, answer: tuple[int, bytes], otherwise: str) -> None:
-        if answer[0] != status:
-            raise ConnectionLost(reason=otherwise, status=answer[0])
+    def _expect(status: int, reply: tuple[int, bytes], *, otherwise: str) -> None:
+        if reply[0] != status:
+            raise ConnectionLost(reason=otherwise, status=reply[0])
 
-    def _failure(self, status: int, *, reason: str, for_good: type[MailFailure]) -> MailFailure:
-        """What an answer other than the expected one means; `for_good` is what a permanent one is here."""
-        if status == HANGING_UP:
-            return ConnectionLost(reason="the server hung up", status=status)
+    def _failure(self, status: int, *, reason: str, permanent: type[MailFailure]) -> MailFailure:
+        """The meaning of an unexpected reply; `permanent` is the class of a permanent one at this command."""
+        if status == SHUTTING_DOWN:
+            return ConnectionLost(reason="the server is shutting down", status=status)
         if status // 100 < TRANSIENT:
-            return MailDeferred(reason="the server answered something else", status=status)
-        self.usable = self._unfinished = True
+            return MailDeferred(reason="the server sent an unexpected reply", status=status)
+        self.usable = self._needs_reset = True
         if status // 100 == PERMANENT and status not in ABOUT_THE_SERVER:
-            return for_good(reason=reason, status=status)
+            return permanent(reason=reason, status=status)
         return MailDeferred(reason=reason, status=status)
 
 
-def _taken(status: int) -> bool:
+def _seconds_until(deadline: float, *, at_most: float = inf) -> float:
+    """The timeout of one system call. Raises TimeoutError after the deadline."""
+    left = deadline - clock.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return min(left, at_most)
+
+
+def _is_positive(status: int) -> bool:
     return status // 100 == POSITIVE
 
 
@@ -221,7 +237,7 @@ def _base64(text: str) -> str:
 
 
 def _own_name(sock: socket.socket) -> str:
-    """What to say in EHLO: this machine's full name, or an address literal (RFC 5321, 4.1.4) where it has none."""
+    """The name for EHLO: the full name of this machine, or an address literal (RFC 5321, 4.1.4) where it has none."""
     name = socket.gethostname()
     if "." in name and HOST.fullmatch(name):
         return name
@@ -232,11 +248,11 @@ def _own_name(sock: socket.socket) -> str:
 def _reason(error: OSError) -> str:
     match error:
         case ssl.SSLCertVerificationError():
-            return "the server's certificate is not to be trusted"
+            return "the server's certificate is not trusted"
         case ssl.SSLError():
             return "TLS failed"
         case socket.gaierror():
-            return "the server's name is not known"
+            return "the server's name is unknown"
         case TimeoutError():
             return "the server took too long"
         case ConnectionRefusedError():

@@ -1,4 +1,4 @@
-"""Where letters are handed over, read from one URL that holds no surprises."""
+"""SMTP URL (`SMTP_URL`): server, port, encryption and credentials, parsed strictly."""
 
 import ipaddress
 import re
@@ -17,7 +17,7 @@ URL = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmtpUrl:
-    """An SMTP server and how to talk to it: in the clear (`smtp`), under TLS (`smtps`) or after `smtp+starttls`."""
+    """An SMTP server: in plaintext (`smtp`), under TLS (`smtps`) or under TLS after STARTTLS (`smtp+starttls`)."""
 
     scheme: str
     host: str
@@ -31,9 +31,9 @@ class SmtpUrl:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read a URL; user and password are percent-encoded, the port defaults to 25, 465 or 587.
+        """Parse a URL; user and password are percent-encoded, the port defaults to 25, 465 or 587.
 
-        Raises ValueError, whose text holds nothing of the URL: a mistyped one may have its password anywhere.
+        Raises ValueError without any part of the URL: a mistyped one may have its password anywhere.
         """
         parts = URL.fullmatch(url)
         if parts is None:
@@ -55,7 +55,7 @@ class SmtpUrl:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine talking to itself."""
+    """Whether `host`, a name or an address, is the loopback interface of this machine."""
     return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 

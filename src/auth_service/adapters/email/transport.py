@@ -1,22 +1,22 @@
-"""Postmen: what takes a finished letter away, and the two ways in which it can fail."""
+"""Email transport (`MailTransport`): what sends one finished email, and the two ways in which sending can fail."""
 
-from email.message import EmailMessage
+from email.message import Message
 from typing import Protocol
 
 
 class MailTransport(Protocol):
-    """Takes one letter to one recipient: over SMTP, or into the dev inbox."""
+    """Sends one email to one recipient: by SMTP, or into the dev inbox."""
 
-    def send(self, message: EmailMessage, *, to: str) -> None:
-        """Hand `message` over for `to`. Raises MailDeferred or MailRefused."""
+    def send(self, message: Message, *, to: str) -> None:
+        """Send `message` to `to`, from the address in its From header. Raises MailDeferred or MailRefused."""
         ...
 
 
 class MailFailure(Exception):
-    """A letter was not handed over.
+    """An email was not sent.
 
-    Holds our own words and at most an SMTP status: what a server says may repeat the address or the letter, and those
-    do not belong into logs.
+    Holds only our own words and an SMTP status. The text of a server's reply may repeat the address or the email, and
+    neither belongs into logs.
     """
 
     def __init__(self, *, reason: str, status: int | None = None) -> None:
@@ -27,11 +27,11 @@ class MailFailure(Exception):
 
 
 class MailDeferred(MailFailure):
-    """Try again later: the server is away, busy or misconfigured, or its last answer got lost.
+    """Try again later: the server is unreachable, busy or misconfigured, or its last reply was lost.
 
-    In that last case the letter may have been taken, so it has to be sent again under the same Message-ID.
+    In the last case the server may have accepted the email, so the retry has to carry the same Message-ID.
     """
 
 
 class MailRefused(MailFailure):
-    """Never try again: the server does not want this letter or this recipient."""
+    """Never try again: the server refuses this email or this recipient."""

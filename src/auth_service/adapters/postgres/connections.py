@@ -1,4 +1,4 @@
-"""PostgreSQL connections: time limits that hold even when the server is frozen, a pool that survives a restart."""
+"""PostgreSQL connections: deadline connection (time limits even if the server hangs) and pool guard (restarts)."""
 
 import select
 from collections.abc import Callable, Iterator
@@ -20,42 +20,42 @@ LOCK = timedelta(milliseconds=1000)
 IDLE_IN_TRANSACTION = timedelta(seconds=5)
 POOL_WAIT = timedelta(seconds=1)
 ANSWER = timedelta(milliseconds=1500)
-"""The longest wait for any answer, connecting included. Longer than STATEMENT, so that a server that is only slow gets
-to say so itself; shorter than two seconds, within which every fault is answered."""
+"""Time limit for any answer of the server, connecting included. Longer than STATEMENT, so that a slow server can report
+its own timeout; shorter than two seconds, within which the API answers during every fault."""
 REST = timedelta(milliseconds=500)
-"""How long nobody asks a server that hung."""
+"""How long the circuit breaker stays open after the server did not answer."""
 
 _MS = timedelta(milliseconds=1)
 
 
 class NoAnswer(psycopg2.OperationalError):
-    """The server did not answer within the budget."""
+    """The server did not answer within the time limit."""
 
 
 class CircuitOpen(psycopg2.OperationalError):
-    """The server was not asked, because it did not answer a moment ago."""
+    """The server was not contacted, because it did not answer a moment ago (circuit breaker)."""
 
 
 class DeadlineConnection(psycopg2.extensions.connection):
-    """A connection that waits a bounded time for every answer of the server.
+    """A connection that waits a limited time for every answer of the server.
 
-    The server enforces statement_timeout, but a server that is stopped, or a network that swallows packets, enforces
-    nothing; libpq itself would wait for ever.
+    The server enforces statement_timeout, but a stopped server or a network that drops packets does not; libpq alone
+    would wait for ever.
     """
 
     answer_within: float | None = ANSWER.total_seconds()
     on_timeout: Callable[[], None] | None = None
-    """Called when the server did not answer in time."""
+    """Called if the server does not answer in time."""
     opened_at: float = float("-inf")
-    """When it was opened, in monotonic seconds."""
+    """When the connection was opened, in monotonic seconds."""
     is_unused: bool = False
 
 
 def _wait(connection: psycopg2.extensions.connection) -> None:
-    """Wait for the server as psycopg2's own loop does, but not beyond the connection's budget."""
-    # Written without a clock of its own: each poll waits anew, and an answer that arrives in pieces is an answer.
-    budget = getattr(connection, "answer_within", None)
-    milliseconds = None if budget is None else budget * 1000
+    """Wait for the server like the loop of psycopg2, but at most as long as the time limit of the connection."""
+    # Each poll gets the whole time limit: a server that sends a long result in pieces does answer.
+    limit = getattr(connection, "answer_within", None)
+    milliseconds = None if limit is None else limit * 1000
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
         events = select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT
         poller = select.poll()
@@ -70,9 +70,9 @@ psycopg2.extensions.set_wait_callback(_wait)
 
 
 def engine_options(*, connections: int) -> dict[str, Any]:
-    """Keyword arguments for `create_engine`: a pool of a fixed size and every budget.
+    """Keyword arguments for `create_engine`: a pool of a fixed size and all time limits.
 
-    There is no overflow: connections that are opened under load and closed again cost more than they bring.
+    The pool has no overflow: opening and closing connections under load costs more than waiting for one.
     """
     limits = {
         "statement_timeout": STATEMENT,
@@ -84,7 +84,7 @@ def engine_options(*, connections: int) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_timeout": POOL_WAIT.total_seconds(),
         "pool_use_lifo": True,
-        # The unit of work sends BEGIN and COMMIT itself, within its messages.
+        # The unit of work sends BEGIN and COMMIT itself, in the same round trip as its statements.
         "isolation_level": "AUTOCOMMIT",
         "connect_args": {
             "connection_factory": DeadlineConnection,
@@ -99,23 +99,23 @@ def engine_options(*, connections: int) -> dict[str, Any]:
 
 
 class PoolGuard:
-    """Makes a pool notice dead connections before they are used, and fail at once while the server hangs."""
+    """Discards dead connections before a request uses them, and fails immediately while the server hangs."""
 
     def __init__(self, *, breaker: CircuitBreaker) -> None:
-        """`breaker` is told whether the server can be reached and whether it answers."""
+        """`breaker` opens when the server cannot be reached or does not answer."""
         self._breaker = breaker
         self._suspect_before = float("-inf")
-        """Connections that were opened before this instant may hang as another one did."""
+        """Connections that were opened before this instant are discarded: another one hung at that time."""
 
     def watch(self, engine: Engine) -> None:
-        """Listen to what happens to the engine's connections."""
+        """Register for the connection events of an engine."""
         event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._checked_in)
 
     def _connect(self, dialect: Dialect, _: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]) -> Any:
-        self._refuse_while_open()
+        self._fail_if_open()
         try:
             return dialect.connect(*arguments, **options)
         except psycopg2.OperationalError:
@@ -129,8 +129,8 @@ class PoolGuard:
         self._breaker.succeeded()
 
     def _timed_out(self) -> None:
-        # A session that ended (an administrator, a failover) says nothing about the next one, and its end can be read
-        # before the connection is used. Only a server that does not answer is counted.
+        # Only a server that does not answer opens the circuit. A session that ended (an administrator, a failover)
+        # tells nothing about the next one, and `_checked_out` notices its end.
         self._suspect_before = clock.monotonic()
         self._breaker.failed()
 
@@ -138,26 +138,26 @@ class PoolGuard:
         if connection.is_unused:
             connection.is_unused = False
             return
-        # Nothing has been asked, so anything that can be read is the end of the session. This costs two microseconds
-        # where a ping costs a round trip.
+        # No statement is pending, so readable data means that the session has ended. This check takes two microseconds;
+        # a ping would take a round trip.
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN)
         if connection.opened_at < self._suspect_before or poller.poll(0):
             raise DisconnectionError
-        self._refuse_while_open()
+        self._fail_if_open()
 
     def _checked_in(self, connection: DeadlineConnection | None, _: ConnectionPoolEntry) -> None:
         if connection is not None and not connection.closed:
             self._breaker.succeeded()
 
-    def _refuse_while_open(self) -> None:
-        if not self._breaker.lets_through():
+    def _fail_if_open(self) -> None:
+        if not self._breaker.allows_call():
             raise CircuitOpen("the server did not answer a moment ago")
 
 
 @contextmanager
 def maintenance_engine(url: str) -> Iterator[Engine]:
-    """An engine for migrations and maintenance: one connection at a time, and no budget but the caller's."""
+    """An engine for migrations and maintenance: one connection at a time, no time limits except those of the caller."""
     engine = create_engine(url, poolclass=NullPool, connect_args={"options": "-c timezone=UTC", "connect_timeout": 5})
     try:
         yield engine

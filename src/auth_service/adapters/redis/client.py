@@ -153,7 +153,7 @@ class RedisClient:
             self._free.release()
 
     def _guarded(self, ask: Callable[[], T]) -> T:
-        if not self._breaker.lets_through():
+        if not self._breaker.allows_call():
             raise RedisUnavailable(retry_after=1)
         try:
             with self._connection():

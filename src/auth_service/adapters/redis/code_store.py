@@ -1,12 +1,13 @@
-"""One-time codes in Redis: one key for each ticket, and every transition is one Lua call on it.
+"""Code store: one-time codes in Redis, one key for each flow ticket; every transition is one Lua call on that key.
 
-A key holds the digest of the binding (what the code is for), the keyed digest of the code, the state, the attempts and
-the expiry, by Redis's own clock. Neither codes nor addresses can be read out of Redis. Losing a key costs the user one
-new code, nothing else.
+A key holds the digest of the binding (what the code is for), the keyed digest of the code, the state, the failed
+attempts and the expiry by the clock of Redis. A leak of Redis reveals neither codes nor addresses. If Redis loses a
+key, the user has to request a new code.
 
-States: `open` (a code was issued) → `confirmed` (the right code was accepted, once) or `burnt` (too many wrong ones). A
-new code takes the key back to `open`. It takes over the wrong attempts at a code that was still open, so that a resend
-does not refill the attempts. After a burnt code they begin afresh, within the total of the ticket (decision 3).
+States: `open` (a code was issued) → `confirmed` (the right code was accepted, once) or `burnt` (too many failed
+attempts made the code invalid). A new code sets the state to `open`. It inherits the failed attempts of a code that was
+open, so that a resend does not grant more attempts (brute force). After an invalidated code the count restarts, within
+the total of the ticket (decision 3).
 """
 
 import secrets
@@ -75,51 +76,51 @@ return key[1] == ARGV[1] and key[2] == 'confirmed' and 1 or 0
 
 
 class VerificationOutcome(Enum):
-    """What an attempt led to."""
+    """The result of an attempt at a code."""
 
     ACCEPTED = "accepted"
     WRONG = "wrong"
     EXPIRED = "expired"
-    """No open code with attempts left: expired, consumed, burnt, replaced, or never issued."""
+    """No open code with attempts left: expired, consumed, invalidated, replaced or never issued."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerificationResult:
-    """The outcome of an attempt, and how many attempts are left after a wrong code."""
+    """The outcome of an attempt, and the number of attempts left after a wrong code."""
 
     outcome: VerificationOutcome
     attempts_left: int = 0
 
 
 def new_ticket() -> str:
-    """Draw the 256 random bits of a flow ticket: only their holder has the bound attempts at its code."""
+    """Generate a flow ticket of 256 random bits. Only its holder can use the bound attempts of its code."""
     return secrets.token_urlsafe(TICKET_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeStore:
-    """The state of emailed codes. A `binding` says what a code is for; a code counts for no other one."""
+    """The state of emailed codes. A `binding` names what a code is for; the code is valid for that binding only."""
 
     redis: RedisClient
     digests: Digests
     code_lifetime: timedelta
     ticket_lifetime: timedelta
     attempts: int
-    """Wrong attempts that burn a code; as many unbound ones run out without burning it."""
+    """Bound attempts after which a code is invalid. Unbound attempts have the same limit, but do not invalidate it."""
     total_attempts: int
-    """Wrong attempts at all codes of a ticket, after which it gets no other code."""
+    """Failed attempts of a ticket over all of its codes, after which it gets no further code."""
 
     def issue(self, *, ticket: str, binding: str, code: str) -> timedelta:
-        """Make `code` the only valid one of a ticket, new or not.
+        """Make `code` the only valid code of a ticket, which may be new.
 
-        Returns zero, or how long the ticket gets no other code because its attempts are used up.
+        Returns zero, or the time until the ticket can get another code if its attempts are used up.
         """
         return timedelta(milliseconds=self._issue(ticket, binding, code, "issue"))
 
     def renew(self, *, ticket: str, binding: str, code: str) -> timedelta | None:
-        """Make `code` the only valid one of a ticket that has this binding already; None if it has not.
+        """Make `code` the only valid code of an existing ticket; None if no ticket has this binding.
 
-        Otherwise returns zero, or how long the ticket gets no other code because its attempts are used up.
+        Otherwise returns zero, or the time until the ticket can get another code if its attempts are used up.
         """
         milliseconds = self._issue(ticket, binding, code, "renew")
         return None if milliseconds < 0 else timedelta(milliseconds=milliseconds)
@@ -141,10 +142,11 @@ class CodeStore:
     def verify_and_consume(
         self, *, ticket: str, binding: str, code: str, is_unbound: bool = False
     ) -> VerificationResult:
-        """Compare, count and consume in one step: of any number of concurrent attempts, only those left are evaluated.
+        """Compare, count and consume atomically, so concurrent attempts cannot exceed the limit (brute force by race).
 
-        Unbound attempts, of a client that does not hold the ticket, are counted apart. When they run out, no other
-        unbound attempt is evaluated, and the code stays valid for the holder of the ticket.
+        Unbound attempts, by a client without the ticket, are counted separately. When they are used up, further unbound
+        attempts are rejected unchecked, and the code stays valid for the holder of the ticket: an attacker cannot lock
+        the user out.
         """
         outcome, attempts_left = self.redis.run(
             VERIFY_AND_CONSUME,
@@ -157,15 +159,15 @@ class CodeStore:
         return VerificationResult(outcome=VerificationOutcome(outcome.decode()), attempts_left=attempts_left)
 
     def was_accepted(self, *, ticket: str, binding: str) -> bool:
-        """Whether the code of a ticket was accepted and no other one was issued since."""
+        """Whether the code of a ticket was accepted and no newer code was issued."""
         return bool(self.redis.run(WAS_ACCEPTED, self._key(ticket), self._binding_digest(binding)))
 
     def remember_newest(self, *, ticket: str, binding: str) -> None:
-        """Have `newest` find this ticket, for attempts without one."""
+        """Store this ticket as the newest of its binding, for unbound attempts (see `newest`)."""
         self.redis.put(self._newest_key(binding), ticket, ttl=self.ticket_lifetime)
 
     def newest(self, *, binding: str) -> str | None:
-        """The ticket of the newest code with this binding, if it was remembered."""
+        """The newest ticket of a binding; None if none is stored."""
         ticket = self.redis.get(self._newest_key(binding))
         return ticket.decode() if ticket else None
 

@@ -1,4 +1,4 @@
-"""Throttling of guesses: pauses that grow with every attempt and end by themselves, exact over all processes."""
+"""Login throttle against brute force: delays that double with every failed attempt and expire without a lockout."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from auth_service.errors import RedisUnavailable, ServiceBusy
 
 _MS = timedelta(milliseconds=1)
 
-# An attempt is counted when it begins, so that a thousand begun at once are a thousand, not one.
+# An attempt is counted before the password is checked, so that concurrent attempts cannot bypass the throttle (race).
 ATTEMPT = Script(
     NOW
     + """
@@ -28,8 +28,8 @@ return {attempts, 0}
 """
 )
 
-# Takes back the one attempt that turned out right, and its pause unless somebody attempted since: theirs stays.
-FORGIVE = Script(
+# Refunds one attempt, and its pause unless a later attempt of another client has set a pause of its own.
+REFUND = Script(
     """
 local attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts') or '0')
 if attempts <= 1 then return redis.call('DEL', KEYS[1]) end
@@ -42,78 +42,78 @@ return 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """An attempt at something secret, as it was counted."""
+    """An attempt at a secret, and how it was counted."""
 
     number: int
-    """Which attempt of its subject it is; zero if it has to wait and was not counted."""
+    """The number of the attempt for its subject; zero if it has to wait and was not counted."""
     wait: timedelta
     trusted: bool = False
-    """It was not counted among those of everybody."""
+    """Whether it came from a known device and was not counted under the global limit."""
     counted_here: bool = False
-    """Redis was away: it was counted by this process."""
+    """Whether Redis was unavailable and this process counted the attempt."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoginThrottle:
-    """Admits attempts at something secret, each subject by itself. Subjects reach Redis as digests only."""
+    """Throttles attempts at a secret, separately for each subject. Redis gets digests of subjects, never addresses."""
 
     store: RedisClient
     digests: Digests
     free: int
-    """Attempts without a pause."""
+    """Attempts before the first pause."""
     first_pause: timedelta
     longest_pause: timedelta
     forget: timedelta
-    """After this long without an attempt everything is forgotten."""
+    """After this time without an attempt the count starts again."""
     global_limit: Windows = ()
-    """How many attempts of everybody may fail: beyond it only those are admitted that are `trusted`."""
+    """Global limit of failed attempts; beyond it only `trusted` ones are admitted (password spraying)."""
     local: LocalRateLimiter = field(default_factory=LocalRateLimiter, repr=False)
     switched_on: bool = True
 
     def attempt(self, name: str, subject: str, *, trusted: bool = False) -> Attempt:
-        """Count an attempt, or say how long the subject still has to wait; one round trip.
+        """Count an attempt, or return how long the subject still has to wait; one round trip.
 
-        `trusted` attempts are not counted among those of everybody, nor held up by them. While Redis is away this
-        process admits the free attempts in each longest pause by itself. Raises ServiceBusy.
+        `trusted` attempts, from known devices, are neither counted nor limited by the global limit. While Redis is
+        unavailable, this process admits `free` attempts in each `longest_pause`. Raises ServiceBusy.
         """
         if not self.switched_on:
             return Attempt(number=1, wait=timedelta())
         try:
-            return self._counted(name, subject, trusted=trusted)
+            return self._count(name, subject, trusted=trusted)
         except RedisUnavailable:
             hit = self.local.hit(self._key(name, subject), [(self.free, self.longest_pause)])
             wait = timedelta() if hit.allowed else hit.wait
             return Attempt(number=int(hit.allowed), wait=wait, trusted=trusted, counted_here=True)
 
     def refund(self, name: str, subject: str, attempt: Attempt) -> None:
-        """Take back an attempt that was right, or never judged. Somebody else's wrong ones stay counted."""
+        """Refund an attempt that succeeded or was never checked. Failed attempts of other clients stay counted."""
         if not self.switched_on:
             return
         if attempt.counted_here:
-            self.local.take_back(self._key(name, subject))
+            self.local.refund(self._key(name, subject))
             return
-        with suppress(RedisUnavailable, ServiceBusy):  # it is forgotten by itself
+        with suppress(RedisUnavailable, ServiceBusy):  # the attempt expires anyway
             self.store.run_all(
                 [
-                    (FORGIVE, self._key(name, subject), (attempt.number,)),
+                    (REFUND, self._key(name, subject), (attempt.number,)),
                     *([] if attempt.trusted or not self.global_limit else [(UNDO_HIT, self._key(name, ""), ())]),
                 ]
             )
 
-    def _counted(self, name: str, subject: str, *, trusted: bool) -> Attempt:
-        key, everybody = self._key(name, subject), self._key(name, "")
+    def _count(self, name: str, subject: str, *, trusted: bool) -> Attempt:
+        key, global_key = self._key(name, subject), self._key(name, "")
         pauses = (self.free, self.first_pause // _MS, self.longest_pause // _MS, self.forget // _MS)
         if trusted or not self.global_limit:
             number, wait = self.store.run(ATTEMPT, key, *pauses)
             return Attempt(number=number, wait=timedelta(milliseconds=wait), trusted=trusted)
         (number, wait), (admitted, full) = self.store.run_all(
-            [(ATTEMPT, key, pauses), (HIT, everybody, script_arguments(self.global_limit))]
+            [(ATTEMPT, key, pauses), (HIT, global_key, script_arguments(self.global_limit))]
         )
-        # What one of them refuses, the other one gives back: for that moment it may count too many, never too few.
+        # If one of the two rejects the attempt, the other one refunds it: until then it counts one too many.
         if wait and admitted:
-            self.store.run(UNDO_HIT, everybody)
+            self.store.run(UNDO_HIT, global_key)
         if not wait and not admitted:
-            self.store.run(FORGIVE, key, number)
+            self.store.run(REFUND, key, number)
             return Attempt(number=0, wait=timedelta(milliseconds=full))
         return Attempt(number=number, wait=timedelta(milliseconds=wait))
 

@@ -1,4 +1,4 @@
-"""Rate limits: an exact sliding window in Redis, and a small one in this process while Redis is away."""
+"""Rate limiter: exact sliding windows in Redis, and in the memory of the process while Redis is unavailable."""
 
 import ipaddress
 import threading
@@ -18,8 +18,8 @@ Windows = Sequence[tuple[int, timedelta]]
 
 _MS = timedelta(milliseconds=1)
 
-# The key is a list of the instants at which something was allowed, newest first. The n-th newest lying inside the
-# window means that n have been allowed in it: no approximation, and nothing to gain at the edge of a window.
+# A key is a list of the instants of allowed requests, newest first. If the n-th newest lies inside the window, n
+# requests were allowed in it. So the limit is exact: a client gains nothing at the edge of a window.
 HIT = Script(
     NOW
     + """
@@ -45,25 +45,25 @@ return {1, wait()}
 """
 )
 
-
 UNDO_HIT = Script("redis.call('LPOP', KEYS[1])")
+"""Refunds the newest hit of a key."""
 
 
 def script_arguments(windows: Windows) -> list[int]:
-    """What HIT is told about windows: counts and milliseconds."""
+    """The arguments of HIT: count and milliseconds of each window."""
     return [number for count, window in windows for number in (count, window // _MS)]
 
 
 @lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
-    """Whom an address is counted as: itself, or its /64 of IPv6, all of which one client may have."""
+    """The client network of an address: itself for IPv4, its /64 for IPv6, since one client can use a whole /64."""
     parsed = ipaddress.ip_address(address)
     return address if parsed.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limit:
-    """How often something may happen for one subject; limits of different names are counted apart."""
+    """A rate limit for one subject; limits with different names are counted separately."""
 
     name: str
     windows: Windows
@@ -72,7 +72,7 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit:
-    """Whether something may happen now, and after how long the next time may be."""
+    """Whether a request is allowed now, and after which time the next one is."""
 
     allowed: bool
     wait: timedelta
@@ -80,31 +80,31 @@ class Hit:
 
 @dataclass(kw_only=True)
 class LocalRateLimiter:
-    """The same windows in the memory of one process, for the most recent subjects only."""
+    """The same sliding windows in the memory of one process, for the most recent `subjects` only."""
 
     subjects: int = 10_000
-    _seen: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+    _instants: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hit(self, key: str, windows: Windows) -> Hit:
-        """Count one, if every window has room."""
+        """Count a request if no window is full."""
         now = clock.monotonic()
         with self._lock:
-            instants = self._seen.setdefault(key, deque(maxlen=max(count for count, _ in windows)))
-            self._seen.move_to_end(key)
-            if len(self._seen) > self.subjects:
-                self._seen.popitem(last=False)
+            instants = self._instants.setdefault(key, deque(maxlen=max(count for count, _ in windows)))
+            self._instants.move_to_end(key)
+            if len(self._instants) > self.subjects:
+                self._instants.popitem(last=False)
             wait = _wait(instants, windows, now)
             if wait > 0:
                 return Hit(allowed=False, wait=timedelta(seconds=wait))
             instants.appendleft(now)
             return Hit(allowed=True, wait=timedelta(seconds=_wait(instants, windows, now)))
 
-    def take_back(self, key: str) -> None:
-        """Forget the newest one."""
+    def refund(self, key: str) -> None:
+        """Remove the newest hit of a key."""
         with self._lock:
-            if self._seen.get(key):
-                self._seen[key].popleft()
+            if self._instants.get(key):
+                self._instants[key].popleft()
 
 
 def _wait(instants: deque[float], windows: Windows, now: float) -> float:
@@ -114,7 +114,7 @@ def _wait(instants: deque[float], windows: Windows, now: float) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateLimiter:
-    """Counts before the work is done. Subjects reach Redis as digests only."""
+    """Counts requests before they are processed. Redis gets digests of the subjects, never addresses."""
 
     store: RedisClient
     digests: Digests
@@ -122,10 +122,10 @@ class RateLimiter:
     switched: Literal["on", "off"]
 
     def hit(self, *limits: Limit) -> Hit:
-        """Count one under every limit, if every window of each has room; otherwise under none.
+        """Count a request under every limit if none is reached; otherwise count it under none.
 
-        While Redis is away this process counts by itself: a limit that lets everything through when its store is
-        down is an invitation to bring the store down. Raises ServiceBusy.
+        While Redis is unavailable, this process counts in its own memory: if limits were off without Redis, an attacker
+        would attack Redis first. Raises ServiceBusy.
         """
         if self.switched == "off":
             return Hit(allowed=True, wait=timedelta())
@@ -134,12 +134,12 @@ class RateLimiter:
             hits = self._hits(keys, limits)
         except RedisUnavailable:
             hits = self._local_hits(keys, limits)
-        refused = [hit for hit in hits if not hit.allowed]
-        return Hit(allowed=not refused, wait=max(hit.wait for hit in refused or hits))
+        rejected = [hit for hit in hits if not hit.allowed]
+        return Hit(allowed=not rejected, wait=max(hit.wait for hit in rejected or hits))
 
     def _hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
-        # Each limit is counted by a call of its own. What one refuses, the others give back a moment later: for that
-        # moment they may count too many, never too few.
+        # Each limit is counted by its own call. If one limit is reached, the others refund their hit afterwards. Until
+        # then they count one request too many, never one too few.
         arguments = [script_arguments(each.windows) for each in limits]
         answers = self.store.run_each(HIT, list(zip(keys, arguments, strict=True)))
         allowed = [key for key, (allowed, _) in zip(keys, answers, strict=True) if allowed]
@@ -152,5 +152,5 @@ class RateLimiter:
         if not all(hit.allowed for hit in hits):
             for key, hit in zip(keys, hits, strict=True):
                 if hit.allowed:
-                    self.local.take_back(key)
+                    self.local.refund(key)
         return hits

@@ -71,9 +71,12 @@ class DocumentedApi(flask_restx.Api):
         super().__init__(**options)
         self._shortest_password = shortest_password
 
-    def handle_error(self, e: Exception) -> Response:
-        """Raise the error again, for the error handler of the middleware."""
-        raise e
+    def error_router(self, original_handler: Callable[[Exception], Any], e: Exception) -> Any:
+        """Leave every error to the one handler of the application.
+
+        flask-restx would match the route of the request first, which fails again for an invalid Host header.
+        """
+        return original_handler(e)
 
     def _register_doc(self, app_or_blueprint: Any) -> None:
         # Without the route for the root, which flask-restx adds too: werkzeug would redirect to it with an HTML body.

@@ -5,7 +5,7 @@ import re
 import uuid
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed
 from werkzeug.wrappers import Response as AnyResponse
 
 from auth_service import clock, errors, logs
@@ -57,6 +57,8 @@ def _before_request() -> Response | None:
     logs.request_id.set(g.request_id)
     if (request.content_length or 0) > LARGEST_BODY:
         raise errors.BodyTooLarge
+    if isinstance(request.routing_exception, BadHost):  # before a preflight, which is answered without a route
+        raise errors.HttpRequestInvalid
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     preflight = Response(status=204)
@@ -97,14 +99,27 @@ def _after_request(settings: Settings):  # type: ignore[no-untyped-def] # Flask 
     return finish
 
 
+def cors_headers(settings: Settings, origin: str) -> dict[str, str]:
+    """What lets the pages of an allowed origin read a response (CORS), for requests that no route answers."""
+    if not settings.cors_origins:
+        return {}
+    allowed = {"Access-Control-Allow-Origin": origin, **_ALLOWED} if origin in settings.cors_origins else {}
+    return {"Vary": "Origin", **allowed}
+
+
+_ALLOWED = {
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Expose-Headers": "Retry-After, X-Request-Id",
+}
+
+
 def _allow_origin(response: Response, origins: frozenset[str]) -> None:
     response.vary.add("Origin")
     origin = request.headers.get("Origin", "")
     if origin not in origins:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Allow-Credentials"] = "true"
-    response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
+    response.headers.extend(_ALLOWED)
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
         response.headers["Access-Control-Allow-Headers"] = (

@@ -77,7 +77,7 @@ def audit_denied(error: ServiceError) -> None:
     user: CurrentUser | None = g.get("current_user")
     if user is None:
         return
-    services().history.record_failure(
+    services().audit_log.record_failure(
         EventType.ACCESS_DENIED,
         user_id=user.id,
         client=client_info(),

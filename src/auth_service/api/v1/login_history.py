@@ -24,6 +24,6 @@ class LoginHistory(Resource):
         items=EventResponse,
     )
     def get(self, query: PageQuery) -> Page[AuditEntry]:
-        return services().history.page(
+        return services().audit_log.page(
             user_id=current_user().id, session_id=current_user().session_id, cursor=query.cursor, limit=query.limit
         )

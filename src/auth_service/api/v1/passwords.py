@@ -32,7 +32,9 @@ class SendRecoveryCode(Resource):
     @passwords.under(code_request_contract(summary="Send a code for a password reset"))
     def post(self, body: EmailAddressRequest) -> None:
         PASSWORD_RESET.issue(
-            services().recovery.send_code(email=body.email, ticket=PASSWORD_RESET.presented(), network=client_network())
+            services().password_reset.send_code(
+                email=body.email, ticket=PASSWORD_RESET.presented(), network=client_network()
+            )
         )
 
 
@@ -50,7 +52,7 @@ class Password(Resource):
         errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
     def put(self, body: PasswordResetRequest) -> None:
-        services().recovery.set_password(
+        services().password_reset.set_password(
             email=body.email,
             code=body.code,
             new_password=body.new_password.get_secret_value(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordVerdict
+from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordMatch
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import ServiceBusy, TooManyAttempts, ValidationFailed
 
@@ -90,7 +90,7 @@ class Passwords:
         """Raise ServiceBusy if no password can be hashed now. Call it before anything is counted, sent or written."""
         self.hasher.ensure_capacity()
 
-    def verify(self, password: str, password_hash: str | None) -> PasswordVerdict:
+    def verify(self, password: str, password_hash: str | None) -> PasswordMatch:
         """Verify a password against a hash, and find out whether the hash is outdated; see `PasswordHasher.verify`.
 
         Without a hash (None) the work is the same, with a dummy hash: prevents user enumeration by timing (ASVS 6.3.8).
@@ -107,7 +107,7 @@ class Passwords:
         counted_as: str,
         subject: str,
         trusted: bool = False,
-    ) -> PasswordVerdict:
+    ) -> PasswordMatch:
         """Verify a password under the login throttle; see `LoginThrottle.attempt`.
 
         The attempt is counted before the password is verified, so that concurrent attempts cannot exceed the limit

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from email.message import EmailMessage
+from email.message import Message
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import SealBroken
@@ -16,10 +16,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """Leases letters, hands them to the postman, and notes what became of them.
+    """Delivery of emails: claims them, sends them through a `MailTransport`, and records the outcome.
 
-    Each step is a unit of work of its own, with nothing open while the mail server is talked to. Killed between the
-    server's yes and the note of it, a letter goes out again under the same Message-ID; killed anywhere else, once.
+    Each step is a unit of work of its own, and none is open while the mail server is contacted. A worker that is killed
+    between the server's acceptance and its record sends the email again under the same Message-ID; killed at any other
+    point, it sends the email once.
     """
 
     leases: MailQueue
@@ -27,14 +28,14 @@ class Delivery:
     service_name: str
 
     def lease(self, *, at_most: int) -> list[ClaimedMessage]:
-        """Take letters that are due."""
+        """Claim emails that are due."""
         with unit_of_work():
             return self.leases.claim(at_most=at_most)
 
-    def deliver(self, letter: ClaimedMessage, *, mail_transport: MailTransport) -> str:
-        """Send one letter and note the outcome; returns it in a word: sent, deferred, dead or late.
+    def deliver(self, letter: ClaimedMessage, *, transport: MailTransport) -> str:
+        """Send one email and record the outcome, which is returned as one word: sent, deferred, dead or late.
 
-        One that may not begin any more (`ClaimedMessage.begin_by`) is given back unsent.
+        An email whose time to begin has passed (`ClaimedMessage.begin_by`) is released unsent.
         """
         if clock.monotonic() > letter.begin_by:
             self.release([letter])
@@ -44,10 +45,10 @@ class Delivery:
         except SealBroken:
             return self._dead(letter, trouble="sealed with another key")
         except ValueError:
-            # It will not become a letter by being tried again; what it says may come from strangers.
+            # A retry would fail the same way. The text of the error may contain what an anonymous client sent.
             return self._dead(letter, trouble="cannot be written")
         try:
-            mail_transport.send(message, to=letter.recipient)
+            transport.send(message, to=letter.recipient)
         except MailDeferred as deferred:
             log.info("letter put off", extra={"letter": str(letter.id), "trouble": str(deferred)})
             with unit_of_work():
@@ -60,12 +61,12 @@ class Delivery:
         return "sent"
 
     def expire_due(self) -> None:
-        """End the letters that are worth nothing any more."""
+        """End the emails whose content is no longer valid."""
         with unit_of_work():
             self.leases.expire_due()
 
     def release(self, not_tried: list[ClaimedMessage]) -> None:
-        """Give back what was leased and not tried."""
+        """Release claims of emails that were not tried."""
         with unit_of_work():
             self.leases.release(not_tried)
 
@@ -75,7 +76,7 @@ class Delivery:
             self.leases.mark_dead(letter, trouble=trouble)
         return "dead"
 
-    def _message(self, letter: ClaimedMessage) -> EmailMessage:
+    def _message(self, letter: ClaimedMessage) -> Message:
         return letters.render(
             letter.kind,
             letter.language,

@@ -1,0 +1,56 @@
+"""Factories of the email services: outbox, delivery by the mail worker, mail transport (SMTP or dev inbox)."""
+
+from auth_service.adapters.crypto.keys import Sealer
+from auth_service.adapters.email.dev_inbox import DevInbox
+from auth_service.adapters.email.smtp_transport import SmtpTransport
+from auth_service.adapters.email.smtp_url import SmtpUrl
+from auth_service.adapters.email.transport import MailTransport
+from auth_service.services.email.delivery import Delivery
+from auth_service.services.email.outbox import UNLIMITED, Outbox
+from auth_service.services.email.queue import MailQueue
+from auth_service.settings import Settings, SettingsRefused
+
+
+def outbox(settings: Settings, sealer: Sealer) -> Outbox:
+    """Build the outbox, which stores emails in the transaction that causes them."""
+    return Outbox(
+        sealer=sealer,
+        codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else UNLIMITED,
+    )
+
+
+def delivery(settings: Settings, sealer: Sealer) -> Delivery:
+    """Build the delivery of emails from the outbox."""
+    return Delivery(
+        leases=MailQueue(
+            sealer=sealer,
+            lease=settings.outbox_lease_seconds,
+            longest_sending=settings.mail_timeout_seconds,
+        ),
+        sender=settings.sender,
+        service_name=settings.service_name,
+    )
+
+
+def dev_inbox(settings: Settings) -> DevInbox | None:
+    """Build the dev inbox; None if emails are sent by SMTP."""
+    return DevInbox(settings.inbox_dir) if settings.inbox_dir else None
+
+
+def mail_transport(settings: Settings) -> MailTransport:
+    """Build the transport that sends emails; each sending thread needs one of its own."""
+    if (inbox := dev_inbox(settings)) is not None:
+        return inbox
+    if settings.smtp_url is None:
+        raise ValueError("the settings name neither SMTP_URL nor a dev inbox")
+    return SmtpTransport(settings.smtp_url.get_secret_value(), timeout=settings.mail_timeout_seconds)
+
+
+def check_smtp_url(settings: Settings) -> None:
+    """Stop the start of the API and of the mail worker if no email could be sent. Raises SettingsRefused."""
+    if settings.smtp_url is None:
+        return
+    try:
+        SmtpUrl.parse(settings.smtp_url.get_secret_value())
+    except ValueError as error:
+        raise SettingsRefused(f"SMTP_URL: {error}") from None

@@ -1,0 +1,133 @@
+"""Factories of the flows: registration, sign-in, password reset, account settings, email change, account revert."""
+
+from dataclasses import replace
+
+from auth_service.adapters.crypto.device_tokens import DeviceTokens
+from auth_service.adapters.crypto.keys import Digests
+from auth_service.models.outbox_message import EmailKind
+from auth_service.services.credentials.one_time_codes import UnboundAttempts
+from auth_service.services.flows.account_revert import AccountRevert
+from auth_service.services.flows.account_settings import AccountSettings
+from auth_service.services.flows.data_export import DataExport
+from auth_service.services.flows.email_change import EmailChangeFlow
+from auth_service.services.flows.password_reset import PasswordReset
+from auth_service.services.flows.reauthentication import Reauthentication
+from auth_service.services.flows.registration import Registration
+from auth_service.services.flows.sign_in import SignIn
+from auth_service.services.flows.sign_in_stages import NewDeviceNotification, SignInStages
+from auth_service.services.sessions.sessions import Sessions
+from auth_service.wiring.shared import Shared
+
+REPEATS = 64
+"""Repeated requests that finish a registration, before the login throttle delays those with a wrong password."""
+
+
+def registration(shared: Shared, reauthentication: Reauthentication) -> Registration:
+    """Build the registration flow."""
+    # A finished registration may be repeated, also concurrently, for example after a lost response. A repeat with the
+    # right password is no failed attempt, so the throttle admits more of them before it delays anything.
+    throttle = replace(shared.throttle, free=REPEATS)
+    production = shared.settings.production
+    return Registration(
+        users=shared.users,
+        codes=shared.one_time_codes(
+            EmailKind.REGISTRATION_CODE,
+            unbound=UnboundAttempts.REFUSED if production else UnboundAttempts.AS_BOUND,
+            reveals_daily_cap=True,
+        ),
+        outbox=shared.outbox,
+        passwords=shared.passwords,
+        reauthentication=replace(reauthentication, throttle=throttle, counted_as="registration_repeats"),
+        tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
+        client_supplied_codes=not production,
+    )
+
+
+def sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -> SignIn:
+    """Build sign-in by password and by emailed code; both end in the same stages."""
+    settings = shared.settings
+    return SignIn(
+        users=shared.users,
+        passwords=shared.passwords,
+        codes=shared.one_time_codes(EmailKind.SIGN_IN_CODE, unbound=UnboundAttempts.COUNTED_APART),
+        history=shared.audit_log,
+        throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
+        stages=SignInStages(
+            devices=DeviceTokens(settings.secret("session_key"), ttl=settings.device_lifetime_seconds),
+            stages=[NewDeviceNotification(account_revert=account_revert)],
+            sessions=sessions,
+        ),
+    )
+
+
+def password_reset(shared: Shared, sessions: Sessions) -> PasswordReset:
+    """Build the password reset by emailed code."""
+    return PasswordReset(
+        users=shared.users,
+        passwords=shared.passwords,
+        codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
+        sessions=sessions,
+        history=shared.audit_log,
+        security_notifications=shared.security_notifications,
+    )
+
+
+def reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
+    """Build the check that a signed-in user proves the password again."""
+    return Reauthentication(
+        passwords=shared.passwords,
+        sessions=sessions,
+        history=shared.audit_log,
+        throttle=shared.throttle,
+        max_age=shared.settings.reauthentication_seconds,
+    )
+
+
+def account_settings(
+    shared: Shared, sessions: Sessions, account_revert: AccountRevert, reauthentication: Reauthentication
+) -> AccountSettings:
+    """Build the change of the password and the deletion of the account."""
+    return AccountSettings(
+        users=shared.users,
+        passwords=shared.passwords,
+        reauthentication=reauthentication,
+        codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
+        sessions=sessions,
+        account_revert=account_revert,
+        history=shared.audit_log,
+        security_notifications=shared.security_notifications,
+        outbox=shared.outbox,
+    )
+
+
+def email_change(shared: Shared, account_revert: AccountRevert, reauthentication: Reauthentication) -> EmailChangeFlow:
+    """Build the change of the address."""
+    return EmailChangeFlow(
+        users=shared.users,
+        reauthentication=reauthentication,
+        codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
+        account_revert=account_revert,
+        history=shared.audit_log,
+        security_notifications=shared.security_notifications,
+        limiter=shared.limiter,
+        per_user=shared.settings.limit_email_changes.windows,
+    )
+
+
+def account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
+    """Build the links of security notifications that revert an account takeover."""
+    settings = shared.settings
+    return AccountRevert(
+        users=shared.users,
+        sessions=sessions,
+        security_notifications=shared.security_notifications,
+        history=shared.audit_log,
+        digests=Digests(settings.secret("session_key"), purpose="undos"),
+        page=f"{settings.public_url}/account/undo",
+        ttl=settings.undo_seconds,
+    )
+
+
+def data_export(shared: Shared) -> DataExport:
+    """Build the export of the data of an account."""
+    return DataExport(history=shared.audit_log)

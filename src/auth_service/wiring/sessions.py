@@ -1,0 +1,34 @@
+"""Factories of the session services: sessions, the list of one's own sessions, token introspection."""
+
+from auth_service.adapters.crypto.access_tokens import AccessTokens
+from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
+from auth_service.services.sessions.introspection import Introspection
+from auth_service.services.sessions.my_sessions import MySessions
+from auth_service.services.sessions.sessions import Sessions
+from auth_service.wiring.shared import Shared
+
+
+def sessions(shared: Shared) -> Sessions:
+    """Build the service that opens, refreshes and ends sessions."""
+    settings = shared.settings
+    return Sessions(
+        signing_keys=shared.signing_keys,
+        access_tokens=AccessTokens(
+            issuer=settings.public_url, audience=settings.token_audience, lifetime=settings.access_token_seconds
+        ),
+        refresh_tokens=RefreshTokens(settings.secret("session_key")),
+        security_notifications=shared.security_notifications,
+        idle=settings.session_idle_seconds,
+        absolute=settings.session_absolute_seconds,
+        grace=settings.refresh_grace_seconds,
+    )
+
+
+def my_sessions(shared: Shared) -> MySessions:
+    """Build the list of a user's own sessions."""
+    return MySessions(history=shared.audit_log, cursors=shared.cursors)
+
+
+def introspection(sessions: Sessions) -> Introspection:
+    """Build token introspection (RFC 7662)."""
+    return Introspection(sessions=sessions)

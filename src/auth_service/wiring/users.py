@@ -1,0 +1,21 @@
+"""Factories of the user services: users, security notifications, import of users."""
+
+from auth_service.services.email.outbox import Outbox
+from auth_service.services.users.import_users import UserImport
+from auth_service.services.users.security_notifications import SecurityNotifications
+from auth_service.services.users.users import Users
+
+
+def users() -> Users:
+    """Build the service that reads and writes accounts."""
+    return Users()
+
+
+def security_notifications(outbox: Outbox) -> SecurityNotifications:
+    """Build the emails that inform a user about security events."""
+    return SecurityNotifications(outbox=outbox)
+
+
+def user_import() -> UserImport:
+    """Build the import of users from another system."""
+    return UserImport()

@@ -1,0 +1,139 @@
+"""Measures SMTP clients side by side: `PYTHONPATH=src python -m tests.bench.smtp_clients`, about a minute.
+
+Ours, the standard library's `smtplib.sendmail`, and `aiosmtplib` where it is installed (it is no dependency:
+`pip install --target DIR aiosmtplib` and PYTHONPATH=src:DIR). Each sends the same email from as many threads as a mail
+worker has, on connections that are kept, to a server that answers at once. The clients take turns; what counts is the
+median of the ratios, and processor time more than the rate, since machines are shared and noisy.
+"""
+
+import argparse
+import asyncio
+import importlib
+import importlib.util
+import smtplib
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.message import Message
+from typing import Any
+
+from auth_service.adapters.email.smtp_transport import SmtpTransport
+from auth_service.services.email import rendering as letters
+from tests.bench.emails import smtp_sink
+
+THREADS = 4
+SENDER, TO = "no-reply@example.org", "ada@example.org"
+
+Client = Callable[[int, int], None]
+"""Sends so many emails to a port, from all threads together."""
+
+
+def email() -> Message:
+    """An email as the service sends them."""
+    return letters.render(
+        "registration_code",
+        "en",
+        to=TO,
+        sender=SENDER,
+        message_id="<1@example.org>",
+        date=datetime.now(UTC),
+        values={"service": "Portal", "code": "750505", "minutes": 10},
+    )
+
+
+def from_all_threads(work: Callable[[], None]) -> None:
+    """Run the same work in each thread."""
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def ours(port: int, emails: int) -> None:
+    """What the mail worker uses."""
+    transport = SmtpTransport(f"smtp://127.0.0.1:{port}")
+    message = email()
+
+    def work() -> None:
+        for _ in range(emails // THREADS):
+            transport.send(message, to=TO)
+
+    from_all_threads(work)
+    transport.close()
+
+
+def standard_library(port: int, emails: int) -> None:
+    """`smtplib` as its documentation shows it, without a limit in all."""
+    message = email()
+
+    def work() -> None:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="[127.0.0.1]", timeout=10) as connection:
+            for _ in range(emails // THREADS):
+                connection.sendmail(SENDER, [TO], message.as_bytes())
+
+    from_all_threads(work)
+
+
+def aiosmtplib(port: int, emails: int) -> None:
+    """`aiosmtplib` in a loop of its own, which threads hand their emails to, under a time limit for each email."""
+    library = importlib.import_module("aiosmtplib")
+    loop = asyncio.new_event_loop()
+    runner = threading.Thread(target=loop.run_forever)
+    runner.start()
+    message = email()
+
+    async def connect() -> Any:
+        connection = library.SMTP(hostname="127.0.0.1", port=port, local_hostname="[127.0.0.1]", start_tls=False)
+        await connection.connect()
+        return connection
+
+    async def send(connection: Any, content: bytes) -> None:
+        async with asyncio.timeout(45):
+            await connection.sendmail(SENDER, [TO], content)
+
+    def work() -> None:
+        connection = asyncio.run_coroutine_threadsafe(connect(), loop).result()
+        for _ in range(emails // THREADS):
+            asyncio.run_coroutine_threadsafe(send(connection, message.as_bytes()), loop).result()
+        asyncio.run_coroutine_threadsafe(connection.quit(), loop).result()
+
+    from_all_threads(work)
+    loop.call_soon_threadsafe(loop.stop)
+    runner.join()
+    loop.close()
+
+
+def main() -> None:
+    """Measure in turn and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--emails", type=int, default=2000, help="of each client and round")
+    asked = parser.parse_args()
+    clients: dict[str, Client] = {"ours": ours, "smtplib.sendmail": standard_library}
+    if importlib.util.find_spec("aiosmtplib"):
+        clients["aiosmtplib"] = aiosmtplib
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in clients}
+    with smtp_sink() as port:
+        for client in clients.values():
+            client(port, 4 * THREADS)
+        for _ in range(asked.rounds):
+            for name, client in clients.items():
+                began, processor = time.perf_counter(), time.process_time()
+                client(port, asked.emails)
+                took, processor = time.perf_counter() - began, time.process_time() - processor
+                figures[name].append((asked.emails / took, processor / asked.emails * 1e6))
+    print(f"| client, {THREADS} threads, {asked.rounds} rounds | emails/s | of ours | processor µs | of ours |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, runs in figures.items():
+        cells = []
+        for side in (0, 1):
+            ratio = statistics.median(run[side] / our[side] for run, our in zip(runs, figures["ours"], strict=True))
+            cells.append(f"{statistics.median(run[side] for run in runs):,.0f} | {ratio:.2f}")
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
