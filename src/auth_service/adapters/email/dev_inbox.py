@@ -65,7 +65,7 @@ class DevInbox:
         for path in self._newest_first():
             if len(found) >= limit:
                 break
-            # Cleared by somebody else in the meantime, perhaps.
+            # Another process may have deleted it meanwhile.
             with suppress(FileNotFoundError):
                 if to is None or _recipient(path).casefold() == to.casefold():
                     found.append(_read(path))
@@ -84,7 +84,7 @@ class DevInbox:
         return mailbox.Maildir(self._folder, create=False)
 
     def _newest_first(self) -> list[Path]:
-        # Letters that somebody looked at with a mail reader have moved from `new` to `cur`.
+        # Emails that were opened in a mail reader have moved from `new` to `cur`.
         return sorted((path for part in ("new", "cur") for path in self._files(part)), key=_issued, reverse=True)
 
     def _files(self, part: str) -> Iterator[Path]:
