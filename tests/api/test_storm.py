@@ -56,6 +56,7 @@ def memory(live: Live) -> list[float]:
     return sizes
 
 
+@pytest.mark.slow
 def test_e20_three_hundred_sign_ins_at_once_stop_nobody_who_is_signed_in(
     live: Live, token: str, storm: ThreadPoolExecutor
 ) -> None:
