@@ -78,9 +78,9 @@ class DocumentedApi(flask_restx.Api):
         return original_handler(e)
 
     def _register_doc(self, app_or_blueprint: Any) -> None:
-        # Without the root, at which there is nothing, and to which werkzeug would redirect in HTML.
-        if self._add_specs:
-            app_or_blueprint.add_url_rule(self._doc, "doc", self.render_doc)
+        # flask-restx would add a root, at which there is nothing, and to which werkzeug would redirect in HTML.
+        # `blueprint` in `api/v1` adds the page.
+        return
 
     @property
     def base_path(self) -> str:
@@ -107,7 +107,7 @@ class DocumentedApi(flask_restx.Api):
             "paths": dict(sorted(said["paths"].items(), key=lambda path: order.index(path[0]))),
         }
 
-    def render_doc(self) -> Response:
+    def swagger_page(self) -> Response:
         """The Swagger page."""
         nonce = secrets.token_urlsafe(16)
         page = Response(render_template("swagger.html", api=self, nonce=nonce), content_type="text/html; charset=utf-8")
@@ -212,10 +212,10 @@ def _answer_model(namespace: flask_restx.Namespace, contract: "Contract") -> Any
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
     enveloped = {"type": "object", "required": list(properties), "properties": properties}
     answer = namespace.schema_model(name, enveloped)
-    return _either(namespace, answer, contract.data) if contract.form_too and contract.data else answer
+    return _either(namespace, answer, properties, contract.data) if contract.form_too and contract.data else answer
 
 
-def _either(namespace: flask_restx.Namespace, enveloped: Any, card: type[BaseModel]) -> Any:
+def _either(namespace: flask_restx.Namespace, enveloped: Any, members: dict[str, Any], card: type[BaseModel]) -> Any:
     """The answer to JSON or to a form. Swagger 2.0 has no word for either of two: what is common to both is little."""
     bare = _model(namespace, card)
     options = [{"$ref": f"#/definitions/{option.name}"} for option in (enveloped, bare)]
@@ -224,7 +224,7 @@ def _either(namespace: flask_restx.Namespace, enveloped: Any, card: type[BaseMod
         {
             "type": "object",
             "description": f"`{enveloped.name}`, or for a form `{bare.name}` itself, with nothing around it.",
-            "properties": {**dialect(card)["properties"], **enveloped._schema["properties"]},  # noqa: SLF001
+            "properties": {**dialect(card)["properties"], **members},
             "x-oneOf": options,
         },
     )

@@ -41,7 +41,7 @@ def blueprint(settings: Settings) -> Blueprint:
         title=f"{settings.service_name}: authentication",
         description=DESCRIPTION,
         version="1",
-        doc="/swagger",
+        doc=False,
         add_specs=settings.swagger_page,
         authorizations={
             "bearer": {
@@ -63,6 +63,8 @@ def blueprint(settings: Settings) -> Blueprint:
         },
     )
     api.init_app(made, add_specs=settings.swagger_page)
+    if settings.swagger_page:
+        made.add_url_rule("/swagger", "doc", api.swagger_page)
     for namespace in (registration, sessions, passwords, account, history, undos):
         api.add_namespace(namespace, path="/v1/users")
     api.add_namespace(tokens, path="/v1")
