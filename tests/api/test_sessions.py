@@ -114,8 +114,8 @@ def test_malformed_refresh_tokens_are_rejected(ada: int, api: ApiClient) -> None
     token = api.signed_in(ADA, PASSWORD)["refresh_token"]
     flipped = ("A" if token[5] != "A" else "B").join((token[:5], token[6:]))
 
-    for odd in (flipped, token[:-2], token + "AA", "x", "é", "=" * 76):
-        assert refusal(api.refresh(odd))["code"] == "refresh_rejected"
+    for malformed in (flipped, token[:-2], token + "AA", "x", "é", "=" * 76):
+        assert refusal(api.refresh(malformed))["code"] == "refresh_rejected"
     assert api.refresh(token).status_code == 200
 
 

@@ -104,11 +104,11 @@ def test_an_attempt_rejected_by_one_limit_is_not_counted_by_the_other(services: 
         global_limit=[(3, timedelta(hours=1))],
     )
 
-    paused = [throttle.attempt("test", "one").number for _ in range(6)]
-    others = [throttle.attempt("test", f"other {n}").number for n in range(3)]
+    same_address = [throttle.attempt("test", "one").number for _ in range(6)]
+    other_addresses = [throttle.attempt("test", f"other {n}").number for n in range(3)]
 
-    assert paused == [1, 2, 0, 0, 0, 0]
-    assert others == [1, 0, 0], "two attempts and one reach the global limit of three"
+    assert same_address == [1, 2, 0, 0, 0, 0]
+    assert other_addresses == [1, 0, 0], "two attempts and one reach the global limit of three"
     throttle.refund("test", "one", throttle.attempt("test", "nobody", trusted=True))
     assert throttle.attempt("test", "known", trusted=True).number == 1
 
