@@ -276,13 +276,13 @@ def test_tk15_only_a_digest_of_a_service_key_is_stored(
 
 @pytest.mark.parametrize(
     "invalid",
-    [{"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"name": "x" * 41}, {"lives": timedelta()},
-     {"lives": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:delete"]}],
+    [{"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"name": "x" * 41}, {"ttl": timedelta()},
+     {"ttl": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:delete"]}],
 )  # fmt: skip
 def test_az7_invalid_service_keys_are_not_created(
     app: Flask, services: Services, query: Query, invalid: dict[str, Any]
 ) -> None:
-    arguments = {"name": "shop", "scopes": ["tokens:introspect"], "lives": timedelta(days=1), **invalid}
+    arguments = {"name": "shop", "scopes": ["tokens:introspect"], "ttl": timedelta(days=1), **invalid}
 
     with app.app_context(), unit_of_work(), pytest.raises(KeyRefused):
         services.service_keys.create(**arguments)
