@@ -272,15 +272,15 @@ def test_a_forked_worker_does_not_stop_the_engines_of_its_parent(data_dir: Path)
 
 def test_a_lock_file_with_the_pid_of_another_process_does_not_prevent_the_start(data_dir: Path) -> None:
     identity = {"user": processes.UNPRIVILEGED, "group": processes.UNPRIVILEGED} if os.geteuid() == 0 else {}
-    with subprocess.Popen(["sleep", "60"], **identity) as other_client:  # type: ignore[call-overload]
+    with subprocess.Popen(["sleep", "60"], **identity) as other_process:  # type: ignore[call-overload]
         try:
-            lines = [str(other_client.pid), str(data_dir / "postgres"), "1700000000", "5432", "", "127.0.0.1", ""]
+            lines = [str(other_process.pid), str(data_dir / "postgres"), "1700000000", "5432", "", "127.0.0.1", ""]
             (data_dir / "postgres" / "postmaster.pid").write_text("\n".join(lines))
             with running(data_dir=data_dir, durable=False) as engines:
                 assert engines.postgres.answers()
-            assert other_client.poll() is None
+            assert other_process.poll() is None
         finally:
-            other_client.kill()
+            other_process.kill()
 
 
 def test_a_port_in_use_is_replaced_and_the_other_port_stays(data_dir: Path) -> None:

@@ -90,9 +90,8 @@ def test_rl2_the_window_slides(stores: Stores, make_app: MakeApp) -> None:
     with redis.Redis.from_url(stores.redis_url) as client:
         [key] = client.keys("auth:limit:*")
         newest, middle, oldest = (int(instant) for instant in client.lrange(key, 0, -1))
-        for index, instant in enumerate(
-            (newest, middle, oldest - 60_000)
-        ):  # the oldest attempt leaves the window of a minute
+        # The oldest attempt leaves the window of a minute.
+        for index, instant in enumerate((newest, middle, oldest - 60_000)):
             client.lset(key, index, str(instant))
 
     assert limiter.hit(CODES).allowed
