@@ -1,4 +1,4 @@
-"""The clock: PostgreSQL, Redis and the service see the same one, also where it is moved, so that expiries agree."""
+"""Clock: PostgreSQL, Redis and the service have the same time, also if it is faked, so that expiries agree."""
 
 from datetime import UTC, datetime, timedelta
 

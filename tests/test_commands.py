@@ -1,4 +1,4 @@
-"""The commands of `manage.py`, as an operator runs them."""
+"""`manage.py` commands: maintenance, mail, API, documents and embedded engines, as an operator runs them."""
 
 import logging
 import os
@@ -44,7 +44,7 @@ def runner(app: Flask) -> FlaskCliRunner:
 
 @pytest.fixture
 def environment(stores: Stores, tmp_path: Path) -> dict[str, str]:
-    """What a command on its own needs to find the stores of the tests."""
+    """The environment of a command in its own process, with the stores of the tests."""
     return {
         **os.environ,
         "APP_ENV": "test",
@@ -55,43 +55,47 @@ def environment(stores: Stores, tmp_path: Path) -> dict[str, str]:
 
 
 def until(condition: Callable[[], bool], *, within: float = 15) -> None:
-    """Wait for something that is about to happen."""
+    """Wait until a condition is true."""
     give_up_at = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < give_up_at, "it did not happen"
+        assert time.monotonic() < give_up_at, "the condition did not become true in time"
         time.sleep(0.05)
 
 
 @pytest.mark.clock
-def test_maintenance_removes_those_who_never_confirmed(app: Flask, runner: FlaskCliRunner, stores: Stores) -> None:
+def test_maintenance_deletes_users_who_never_confirmed_their_address(
+    app: Flask, runner: FlaskCliRunner, stores: Stores
+) -> None:
     api = ApiClient(app)
-    stale, fresh = api.sign_up("stale@example.org"), api.sign_up("fresh@example.org")
+    expired, fresh = api.sign_up("stale@example.org"), api.sign_up("fresh@example.org")
     user = api.sign_up("person@example.org")
     api.ask_for_code(user, 7505)
     api.confirm(user, 7505)
     api.finish(user)
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
         connection.cursor().execute(
-            "UPDATE users SET created_at = now() - interval '8 days' WHERE id IN (%s, %s)", (stale, user)
+            "UPDATE users SET created_at = now() - interval '8 days' WHERE id IN (%s, %s)", (expired, user)
         )
     connection.close()
 
-    said = runner.invoke(maintenance)
+    result = runner.invoke(maintenance)
 
-    assert said.output == ("deleted 1 temporary users, 0 email records, 0 ended sessions and 0 account revert links\n")
+    assert result.output == (
+        "deleted 1 temporary users, 0 email records, 0 ended sessions and 0 account revert links\n"
+    )
     assert api.look_up("stale@example.org").status_code == 404
     assert api.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]
     assert api.look_up("person@example.org").status_code == 200
 
 
-def test_backlog_says_how_the_outbox_stands(app: Flask, runner: FlaskCliRunner) -> None:
+def test_backlog_prints_the_state_of_the_outbox(app: Flask, runner: FlaskCliRunner) -> None:
     api = ApiClient(app)
     api.ask_for_code(api.sign_up("ada@example.org"), 7505)
 
     assert runner.invoke(mail, ["backlog"]).output == "waiting 1, oldest due for 0 s, dead today 0\n"
 
 
-def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services, tmp_path: Path) -> None:
+def test_the_mailer_delivers_and_stops_on_a_signal(app: Flask, services: Services, tmp_path: Path) -> None:
     api = ApiClient(app)
     inbox = DevInbox(tmp_path / "inbox")
     stop = threading.Event()
@@ -107,12 +111,12 @@ def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services
         thread.join(10)
 
     assert not thread.is_alive()
-    assert len({letter.message_id for letter in inbox.letters()}) == 5
+    assert len({message.message_id for message in inbox.letters()}) == 5
 
 
 @pytest.mark.slow
 def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
-    # The process makes secrets of its own in its data folder; this application has to share them to be understood.
+    # The process would create its own secrets in its data folder; it has to use those of this application.
     environment |= {name.upper(): app.extensions["auth_service"].settings.secret(name) for name in SECRETS}
     api = ApiClient(app)
     api.ask_for_code(api.sign_up("ada@example.org"), 7505)
@@ -128,16 +132,16 @@ def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str,
     assert inbox.letters()[0].code == "7505"
 
 
-def test_a_refused_setting_is_a_sentence_not_a_traceback(tmp_path: Path) -> None:
+def test_an_invalid_setting_is_reported_without_a_traceback(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "APP_ENV": "production"}
 
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(MANAGE), "api"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    assert said.returncode == 1
-    assert "DATABASE_URL: needed in production" in said.stderr
-    assert "Traceback" not in said.stderr
+    assert result.returncode == 1
+    assert "DATABASE_URL: needed in production" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture
@@ -147,7 +151,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_developers_command_leaves_the_env_of_production_alone(
+def test_a_command_of_a_developer_ignores_the_env_file_of_production(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / ".env").write_text("APP_ENV=production\nDATABASE_URL=postgresql://production/auth\n")
@@ -161,18 +165,18 @@ def test_a_developers_command_leaves_the_env_of_production_alone(
         read_settings()
 
 
-def test_what_gunicorn_reads_leaves_the_env_of_production_alone_too(
+def test_gunicorn_of_a_developer_ignores_the_env_file_of_production(
     here: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `make run` beside the `.env` of `make up`: the supervisor's child must not mail by production's server."""
+    """`make run` beside the `.env` of `make up` must not send emails through the SMTP server of production."""
     (here / ".env").write_text(
         "APP_ENV=production\nSMTP_URL=smtp://mail.production.example\nPUBLIC_URL=https://production.example\n"
     )
     config = MANAGE.parent / "deploy" / "gunicorn.conf.py"
-    ask = f"import runpy; s = runpy.run_path({str(config)!r})['settings']; print(s.smtp_url, s.public_url)"
+    script = f"import runpy; s = runpy.run_path({str(config)!r})['settings']; print(s.smtp_url, s.public_url)"
 
-    said = subprocess.run(
-        [sys.executable, "-c", ask],
+    result = subprocess.run(
+        [sys.executable, "-c", script],
         env=environment | {"PYTHONPATH": str(MANAGE.parent / "src")},
         cwd=here,
         capture_output=True,
@@ -180,15 +184,15 @@ def test_what_gunicorn_reads_leaves_the_env_of_production_alone_too(
         check=True,
     )
 
-    assert said.stdout == "None http://127.0.0.1:5000\n"
+    assert result.stdout == "None http://127.0.0.1:5000\n"
 
 
 @pytest.fixture
 def gunicorn(app: Flask, environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts the API by itself, as production does."""
+    """Starts the API alone, as production does."""
     config = MANAGE.parent / "deploy" / "gunicorn.conf.py"
     settings = app.extensions["auth_service"].settings
-    # The keys in the database are sealed with the secret of this application.
+    # The signing keys in the database are encrypted with the secret of this application.
     source = {name.upper(): settings.secret(name) for name in SECRETS}
     source |= {"PYTHONPATH": str(MANAGE.parent / "src"), "WEB_WORKERS": "1", "DRAIN_SECONDS": "0"}
 
@@ -205,8 +209,10 @@ def gunicorn(app: Flask, environment: dict[str, str], tmp_path: Path) -> Callabl
 
 
 @pytest.mark.slow
-def test_a_second_api_on_a_port_says_so_instead_of_sharing_it(gunicorn: Callable[..., subprocess.Popen[str]]) -> None:
-    """Both set SO_REUSEPORT, so the system would let both in and split the requests between them."""
+def test_a_second_api_on_a_port_reports_it_instead_of_sharing_the_port(
+    gunicorn: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """Both set SO_REUSEPORT, so the operating system would distribute the requests between both."""
     with socket.socket() as first:
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         first.bind(("127.0.0.1", 0))
@@ -215,18 +221,18 @@ def test_a_second_api_on_a_port_says_so_instead_of_sharing_it(gunicorn: Callable
 
         second = gunicorn(HTTP_PORT=str(port))
         try:
-            _, said = second.communicate(timeout=30)
+            _, stderr = second.communicate(timeout=30)
         finally:
             second.terminate()
 
     assert second.returncode == 1
-    assert f"HTTP_PORT: something else listens on 127.0.0.1:{port}." in said
-    assert "Traceback" not in said
+    assert f"HTTP_PORT: something else listens on 127.0.0.1:{port}." in stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_an_api_starts_again_where_it_was_a_moment_ago(
+def test_an_api_can_restart_on_the_same_port_immediately(
     gunicorn: Callable[..., subprocess.Popen[str]], host: str, url: str
 ) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -251,13 +257,13 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_env_of_a_developer_is_used(here: Path) -> None:
+def test_the_env_file_of_a_developer_is_used(here: Path) -> None:
     (here / ".env").write_text("APP_ENV=test\nHTTP_PORT=5002\n")
 
     assert read_settings().http_port == 5002
 
 
-def test_named_engines_are_used_as_they_are(make_settings: Callable[..., Settings]) -> None:
+def test_stores_of_the_settings_are_used_instead_of_embedded_engines(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
 
     with with_engines(settings) as complete:
@@ -267,7 +273,7 @@ def test_named_engines_are_used_as_they_are(make_settings: Callable[..., Setting
 
 @pytest.fixture
 def app_with_engines(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """An application for a command where no engine is named."""
+    """An application for a command without the URL of a store in the settings."""
     monkeypatch.setenv("DATA_DIR", str(here / "data"))
     registered: list[Callable[[], None]] = []
     monkeypatch.setattr("atexit.register", registered.append)
@@ -276,13 +282,15 @@ def app_with_engines(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fl
         close()
 
 
-def test_a_command_brings_engines_when_none_is_named(app_with_engines: Flask) -> None:
-    said = app_with_engines.test_cli_runner().invoke(args=["db", "current"])
+def test_a_command_starts_embedded_engines_if_the_settings_have_no_stores(app_with_engines: Flask) -> None:
+    result = app_with_engines.test_cli_runner().invoke(args=["db", "current"])
 
-    assert said.exit_code == 0
+    assert result.exit_code == 0
 
 
-def test_letters_leave_by_smtp_where_it_is_named(make_app: MakeApp, make_settings: Callable[..., Settings]) -> None:
+def test_emails_are_sent_by_smtp_if_the_settings_have_an_smtp_url(
+    make_app: MakeApp, make_settings: Callable[..., Settings]
+) -> None:
     assert type(mail_transport(make_settings(smtp_url="smtp://127.0.0.1:2525"))).__name__ == "SmtpTransport"
     assert type(mail_transport(make_settings())).__name__ == "DevInbox"
 
@@ -310,14 +318,14 @@ def test_docs_names_the_document_that_quotes_missing_code(runner: FlaskCliRunner
     assert "architecture.md: quotes removed, which app.py does not define" in result.output
 
 
-def test_a_database_that_is_named_and_away_is_a_sentence(
+def test_an_unavailable_database_is_reported_without_its_password(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "ENGINES_WITHIN", 0.0)
-    away = make_settings(database_url="postgresql://nobody:secret@127.0.0.1:9/nothing")
+    unavailable = make_settings(database_url="postgresql://nobody:secret@127.0.0.1:9/nothing")
 
     with pytest.raises(SystemExit, match="does not answer") as ended:
-        supervisor._migrate(away)
+        supervisor._migrate(unavailable)
     assert "127.0.0.1:9" in str(ended.value)
     assert "secret" not in str(ended.value)
 
@@ -338,10 +346,10 @@ sys.meta_path.insert(0, Interrupting())
 from auth_service.cli import main
 main()
 """
-"""A Ctrl-C in the midst of an import, which keeps it to itself."""
+"""A Ctrl-C during an import that swallows the KeyboardInterrupt."""
 
 
-def test_a_ctrl_c_while_the_service_is_imported_is_heard(tmp_path: Path) -> None:
+def test_a_ctrl_c_during_an_import_ends_the_process(tmp_path: Path) -> None:
     environment = {"PATH": os.defpath, "PYTHONPATH": str(MANAGE.parent / "src"), "APP_ENV": "test"}
     command = [sys.executable, "-c", INTERRUPTED, "api"]
 
@@ -352,7 +360,7 @@ def test_a_ctrl_c_while_the_service_is_imported_is_heard(tmp_path: Path) -> None
     assert ended.returncode == -signal.SIGINT, ended.stderr
 
 
-def test_a_stop_in_the_midst_of_a_log_line_is_heard() -> None:
+def test_a_stop_signal_during_logging_is_not_swallowed() -> None:
     class Interrupted(logging.StreamHandler[Any]):
         def format(self, record: logging.LogRecord) -> str:
             raise supervisor.Stopped

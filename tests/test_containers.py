@@ -1,4 +1,4 @@
-"""What can be said about the containers without starting one: the files agree with the code and with each other."""
+"""Dockerfile, Compose files and make-env.sh: checked against the code and each other without starting a container."""
 
 import ast
 import os
@@ -24,11 +24,11 @@ PRODUCTION = ROOT / "docker-compose.yml"
 LOCAL = ROOT / "docker-compose.local.yml"
 
 NOT_FOR_CONTAINERS = {
-    "HTTP_HOST": "the Dockerfile says it",
-    "HTTP_PORT": "the Dockerfile says it",
+    "HTTP_HOST": "the Dockerfile sets it",
+    "HTTP_PORT": "the Dockerfile sets it",
     "LISTEN_BEYOND_LOOPBACK": "production does",
-    "DATA_DIR": "production has none",
-    "MIGRATION_DATABASE_URL": "only migrate may know it",
+    "DATA_DIR": "production has no data folder",
+    "MIGRATION_DATABASE_URL": "only migrate may have it",
     "CODE_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
     "OUTBOX_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
     "SESSION_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
@@ -42,13 +42,13 @@ LONG_RUNNING = {"api", "mailer", "postgres", "redis", "nginx"}
 
 
 def compose(path: Path) -> Any:
-    """A Compose file, its anchors resolved and its `${…}` as they stand."""
+    """A Compose file, its anchors resolved and its `${…}` unchanged."""
     yaml: Any = pytest.importorskip("yaml")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def with_defaults(text: str) -> str:
-    """A value of a Compose file where the environment has nothing."""
+    """A value of a Compose file with an empty environment."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
@@ -76,7 +76,7 @@ def test_cf4_only_migrate_knows_the_owner_of_the_database() -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout as far as make-env.sh sees it, in an environment without settings."""
+    """The files that make-env.sh needs, in an environment without settings."""
     monkeypatch.delenv("APP_ENV", raising=False)
     (tmp_path / "deploy").mkdir()
     shutil.copy(ROOT / "deploy" / "make-env.sh", tmp_path / "deploy")
@@ -90,9 +90,9 @@ def make_env(clone: Path, *, tools: str | None = None) -> subprocess.CompletedPr
         bin_dir = clone / "bin"
         bin_dir.mkdir()
         for tool in tools.split():
-            # The interpreter itself: what is called python3 here may be a script that needs other tools.
-            found = os.path.realpath(sys.executable) if tool == "python3" else shutil.which(tool)
-            (bin_dir / tool).symlink_to(found or pytest.skip(f"there is no {tool} here"))
+            # The interpreter itself: `python3` in the PATH may be a script that needs other tools.
+            executable = os.path.realpath(sys.executable) if tool == "python3" else shutil.which(tool)
+            (bin_dir / tool).symlink_to(executable or pytest.skip(f"there is no {tool} here"))
         path = str(bin_dir)
     shell = shutil.which("sh") or "/bin/sh"
     return subprocess.run(
@@ -104,10 +104,10 @@ ALWAYS = "cat mv rm tr od sed tail"
 
 
 @pytest.mark.parametrize("tools", [f"{ALWAYS} openssl", f"{ALWAYS} python3", ALWAYS])
-def test_cf2_the_env_that_is_made_is_one_that_production_starts_with(clone: Path, tools: str) -> None:
-    made = make_env(clone, tools=tools)
+def test_cf2_production_accepts_the_env_file_of_make_env(clone: Path, tools: str) -> None:
+    result = make_env(clone, tools=tools)
 
-    assert made.returncode == 0, made.stderr
+    assert result.returncode == 0, result.stderr
     env = clone / ".env"
     settings = Settings.read(env_file=env, database_url="postgresql://a@b/c", redis_url="redis://b")
     assert settings.production
@@ -115,12 +115,12 @@ def test_cf2_the_env_that_is_made_is_one_that_production_starts_with(clone: Path
     secrets = re.findall(r"^\w+(?:KEY|PASSWORD)=(.*)$", env.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(set(secrets)) == 7
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43,}", secret) for secret in secrets)
-    assert not any(secret in made.stdout for secret in secrets)
-    assert all(name in made.stdout for name in ("PUBLIC_URL", "MAIL_FROM", "SMTP_URL"))
-    assert all(what in made.stdout for what in ("codes", "emails", "sessions", "signing keys", "PostgreSQL", "Redis"))
+    assert not any(secret in result.stdout for secret in secrets)
+    assert all(name in result.stdout for name in ("PUBLIC_URL", "MAIL_FROM", "SMTP_URL"))
+    assert all(what in result.stdout for what in ("codes", "emails", "sessions", "signing keys", "PostgreSQL", "Redis"))
 
 
-def test_an_env_that_is_there_stays_as_it_is(clone: Path) -> None:
+def test_make_env_keeps_an_existing_env_file(clone: Path) -> None:
     make_env(clone)
     before = (clone / ".env").read_bytes()
 
@@ -129,7 +129,7 @@ def test_an_env_that_is_there_stays_as_it_is(clone: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name.upper() for name in SECRETS])
-def test_what_a_newer_release_needs_is_added_and_a_file_that_no_container_sees_refused(clone: Path, name: str) -> None:
+def test_make_env_adds_a_missing_secret_and_rejects_a_secret_file(clone: Path, name: str) -> None:
     make_env(clone)
     env = clone / ".env"
     older = re.sub(rf"^{name}=.*\n", "", env.read_text("utf-8"), flags=re.MULTILINE)
@@ -139,9 +139,9 @@ def test_what_a_newer_release_needs_is_added_and_a_file_that_no_container_sees_r
     assert names_in(env).count(name) == 1
 
     env.write_text(f"{older}{name}_FILE=/run/secret\n", "utf-8")
-    refused = make_env(clone)
-    assert refused.returncode == 1
-    assert f"write {name}=" in refused.stderr
+    result = make_env(clone)
+    assert result.returncode == 1
+    assert f"write {name}=" in result.stderr
     assert name not in names_in(env)
 
 
@@ -149,32 +149,32 @@ def test_what_a_newer_release_needs_is_added_and_a_file_that_no_container_sees_r
 def test_production_does_not_start_with_the_env_of_another_profile(clone: Path, line: str) -> None:
     (clone / ".env").write_text(f"LOG_LEVEL=INFO\n{line}\n", encoding="utf-8")
 
-    refused = make_env(clone)
+    result = make_env(clone)
 
-    assert refused.returncode == 1
-    assert "make up_local_compose" in refused.stderr
+    assert result.returncode == 1
+    assert "make up_local_compose" in result.stderr
     assert names_in(clone / ".env")[0] == "LOG_LEVEL"
 
 
-def test_the_settings_of_a_developers_machine_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_env_file_of_the_tests_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("APP_ENV", raising=False)
 
     assert Settings.read(env_file=ROOT / ".env.test").app_env == "test"
 
 
-def test_both_env_files_have_what_compose_asks_for(clone: Path) -> None:
+def test_both_env_files_have_the_variables_that_compose_requires(clone: Path) -> None:
     make_env(clone)
-    asked = set(re.findall(r"\$\{(\w+)[:}](?!-)", PRODUCTION.read_text(encoding="utf-8")))
+    required = set(re.findall(r"\$\{(\w+)[:}](?!-)", PRODUCTION.read_text(encoding="utf-8")))
 
-    assert asked <= set(names_in(clone / ".env"))
-    assert asked <= set(names_in(ROOT / ".env.test"))
+    assert required <= set(names_in(clone / ".env"))
+    assert required <= set(names_in(ROOT / ".env.test"))
 
 
 # The Compose files.
 
 
 @pytest.mark.parametrize("name", sorted(LONG_RUNNING | {"migrate"}))
-def test_dp4_containers_may_do_little(name: str) -> None:
+def test_dp4_containers_have_few_privileges_and_resource_limits(name: str) -> None:
     service = compose(PRODUCTION)["services"][name]
 
     assert service["read_only"] is True
@@ -187,7 +187,7 @@ def test_dp4_containers_may_do_little(name: str) -> None:
     assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
 
 
-def test_every_long_running_container_has_its_health_watched() -> None:
+def test_every_long_running_container_has_a_health_check() -> None:
     services = compose(PRODUCTION)["services"]
 
     watched = {name for name, service in services.items() if "test" in service.get("healthcheck", {})}
@@ -212,7 +212,7 @@ def test_only_nginx_is_reached_from_outside_and_it_does_not_reach_the_stores() -
     assert all(file["networks"][network]["internal"] for network in [*inside, *services["api"]["networks"]])
 
 
-def test_a_developers_machine_publishes_on_loopback_only() -> None:
+def test_the_compose_file_of_developers_publishes_on_loopback_only() -> None:
     published = [port for service in compose(LOCAL)["services"].values() for port in service.get("ports", [])]
 
     assert len(published) == 4
@@ -243,7 +243,7 @@ def test_dp1_images_are_pinned(path: Path) -> None:
 # The image, and what runs in it.
 
 
-def test_dp4_the_image_runs_as_nobody_and_brings_no_compiler() -> None:
+def test_dp4_the_image_runs_as_an_unprivileged_user_and_contains_no_compiler() -> None:
     last = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[-1]
 
     assert re.match(r"python:3\.\d+-slim\n", last)
@@ -252,7 +252,7 @@ def test_dp4_the_image_runs_as_nobody_and_brings_no_compiler() -> None:
     assert set(re.findall(r"^COPY (.*)$", last, re.MULTILINE)) == {"--from=build /venv /venv", "--from=build /app /app"}
 
 
-def test_dp1_the_image_installs_what_was_locked() -> None:
+def test_dp1_the_image_installs_locked_versions_only() -> None:
     build = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
     assert "--require-hashes" in build
@@ -260,8 +260,8 @@ def test_dp1_the_image_installs_what_was_locked() -> None:
     assert (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()[1] == "*"
 
 
-def test_gunicorn_knows_each_of_its_settings() -> None:
-    # gunicorn passes over a misspelt name without a word.
+def test_gunicorn_has_each_setting_of_its_configuration() -> None:
+    # gunicorn silently ignores a misspelt setting.
     tree = ast.parse((ROOT / "deploy" / "gunicorn.conf.py").read_text(encoding="utf-8"))
     assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}  # type: ignore[attr-defined]
 
@@ -269,17 +269,17 @@ def test_gunicorn_knows_each_of_its_settings() -> None:
     assert assigned <= {setting.name for setting in KNOWN_SETTINGS}
 
 
-def eventually(holds: Callable[[], bool], *, within: float = 15.0) -> bool:
-    """Wait until something holds."""
+def eventually(condition: Callable[[], bool], *, within: float = 15.0) -> bool:
+    """Whether a condition becomes true in time."""
     give_up_at = time.monotonic() + within
-    while not holds():
+    while not condition():
         if time.monotonic() > give_up_at:
             return False
         time.sleep(0.05)
     return True
 
 
-def test_a_changed_source_starts_the_command_anew(tmp_path: Path) -> None:
+def test_a_changed_source_restarts_the_command(tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
     (tmp_path / "src").mkdir()
     source = tmp_path / "src" / "module.py"

@@ -1,4 +1,4 @@
-"""The documents name only what exists: files, sections, settings, tests, metrics, log lines, error codes, code."""
+"""Documentation: its links, files, settings, tests, metrics, log lines, error codes and quotes have to exist."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ TOP = ("src/", "tests/", "docs/", "deploy/", "migrations/", ".ci/")
 FILE = re.compile(r"[\w.*-]+(/[\w.*-]+)*\.(py|md|yml|toml|txt|html|conf|svg|lock|sh|css)")
 RUSSIAN_PAGES = sorted((ROOT / "docs").glob("*.ru.md"))
 
-# A decision is not edited later: it names files and tests as they were on its day.
+# A decision is not edited later: it names the files and tests of its date.
 LIVING_PAGES = [page for page in PAGES if not re.fullmatch(r"\d{4}-.*", page.name)]
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -42,12 +42,12 @@ every_living_page = pytest.mark.parametrize("page", LIVING_PAGES, ids=lambda pag
 
 
 def first_column(table: str) -> list[str]:
-    """What is in code font in the first column of a table."""
-    return [word for row in re.findall(r"^\|([^|]*)\|", table, re.MULTILINE) for word in CODE.findall(row)]
+    """The code spans in the first column of a table."""
+    return [name for row in re.findall(r"^\|([^|]*)\|", table, re.MULTILINE) for name in CODE.findall(row)]
 
 
 @every_page
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     for link in LINK.findall(page.read_text("utf-8")):
         path, _, anchor = link.partition("#")
         if "://" in path:
@@ -60,29 +60,29 @@ def test_links_lead_somewhere(page: Path) -> None:
 @every_living_page
 def test_files_exist(page: Path) -> None:
     bases = (ROOT, ROOT / "src" / "auth_service", page.parent)
-    for word in (word for snippet in code(page) for word in snippet.split()):
-        if FILE.fullmatch(word) or word.startswith(TOP):
-            assert any(list(base.glob(word.rstrip("/"))) for base in bases), word
+    for name in (name for snippet in code(page) for name in snippet.split()):
+        if FILE.fullmatch(name) or name.startswith(TOP):
+            assert any(list(base.glob(name.rstrip("/"))) for base in bases), name
 
 
 @every_page
-def test_make_knows_the_targets(page: Path) -> None:
+def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
     assert {name for snippet in code(page) for name in re.findall(r"\bmake ([a-z_]+)", snippet)} <= targets
 
 
 @every_page
-def test_settings_have_these_names(page: Path) -> None:
-    words = {word for snippet in code(page) for word in re.findall(r"(?<!\.)\b[A-Z]+(?:_[A-Z]+)+\b", snippet)}
+def test_settings_exist(page: Path) -> None:
+    names = {name for snippet in code(page) for name in re.findall(r"(?<!\.)\b[A-Z]+(?:_[A-Z]+)+\b", snippet)}
     # A name behind a dot is an attribute of a module.
 
     settings = {name.upper() for name in Settings.model_fields}
     of_the_verifiers = {"JWKS_URL"}
-    assert {word for word in words if not word.startswith("ROLE_")} <= settings | of_the_verifiers
+    assert {name for name in names if not name.startswith("ROLE_")} <= settings | of_the_verifiers
 
 
-def test_operators_learn_what_production_needs() -> None:
+def test_operations_documents_every_setting_that_production_requires() -> None:
     named = set(CODE.findall(section(OPERATIONS, "Start")))
 
     assert {name.upper() for name in PRODUCTION_NEEDS} <= named
@@ -91,10 +91,10 @@ def test_operators_learn_what_production_needs() -> None:
 
 
 @every_living_page
-def test_tests_have_these_names(page: Path) -> None:
-    for word in code(page):
-        if re.fullmatch(r"test_\w+", word):
-            assert f"def {word}(" in TESTS, word
+def test_tests_exist(page: Path) -> None:
+    for name in code(page):
+        if re.fullmatch(r"test_\w+", name):
+            assert f"def {name}(" in TESTS, name
 
 
 def test_every_defence_in_the_threats_has_a_test_with_its_id() -> None:
@@ -106,7 +106,7 @@ def test_every_defence_in_the_threats_has_a_test_with_its_id() -> None:
     assert not untested
 
 
-def test_log_lines_are_logged() -> None:
+def test_log_lines_exist_in_the_source() -> None:
     messages = first_column(section(OPERATIONS, "Logs"))
 
     assert len(messages) > 10
@@ -122,16 +122,16 @@ def test_the_runbook_quotes_log_lines_of_the_table() -> None:
     assert quoted <= set(first_column(section(OPERATIONS, "Logs")))
 
 
-def test_metrics_are_measured() -> None:
+def test_metrics_exist() -> None:
     snippets = [*code(OPERATIONS), *code(RUNBOOK)]
-    named = {word for snippet in snippets for word in re.findall(r"\bauth_[a-z_]+", snippet)}
+    named = {name for snippet in snippets for name in re.findall(r"\bauth_[a-z_]+", snippet)}
 
     assert named >= set(first_column(section(OPERATIONS, "Metrics")))
     for name in named:
         assert f'"{name.removesuffix("_total")}"' in SOURCES, name
 
 
-def test_the_picture_of_the_data_has_every_table_and_column() -> None:
+def test_the_diagram_of_the_data_has_every_table_and_column() -> None:
     picture = dict(fences(section(ARCHITECTURE, "Data")))["mermaid"]
     drawn = {
         (table, column, key.strip())
@@ -149,14 +149,14 @@ def test_the_picture_of_the_data_has_every_table_and_column() -> None:
     assert lines == {(key.column.table.name, table.name) for table in tables for key in table.foreign_keys}
 
 
-def test_the_keys_in_redis_are_those_that_are_written() -> None:
+def test_the_documented_redis_keys_are_those_of_the_source() -> None:
     named = first_column(section(ARCHITECTURE, "Data").partition("In Redis")[2])
     adapters = "".join(path.read_text("utf-8") for path in (ROOT / "src/auth_service/adapters").rglob("*.py"))
 
     assert {key.partition(":")[0] for key in named} == set(re.findall(r'f"([a-z]+):\{', adapters))
 
 
-def test_clients_learn_what_to_do_with_errors_that_exist() -> None:
+def test_advice_for_clients_names_existing_error_codes() -> None:
     assert set(first_column(section(ERRORS, "What to do"))) <= {kind.code for kind in error_classes()}
 
 
@@ -191,7 +191,7 @@ class View:
 '''
 
 
-def test_quoted_code_is_what_the_source_says_with_decorators(tmp_path: Path) -> None:
+def test_quoted_code_is_the_source_with_decorators(tmp_path: Path) -> None:
     (tmp_path / "view.py").write_text(QUOTED)
     page = "# View\n\n<!-- code: view.py View.post -->\n```python\nold\n```\n\nafter\n"
 
@@ -236,10 +236,10 @@ def test_the_russian_page_of_errors_has_every_code() -> None:
 
 def rows(table: str) -> list[list[str]]:
     """The cells of a table's rows, without its head."""
-    found = [
+    all_rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", table, re.MULTILINE)
     ]
-    return found[2:]
+    return all_rows[2:]
 
 
 def test_figures_are_localised() -> None:

@@ -1,4 +1,4 @@
-"""The rules of the house that linters cannot see."""
+"""House rules: authorization of routes, module size, commits, locks, SQL parameters and test imports."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-OPEN_DOORS = {
+OPEN_ENDPOINTS = {
     ("GET", "/api/v1/users"),
     ("POST", "/api/v1/users/sign_up"),
     ("POST", "/api/v1/users/<user_id:user_id>/send_code"),
@@ -32,7 +32,7 @@ OPEN_DOORS = {
     ("PUT", "/api/v1/users/password"),
     ("POST", "/api/v1/users/undo"),
 }
-"""Whatever anyone may call. A new line here is a new door: think before adding it."""
+"""Endpoints for unauthenticated requests. Review the attack surface before you add one."""
 
 WITHOUT_CONTRACT = {
     "/api/swagger",
@@ -52,20 +52,22 @@ def test_az1_every_route_declares_who_may_call_it(app: Flask) -> None:
     assert undeclared == WITHOUT_CONTRACT
 
 
-def test_az1_only_the_listed_doors_are_open(app: Flask) -> None:
-    found = {(method, path) for method, path, contract in contracts(app) if contract and contract.access.is_open}
+def test_az1_only_the_listed_endpoints_accept_unauthenticated_requests(app: Flask) -> None:
+    open_endpoints = {
+        (method, path) for method, path, contract in contracts(app) if contract and contract.access.is_open
+    }
 
-    assert found == OPEN_DOORS
+    assert open_endpoints == OPEN_ENDPOINTS
 
 
-def test_no_two_things_share_an_advisory_lock() -> None:
-    """`Lock` is unique by itself; here, that nobody writes down a number, and SQL only the one that is its own."""
+def test_advisory_lock_ids_are_unique() -> None:
+    """`Lock` is unique by itself; this checks that no other source has a number, and SQL only its own."""
     numbers = {
         path.name: {int(number) for number in re.findall(r"\b7_?251[\d_]{12,}\b", path.read_text("utf-8"))}
         for path in [*SOURCES, *(ROOT / "migrations").rglob("*.py")]
     }
 
-    assert {name: found for name, found in numbers.items() if found} == {
+    assert {name: ids for name, ids in numbers.items() if ids} == {
         "advisory_locks.py": set(Lock),
         "0004_events.py": {Lock.HISTORY},
     }
@@ -73,17 +75,17 @@ def test_no_two_things_share_an_advisory_lock() -> None:
 
 COMMITS = {
     "db/transaction.py": "the unit of work",
-    "services/maintenance.py": "one transaction after the other, beside a lock that is held meanwhile",
+    "services/maintenance.py": "consecutive transactions under one advisory lock",
 }
-"""Where something is committed, and what."""
+"""The modules that commit, and what they commit."""
 
 
-def test_one_place_commits() -> None:
+def test_only_the_listed_modules_commit() -> None:
     commits = re.compile(r"\.commit\(|(engine|connection)\.begin\(|autocommit = True|db\.session")
     package = ROOT / "src" / "auth_service"
-    found = {str(path.relative_to(package)) for path in SOURCES if commits.search(path.read_text("utf-8"))}
+    modules = {str(path.relative_to(package)) for path in SOURCES if commits.search(path.read_text("utf-8"))}
 
-    assert found == COMMITS.keys()
+    assert modules == COMMITS.keys()
 
 
 @pytest.mark.parametrize("error", list(error_classes()), ids=lambda error: error.code)
@@ -94,17 +96,17 @@ def test_every_error_has_a_message_and_is_documented_and_tested(error: type[Serv
     assert any(re.search(rf"[\"']{error.code}[\"']", text) for text in tests), "no test expects it"
 
 
-def test_codes_of_refusals_are_unique() -> None:
-    codes = [refusal.code for refusal in error_classes()]
+def test_error_codes_are_unique() -> None:
+    codes = [error.code for error in error_classes()]
 
     assert len(codes) == len(set(codes))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
-def test_modules_are_small_and_say_what_they_are(path: Path) -> None:
+def test_modules_are_small_and_have_a_docstring_and_a_specific_name(path: Path) -> None:
     text = path.read_text("utf-8")
 
-    assert text.startswith('"""'), "a module begins with its entry in a table of contents"
+    assert text.startswith('"""'), "a module begins with a docstring"
     assert len(text.splitlines()) <= 320
     assert path.stem not in {"utils", "common", "helpers", "base_service", "misc"}
 
@@ -116,7 +118,7 @@ def test_in7_sql_uses_bound_parameters_only() -> None:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """The modules that a module may have imported, with the names it takes from them."""
+    """The modules that a module may have imported, with the names it imports from them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

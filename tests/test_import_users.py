@@ -1,4 +1,4 @@
-"""`manage.py users import`: people who are brought along from another system sign in as they did there."""
+"""`manage.py users import`: imported users sign in with their legacy password hashes."""
 
 import json
 from typing import Any
@@ -17,31 +17,31 @@ ADA, GRACE = "ada@example.org", "grace@example.org"
 HASHES = list(CHEAP.values())
 
 
-def line(email: str = ADA, **said: Any) -> str:
+def line(email: str = ADA, **fields: Any) -> str:
     """A line about a user whose address the other system has confirmed."""
-    return json.dumps({"email": email, "verified": True, **said})
+    return json.dumps({"email": email, "verified": True, **fields})
 
 
-def bring(app: Flask, *lines: str) -> Any:
+def import_lines(app: Flask, *lines: str) -> Any:
     """Import these lines from standard input."""
     runner: FlaskCliRunner = app.test_cli_runner()
-    said = runner.invoke(users, ["import", "-"], input="\n".join(lines))
-    assert said.exception is None or isinstance(said.exception, SystemExit), said.exception
-    return said
+    result = runner.invoke(users, ["import", "-"], input="\n".join(lines))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
-def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
-    people = [f"user{number}@example.org" for number in range(len(HASHES))]
+def test_imported_users_sign_in_with_their_existing_passwords(app: Flask) -> None:
+    emails = [f"user{number}@example.org" for number in range(len(HASHES))]
 
-    said = bring(
-        app, *(line(email, password_hash=known) for email, known in zip(people, HASHES, strict=True)), line(GRACE)
+    result = import_lines(
+        app, *(line(email, password_hash=known) for email, known in zip(emails, HASHES, strict=True)), line(GRACE)
     )
 
-    assert said.output == f"imported {len(people) + 1}, already there 0, not verified 0, refused 0\n"
+    assert result.output == f"imported {len(emails) + 1}, already there 0, not verified 0, refused 0\n"
     api = ApiClient(app)
-    for email in people:
+    for email in emails:
         assert api.sign_in(email, PASSWORD).status_code == 200, email
-    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "who has no password signs in by code"
+    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "a user without a password signs in by code"
     assert api.look_up(GRACE).get_json()["data"] == {
         "id": api.look_up(GRACE).get_json()["data"]["id"],
         "email": GRACE,
@@ -51,8 +51,8 @@ def test_people_sign_in_with_the_passwords_that_they_had(app: Flask) -> None:
 
 
 @pytest.mark.clock
-def test_the_audit_log_says_from_which_system_a_user_was_imported(app: Flask) -> None:
-    bring(app, line(password_hash=HASHES[0], language="ru"))
+def test_the_audit_log_records_that_a_user_was_imported(app: Flask) -> None:
+    import_lines(app, line(password_hash=HASHES[0], language="ru"))
     api = ApiClient(app)
     token = api.signed_in(ADA, PASSWORD)["access_token"]
 
@@ -64,7 +64,7 @@ def test_the_audit_log_says_from_which_system_a_user_was_imported(app: Flask) ->
     assert profile["language"] == "ru"
 
 
-def test_again_it_does_only_what_is_left_to_do(app: Flask, mailbox: Mailbox) -> None:
+def test_a_repeated_import_adds_only_missing_users(app: Flask, mailbox: Mailbox) -> None:
     api = ApiClient(app)
     api.register(GRACE, mailbox, password="correct horse battery staple")
     lines = [
@@ -75,23 +75,23 @@ def test_again_it_does_only_what_is_left_to_do(app: Flask, mailbox: Mailbox) -> 
         "",
     ]
 
-    assert bring(app, *lines).output == "imported 1, already there 2, not verified 1, refused 0\n"
-    assert bring(app, *lines).output == "imported 0, already there 3, not verified 1, refused 0\n"
+    assert import_lines(app, *lines).output == "imported 1, already there 2, not verified 1, refused 0\n"
+    assert import_lines(app, *lines).output == "imported 0, already there 3, not verified 1, refused 0\n"
 
-    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "a user who exists already keeps the password"
+    assert api.sign_in(GRACE, PASSWORD).status_code == 401, "an existing user keeps the password"
     assert api.look_up("new@example.org").status_code == 404
 
 
-def test_who_only_signed_up_here_makes_room(app: Flask) -> None:
-    squatted = ApiClient(app).sign_up(ADA)
+def test_an_imported_user_replaces_a_temporary_user_with_the_same_address(app: Flask) -> None:
+    temporary_id = ApiClient(app).sign_up(ADA)
 
-    assert bring(app, line(password_hash=HASHES[0])).output.startswith("imported 1,")
+    assert import_lines(app, line(password_hash=HASHES[0])).output.startswith("imported 1,")
 
     assert ApiClient(app).sign_in(ADA, PASSWORD).status_code == 200
-    assert ApiClient(app).look_up(ADA).get_json()["data"]["id"] != squatted
+    assert ApiClient(app).look_up(ADA).get_json()["data"]["id"] != temporary_id
 
 
-ODD = {
+INVALID_LINES = {
     "must be a JSON object in UTF-8 without repeated names": [
         "ada@example.org",
         "[" * 100_000,
@@ -116,22 +116,24 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("why", ODD)
-def test_what_does_not_fit_is_named_by_its_line_and_left_out(app: Flask, why: str) -> None:
-    said = bring(app, line(GRACE), "", *ODD[why], line("last@example.org"))
+@pytest.mark.parametrize("reason", INVALID_LINES)
+def test_an_invalid_line_is_reported_by_its_number_and_skipped(app: Flask, reason: str) -> None:
+    result = import_lines(app, line(GRACE), "", *INVALID_LINES[reason], line("last@example.org"))
 
-    assert said.exit_code == 1
-    assert said.stderr.splitlines() == [f"line {number} {why}" for number in range(3, 3 + len(ODD[why]))]
-    assert said.stdout == f"imported 2, already there 0, not verified 0, refused {len(ODD[why])}\n"
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"line {number} {reason}" for number in range(3, 3 + len(INVALID_LINES[reason]))
+    ]
+    assert result.stdout == f"imported 2, already there 0, not verified 0, refused {len(INVALID_LINES[reason])}\n"
 
 
-def test_nothing_of_a_line_is_ever_printed(app: Flask) -> None:
+def test_the_content_of_a_line_is_never_printed(app: Flask) -> None:
     known = HASHES[0].replace("1024", "536870912")
 
-    said = bring(app, line(password_hash=known), line("nobody @example.org"), json.dumps({ADA: known}))
+    result = import_lines(app, line(password_hash=known), line("nobody @example.org"), json.dumps({ADA: known}))
 
-    assert "example.org" not in said.output
-    assert known[:20] not in said.output
+    assert "example.org" not in result.output
+    assert known[:20] not in result.output
     assert known[:20] not in repr(imports.read(line(password_hash=HASHES[0]).encode()))
 
 
@@ -139,11 +141,13 @@ def test_many_users_are_imported_in_batches(app: Flask) -> None:
     count = BATCH + 1
     lines = [line(f"user{number}@example.org") for number in range(count)]
 
-    assert bring(app, *lines, lines[0]).output == f"imported {count}, already there 1, not verified 0, refused 0\n"
+    assert (
+        import_lines(app, *lines, lines[0]).output == f"imported {count}, already there 1, not verified 0, refused 0\n"
+    )
 
 
-def test_a_database_that_is_away_is_a_sentence(make_app: Any) -> None:
-    said = bring(make_app(database_url="postgresql://auth@127.0.0.1:9/auth"), line())
+def test_an_unavailable_database_is_reported_without_a_traceback(make_app: Any) -> None:
+    result = import_lines(make_app(database_url="postgresql://auth@127.0.0.1:9/auth"), line())
 
-    assert said.exit_code == 1
-    assert said.output == "Error: database_away after 0 imported users; run the command again to import the others\n"
+    assert result.exit_code == 1
+    assert result.output == "Error: database_away after 0 imported users; run the command again to import the others\n"

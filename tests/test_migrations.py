@@ -1,4 +1,4 @@
-"""Every migration goes up and down again, the models match what they make, and only one migrator works at a time."""
+"""Alembic migrations: upgrade and downgrade of each, equal models, database constraints, one migrator at a time."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ MANAGE = Path(__file__).parents[1] / "manage.py"
 REVISIONS = [f"{number:04}" for number in range(1, int(head()) + 1)]
 
 
-ONE_USER_WITH_A_LETTER = """
+ONE_USER_WITH_AN_EMAIL = """
     INSERT INTO users (id, email, email_key, verified_mail, language) VALUES (1, 'a@x.org', 'a@x.org', false, 'en');
     INSERT INTO user_roles VALUES (1, 'ROLE_TEMPORARY_USER');
     INSERT INTO letters (id, dedup_key, kind, user_id, recipient, recipient_key, language, payload, not_after)
@@ -35,7 +35,7 @@ ONE_USER_WITH_A_LETTER = """
 
 @pytest.fixture
 def empty_database(stores: Stores) -> Iterator[Engine]:
-    """A database without tables, beside the one of the other tests."""
+    """A database without tables, apart from that of the other tests."""
     server = create_engine(stores.database_url, isolation_level="AUTOCOMMIT")
     name = f"{make_url(stores.database_url).database}_migrations"
     with server.connect() as connection:
@@ -57,21 +57,21 @@ def migrated(empty_database: Engine, make_app: MakeApp) -> Flask:
 
 def objects(engine: Engine) -> dict[str, object]:
     """All tables with their columns, constraints and indexes, comparable."""
-    seen = inspect(engine)
+    inspector = inspect(engine)
     return {
         table: (
-            sorted(str(column) for column in seen.get_columns(table)),
-            sorted(str(check["name"]) for check in seen.get_check_constraints(table)),
-            sorted(str(key) for key in seen.get_foreign_keys(table)),
-            sorted(str(index) for index in seen.get_indexes(table)),
+            sorted(str(column) for column in inspector.get_columns(table)),
+            sorted(str(check["name"]) for check in inspector.get_check_constraints(table)),
+            sorted(str(key) for key in inspector.get_foreign_keys(table)),
+            sorted(str(index) for index in inspector.get_indexes(table)),
         )
-        for table in seen.get_table_names()
+        for table in inspector.get_table_names()
         if table != "alembic_version"
     }
 
 
 @pytest.mark.slow
-def test_every_migration_goes_up_down_and_up_again(migrated: Flask, empty_database: Engine) -> None:
+def test_every_migration_upgrades_downgrades_and_upgrades_again(migrated: Flask, empty_database: Engine) -> None:
     with migrated.app_context():
         for revision in REVISIONS:
             before = objects(empty_database)
@@ -84,7 +84,7 @@ def test_every_migration_goes_up_down_and_up_again(migrated: Flask, empty_databa
             assert objects(empty_database) == after
 
 
-def test_the_models_are_what_the_migrations_make(migrated: Flask, empty_database: Engine) -> None:
+def test_the_models_match_the_migrated_schema(migrated: Flask, empty_database: Engine) -> None:
     with migrated.app_context():
         upgrade()
     with empty_database.connect() as connection:
@@ -95,17 +95,17 @@ def test_the_models_are_what_the_migrations_make(migrated: Flask, empty_database
     assert differences == []
 
 
-def test_a_release_knows_where_it_stands(migrated: Flask, empty_database: Engine) -> None:
-    def found() -> SchemaState:
+def test_a_release_knows_the_state_of_the_schema(migrated: Flask, empty_database: Engine) -> None:
+    def current_state() -> SchemaState:
         with empty_database.connect() as connection:
             return schema_state(connection)
 
-    assert found() is SchemaState.PENDING
+    assert current_state() is SchemaState.PENDING
     with migrated.app_context():
         upgrade(revision=REVISIONS[0])
-        assert found() is SchemaState.PENDING
+        assert current_state() is SchemaState.PENDING
         upgrade()
-    assert found() is SchemaState.CURRENT
+    assert current_state() is SchemaState.CURRENT
     for stamped, expected in (
         (f"{int(head()) + 1:04}", SchemaState.NEXT),
         (f"{int(head()) + 2:04}", SchemaState.UNKNOWN),
@@ -116,11 +116,11 @@ def test_a_release_knows_where_it_stands(migrated: Flask, empty_database: Engine
             connection.execute(text("DELETE FROM alembic_version"))
             if stamped:
                 connection.execute(text("INSERT INTO alembic_version VALUES (:stamped)"), {"stamped": stamped})
-        assert found() is expected
+        assert current_state() is expected
 
 
 @pytest.mark.slow
-def test_migrators_at_once_take_turns(stores: Stores, empty_database: Engine, tmp_path: Path) -> None:
+def test_concurrent_migrators_take_turns(stores: Stores, empty_database: Engine, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "APP_ENV": "test",
@@ -133,14 +133,14 @@ def test_migrators_at_once_take_turns(stores: Stores, empty_database: Engine, tm
     migrators = [
         subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    said = [migrator.communicate(timeout=60)[1] for migrator in migrators]
+    errors = [migrator.communicate(timeout=60)[1] for migrator in migrators]
 
-    assert [migrator.returncode for migrator in migrators] == [0, 0, 0], said
+    assert [migrator.returncode for migrator in migrators] == [0, 0, 0], errors
     with empty_database.connect() as connection:
         assert schema_state(connection) is SchemaState.CURRENT
 
 
-def test_a_locked_table_is_tried_again(migrated: Flask, empty_database: Engine) -> None:
+def test_a_migration_of_a_locked_table_is_retried(migrated: Flask, empty_database: Engine) -> None:
     with migrated.app_context():
         upgrade(revision="0002")
     url = empty_database.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -150,7 +150,7 @@ def test_a_locked_table_is_tried_again(migrated: Flask, empty_database: Engine) 
     release.start()
 
     with migrated.app_context():
-        downgrade(revision="-1")  # gives up waiting after two seconds, and comes back
+        downgrade(revision="-1")  # lock_timeout after two seconds, then another attempt
 
     release.join()
     blocker.close()
@@ -185,23 +185,25 @@ def test_a_locked_table_is_tried_again(migrated: Flask, empty_database: Engine) 
         ),
     ],
 )
-def test_constraints_do_the_deciding(make_app: MakeApp, stores: Stores, statement: str, constraint: str) -> None:
+def test_constraints_reject_inconsistent_rows(
+    make_app: MakeApp, stores: Stores, statement: str, constraint: str
+) -> None:
     connection = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
     try:
         cursor = connection.cursor()
-        cursor.execute(ONE_USER_WITH_A_LETTER)
-        with pytest.raises(psycopg2.IntegrityError) as refused:
+        cursor.execute(ONE_USER_WITH_AN_EMAIL)
+        with pytest.raises(psycopg2.IntegrityError) as error:
             cursor.execute(statement)
-        assert refused.value.diag.constraint_name == constraint
+        assert error.value.diag.constraint_name == constraint
     finally:
         connection.rollback()
         connection.close()
 
 
-def test_deleting_a_user_takes_roles_along_and_leaves_the_count_of_letters(make_app: MakeApp, stores: Stores) -> None:
+def test_deleting_a_user_deletes_the_roles_and_keeps_the_email_records(make_app: MakeApp, stores: Stores) -> None:
     connection = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
     cursor = connection.cursor()
-    cursor.execute(ONE_USER_WITH_A_LETTER)
+    cursor.execute(ONE_USER_WITH_AN_EMAIL)
     cursor.execute("DELETE FROM users")
     cursor.execute("SELECT (SELECT count(*) FROM user_roles), (SELECT count(*) FROM letters WHERE user_id IS NULL)")
 

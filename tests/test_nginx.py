@@ -1,4 +1,4 @@
-"""nginx in front of the service: its own refusals, its limits and its log follow the contract as the service does."""
+"""nginx in front of the service: its own error answers, its limits and its log follow the contract of the service."""
 
 import re
 import uuid
@@ -19,13 +19,13 @@ NGINX = DEPLOY / "nginx"
 
 
 def answered_by_nginx() -> list[tuple[int, str]]:
-    """What nginx answers by itself: status and body."""
+    """The error answers of nginx itself: status and body."""
     text = (NGINX / "refusals.conf").read_text(encoding="utf-8")
     return [(int(status), body) for status, body in re.findall(r"return (\d+) '(.*)\\n';", text)]
 
 
 @pytest.mark.parametrize(("status", "body"), answered_by_nginx())
-def test_nginx_refuses_in_the_words_of_the_service(status: int, body: str) -> None:
+def test_nginx_has_the_error_answers_of_the_service(status: int, body: str) -> None:
     (kind,) = [kind for kind in error_classes() if f'"code": "{kind.code}"' in body]
 
     assert status_of(kind) == status
@@ -42,23 +42,23 @@ def test_se9_nginx_has_no_error_page_of_its_own() -> None:
     assert text.count("include refusal-headers.conf;") == len(answered_by_nginx())
 
 
-def test_se8_refusals_of_nginx_have_the_headers_of_the_service(make_settings: Callable[..., Settings]) -> None:
+def test_se8_error_answers_of_nginx_have_the_headers_of_the_service(make_settings: Callable[..., Settings]) -> None:
     text = (NGINX / "refusal-headers.conf").read_text(encoding="utf-8")
     sent = {name: value.strip('"') for name, value in re.findall(r"add_header (\S+) (.+) always;", text)}
 
     assert sent == {**fixed_headers(make_settings(app_env="production")), "X-Request-Id": "$the_request_id"}
 
 
-def test_nginx_and_the_service_agree_on_sizes_and_times() -> None:
+def test_nginx_and_the_service_have_the_same_size_and_time_limits() -> None:
     nginx = (NGINX / "nginx.conf").read_text(encoding="utf-8")
     gunicorn = (DEPLOY / "gunicorn.conf.py").read_text(encoding="utf-8")
-    found = re.search(r"keepalive 16;.*?keepalive_timeout (\d+)s;", nginx, re.DOTALL)
-    kept = re.search(r"^keepalive = (\d+)$", gunicorn, re.MULTILINE)
+    nginx_timeout = re.search(r"keepalive 16;.*?keepalive_timeout (\d+)s;", nginx, re.DOTALL)
+    gunicorn_timeout = re.search(r"^keepalive = (\d+)$", gunicorn, re.MULTILINE)
 
     assert f"client_max_body_size {LARGEST_BODY // 1024}k;" in nginx
-    assert found
-    assert kept
-    assert int(found[1]) < int(kept[1])
+    assert nginx_timeout
+    assert gunicorn_timeout
+    assert int(nginx_timeout[1]) < int(gunicorn_timeout[1])
 
 
 def test_lg1_nginx_logs_neither_query_nor_headers() -> None:
@@ -71,12 +71,12 @@ def test_lg1_nginx_logs_neither_query_nor_headers() -> None:
 
 
 def logged_route(uri: str) -> str:
-    """What nginx's log says of a request, by the map of nginx.conf."""
+    """The route that nginx logs for a request, by the map of nginx.conf."""
     nginx = (NGINX / "nginx.conf").read_text(encoding="utf-8")
     (lines,) = re.findall(r"map \$request_uri \$route \{\n(.*?)\n    \}", nginx, re.DOTALL)
     for pattern, value in re.findall(r'"~(.*)" "?(.*?)"?;$', lines, re.MULTILINE):
-        if found := re.search(pattern.replace("(?<", "(?P<"), uri):
-            return re.sub(r"\$(\w+)", lambda name: found[name[1]], value)
+        if match := re.search(pattern.replace("(?<", "(?P<"), uri):
+            return re.sub(r"\$(\w+)", lambda name: match[name[1]], value)
     return "-"
 
 
@@ -106,5 +106,5 @@ def test_nginx_logs_every_route_and_no_id(production: Flask) -> None:
         "/7505",
     ],
 )
-def test_lg1_nginx_keeps_nothing_of_what_people_mistype(uri: str) -> None:
+def test_lg1_nginx_does_not_log_unknown_paths(uri: str) -> None:
     assert logged_route(uri) == "-"

@@ -1,4 +1,4 @@
-"""The documents are executed: the tests run their commands and requests and compare the output with the documents."""
+"""README and docs as tests: their commands and requests run, and the output is compared with the documents."""
 
 import json
 import os
@@ -40,13 +40,13 @@ pytestmark = pytest.mark.slow
 ADDRESS = "http://127.0.0.1:5000"
 PATIENCE = 60.0
 LONG_RUNNING = {"python manage.py api", "python manage.py mail deliver"}
-"""What `service` runs: the first by its name, the second as the mailer that the first starts."""
+"""The commands that the fixture `service` runs: the first itself, the second as the mailer that the first starts."""
 
 Run = Callable[[str], str]
 
 
 def checkout(folder: Path) -> Path:
-    """A copy of what commands need, in which they may change what they like."""
+    """A copy of the files that commands need and may change."""
     for name in ("manage.py", ".flaskenv", ".env.test"):
         shutil.copy(ROOT / name, folder)
     for name in ("src", "migrations", "deploy", "docs"):
@@ -55,21 +55,21 @@ def checkout(folder: Path) -> Path:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """What an activated environment has, and these settings."""
+    """The variables of an activated virtual environment, and these settings."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **settings}
 
 
-def wait_until(what: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     give_up_at = time.monotonic() + PATIENCE
-    while not what():
-        assert process.poll() is None, "it ended"
-        assert time.monotonic() < give_up_at, "it took too long"
+    while not condition():
+        assert process.poll() is None, "the process ended"
+        assert time.monotonic() < give_up_at, "the condition did not become true in time"
         time.sleep(0.05)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """The service, as a person started it."""
+    """The service, started by its documented command."""
 
     url: str
     printed: str
@@ -82,7 +82,7 @@ def service(stores: Stores, make_app: MakeApp, tmp_path_factory: pytest.TempPath
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # The signing keys that earlier tests have made are in that database, sealed.
+    # That database has the encrypted signing keys of earlier tests.
     stores_of_this_run = {
         "DATABASE_URL": stores.database_url,
         "REDIS_URL": stores.redis_url,
@@ -106,7 +106,7 @@ def service(stores: Stores, make_app: MakeApp, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def database(stores: Stores) -> Iterator[str]:
-    """The address of a database that commands may do anything to."""
+    """The URL of a database that commands may change."""
     url = make_url(stores.database_url)
     name = f"{url.database}_readme"
     with temporary_database(stores.database_url, name):
@@ -115,18 +115,18 @@ def database(stores: Stores) -> Iterator[str]:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """The folder in which commands are typed."""
+    """The working directory of the commands."""
     (tmp_path / "people.jsonl").write_text(dict(fences(IMPORT_USERS.read_text("utf-8")))["json"], "utf-8")
     return checkout(tmp_path)
 
 
 @pytest.fixture
 def run(here: Path, database: str, stores: Stores) -> Run:
-    """Types a command; returns what it printed. It has to succeed."""
+    """Runs a command that has to succeed; returns its output."""
     env = environment(APP_ENV="test", DATABASE_URL=database, REDIS_URL=stores.redis_url)
 
-    def typed(command: str) -> str:
-        done = subprocess.run(
+    def run_command(command: str) -> str:
+        process = subprocess.run(
             ["/bin/sh", "-c", command],
             check=False,
             cwd=here,
@@ -135,17 +135,17 @@ def run(here: Path, database: str, stores: Stores) -> Run:
             text=True,
             timeout=PATIENCE,
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        assert process.returncode == 0, f"{command}\n{process.stdout}{process.stderr}"
+        return process.stdout
 
-    return typed
+    return run_command
 
 
 RANDOM = ("id", "access_token", "refresh_token")
 
 
 def without_random(text: str) -> Any:
-    """An answer as an object, with what is random in it reduced to its type."""
+    """An answer as an object, with random values replaced by their types."""
     body = json.loads(text) if text.strip() else None
     data = body.get("data") if isinstance(body, dict) else None
     if isinstance(data, dict):
@@ -163,9 +163,9 @@ def without_random(text: str) -> Any:
     ],
     ids=["README", "registration", "account"],
 )
-def test_requests_are_answered_as_printed(service: Running, tmp_path: Path, page: Path, titles: list[str]) -> None:
+def test_requests_have_the_documented_answers(service: Running, tmp_path: Path, page: Path, titles: list[str]) -> None:
     steps = [step for title in titles for step in transcript(section(page, title))]
-    script = "".join(f"{{\n{typed}}} >{number}\n" for number, (typed, _) in enumerate(steps))
+    script = "".join(f"{{\n{command}}} >{number}\n" for number, (command, _) in enumerate(steps))
 
     subprocess.run(
         ["/bin/sh", "-eu", "-c", script.replace(ADDRESS, service.url)], cwd=tmp_path, check=True, timeout=PATIENCE
@@ -221,7 +221,7 @@ def test_the_client_of_the_front_end_page_registers_signs_in_refreshes_and_signs
     (tmp_path / "auth.mjs").write_text(client, "utf-8")
     (tmp_path / "page.mjs").write_text(BROWSER, "utf-8")
 
-    done = subprocess.run(
+    process = subprocess.run(
         ["node", "page.mjs"],
         check=False,
         cwd=tmp_path,
@@ -231,24 +231,24 @@ def test_the_client_of_the_front_end_page_registers_signs_in_refreshes_and_signs
         timeout=PATIENCE,
     )
 
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     email = "lovelace@example.org"
-    kept = ["registration", "device"]
-    assert json.loads(done.stdout) == ["code", email, email, email, "refresh_rejected", kept]
+    cookies = ["registration", "device"]
+    assert json.loads(process.stdout) == ["code", email, email, email, "refresh_rejected", cookies]
 
 
-def test_the_start_prints_what_the_readme_shows(service: Running) -> None:
+def test_the_start_prints_the_output_of_the_readme(service: Running) -> None:
     shown = dict(fences(section(README, "Quick start")))["text"]
 
     assert settled(service.printed.replace(service.url, ADDRESS)) == settled(shown)
 
 
 def settled(printed: str) -> list[str]:
-    """Its lines, but for where the data is."""
+    """The lines of the output without the path of the data folder."""
     return re.sub(r"(Data +)\S+", r"\1here", printed).strip().splitlines()
 
 
-def test_the_addresses_of_the_readme_answer(service: Running) -> None:
+def test_the_urls_of_the_readme_answer(service: Running) -> None:
     pages = re.findall(rf"<{ADDRESS}(/[^>]*)>", README.read_text("utf-8"))
 
     assert pages
@@ -257,7 +257,7 @@ def test_the_addresses_of_the_readme_answer(service: Running) -> None:
             assert answer.status == 200
 
 
-def test_the_commands_of_migrations_do_what_they_say(here: Path, run: Run, database: str) -> None:
+def test_the_migration_commands_of_the_readme_work(here: Path, run: Run, database: str) -> None:
     make, apply, go_back, make_empty = of_migrations()
     versions = here / "migrations" / "versions"
     newest = max(int(path.name[:4]) for path in versions.glob("*.py"))
@@ -274,7 +274,7 @@ def test_the_commands_of_migrations_do_what_they_say(here: Path, run: Run, datab
     run(go_back)
     assert "nickname" not in columns_of_users(database)
     run(make_empty)
-    assert (versions / f"{newest + 2:04}_message.py").exists(), "numbered like the others"
+    assert (versions / f"{newest + 2:04}_message.py").exists(), "a new migration has the next number"
 
 
 def of_migrations() -> list[str]:
@@ -288,12 +288,12 @@ def columns_of_users(url: str) -> set[str]:
     connection = psycopg2.connect(url.replace("+psycopg2", ""))
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'users'")
-        found = {name for (name,) in cursor.fetchall()}
+        columns = {name for (name,) in cursor.fetchall()}
     connection.close()
-    return found
+    return columns
 
 
-def test_users_are_imported_as_shown(run: Run) -> None:
+def test_the_documented_import_of_users_has_the_documented_output(run: Run) -> None:
     blocks = dict(fences(IMPORT_USERS.read_text("utf-8")))
 
     run("python manage.py db upgrade")

@@ -1,4 +1,4 @@
-"""No endpoint gains a round trip unnoticed: each row of the table in docs/architecture.md is what its request costs."""
+"""Round trips to PostgreSQL and Redis: each request costs what the table in docs/architecture.md documents."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.support.round_trips_table import COMMAND, SETTINGS, TIMES, documented
 
 @pytest.fixture
 def measured_app(make_app: MakeApp) -> Flask:
-    """The application that the table is about."""
+    """The application of the table."""
     return make_app(**SETTINGS)
 
 
@@ -27,16 +27,16 @@ def test_every_endpoint_has_a_request_and_every_request_a_row(measured_app: Flas
 
 
 @pytest.mark.timeout(300)
-def test_every_request_waits_as_often_as_documented(measured_app: Flask, tmp_path: Path) -> None:
+def test_every_request_has_the_documented_round_trips(measured_app: Flask, tmp_path: Path) -> None:
     accounts = Accounts(measured_app, Mailbox(measured_app, DevInbox(tmp_path)))
     rows = documented()
     changed = []
     for case in CASES:
         key = case.endpoint, case.case
-        found = measured(case, accounts)
-        if found != rows.get(key):
-            found = measured(case, accounts, times=TIMES)
-        if found != rows.get(key):
-            changed.append(line(key, found))
+        round_trips = measured(case, accounts)
+        if round_trips != rows.get(key):
+            round_trips = measured(case, accounts, times=TIMES)
+        if round_trips != rows.get(key):
+            changed.append(line(key, round_trips))
 
     assert not changed, "\n".join(["These are not the rows of docs/architecture.md:", *changed, f"Run `{COMMAND}`."])

@@ -1,4 +1,4 @@
-"""`manage.py service-keys`, as an operator runs it."""
+"""`manage.py service-keys`: creation, listing and revocation of service keys by an operator."""
 
 import pytest
 from flask import Flask
@@ -9,14 +9,14 @@ from tests.support.service_client import Shop
 
 
 @pytest.mark.clock
-def test_an_operator_makes_lists_and_revokes_a_key(app: Flask) -> None:
+def test_an_operator_creates_lists_and_revokes_a_service_key(app: Flask) -> None:
     runner: FlaskCliRunner = app.test_cli_runner()
 
-    made = runner.invoke(service_keys, ["create", "shop", "--scope", "tokens:introspect", "--days", "30"])
+    result = runner.invoke(service_keys, ["create", "shop", "--scope", "tokens:introspect", "--days", "30"])
 
-    key = made.stdout.strip()
+    key = result.stdout.strip()
     key_id = key.split("_")[1]
-    assert made.stderr.startswith(f"{key_id} is valid until ")
+    assert result.stderr.startswith(f"{key_id} is valid until ")
     assert Shop(app, key).ask("x").status_code == 200
     listed = runner.invoke(service_keys, ["list"]).output
     assert listed.startswith(f"{key_id}  shop  tokens:introspect  until ")
@@ -31,7 +31,7 @@ def test_an_operator_makes_lists_and_revokes_a_key(app: Flask) -> None:
     assert (again.exit_code, again.output) == (1, "Error: there is no live key with this id\n")
 
 
-def test_an_operator_is_told_why_a_key_is_not_made(app: Flask) -> None:
+def test_an_operator_sees_why_a_service_key_is_not_created(app: Flask) -> None:
     runner = app.test_cli_runner()
     create = ["create", "shop", "--scope", "sessions:verify"]
     assert [runner.invoke(service_keys, create).exit_code for _ in range(2)] == [0, 0]
@@ -45,8 +45,10 @@ def test_an_operator_is_told_why_a_key_is_not_made(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "367", "9" * 30])
-def test_an_operator_is_told_how_long_a_key_may_live(app: Flask, days: str) -> None:
-    made = app.test_cli_runner().invoke(service_keys, ["create", "shop", "--scope", "sessions:verify", "--days", days])
+def test_an_operator_sees_the_allowed_ttl_of_a_service_key(app: Flask, days: str) -> None:
+    result = app.test_cli_runner().invoke(
+        service_keys, ["create", "shop", "--scope", "sessions:verify", "--days", days]
+    )
 
-    assert made.exit_code == 2
-    assert made.output.endswith(f"Error: Invalid value for '--days': {days} is not in the range 1<=x<=366.\n")
+    assert result.exit_code == 2
+    assert result.output.endswith(f"Error: Invalid value for '--days': {days} is not in the range 1<=x<=366.\n")

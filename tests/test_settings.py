@@ -1,4 +1,4 @@
-"""Settings are strict: what is refused names the variable, and production starts with nothing half-set."""
+"""Settings validation: an error names the variable, and production needs complete and strong settings."""
 
 from pathlib import Path
 from typing import Any
@@ -39,21 +39,21 @@ def read(env: pytest.MonkeyPatch, values: dict[str, str], file: Path | None = No
     return Settings.read(env_file=file)
 
 
-def refusal(env: pytest.MonkeyPatch, values: dict[str, str], file: Path | None = None) -> str:
-    """What is said of values that are refused."""
-    with pytest.raises(SettingsRefused) as refused:
+def error_for(env: pytest.MonkeyPatch, values: dict[str, str], file: Path | None = None) -> str:
+    """The error for invalid values."""
+    with pytest.raises(SettingsRefused) as error:
         read(env, values, file)
-    return str(refused.value)
+    return str(error.value)
 
 
-def test_unset_means_production_and_production_names_everything_it_needs(env: pytest.MonkeyPatch) -> None:
-    said = refusal(env, {})
+def test_the_default_profile_is_production_and_its_error_names_every_required_setting(env: pytest.MonkeyPatch) -> None:
+    message = error_for(env, {})
 
     for name in PRODUCTION.keys() - {"APP_ENV"}:
-        assert f"{name}: needed in production" in said
+        assert f"{name}: needed in production" in message
 
 
-def test_a_complete_production_is_accepted(env: pytest.MonkeyPatch) -> None:
+def test_complete_production_settings_are_accepted(env: pytest.MonkeyPatch) -> None:
     settings = read(env, PRODUCTION)
 
     assert settings.production
@@ -77,8 +77,8 @@ def test_a_complete_production_is_accepted(env: pytest.MonkeyPatch) -> None:
         ("SMTP_URL", ""),
     ],
 )
-def test_cf2_production_refuses_what_is_weak(env: pytest.MonkeyPatch, name: str, value: str) -> None:
-    assert name in refusal(env, PRODUCTION | {name: value})
+def test_cf2_production_rejects_weak_settings(env: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert name in error_for(env, PRODUCTION | {name: value})
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_cf2_production_refuses_what_is_weak(env: pytest.MonkeyPatch, name: str,
         ("CODE_KEY", "short"),
     ],
 )
-def test_cf1_odd_values_are_refused_by_name(env: pytest.MonkeyPatch, name: str, value: str) -> None:
-    said = refusal(env, {"APP_ENV": "local", name: value})
+def test_cf1_invalid_values_are_rejected_by_name(env: pytest.MonkeyPatch, name: str, value: str) -> None:
+    message = error_for(env, {"APP_ENV": "local", name: value})
 
-    assert said.startswith(f"{name}: ")
-    assert value not in said or len(value) < 2 or name == "HTTP_HOST"
+    assert message.startswith(f"{name}: ")
+    assert value not in message or len(value) < 2 or name == "HTTP_HOST"
 
 
 @pytest.mark.parametrize("name", ["PUBLIC_URL", "CORS_ORIGINS"])
@@ -133,15 +133,15 @@ def test_cf1_odd_values_are_refused_by_name(env: pytest.MonkeyPatch, name: str, 
     ],
 )
 def test_an_origin_is_a_scheme_and_a_host_and_nothing_else(env: pytest.MonkeyPatch, name: str, value: str) -> None:
-    assert "an origin reads like" in refusal(env, PRODUCTION | {name: value})
+    assert "an origin reads like" in error_for(env, PRODUCTION | {name: value})
 
 
-def test_people_reach_a_developers_machine_where_it_listens(env: pytest.MonkeyPatch) -> None:
+def test_the_public_url_of_a_developer_is_the_listening_address(env: pytest.MonkeyPatch) -> None:
     assert read(env, {"APP_ENV": "local"}).public_url == "http://127.0.0.1:5000"
     assert read(env, {"APP_ENV": "local", "HTTP_PORT": "5005"}).public_url == "http://127.0.0.1:5005"
     named = {"APP_ENV": "test", "HTTP_PORT": "5005", "PUBLIC_URL": "http://localhost:3000"}
     assert read(env, named).public_url == "http://localhost:3000"
-    assert refusal(env, {"APP_ENV": "local", "HTTP_PORT": "x"}).startswith("HTTP_PORT: ")
+    assert error_for(env, {"APP_ENV": "local", "HTTP_PORT": "x"}).startswith("HTTP_PORT: ")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,9 @@ def test_people_reach_a_developers_machine_where_it_listens(env: pytest.MonkeyPa
         ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
     ],
 )
-def test_an_origin_is_kept_as_browsers_send_it(env: pytest.MonkeyPatch, value: str, sent_by_browsers: str) -> None:
+def test_an_origin_is_normalised_to_the_form_that_browsers_send(
+    env: pytest.MonkeyPatch, value: str, sent_by_browsers: str
+) -> None:
     settings = read(env, PRODUCTION | {"PUBLIC_URL": value, "CORS_ORIGINS": value})
 
     assert settings.public_url == sent_by_browsers
@@ -180,35 +182,35 @@ def test_an_origin_is_kept_as_browsers_send_it(env: pytest.MonkeyPatch, value: s
         ("ENDED_SESSION_LIFETIME_SECONDS", 0),
     ],
 )
-def test_nothing_lasts_too_short_a_time_to_be_any_good(env: pytest.MonkeyPatch, name: str, least: int) -> None:
+def test_lifetimes_have_a_minimum_and_a_maximum(env: pytest.MonkeyPatch, name: str, least: int) -> None:
     read(env, PRODUCTION | {name: str(least)})
     if least:
-        said = refusal(env, PRODUCTION | {name: str(least - 1)})
-        assert said.startswith(f"{name}: at least")
-    assert "at most 900" in refusal(env, PRODUCTION | {name: str(least), "ACCESS_TOKEN_SECONDS": "901"})
+        message = error_for(env, PRODUCTION | {name: str(least - 1)})
+        assert message.startswith(f"{name}: at least")
+    assert "at most 900" in error_for(env, PRODUCTION | {name: str(least), "ACCESS_TOKEN_SECONDS": "901"})
 
 
-def test_cd11_local_listens_beyond_loopback_only_when_told(env: pytest.MonkeyPatch) -> None:
-    told = {"APP_ENV": "local", "HTTP_HOST": "0.0.0.0", "LISTEN_BEYOND_LOOPBACK": "true"}
+def test_cd11_local_listens_beyond_loopback_only_with_an_explicit_setting(env: pytest.MonkeyPatch) -> None:
+    settings = {"APP_ENV": "local", "HTTP_HOST": "0.0.0.0", "LISTEN_BEYOND_LOOPBACK": "true"}
 
-    assert read(env, told).http_host == "0.0.0.0"
+    assert read(env, settings).http_host == "0.0.0.0"
 
 
-def test_cf1_unknown_names_in_the_file_are_refused(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cf1_unknown_names_in_the_env_file_are_rejected(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("APP_ENV=local\nHTTP_PROT=5001\n")
 
-    assert refusal(env, {}, file) == "HTTP_PROT: no setting has this name"
+    assert error_for(env, {}, file) == "HTTP_PROT: no setting has this name"
 
 
-def test_the_environment_wins_over_the_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_takes_precedence_over_the_env_file(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("APP_ENV=local\nHTTP_PORT=5001\n")
 
     assert read(env, {"HTTP_PORT": "5002"}, file).http_port == 5002
 
 
-def test_cf3_secrets_come_from_files_too(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cf3_secrets_can_be_read_from_files(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "code_key"
     file.write_text(KEYS["CODE_KEY"] + "\n")
     values = {name: value for name, value in PRODUCTION.items() if name != "CODE_KEY"}
@@ -219,15 +221,15 @@ def test_cf3_secrets_come_from_files_too(env: pytest.MonkeyPatch, tmp_path: Path
     assert key.get_secret_value() == KEYS["CODE_KEY"]
 
 
-def test_a_secret_given_twice_or_in_a_missing_file_is_refused(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_secret_set_twice_or_in_a_missing_file_is_rejected(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
 
-    assert "CODE_KEY and CODE_KEY_FILE are both given" in refusal(env, PRODUCTION | {"CODE_KEY_FILE": missing})
+    assert "CODE_KEY and CODE_KEY_FILE are both given" in error_for(env, PRODUCTION | {"CODE_KEY_FILE": missing})
     env.delenv("CODE_KEY")
-    assert "CODE_KEY_FILE cannot be read" in refusal(env, {"CODE_KEY_FILE": missing})
+    assert "CODE_KEY_FILE cannot be read" in error_for(env, {"CODE_KEY_FILE": missing})
 
 
-def test_secrets_do_not_show(env: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_in_the_repr(env: pytest.MonkeyPatch) -> None:
     shown = repr(read(env, PRODUCTION))
 
     assert KEYS["CODE_KEY"] not in shown
@@ -240,7 +242,7 @@ def test_settings_are_frozen(env: pytest.MonkeyPatch) -> None:
         settings.http_port = 1
 
 
-def test_a_developers_secrets_are_made_once(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_secrets_of_a_developer_are_generated_once(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = read(env, {"APP_ENV": "local", "DATA_DIR": str(tmp_path / "data")})
 
     first = settings.completed(database_url="postgresql://a/b", redis_url="redis://c")
@@ -253,7 +255,7 @@ def test_a_developers_secrets_are_made_once(env: pytest.MonkeyPatch, tmp_path: P
     assert settings.sender == "no-reply@127.0.0.1"
 
 
-def test_the_file_for_developers_is_complete(env: pytest.MonkeyPatch) -> None:
+def test_the_env_file_for_developers_is_complete(env: pytest.MonkeyPatch) -> None:
     settings = Settings.read(env_file=Path(__file__).parents[1] / ".env.test")
 
     assert settings.app_env == "test"
@@ -262,7 +264,7 @@ def test_the_file_for_developers_is_complete(env: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://mail.example.org", "smtp://", "smtp://user:hunter2@mail.example.org"])
-def test_an_smtp_url_that_cannot_work_stops_the_start(env: pytest.MonkeyPatch, url: str) -> None:
-    with pytest.raises(SettingsRefused, match=r"^SMTP_URL: ") as refused:
+def test_an_invalid_smtp_url_prevents_the_start(env: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(SettingsRefused, match=r"^SMTP_URL: ") as error:
         wire(read(env, PRODUCTION | {"SMTP_URL": url}))
-    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(error.value)

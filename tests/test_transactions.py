@@ -1,4 +1,4 @@
-"""The count of written transactions: one for each way to commit, none for what only reads or is rolled back."""
+"""Written transactions: one for each way to commit, none for transactions that only read or are rolled back."""
 
 from typing import Any
 
@@ -47,36 +47,36 @@ def send(*messages: str) -> list[Any]:
         (("BEGIN", WRITES, "ROLLBACK"), 0),
     ],
 )
-def test_messages_in_autocommit(app: Flask, messages: tuple[str, ...], count: int) -> None:
-    with app.app_context(), committed(app) as found:
+def test_messages_in_autocommit_are_counted_by_their_commits(app: Flask, messages: tuple[str, ...], count: int) -> None:
+    with app.app_context(), committed(app) as transactions:
         send(*messages)
 
-    assert len(found.ids) == len(set(found.ids)) == count
+    assert len(transactions.ids) == len(set(transactions.ids)) == count
 
 
 def test_commits_and_rollbacks_of_sqlalchemy(app: Flask) -> None:
-    with app.app_context(), committed(app) as found, db.engine.connect() as connection:
+    with app.app_context(), committed(app) as transactions, db.engine.connect() as connection:
         for statement, end in ((READS, connection.commit), (WRITES, connection.rollback), (WRITES, connection.commit)):
             connection.execute(text(statement))
             end()
 
-    assert len(found.ids) == 1
+    assert len(transactions.ids) == 1
 
 
 def test_a_statement_that_fails_is_not_counted_and_the_next_one_is(app: Flask) -> None:
-    with app.app_context(), committed(app) as found:
+    with app.app_context(), committed(app) as transactions:
         with pytest.raises(psycopg2.errors.DivisionByZero):
             send(f"{WRITES};\nSELECT 1 / 0")
         assert send("SELECT 7") == [(7,)]
         send(WRITES)
 
-    assert len(found.ids) == 1
+    assert len(transactions.ids) == 1
 
 
-def test_what_others_write_is_not_counted(app: Flask, query: Query) -> None:
-    with app.app_context(), committed(app) as found:
+def test_transactions_of_other_clients_are_not_counted(app: Flask, query: Query) -> None:
+    with app.app_context(), committed(app) as transactions:
         query(WRITES)
         send(WRITES)
         query(WRITES)
 
-    assert len(found.ids) == 1
+    assert len(transactions.ids) == 1

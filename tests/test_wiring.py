@@ -1,4 +1,4 @@
-"""Wiring needs complete settings."""
+"""Dependency wiring: the services need complete settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The verifier of access tokens: yes to what we signed and is good now, no to anything else, and never a crash."""
+"""Access token verification: valid tokens of the service are accepted, all others rejected without an exception."""
 
 import json
 import time
@@ -30,9 +30,9 @@ def signed(now: datetime | None = None) -> str:
     return tokens().sign(RING, user_id=7, session_id=SESSION, roles=["ROLE_PORTAL_USER"], now=now or datetime.now(UTC))
 
 
-GOOD = signed()
+VALID = signed()
 FORGER = Forger(
-    header=decoded(GOOD.split(".")[0]), claims=decoded(GOOD.split(".")[1]), key=access_tokens.private_key(PRIVATE)
+    header=decoded(VALID.split(".")[0]), claims=decoded(VALID.split(".")[1]), key=access_tokens.private_key(PRIVATE)
 )
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -41,7 +41,7 @@ anything = st.recursive(
 )
 
 
-def verdict(token: str) -> access_tokens.Claims | None:
+def claims_or_none(token: str) -> access_tokens.Claims | None:
     try:
         return tokens().verify(token, RING)
     except TokenRejected:
@@ -50,40 +50,40 @@ def verdict(token: str) -> access_tokens.Claims | None:
 
 @given(st.text() | st.text(alphabet="eyJ.-_A=0", max_size=400) | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_tk13_no_text_crashes_the_verifier(text: str) -> None:
-    assert verdict(text) is None
+    assert claims_or_none(text) is None
 
 
 @given(st.sampled_from([*FORGER.claims]), anything)
-def test_tk13_odd_claims_that_are_well_signed_are_refused(name: str, value: Any) -> None:
-    claims = verdict(FORGER.signed(FORGER.header, FORGER.claims | {name: value}))
+def test_tk13_malformed_claims_with_a_valid_signature_are_rejected(name: str, value: Any) -> None:
+    claims = claims_or_none(FORGER.signed(FORGER.header, FORGER.claims | {name: value}))
 
-    if claims is not None:  # another value of the very kind
+    if claims is not None:  # another valid value of this claim
         assert type(value) is type(FORGER.claims[name])
         assert name not in ("iss", "aud") or value == FORGER.claims[name]
         assert name != "roles" or all(isinstance(role, str) for role in value)
 
 
 @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "jwk", "b64", "x5u"]) | st.text(), anything))
-def test_tk2_tk3_odd_headers_that_are_well_signed_are_refused(header: dict[str, Any]) -> None:
-    assert verdict(FORGER.signed(header, FORGER.claims)) is None
+def test_tk2_tk3_malformed_headers_with_a_valid_signature_are_rejected(header: dict[str, Any]) -> None:
+    assert claims_or_none(FORGER.signed(header, FORGER.claims)) is None
     if header:
-        assert verdict(FORGER.signed(FORGER.header | header, FORGER.claims)) is None
+        assert claims_or_none(FORGER.signed(FORGER.header | header, FORGER.claims)) is None
 
 
 @given(anything)
-def test_tk13_odd_contents_that_are_well_signed_are_refused(claims: Any) -> None:
-    assert verdict(FORGER.signed(FORGER.header, json.dumps(claims))) is None
+def test_tk13_malformed_payloads_with_a_valid_signature_are_rejected(claims: Any) -> None:
+    assert claims_or_none(FORGER.signed(FORGER.header, json.dumps(claims))) is None
 
 
-def test_a_remembered_token_says_the_same() -> None:
+def test_a_cached_token_has_the_same_claims() -> None:
     verifier = tokens()
 
-    assert verifier.verify(GOOD, RING) == verifier.verify(GOOD, RING)
-    assert verifier.verify(GOOD, RING).user_id == 7
+    assert verifier.verify(VALID, RING) == verifier.verify(VALID, RING)
+    assert verifier.verify(VALID, RING).user_id == 7
 
 
 @pytest.mark.clock
-def test_tk5_a_remembered_token_expires() -> None:
+def test_tk5_a_cached_token_expires() -> None:
     verifier, signed_at = tokens(), datetime.now(UTC) - timedelta(minutes=15, seconds=27)
     token = signed(signed_at)
     verifier.verify(token, RING)
@@ -95,9 +95,9 @@ def test_tk5_a_remembered_token_expires() -> None:
     assert datetime.now(UTC) >= signed_at + timedelta(minutes=15, seconds=29), "at the end of the leeway, not before"
 
 
-def test_tk7_a_remembered_token_leaves_with_its_key() -> None:
+def test_tk7_a_cached_token_is_rejected_when_its_key_is_removed() -> None:
     verifier = tokens()
-    verifier.verify(GOOD, RING)
+    verifier.verify(VALID, RING)
     other_kid, other_private, other_public = access_tokens.new_key()
     key = access_tokens.private_key(other_private)
 
@@ -106,18 +106,18 @@ def test_tk7_a_remembered_token_leaves_with_its_key() -> None:
         {KID: access_tokens.public_key(other_public)},
     ):
         with pytest.raises(TokenRejected):
-            verifier.verify(GOOD, KeySet(signing_kid=other_kid, signing_key=key, verifying=verifying))
-    assert verifier.verify(GOOD, RING).session_id == SESSION
+            verifier.verify(VALID, KeySet(signing_kid=other_kid, signing_key=key, verifying=verifying))
+    assert verifier.verify(VALID, RING).session_id == SESSION
 
 
-def test_no_refused_token_is_remembered_and_only_so_many_good_ones() -> None:
+def test_rejected_tokens_are_not_cached_and_the_cache_of_valid_tokens_is_bounded() -> None:
     verifier = tokens()
     with pytest.raises(TokenRejected):
         verifier.verify(FORGER.token(aud="other"), RING)
     assert verifier._verified._claims == {}
 
     few = Verified(at_most=3)
-    claims = verifier.verify(GOOD, RING)
+    claims = verifier.verify(VALID, RING)
     for number in range(10):
         few.remember(f"token {number}", RING.verifying[KID], claims)
         assert len(few._claims) <= 3

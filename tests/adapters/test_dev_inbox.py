@@ -1,4 +1,4 @@
-"""The dev inbox, filled and read by threads and processes."""
+"""Dev inbox: emails in a Maildir, written and read by concurrent threads and processes."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.email.transport import MailDeferred, MailTransport
-from auth_service.services.email import rendering as letters
+from auth_service.services.email import rendering
 
 TO = "ada@example.org"
 
@@ -22,8 +22,8 @@ def inbox(tmp_path: Path) -> DevInbox:
     return DevInbox(tmp_path / "data" / "inbox")
 
 
-def code_letter(code: str = "7505", language: str = "en", service: str = "Portal", to: str = TO) -> Message:
-    return letters.render(
+def code_email(code: str = "7505", language: str = "en", service: str = "Portal", to: str = TO) -> Message:
+    return rendering.render(
         "registration_code",
         language,
         to=to,
@@ -34,7 +34,7 @@ def code_letter(code: str = "7505", language: str = "en", service: str = "Portal
     )
 
 
-def note(subject: str, text: str) -> EmailMessage:
+def plain_email(subject: str, text: str) -> EmailMessage:
     message = EmailMessage()
     message["Subject"] = subject
     message.set_content(text)
@@ -42,58 +42,58 @@ def note(subject: str, text: str) -> EmailMessage:
 
 
 @pytest.mark.clock
-@pytest.mark.parametrize("language", letters.LANGUAGES)
-def test_a_letter_is_found_as_it_was_sent(inbox: DevInbox, language: str) -> None:
+@pytest.mark.parametrize("language", rendering.LANGUAGES)
+def test_an_email_is_read_as_it_was_sent(inbox: DevInbox, language: str) -> None:
     before = datetime.now(UTC)
     transport: MailTransport = inbox
-    transport.send(code_letter(language=language, service="Портал"), to=TO)
+    transport.send(code_email(language=language, service="Портал"), to=TO)
 
-    [letter] = inbox.letters()
+    [email] = inbox.letters()
 
-    assert letter.to == TO
-    assert letter.code == "7505"
-    assert letter.language == language
-    assert letter.message_id == "<7505@example.org>"
-    assert letter.subject.startswith("7505 ")
-    assert "\n\n7505\n\n" in letter.text
-    assert letter.html.startswith("<!DOCTYPE html>\n")
-    assert "Портал" in letter.text
-    assert "Портал" in letter.html
-    assert before - timedelta(milliseconds=1) <= letter.received_at <= datetime.now(UTC)
-    assert letter.received_at.utcoffset() == timedelta(0)
+    assert email.to == TO
+    assert email.code == "7505"
+    assert email.language == language
+    assert email.message_id == "<7505@example.org>"
+    assert email.subject.startswith("7505 ")
+    assert "\n\n7505\n\n" in email.text
+    assert email.html.startswith("<!DOCTYPE html>\n")
+    assert "Портал" in email.text
+    assert "Портал" in email.html
+    assert before - timedelta(milliseconds=1) <= email.received_at <= datetime.now(UTC)
+    assert email.received_at.utcoffset() == timedelta(0)
 
 
-def test_the_newest_come_first_and_no_more_than_asked_for(inbox: DevInbox) -> None:
+def test_the_newest_emails_come_first_up_to_the_limit(inbox: DevInbox) -> None:
     for number in range(7500, 7512):
-        inbox.put(code_letter(str(number)), to=TO)
+        inbox.put(code_email(str(number)), to=TO)
 
-    assert [letter.code for letter in inbox.letters()] == [str(number) for number in range(7511, 7499, -1)]
-    assert [letter.code for letter in inbox.letters(limit=2)] == ["7511", "7510"]
+    assert [email.code for email in inbox.letters()] == [str(number) for number in range(7511, 7499, -1)]
+    assert [email.code for email in inbox.letters(limit=2)] == ["7511", "7510"]
     assert inbox.letters(limit=0) == []
 
 
-def test_names_are_ordered_as_numbers(inbox: DevInbox, tmp_path: Path) -> None:
+def test_file_names_are_ordered_as_numbers(inbox: DevInbox, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "inbox" / "new"
     for code, name in (
         ("1111", "1700000000.M9P7Q1.host"),
         ("2222", "1700000000.M10P7Q9.host"),
         ("3333", "1700000000.M10P7Q10.host"),
     ):
-        inbox.put(code_letter(code), to=TO)
+        inbox.put(code_email(code), to=TO)
         next(path for path in folder.iterdir() if not path.name.startswith("17000000")).rename(folder / name)
 
-    assert [letter.code for letter in inbox.letters()] == ["3333", "2222", "1111"]
+    assert [email.code for email in inbox.letters()] == ["3333", "2222", "1111"]
     assert inbox.letters()[2].received_at == datetime(2023, 11, 14, 22, 13, 20, 9, tzinfo=UTC)
 
 
-def test_letters_are_asked_for_by_the_address_that_they_were_delivered_to(inbox: DevInbox) -> None:
-    inbox.put(code_letter("1111", to="someone@example.org"), to=TO)
-    inbox.put(code_letter("2222", to=TO), to="eve@example.org")
-    inbox.put(code_letter("3333"), to="ADA@example.org")
+def test_emails_are_filtered_by_the_address_of_the_envelope(inbox: DevInbox) -> None:
+    inbox.put(code_email("1111", to="someone@example.org"), to=TO)
+    inbox.put(code_email("2222", to=TO), to="eve@example.org")
+    inbox.put(code_email("3333"), to="ADA@example.org")
 
-    assert [letter.code for letter in inbox.letters(to="Ada@Example.org")] == ["3333", "1111"]
-    assert [letter.code for letter in inbox.letters(to="eve@example.org")] == ["2222"]
-    assert [letter.code for letter in inbox.letters(to="ada@example.org", limit=1)] == ["3333"]
+    assert [email.code for email in inbox.letters(to="Ada@Example.org")] == ["3333", "1111"]
+    assert [email.code for email in inbox.letters(to="eve@example.org")] == ["2222"]
+    assert [email.code for email in inbox.letters(to="ada@example.org", limit=1)] == ["3333"]
     assert inbox.letters(to="ada@example.or") == []
 
 
@@ -112,20 +112,22 @@ def test_letters_are_asked_for_by_the_address_that_they_were_delivered_to(inbox:
         ("7505", "7505\n", None),
     ],
 )
-def test_only_a_code_is_taken_for_a_code(inbox: DevInbox, subject: str, text: str, code: str | None) -> None:
-    inbox.put(note(subject, text), to=TO)
+def test_only_a_code_in_subject_and_text_is_read_as_the_code(
+    inbox: DevInbox, subject: str, text: str, code: str | None
+) -> None:
+    inbox.put(plain_email(subject, text), to=TO)
 
-    assert [letter.code for letter in inbox.letters()] == [code]
+    assert [email.code for email in inbox.letters()] == [code]
 
 
-def test_a_letter_without_the_usual_headers_is_shown_all_the_same(inbox: DevInbox) -> None:
+def test_an_email_without_the_usual_headers_is_shown(inbox: DevInbox) -> None:
     message = EmailMessage()
     message.set_content("Hello.\n")
     inbox.put(message, to=TO)
 
-    [letter] = inbox.letters()
+    [email] = inbox.letters()
 
-    assert (letter.subject, letter.text, letter.html, letter.language, letter.message_id, letter.code) == (
+    assert (email.subject, email.text, email.html, email.language, email.message_id, email.code) == (
         "",
         "Hello.\n",
         "",
@@ -136,26 +138,26 @@ def test_a_letter_without_the_usual_headers_is_shown_all_the_same(inbox: DevInbo
 
 
 def test_the_code_is_not_in_the_repr(inbox: DevInbox) -> None:
-    message = code_letter()
+    message = code_email()
     message.replace_header("Message-ID", "<1@example.org>")
     inbox.put(message, to=TO)
 
     assert "7505" not in repr(inbox.letters())
 
 
-def test_an_inbox_without_letters_is_empty_even_before_it_exists(inbox: DevInbox) -> None:
+def test_an_inbox_without_emails_is_empty_even_before_its_folder_exists(inbox: DevInbox) -> None:
     assert inbox.letters() == []
     inbox.clear()
     assert inbox.letters() == []
 
 
-def test_clearing_throws_everything_away_also_what_a_mail_reader_has_seen(inbox: DevInbox, tmp_path: Path) -> None:
-    inbox.put(code_letter("1111"), to=TO)
-    inbox.put(code_letter("2222"), to=TO)
+def test_clearing_deletes_every_email_also_those_that_a_mail_client_has_read(inbox: DevInbox, tmp_path: Path) -> None:
+    inbox.put(code_email("1111"), to=TO)
+    inbox.put(code_email("2222"), to=TO)
     folder = tmp_path / "data" / "inbox"
-    seen = min((folder / "new").iterdir())
-    seen.rename(folder / "cur" / f"{seen.name}:2,S")
-    assert [letter.code for letter in inbox.letters()] == ["2222", "1111"]
+    read_email = min((folder / "new").iterdir())
+    read_email.rename(folder / "cur" / f"{read_email.name}:2,S")
+    assert [email.code for email in inbox.letters()] == ["2222", "1111"]
 
     inbox.clear()
 
@@ -163,42 +165,42 @@ def test_clearing_throws_everything_away_also_what_a_mail_reader_has_seen(inbox:
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
-def test_files_that_are_no_letters_are_left_alone(inbox: DevInbox, tmp_path: Path) -> None:
-    inbox.put(code_letter(), to=TO)
-    stray = tmp_path / "data" / "inbox" / "new" / ".DS_Store"
-    stray.write_bytes(b"\xff")
+def test_files_that_are_no_emails_are_ignored(inbox: DevInbox, tmp_path: Path) -> None:
+    inbox.put(code_email(), to=TO)
+    other_file = tmp_path / "data" / "inbox" / "new" / ".DS_Store"
+    other_file.write_bytes(b"\xff")
 
     assert len(inbox.letters()) == 1
     inbox.clear()
-    assert stray.exists()
+    assert other_file.exists()
 
 
-def test_the_folder_is_for_its_owner_alone(inbox: DevInbox, tmp_path: Path) -> None:
-    inbox.put(code_letter(), to=TO)
+def test_only_the_owner_can_read_the_folder(inbox: DevInbox, tmp_path: Path) -> None:
+    inbox.put(code_email(), to=TO)
 
     folder = tmp_path / "data" / "inbox"
     assert {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())} == {0o700}
 
 
-def test_a_folder_that_was_removed_is_made_again(inbox: DevInbox, tmp_path: Path) -> None:
-    inbox.put(code_letter(), to=TO)
+def test_a_removed_folder_is_created_again(inbox: DevInbox, tmp_path: Path) -> None:
+    inbox.put(code_email(), to=TO)
     (tmp_path / "data" / "inbox").rename(tmp_path / "moved")
 
     assert inbox.letters() == []
-    inbox.put(code_letter(), to=TO)
+    inbox.put(code_email(), to=TO)
     assert len(inbox.letters()) == 1
 
 
-def test_a_folder_that_cannot_be_written_defers_the_letter(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_defers_the_email(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(MailDeferred, match="cannot be written"):
-        DevInbox(tmp_path / "file" / "inbox").send(code_letter(), to=TO)
+        DevInbox(tmp_path / "file" / "inbox").send(code_email(), to=TO)
 
 
-def test_an_address_of_two_lines_writes_no_header(inbox: DevInbox) -> None:
+def test_an_address_with_a_line_break_cannot_inject_a_header(inbox: DevInbox) -> None:
     with pytest.raises(ValueError, match="one line"):
-        inbox.put(code_letter(), to="ada@example.org\nX-Evil: 1")
+        inbox.put(code_email(), to="ada@example.org\nX-Evil: 1")
 
     assert inbox.letters() == []
 
@@ -218,7 +220,7 @@ for number in range(20):
 """
 
 
-def test_processes_and_threads_fill_it_while_it_is_read(tmp_path: Path) -> None:
+def test_emails_of_concurrent_processes_and_threads_are_read_whole(tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     fillers = [
@@ -229,23 +231,23 @@ def test_processes_and_threads_fill_it_while_it_is_read(tmp_path: Path) -> None:
     def fill(name: str) -> None:
         own = DevInbox(folder)
         for number in range(20):
-            own.put(note(f"{name}.{number}", "Hello."), to=TO)
+            own.put(plain_email(f"{name}.{number}", "Hello."), to=TO)
 
     threads = [threading.Thread(target=fill, args=(f"thread {number}",)) for number in range(3)]
     for thread in threads:
         thread.start()
     inbox = DevInbox(folder)
     while any(filler.poll() is None for filler in fillers) or any(thread.is_alive() for thread in threads):
-        assert all(letter.text == "Hello.\n" for letter in inbox.letters())
+        assert all(email.text == "Hello.\n" for email in inbox.letters())
 
     assert [filler.returncode for filler in fillers] == [0, 0, 0]
-    subjects = [letter.subject for letter in inbox.letters(limit=1000)]
+    subjects = [email.subject for email in inbox.letters(limit=1000)]
     assert sorted(subjects) == sorted(
         f"{kind} {number}.{count}" for kind in ("process", "thread") for number in range(3) for count in range(20)
     )
 
 
-def test_reading_and_clearing_at_once_disturb_neither(tmp_path: Path) -> None:
+def test_concurrent_reading_and_clearing_do_not_fail(tmp_path: Path) -> None:
     inbox, other = DevInbox(tmp_path), DevInbox(tmp_path)
     stop = threading.Event()
 
@@ -257,8 +259,8 @@ def test_reading_and_clearing_at_once_disturb_neither(tmp_path: Path) -> None:
     clearer.start()
     try:
         for _ in range(100):
-            inbox.put(code_letter(), to=TO)
-            assert {letter.code for letter in inbox.letters(to=TO)} <= {"7505"}
+            inbox.put(code_email(), to=TO)
+            assert {email.code for email in inbox.letters(to=TO)} <= {"7505"}
     finally:
         stop.set()
         clearer.join()

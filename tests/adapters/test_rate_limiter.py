@@ -1,4 +1,4 @@
-"""Limits: exact windows in Redis, the same windows in this process while Redis is away."""
+"""Rate limiter: sliding windows in Redis, and the same windows in this process while Redis is unavailable."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ ONE = Limit(name="codes", windows=[(1, SECOND)], subject="ada")
 
 
 def limiter_at(url: str) -> RateLimiter:
-    """A limiter over a Redis."""
+    """A rate limiter over a Redis."""
     return RateLimiter(
         store=RedisClient(url=url, connections=2),
         digests=Digests("a secret of the tests", purpose="limits"),
@@ -30,16 +30,18 @@ def limiter_at(url: str) -> RateLimiter:
 
 @pytest.fixture(params=["redis", "away"])
 def limiter(request: pytest.FixtureRequest, stores: Stores, make_app: MakeApp) -> RateLimiter:
-    """A limiter over a Redis that is there, and over one that is not."""
+    """A rate limiter over an available Redis, and over an unavailable one."""
     return limiter_at(stores.redis_url if request.param == "redis" else "redis://127.0.0.1:9/0")
 
 
-def test_every_window_holds(limiter: RateLimiter) -> None:
+def test_every_window_is_enforced(limiter: RateLimiter) -> None:
     hits = [limiter.hit(CODES) for _ in range(4)]
 
     assert [hit.allowed for hit in hits] == [True, True, True, False]
     assert hits[1].wait == timedelta()
-    assert timedelta(seconds=55) < hits[2].wait <= timedelta(seconds=60), "the third leaves no room for a minute"
+    assert timedelta(seconds=55) < hits[2].wait <= timedelta(seconds=60), (
+        "the third attempt fills the window of a minute"
+    )
     assert timedelta(seconds=55) < hits[3].wait <= timedelta(seconds=60)
 
 
@@ -49,7 +51,7 @@ def test_subjects_and_limits_are_counted_apart(limiter: RateLimiter) -> None:
     assert not limiter.hit(ONE).allowed
 
 
-def test_a_refused_attempt_costs_nothing(stores: Stores, make_app: MakeApp) -> None:
+def test_a_rejected_attempt_is_not_counted(stores: Stores, make_app: MakeApp) -> None:
     limiter = limiter_at(stores.redis_url)
     for _ in range(10):
         limiter.hit(CODES)
@@ -60,15 +62,15 @@ def test_a_refused_attempt_costs_nothing(stores: Stores, make_app: MakeApp) -> N
         assert b"ada" not in key
 
 
-def test_what_one_limit_refuses_uses_up_no_other(limiter: RateLimiter) -> None:
-    everybody = Limit(name="altogether", windows=[(3, SECOND * 60)], subject="")
+def test_an_attempt_rejected_by_one_limit_is_not_counted_by_another(limiter: RateLimiter) -> None:
+    global_limit = Limit(name="altogether", windows=[(3, SECOND * 60)], subject="")
     of_ada = Limit(name="codes", windows=[(2, SECOND * 60)], subject="ada")
-    hits = [limiter.hit(everybody, of_ada) for _ in range(5)]
+    hits = [limiter.hit(global_limit, of_ada) for _ in range(5)]
 
     assert [hit.allowed for hit in hits] == [True, True, False, False, False]
     assert hits[2].wait > timedelta(seconds=55)
-    assert limiter.hit(everybody, Limit(name="codes", windows=[(2, SECOND * 60)], subject="grace")).allowed
-    assert not limiter.hit(everybody).allowed
+    assert limiter.hit(global_limit, Limit(name="codes", windows=[(2, SECOND * 60)], subject="grace")).allowed
+    assert not limiter.hit(global_limit).allowed
 
 
 def test_several_limits_are_counted_by_a_server_that_was_restarted(stores: Stores, make_app: MakeApp) -> None:
@@ -88,14 +90,15 @@ def test_rl2_the_window_slides(stores: Stores, make_app: MakeApp) -> None:
     with redis.Redis.from_url(stores.redis_url) as client:
         [key] = client.keys("auth:limit:*")
         newest, middle, oldest = (int(instant) for instant in client.lrange(key, 0, -1))
-        for index, instant in enumerate((newest, middle, oldest - 60_000)):  # the oldest leaves the minute
+        # The oldest attempt leaves the window of a minute.
+        for index, instant in enumerate((newest, middle, oldest - 60_000)):
             client.lset(key, index, str(instant))
 
     assert limiter.hit(CODES).allowed
     assert not limiter.hit(CODES).allowed
 
 
-def test_the_local_limiter_forgets_the_least_recent_subjects() -> None:
+def test_the_local_rate_limiter_evicts_the_least_recent_subjects() -> None:
     local = LocalRateLimiter(subjects=2)
     for subject in ("a", "b", "c"):
         local.hit(subject, [(1, timedelta(hours=1))])
@@ -104,7 +107,7 @@ def test_the_local_limiter_forgets_the_least_recent_subjects() -> None:
     assert local.hit("a", [(1, timedelta(hours=1))]).allowed
 
 
-def test_a_limiter_that_is_switched_off_counts_nothing() -> None:
+def test_a_disabled_rate_limiter_counts_nothing() -> None:
     off = RateLimiter(
         store=RedisClient(url="redis://127.0.0.1:9/0", connections=1),
         digests=Digests("a secret of the tests", purpose="limits"),
@@ -114,7 +117,7 @@ def test_a_limiter_that_is_switched_off_counts_nothing() -> None:
     assert all(off.hit(ONE).allowed for _ in range(5))
 
 
-def test_the_breaker_rests_probes_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_circuit_breaker_opens_probes_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("auth_service.clock.monotonic", lambda: now[0])
     breaker = CircuitBreaker(rest=SECOND)

@@ -1,4 +1,4 @@
-"""Redis as it can be: restarted, full, or not telling what it is asked."""
+"""Redis client: restarted, full, hanging and unavailable servers, and servers with restricted commands."""
 
 import re
 import socketserver
@@ -24,27 +24,27 @@ COUNT = Script("return redis.call('INCR', KEYS[1])")
 
 @pytest.fixture
 def client(stores: Stores, make_app: MakeApp) -> Iterator[redis.Redis]:
-    """A client beside the service."""
-    with redis.Redis.from_url(stores.redis_url) as made:
-        yield made
+    """A client that does not belong to the service."""
+    with redis.Redis.from_url(stores.redis_url) as created:
+        yield created
 
 
 @pytest.fixture
 def store(stores: Stores) -> Iterator[RedisClient]:
-    """The store, as the service has it."""
-    made = RedisClient(url=stores.redis_url, connections=2)
-    yield made
-    made.close()
+    """The client as the service uses it."""
+    created = RedisClient(url=stores.redis_url, connections=2)
+    yield created
+    created.close()
 
 
-def test_a_script_that_the_server_forgot_is_sent_again(client: redis.Redis, store: RedisClient) -> None:
+def test_a_script_that_the_server_lost_is_sent_again(client: redis.Redis, store: RedisClient) -> None:
     assert store.run(COUNT, "counted") == 1
     client.script_flush()
 
     assert store.run(COUNT, "counted") == 2
 
 
-def test_plain_values_live_as_long_as_they_are_told(client: redis.Redis, store: RedisClient) -> None:
+def test_plain_values_expire_after_their_ttl(client: redis.Redis, store: RedisClient) -> None:
     assert store.get("plain") is None
     store.put("plain", "value", ttl=timedelta(minutes=1))
 
@@ -52,32 +52,34 @@ def test_plain_values_live_as_long_as_they_are_told(client: redis.Redis, store: 
     assert 0 < int(client.pttl("auth:plain")) <= 60_000
 
 
-def test_a_full_server_refuses_new_codes_and_forgets_none(client: redis.Redis, store: RedisClient) -> None:
+def test_a_full_server_rejects_new_codes_and_evicts_none(client: redis.Redis, store: RedisClient) -> None:
     store.put("kept", "value", ttl=timedelta(minutes=1))
     client.config_set("maxmemory", "1")
     try:
-        with pytest.raises(RedisUnavailable) as away:
+        with pytest.raises(RedisUnavailable) as error:
             store.put("new", "value", ttl=timedelta(minutes=1))
     finally:
         client.config_set("maxmemory", "0")
 
-    assert away.value.code == "redis_away"
+    assert error.value.code == "redis_away"
     assert store.get("kept") == b"value"
 
 
 @contextmanager
 def all_connections_in_use(store: RedisClient) -> Iterator[None]:
-    """Other requests use them."""
-    taken = 0
+    """Other requests use all connections meanwhile."""
+    acquired = 0
     while store._free.acquire(blocking=False):
-        taken += 1
+        acquired += 1
     try:
         yield
     finally:
-        store._free.release(taken)
+        store._free.release(acquired)
 
 
-def test_a_store_whose_connections_are_all_in_use_is_busy_and_not_away(client: redis.Redis, store: RedisClient) -> None:
+def test_a_client_whose_connections_are_all_in_use_is_busy_and_not_unavailable(
+    client: redis.Redis, store: RedisClient
+) -> None:
     store.put("kept", "value", ttl=timedelta(minutes=1))
     connected = {each["id"] for each in client.client_list()}
 
@@ -86,10 +88,10 @@ def test_a_store_whose_connections_are_all_in_use_is_busy_and_not_away(client: r
 
     assert busy.value.retry_after == 1
     assert store.get("kept") == b"value", "the circuit is closed"
-    assert {each["id"] for each in client.client_list()} == connected, "no connection was given up"
+    assert {each["id"] for each in client.client_list()} == connected, "no connection was closed"
 
 
-def test_an_attempt_that_could_not_be_given_back_refuses_nobody(services: Services) -> None:
+def test_a_failed_refund_of_an_attempt_rejects_no_user(services: Services) -> None:
     throttle, store = services.sign_in.throttle, services.redis
     attempt = throttle.attempt("test", "ada")
     with all_connections_in_use(store):
@@ -109,38 +111,38 @@ def test_no_more_connections_are_opened_than_allowed(client: redis.Redis, stores
     store.close()
 
 
-def test_several_scripts_run_in_one_round_trip_and_each_is_answered(client: redis.Redis, store: RedisClient) -> None:
+def test_several_scripts_run_in_one_round_trip_and_each_has_a_result(client: redis.Redis, store: RedisClient) -> None:
     client.script_flush()
     fails = Script("return redis.error_reply('ERR no')")
 
     assert store.run_each(COUNT, [("one", ()), ("two", ()), ("one", ())]) == [1, 1, 2]
     with pytest.raises(RedisUnavailable):
         store.run_all([(COUNT, "one", ()), (fails, "one", ())])
-    assert store.run(COUNT, "one") == 4, "what came before the error was carried out, and the connection is in step"
+    assert store.run(COUNT, "one") == 4, "scripts before the error ran, and the connection is in sync"
 
 
 class Hanging(socketserver.ThreadingTCPServer):
-    """A server that says OK to every command, until it hangs; then it only takes down what it is sent."""
+    """A server that replies OK to every command until it hangs; then it only records the commands."""
 
     daemon_threads = True
     hangs = False
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Talk)
+        super().__init__(("127.0.0.1", 0), Connection)
         self.heard = b""
 
 
-class Talk(socketserver.BaseRequestHandler):
+class Connection(socketserver.BaseRequestHandler):
     """One connection."""
 
     server: Hanging
 
     def handle(self) -> None:
-        while said := self.request.recv(4096):
+        while commands := self.request.recv(4096):
             if self.server.hangs:
-                self.server.heard += said
+                self.server.heard += commands
             else:
-                self.request.sendall(b"+OK\r\n" * len(re.findall(rb"\*\d+\r\n", said)))
+                self.request.sendall(b"+OK\r\n" * len(re.findall(rb"\*\d+\r\n", commands)))
 
 
 def test_only_the_probe_connects_to_a_server_that_hangs() -> None:
@@ -158,12 +160,12 @@ def test_only_the_probe_connects_to_a_server_that_hangs() -> None:
         store.close()
         server.shutdown()
 
-    # What it was sent it would carry out when it goes on: a guess would count that was refused.
+    # A server that continues runs the commands it received: it would count an attempt that was already rejected.
     assert server.heard.count(b"PING") == 1
     assert b"CLIENT" in server.heard
 
 
-def test_a_server_that_does_not_tell_its_policy_is_taken_as_it_is(client: redis.Redis, stores: Stores) -> None:
+def test_a_server_that_hides_its_eviction_policy_is_accepted(client: redis.Redis, stores: Stores) -> None:
     client.acl_setuser(
         "quiet", enabled=True, passwords=["+word"], categories=["+@all"], commands=["-config"], keys=["*"]
     )
@@ -177,6 +179,6 @@ def test_a_server_that_does_not_tell_its_policy_is_taken_as_it_is(client: redis.
         client.acl_deluser("quiet")
 
 
-def test_a_server_that_is_not_there_is_away() -> None:
+def test_a_server_that_does_not_listen_is_unavailable() -> None:
     with pytest.raises(RedisUnavailable):
         RedisClient(url="redis://127.0.0.1:9/0", connections=1).eviction_policy()

@@ -15,7 +15,7 @@ SHORT = 0.05
 
 
 class Application:
-    """Requests that wait for a gate, with their slot or without it, and how many of them were at work at once."""
+    """An application whose requests wait at a gate, with a slot or after its release, and their highest concurrency."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -50,7 +50,7 @@ class Application:
 
 
 class Requests:
-    """Two slots, and threads enough."""
+    """A pool with two slots and enough threads."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self.application = Application()
@@ -64,9 +64,9 @@ class Requests:
 @pytest.fixture
 def requests() -> Iterator[Requests]:
     with ThreadPoolExecutor(32) as pool:
-        made = Requests(pool)
-        yield made
-        made.application.gate.set()
+        requests = Requests(pool)
+        yield requests
+        requests.application.gate.set()
 
 
 def test_more_requests_than_slots_wait(requests: Requests) -> None:
@@ -80,7 +80,7 @@ def test_more_requests_than_slots_wait(requests: Requests) -> None:
     assert requests.application.most_at_work == 2
 
 
-def test_requests_that_wait_without_a_slot_keep_nobody_from_being_served(requests: Requests) -> None:
+def test_requests_that_wait_without_a_slot_do_not_block_other_requests(requests: Requests) -> None:
     waiting = [requests.send(releases=True) for _ in range(20)]
     requests.application.have_begun(20)
 
@@ -90,7 +90,7 @@ def test_requests_that_wait_without_a_slot_keep_nobody_from_being_served(request
         assert list(request.result(LONG)) == [b"done"]
 
 
-def test_requests_that_go_on_after_a_wait_need_a_slot_again(requests: Requests) -> None:
+def test_requests_that_continue_after_a_wait_need_a_slot_again(requests: Requests) -> None:
     waiting = [requests.send(releases=True) for _ in range(20)]
     requests.application.have_begun(20)
     requests.application.gate.set()
@@ -100,7 +100,7 @@ def test_requests_that_go_on_after_a_wait_need_a_slot_again(requests: Requests) 
     assert requests.application.most_at_work == 2
 
 
-def test_a_request_that_fails_gives_its_slot_back(requests: Requests) -> None:
+def test_a_request_that_fails_releases_its_slot(requests: Requests) -> None:
     for _ in range(5):
         with pytest.raises(ValueError, match="wrong"):
             requests.send(fails=True).result(LONG)

@@ -1,4 +1,4 @@
-"""SMTP transport, against real servers that behave and that do not."""
+"""SMTP transport: delivery, failures, time limits and TLS, against servers that follow or break the protocol."""
 
 import smtplib
 import socket
@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from auth_service.adapters.email.smtp_transport import SmtpTransport
 from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused
-from auth_service.services.email import rendering as letters
+from auth_service.services.email import rendering
 from tests.support.fakes import Mode, SmtpSink
 
 TO = "ada@example.org"
@@ -53,7 +53,7 @@ def transport(sink: SmtpSink) -> Iterator[SmtpTransport]:
         yield transport
 
 
-def letter(text: str = "Hello.\n", subject: str = "7505 is your code") -> EmailMessage:
+def email(text: str = "Hello.\n", subject: str = "7505 is your code") -> EmailMessage:
     message = EmailMessage()
     message["From"] = "Portal <no-reply@example.org>"
     message["To"] = TO
@@ -63,8 +63,8 @@ def letter(text: str = "Hello.\n", subject: str = "7505 is your code") -> EmailM
     return message
 
 
-def large_letter() -> EmailMessage:
-    message = letter()
+def large_email() -> EmailMessage:
+    message = email()
     message.set_payload(("x" * 900 + "\n") * 20_000)
     return message
 
@@ -75,20 +75,20 @@ def text_of(message: EmailMessage) -> str:
 
 def failure_of(transport: SmtpTransport, message: EmailMessage | None = None, *, to: str = TO) -> MailFailure:
     with pytest.raises(MailFailure) as failed:
-        transport.send(message or letter(), to=to)
+        transport.send(message or email(), to=to)
     return failed.value
 
 
 def wait_until(holds: Callable[[], bool], *, within: float = 5) -> None:
     deadline = time.monotonic() + within
     while not holds():
-        assert time.monotonic() < deadline, "it never became so"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.005)
 
 
 @contextmanager
 def server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that says what `talk` says to one client after the other; yields its port."""
+    """A server that runs `talk` for one client after the other; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         open_now: list[socket.socket] = []
 
@@ -110,8 +110,8 @@ def server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
         thread.join(5)
 
 
-def say(client: socket.socket, *replies: str) -> None:
-    """Say each reply and hear what the client has to say to it, except to the last."""
+def send_replies(client: socket.socket, *replies: str) -> None:
+    """Send each reply, and read what the client sends after each but the last."""
     for reply in replies:
         client.sendall(f"{reply}\r\n".encode())
         if reply is not replies[-1]:
@@ -119,14 +119,14 @@ def say(client: socket.socket, *replies: str) -> None:
 
 
 def certificate(folder: Path, *names: str) -> Path:
-    """A certificate with its key, in one file that can also stand as the authority that it is to be checked by."""
+    """A self-signed certificate with its key, in one file that is also its certificate authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.now(UTC)
     alternatives: list[x509.GeneralName] = [
         x509.IPAddress(ip_address(known)) if known[0].isdigit() else x509.DNSName(known) for known in names
     ]
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -140,7 +140,7 @@ def certificate(folder: Path, *names: str) -> Path:
     )
     path = folder / "certificate.pem"
     path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
+        signed.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return path
@@ -181,7 +181,7 @@ def server_side(path: Path) -> ssl.SSLContext:
         ("smtp://u:p@[::1]", SmtpUrl(scheme="smtp", host="::1", port=25, user="u", password="p")),
     ],
 )
-def test_a_url_is_read_as_it_was_meant(url: str, expected: SmtpUrl) -> None:
+def test_a_url_is_parsed(url: str, expected: SmtpUrl) -> None:
     assert SmtpUrl.parse(url) == expected
 
 
@@ -222,56 +222,56 @@ def test_a_url_is_read_as_it_was_meant(url: str, expected: SmtpUrl) -> None:
         "smtp://u:s3cret@127.0.0.1.example.org",
     ],
 )
-def test_a_url_that_is_none_is_refused_without_repeating_its_password(url: str) -> None:
-    with pytest.raises(ValueError) as refused:
+def test_an_invalid_url_is_rejected_without_its_password_in_the_error(url: str) -> None:
+    with pytest.raises(ValueError) as rejected:
         SmtpTransport(url)
 
-    assert "s3cret" not in "".join(traceback.format_exception_only(refused.value))
-    assert refused.value.__context__ is None
+    assert "s3cret" not in "".join(traceback.format_exception_only(rejected.value))
+    assert rejected.value.__context__ is None
 
 
 def test_the_password_is_not_in_the_repr() -> None:
     assert "s3cret" not in repr(SmtpUrl.parse("smtps://u:s3cret@mail"))
 
 
-# What arrives.
+# Delivered emails.
 
 
-def test_a_letter_arrives_as_it_was_written(sink: SmtpSink, transport: SmtpTransport) -> None:
-    transport.send(letter("Привет.\n", subject="7505 — ваш код"), to="Ada.Lovelace+x@example.org")
+def test_an_email_is_delivered_unchanged(sink: SmtpSink, transport: SmtpTransport) -> None:
+    transport.send(email("Привет.\n", subject="7505 — ваш код"), to="Ada.Lovelace+x@example.org")
 
-    [taken] = sink.messages
-    assert (taken.sender, taken.recipients) == ("no-reply@example.org", ("Ada.Lovelace+x@example.org",))
-    assert taken.message["Subject"] == "7505 — ваш код"
-    assert taken.message["To"] == TO
-    assert taken.message_id == "<1@example.org>"
-    assert text_of(taken.message) == "Привет.\n"
-    assert taken.raw.isascii()
+    [delivered] = sink.messages
+    assert (delivered.sender, delivered.recipients) == ("no-reply@example.org", ("Ada.Lovelace+x@example.org",))
+    assert delivered.message["Subject"] == "7505 — ваш код"
+    assert delivered.message["To"] == TO
+    assert delivered.message_id == "<1@example.org>"
+    assert text_of(delivered.message) == "Привет.\n"
+    assert delivered.raw.isascii()
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n.", "\n.\n"])
-def test_no_line_ends_the_letter_before_its_end(sink: SmtpSink, transport: SmtpTransport, end: str) -> None:
+def test_no_line_ends_the_email_early(sink: SmtpSink, transport: SmtpTransport, end: str) -> None:
     text = ".\na\n.\nb\n..\n.c\nMAIL FROM:<eve@example.org>\n\nd" + end
-    message = letter()
+    message = email()
     message.set_payload(text)
 
     transport.send(message, to=TO)
-    transport.send(letter("next\n"), to=TO)
+    transport.send(email("next\n"), to=TO)
 
     first, second = sink.messages
     assert text_of(first.message) == text + ("" if end.endswith("\n") else "\n")
     assert text_of(second.message) == "next\n"
 
 
-def test_bare_line_ends_cannot_smuggle_a_second_letter_in(sink: SmtpSink, transport: SmtpTransport) -> None:
-    message = letter()
+def test_bare_line_ends_cannot_smuggle_a_second_email(sink: SmtpSink, transport: SmtpTransport) -> None:
+    message = email()
     message.set_payload("a\r.\rMAIL FROM:<eve@example.org>\r\nb\n.\r\nRCPT TO:<eve@example.org>\r\n")
 
     transport.send(message, to=TO)
 
-    [taken] = sink.messages
-    assert taken.raw.count(b"\r") == taken.raw.count(b"\n") == taken.raw.count(b"\r\n")
-    assert b"RCPT TO:<eve@example.org>" in taken.raw
+    [delivered] = sink.messages
+    assert delivered.raw.count(b"\r") == delivered.raw.count(b"\n") == delivered.raw.count(b"\r\n")
+    assert b"RCPT TO:<eve@example.org>" in delivered.raw
     assert [address for _, address in sink.recipients] == [TO]
 
 
@@ -292,7 +292,7 @@ def test_bare_line_ends_cannot_smuggle_a_second_letter_in(sink: SmtpSink, transp
         "ada@example.org\n",
     ],
 )
-def test_what_is_not_one_plain_address_is_never_said_to_a_server(
+def test_an_invalid_recipient_is_rejected_without_a_connection(
     sink: SmtpSink, transport: SmtpTransport, to: str
 ) -> None:
     failure = failure_of(transport, to=to)
@@ -303,7 +303,7 @@ def test_what_is_not_one_plain_address_is_never_said_to_a_server(
 
 
 def test_an_unusable_sender_defers_the_email(sink: SmtpSink, transport: SmtpTransport) -> None:
-    message = letter()
+    message = email()
     message.replace_header("From", "no-reply@[127.0.0.1]")
 
     assert isinstance(failure_of(transport, message), MailDeferred)
@@ -313,7 +313,7 @@ def test_an_unusable_sender_defers_the_email(sink: SmtpSink, transport: SmtpTran
 def test_the_envelope_has_the_bare_address_of_a_sender_whose_name_is_encoded(
     sink: SmtpSink, transport: SmtpTransport
 ) -> None:
-    message = letters.render(
+    message = rendering.render(
         "registration_code",
         "ru",
         to=TO,
@@ -325,9 +325,9 @@ def test_the_envelope_has_the_bare_address_of_a_sender_whose_name_is_encoded(
 
     transport.send(message, to=TO)
 
-    [taken] = sink.messages
-    assert taken.sender == "no-reply@example.org"
-    assert taken.raw == message.as_bytes()
+    [delivered] = sink.messages
+    assert delivered.sender == "no-reply@example.org"
+    assert delivered.raw == message.as_bytes()
 
 
 # The connection.
@@ -357,19 +357,19 @@ def test_smtplib_writes_and_reads_through_the_methods_that_we_override() -> None
         client.docmd("RCPT", "TO:<ada@example.org>\r\nDATA")
 
 
-def test_letters_share_a_connection_and_nothing_is_said_between_them(sink: SmtpSink, transport: SmtpTransport) -> None:
+def test_emails_share_a_connection_without_commands_between_them(sink: SmtpSink, transport: SmtpTransport) -> None:
     for _ in range(3):
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
 
-    assert {taken.talk for taken in sink.messages} == {1}
-    said = [command.split(":")[0].split(" ")[0] for command in sink.commands]
-    assert said == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3]
+    assert {delivered.talk for delivered in sink.messages} == {1}
+    verbs = [command.split(":")[0].split(" ")[0] for command in sink.commands]
+    assert verbs == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3]
 
 
 def test_threads_share_a_transport_but_not_a_connection(sink: SmtpSink, transport: SmtpTransport) -> None:
     def send(thread: int) -> None:
         for number in range(25):
-            transport.send(letter(f"{thread}.{number}\n"), to=TO)
+            transport.send(email(f"{thread}.{number}\n"), to=TO)
 
     threads = [threading.Thread(target=send, args=(thread,)) for thread in range(4)]
     for thread in threads:
@@ -377,40 +377,40 @@ def test_threads_share_a_transport_but_not_a_connection(sink: SmtpSink, transpor
     for thread in threads:
         thread.join()
 
-    texts = [taken.message.get_content().strip() for taken in sink.messages]
+    texts = [delivered.message.get_content().strip() for delivered in sink.messages]
     assert sorted(texts) == sorted(f"{thread}.{number}" for thread in range(4) for number in range(25))
     assert sink.talks_begun <= 4
 
 
-def test_a_connection_that_went_away_is_replaced_at_once(sink: SmtpSink, transport: SmtpTransport) -> None:
-    transport.send(letter(), to=TO)
+def test_a_closed_connection_is_replaced_immediately(sink: SmtpSink, transport: SmtpTransport) -> None:
+    transport.send(email(), to=TO)
     sink.hang_up()
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
 
-    assert [taken.talk for taken in sink.messages] == [1, 2]
+    assert [delivered.talk for delivered in sink.messages] == [1, 2]
 
 
-def test_a_server_that_has_enough_of_a_connection_gets_another_one(sink: SmtpSink, transport: SmtpTransport) -> None:
+def test_a_connection_closed_by_a_421_is_replaced(sink: SmtpSink, transport: SmtpTransport) -> None:
     class Once(dict[str, str]):
         def __getitem__(self, step: str) -> str:
             return self.pop(step)
 
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
     sink.answers = Once(MAIL="421 4.7.0 too many letters on this connection")
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
 
-    assert [taken.talk for taken in sink.messages] == [1, 2]
+    assert [delivered.talk for delivered in sink.messages] == [1, 2]
 
 
-def test_a_server_that_speaks_out_of_turn_is_not_believed() -> None:
+def test_replies_ahead_of_their_command_are_a_failure() -> None:
     heard: list[bytes] = []
 
-    def hasty(client: socket.socket) -> None:
+    def early(client: socket.socket) -> None:
         client.sendall(b"220 hello\r\n250 EHLO, MAIL, RCPT: all is well\r\n250 really\r\n")
-        while said := client.recv(4096):
-            heard.append(said)
+        while data := client.recv(4096):
+            heard.append(data)
 
-    with server(hasty) as port, transport_to(f"smtp://127.0.0.1:{port}", timeout=2) as transport:
+    with server(early) as port, transport_to(f"smtp://127.0.0.1:{port}", timeout=2) as transport:
         assert isinstance(failure_of(transport), MailDeferred)
 
     assert heard == []
@@ -420,83 +420,85 @@ def test_a_refused_email_does_not_count_as_sent_when_the_server_sends_one_reply_
     """Response desynchronisation: `smtplib.sendmail` and `aiosmtplib` report this email as accepted (decision 16)."""
 
     def talk(client: socket.socket) -> None:
-        say(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on\r\n250 accepted", "550 refused")
+        send_replies(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on\r\n250 accepted", "550 refused")
 
     with server(talk) as port, transport_to(f"smtp://127.0.0.1:{port}", timeout=2) as transport:
         assert isinstance(failure_of(transport), MailDeferred)
 
 
-def test_an_idle_connection_is_closed_politely(sink: SmtpSink) -> None:
+def test_an_idle_connection_is_closed_with_quit(sink: SmtpSink) -> None:
     with transport_to(sink.url, idle=timedelta(seconds=0.1)) as transport:
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
         assert len(sink.talks) == 1
 
         wait_until(lambda: not sink.talks)
         assert sink.commands[-1] == "QUIT"
 
-        transport.send(letter(), to=TO)
-        assert [taken.talk for taken in sink.messages] == [1, 2]
+        transport.send(email(), to=TO)
+        assert [delivered.talk for delivered in sink.messages] == [1, 2]
         wait_until(lambda: not sink.talks)
 
 
-def test_of_several_connections_those_that_are_too_many_are_closed(sink: SmtpSink) -> None:
+def test_surplus_connections_are_closed(sink: SmtpSink) -> None:
     sink.modes["slow@example.org"] = "tarpit"
     sink.drip = 0.001
     with transport_to(sink.url, idle=timedelta(seconds=0.3)) as transport:
-        slow = threading.Thread(target=transport.send, args=(letter(),), kwargs={"to": "slow@example.org"})
+        slow = threading.Thread(target=transport.send, args=(email(),), kwargs={"to": "slow@example.org"})
         slow.start()
         wait_until(lambda: bool(sink.recipients))
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
         slow.join()
 
-        def one_is_left() -> bool:
-            transport.send(letter(), to=TO)
+        def one_connection_is_left() -> bool:
+            transport.send(email(), to=TO)
             return len(sink.talks) == 1
 
-        wait_until(one_is_left)
+        wait_until(one_connection_is_left)
         assert sink.talks_begun == 2
 
 
 def failure_or_none(transport: SmtpTransport, to: str) -> MailFailure | None:
     try:
-        transport.send(letter(), to=to)
+        transport.send(email(), to=to)
     except MailFailure as failure:
         return failure
     return None
 
 
-def test_a_closed_transport_has_left(sink: SmtpSink, transport: SmtpTransport) -> None:
-    transport.send(letter(), to=TO)
+def test_a_closed_transport_has_sent_quit(sink: SmtpSink, transport: SmtpTransport) -> None:
+    transport.send(email(), to=TO)
     transport.close()
 
     wait_until(lambda: not sink.talks)
     assert sink.commands[-1] == "QUIT"
 
 
-def test_leaving_a_server_that_is_gone_is_no_trouble() -> None:
-    taken, gone = threading.Event(), threading.Event()
+def test_closing_a_transport_whose_server_has_stopped_is_no_error() -> None:
+    delivered, gone = threading.Event(), threading.Event()
 
     def talk(client: socket.socket) -> None:
-        say(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on", "250 taken")
-        taken.wait(5)
+        send_replies(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on", "250 taken")
+        delivered.wait(5)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         gone.set()
 
     with server(talk) as port, transport_to(f"smtp://127.0.0.1:{port}") as transport:
-        transport.send(letter(), to=TO)
-        taken.set()
+        transport.send(email(), to=TO)
+        delivered.set()
         gone.wait(5)
         transport.close()
         transport.close()
 
 
-# Refusals.
+# Rejections.
 
 
 @pytest.mark.parametrize("status", [450, 451, 452, 471])
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "letter"])
-def test_a_refusal_for_now_defers_the_letter(sink: SmtpSink, transport: SmtpTransport, step: str, status: int) -> None:
+def test_a_transient_rejection_defers_the_email(
+    sink: SmtpSink, transport: SmtpTransport, step: str, status: int
+) -> None:
     sink.answers[step] = f"{status} 4.0.0 not now"
 
     failure = failure_of(transport)
@@ -506,7 +508,7 @@ def test_a_refusal_for_now_defers_the_letter(sink: SmtpSink, transport: SmtpTran
 
 @pytest.mark.parametrize("status", [501, 550, 552, 553, 554, 571])
 @pytest.mark.parametrize("step", ["RCPT", "DATA", "letter"])
-def test_a_refusal_for_good_of_recipient_or_letter_refuses_it(
+def test_a_permanent_rejection_of_recipient_or_email_rejects_it(
     sink: SmtpSink, transport: SmtpTransport, step: str, status: int
 ) -> None:
     sink.answers[step] = f"{status} 5.0.0 never"
@@ -545,7 +547,7 @@ def test_an_error_of_the_server_defers_the_email(
 
     failure = failure_of(transport)
     sink.answers.clear()
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
 
     assert isinstance(failure, MailDeferred)
     assert failure.status == int(answer[:3])
@@ -553,7 +555,7 @@ def test_an_error_of_the_server_defers_the_email(
 
 
 @pytest.mark.parametrize("answer", ["hello", "2500 what", "999 what", "099 what", "25", "", "2٥0 what"])
-def test_what_is_not_smtp_defers_the_letter(sink: SmtpSink, transport: SmtpTransport, answer: str) -> None:
+def test_a_reply_that_is_not_smtp_defers_the_email(sink: SmtpSink, transport: SmtpTransport, answer: str) -> None:
     sink.answers["RCPT"] = answer
 
     failure = failure_of(transport)
@@ -563,7 +565,7 @@ def test_what_is_not_smtp_defers_the_letter(sink: SmtpSink, transport: SmtpTrans
 
 
 @pytest.mark.parametrize("chatter", [b"250-more\r\n", b"2" * 10_000])
-def test_an_answer_without_end_is_not_listened_to(chatter: bytes) -> None:
+def test_an_endless_reply_is_not_read_to_the_end(chatter: bytes) -> None:
     sent = 0
 
     def talk(client: socket.socket) -> None:
@@ -580,56 +582,56 @@ def test_an_answer_without_end_is_not_listened_to(chatter: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", ["4xx", "5xx"])
-def test_a_refused_letter_does_not_cost_the_connection(sink: SmtpSink, transport: SmtpTransport, mode: Mode) -> None:
+def test_a_rejected_email_keeps_the_connection(sink: SmtpSink, transport: SmtpTransport, mode: Mode) -> None:
     sink.modes["eve@example.org"] = mode
 
     failure_of(transport, to="eve@example.org")
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
     failure_of(transport, to="eve@example.org")
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
 
-    assert [(taken.talk, taken.recipients) for taken in sink.messages] == [(1, (TO,)), (1, (TO,))]
+    assert [(delivered.talk, delivered.recipients) for delivered in sink.messages] == [(1, (TO,)), (1, (TO,))]
 
 
-def test_a_server_that_cannot_reset_gets_another_connection(sink: SmtpSink, transport: SmtpTransport) -> None:
+def test_a_connection_whose_reset_fails_is_replaced(sink: SmtpSink, transport: SmtpTransport) -> None:
     sink.modes["eve@example.org"] = "5xx"
     failure_of(transport, to="eve@example.org")
     sink.answers["RSET"] = "502 5.5.1 not implemented"
 
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
 
-    assert [taken.talk for taken in sink.messages] == [2]
+    assert [delivered.talk for delivered in sink.messages] == [2]
 
 
 @pytest.mark.parametrize("step", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "letter"])
 @pytest.mark.parametrize("status", [421, 451, 550])
-def test_failures_repeat_nothing_that_was_sent_or_said(
+def test_failures_contain_neither_sent_data_nor_replies(
     sink: SmtpSink, transport: SmtpTransport, step: str, status: int
 ) -> None:
     sink.answers[step] = f"{status} <{TO}> 7505 s3cret"
 
-    failure = failure_of(transport, letter("7505\n"))
-    told = "".join(traceback.format_exception_only(failure)) + repr(failure) + repr(vars(failure))
+    failure = failure_of(transport, email("7505\n"))
+    described = "".join(traceback.format_exception_only(failure)) + repr(failure) + repr(vars(failure))
 
     assert failure.__cause__ is None
     assert failure.__suppress_context__ or failure.__context__ is None
-    assert not any(secret in told for secret in (TO, "example", "7505", "s3cret"))
-    assert str(status) in told
+    assert not any(secret in described for secret in (TO, "example", "7505", "s3cret"))
+    assert str(status) in described
 
 
-# Servers that vanish or stall.
+# Servers that disconnect or stall.
 
 
-def test_nobody_listens(sink: SmtpSink, transport: SmtpTransport) -> None:
+def test_a_refused_connection_defers_the_email(sink: SmtpSink, transport: SmtpTransport) -> None:
     sink.mode = "refuse"
     assert isinstance(failure_of(transport), MailDeferred)
 
     sink.mode = "normal"
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
     assert len(sink.messages) == 1
 
 
-def test_nobody_knows_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -639,53 +641,53 @@ def test_nobody_knows_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_next_address_of_a_server_is_tried(sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
-    with SmtpSink() as away:
-        closed = away.port
+    with SmtpSink() as stopped:
+        closed = stopped.port
     known = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (closed, sink.port)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known)
     with transport_to("smtp://localhost") as transport:
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
 
     assert len(sink.messages) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "greeting"),
     [("mail.example.org", "mail.example.org"), ("laptop", "[127.0.0.1]"), ("my mac.local", "[127.0.0.1]")],
 )
-def test_we_introduce_ourselves_by_full_name_or_by_address(
-    sink: SmtpSink, transport: SmtpTransport, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+def test_ehlo_has_the_full_host_name_or_the_address(
+    sink: SmtpSink, transport: SmtpTransport, monkeypatch: pytest.MonkeyPatch, name: str, greeting: str
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: name)
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
 
-    assert sink.commands[0] == f"EHLO {said}"
+    assert sink.commands[0] == f"EHLO {greeting}"
 
 
-def test_nobody_answers_the_call() -> None:
+def test_a_connection_attempt_ends_after_the_connect_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         queued = []
-        for _ in range(3):  # The queue of the listener is full, so its system drops further calls.
-            call = socket.socket()
-            call.setblocking(False)
-            call.connect_ex(("127.0.0.1", port))
-            queued.append(call)
+        for _ in range(3):  # The backlog of the listener is full, so the operating system drops further connections.
+            connection = socket.socket()
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))
+            queued.append(connection)
         with transport_to(f"smtp://127.0.0.1:{port}", connect_timeout=timedelta(seconds=0.3)) as transport:
             begun = time.monotonic()
             failure = failure_of(transport)
             took = time.monotonic() - begun
-        for call in queued:
-            call.close()
+        for connection in queued:
+            connection.close()
 
     assert str(failure) == "the server took too long"
     assert 0.25 < took < 15
 
 
-def test_a_connection_that_drops_after_the_letter_defers_it_and_sends_it_once(
+def test_a_connection_lost_after_data_defers_the_email_and_keeps_its_message_id(
     sink: SmtpSink, transport: SmtpTransport
 ) -> None:
-    transport.send(letter(), to=TO)
+    transport.send(email(), to=TO)
     sink.mode = "drop after DATA"
 
     failure = failure_of(transport)
@@ -697,10 +699,10 @@ def test_a_connection_that_drops_after_the_letter_defers_it_and_sends_it_once(
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["on a kept connection", "on a new connection"])
-def test_a_tarpit_holds_a_letter_no_longer_than_its_time(sink: SmtpSink, known: bool) -> None:
+def test_a_tarpit_delays_an_email_no_longer_than_the_timeout(sink: SmtpSink, known: bool) -> None:
     with transport_to(sink.url, timeout=1) as transport:
         if known:
-            transport.send(letter(), to=TO)
+            transport.send(email(), to=TO)
         sink.mode = "tarpit"
 
         begun = time.monotonic()
@@ -708,14 +710,14 @@ def test_a_tarpit_holds_a_letter_no_longer_than_its_time(sink: SmtpSink, known: 
         took = time.monotonic() - begun
 
         assert str(failure) == "the server took too long"
-        assert 0.9 < took < 6, "the answer itself takes more than eight seconds"
+        assert 0.9 < took < 6, "the whole reply takes more than eight seconds"
         sink.mode = "normal"
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
 
 
-def test_a_tarpit_after_the_letter_is_like_a_lost_answer(sink: SmtpSink) -> None:
+def test_a_tarpit_after_data_is_a_lost_reply(sink: SmtpSink) -> None:
     def talk(client: socket.socket) -> None:
-        say(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on")
+        send_replies(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on")
         client.recv(65536)
         for byte in b"250 taken after all, only rather late\r\n":
             time.sleep(0.1)
@@ -726,39 +728,39 @@ def test_a_tarpit_after_the_letter_is_like_a_lost_answer(sink: SmtpSink) -> None
         failure = failure_of(transport)
 
         assert str(failure) == "the reply to the email was lost: the server took too long"
-        assert time.monotonic() - begun < 3, "the answer takes almost four"
+        assert time.monotonic() - begun < 3, "the whole reply takes almost four seconds"
 
 
-def test_a_server_that_does_not_read_on_holds_a_letter_no_longer_than_its_time() -> None:
-    done = threading.Event()
+def test_a_server_that_stops_reading_delays_an_email_no_longer_than_the_timeout() -> None:
+    finished = threading.Event()
 
     def talk(client: socket.socket) -> None:
-        say(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on")
-        done.wait(10)
+        send_replies(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on")
+        finished.wait(10)
 
     with server(talk) as port, transport_to(f"smtp://127.0.0.1:{port}", timeout=1) as transport:
         begun = time.monotonic()
-        failure = failure_of(transport, large_letter())
+        failure = failure_of(transport, large_email())
         took = time.monotonic() - begun
-        done.set()
+        finished.set()
 
     assert "the server took too long" in str(failure)
-    assert took < 8, "the server would read on after ten"
+    assert took < 8, "the server would continue to read after ten seconds"
 
 
-def test_a_server_that_stops_replying_holds_an_email_no_longer_than_one_step() -> None:
-    done = threading.Event()
+def test_a_server_that_stops_replying_delays_an_email_no_longer_than_the_timeout_of_a_step() -> None:
+    finished = threading.Event()
 
     def talk(client: socket.socket) -> None:
-        say(client, "220 hello", "250 hello", "250 OK")
-        done.wait(10)
+        send_replies(client, "220 hello", "250 hello", "250 OK")
+        finished.wait(10)
 
     step = timedelta(seconds=0.4)
     with server(talk) as port, transport_to(f"smtp://127.0.0.1:{port}", timeout=8, step_timeout=step) as transport:
         begun = time.monotonic()
         failure = failure_of(transport)
         took = time.monotonic() - begun
-        done.set()
+        finished.set()
 
     assert str(failure) == "the server took too long"
     assert 0.35 < took < 4
@@ -777,21 +779,21 @@ def test_a_server_that_is_slow_at_every_step_gets_the_email() -> None:
     step = timedelta(seconds=1)
     with server(talk) as port, transport_to(f"smtp://127.0.0.1:{port}", timeout=10, step_timeout=step) as transport:
         begun = time.monotonic()
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
         took = time.monotonic() - begun
 
     assert took > 1.7
     assert received[4].endswith(b"\r\n.\r\n")
 
 
-def test_a_tarpit_for_one_recipient_does_not_hold_the_others(sink: SmtpSink) -> None:
+def test_a_tarpit_for_one_recipient_does_not_delay_the_others(sink: SmtpSink) -> None:
     sink.modes["slow@example.org"] = "tarpit"
     with transport_to(sink.url, timeout=60) as transport:
         slow = threading.Thread(target=failure_or_none, args=(transport, "slow@example.org"))
         slow.start()
         wait_until(lambda: bool(sink.recipients))
         for _ in range(10):
-            transport.send(letter(), to=TO)
+            transport.send(email(), to=TO)
         assert slow.is_alive()
         assert len(sink.messages) == 10
         sink.drip = 0
@@ -801,15 +803,15 @@ def test_a_tarpit_for_one_recipient_does_not_hold_the_others(sink: SmtpSink) -> 
 # TLS and credentials.
 
 
-def test_starttls_encrypts_before_anything_is_said(trusted: Path) -> None:
+def test_starttls_encrypts_before_credentials_and_emails_are_sent(trusted: Path) -> None:
     with (
         SmtpSink(starttls=server_side(trusted), users={"portal": PASSWORD}) as sink,
         transport_to(f"smtp+starttls://portal:{QUOTED_PASSWORD}@localhost:{sink.port}", ca_file=trusted) as transport,
     ):
-        transport.send(letter(), to=TO)
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
+        transport.send(email(), to=TO)
 
-    assert [(taken.encrypted, taken.user) for taken in sink.messages] == [(True, "portal")] * 2
+    assert [(delivered.encrypted, delivered.user) for delivered in sink.messages] == [(True, "portal")] * 2
     assert sink.sign_ins == [("portal", PASSWORD, True)]
     assert [command.split()[0] for command in sink.commands[:4]] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
 
@@ -819,14 +821,16 @@ def test_smtps_encrypts_from_the_first_byte(trusted: Path) -> None:
         SmtpSink(tls=server_side(trusted), users={"portal": PASSWORD}) as sink,
         transport_to(f"smtps://portal:{QUOTED_PASSWORD}@127.0.0.1:{sink.port}", ca_file=trusted) as transport,
     ):
-        transport.send(large_letter(), to=TO)
-        transport.send(letter(), to=TO)
+        transport.send(large_email(), to=TO)
+        transport.send(email(), to=TO)
 
-    assert [(taken.encrypted, taken.user, taken.talk) for taken in sink.messages] == [(True, "portal", 1)] * 2
+    assert [(delivered.encrypted, delivered.user, delivered.talk) for delivered in sink.messages] == [
+        (True, "portal", 1)
+    ] * 2
     assert sink.sign_ins == [("portal", PASSWORD, True)]
 
 
-def test_without_an_offer_of_starttls_nothing_goes_on(sink: SmtpSink, trusted: Path) -> None:
+def test_without_an_offer_of_starttls_nothing_is_sent(sink: SmtpSink, trusted: Path) -> None:
     sink.users = {"u": "s3cret"}
     with transport_to(f"smtp+starttls://u:s3cret@127.0.0.1:{sink.port}", ca_file=trusted) as transport:
         assert str(failure_of(transport)) == "the server offers no STARTTLS"
@@ -836,7 +840,7 @@ def test_without_an_offer_of_starttls_nothing_goes_on(sink: SmtpSink, trusted: P
     assert sink.sign_ins == []
 
 
-def test_a_refused_starttls_is_the_end(trusted: Path) -> None:
+def test_a_rejected_starttls_defers_the_email(trusted: Path) -> None:
     with (
         SmtpSink(starttls=server_side(trusted)) as sink,
         transport_to(f"smtp+starttls://127.0.0.1:{sink.port}", ca_file=trusted) as transport,
@@ -865,20 +869,20 @@ def test_a_certificate_is_checked(scheme: str, flaw: str, trusted: Path, elsewhe
     assert sink.sign_ins == []
 
 
-def test_the_systems_authorities_count_when_none_are_named(trusted: Path) -> None:
+def test_without_a_tls_context_the_certificate_authorities_of_the_system_are_used(trusted: Path) -> None:
     with SmtpSink(tls=server_side(trusted)) as sink, transport_to(f"smtps://127.0.0.1:{sink.port}") as transport:
         assert str(failure_of(transport)) == "the server's certificate is not trusted"
 
 
-def test_what_was_said_before_tls_does_not_count(trusted: Path) -> None:
-    """An attacker on the line adds answers to the server's last one in the clear (CVE-2011-0411)."""
+def test_replies_from_before_tls_are_discarded(trusted: Path) -> None:
+    """STARTTLS response injection: an attacker appends replies to the last plaintext one (CVE-2011-0411)."""
     heard: list[bytes] = []
 
     def talk(client: socket.socket) -> None:
-        say(client, "220 hello", "250-hello\r\n250 STARTTLS", "220 go on\r\n250-hello\r\n250 AUTH PLAIN")
+        send_replies(client, "220 hello", "250-hello\r\n250 STARTTLS", "220 go on\r\n250-hello\r\n250 AUTH PLAIN")
         with server_side(trusted).wrap_socket(client, server_side=True) as encrypted:
-            while said := encrypted.recv(4096):
-                heard.append(said)
+            while data := encrypted.recv(4096):
+                heard.append(data)
 
     with (
         server(talk) as port,
@@ -889,7 +893,7 @@ def test_what_was_said_before_tls_does_not_count(trusted: Path) -> None:
     assert heard == []
 
 
-def test_a_handshake_that_never_ends_holds_a_letter_no_longer_than_its_time(trusted: Path) -> None:
+def test_an_endless_tls_handshake_delays_an_email_no_longer_than_the_timeout(trusted: Path) -> None:
     def talk(client: socket.socket) -> None:
         for byte in b"\x16\x03\x03\x40\x00" + b"\x00" * 100:
             client.sendall(bytes([byte]))
@@ -901,24 +905,26 @@ def test_a_handshake_that_never_ends_holds_a_letter_no_longer_than_its_time(trus
         assert time.monotonic() - begun < 1.2
 
 
-def test_a_server_that_does_not_speak_tls_defers_the_letter(sink: SmtpSink, trusted: Path) -> None:
+def test_a_server_without_tls_defers_the_email(sink: SmtpSink, trusted: Path) -> None:
     with transport_to(f"smtps://127.0.0.1:{sink.port}", ca_file=trusted, timeout=2) as transport:
         assert str(failure_of(transport)) == "TLS failed"
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_a_loopback_server_may_be_signed_in_to_in_the_clear(mechanism: str) -> None:
+def test_credentials_are_sent_without_tls_to_a_loopback_server(mechanism: str) -> None:
     with (
         SmtpSink(users={"portal": PASSWORD}, mechanisms=(mechanism,)) as sink,
         transport_to(f"smtp://portal:{QUOTED_PASSWORD}@127.0.0.1:{sink.port}") as transport,
     ):
-        transport.send(letter(), to=TO)
+        transport.send(email(), to=TO)
 
-    assert [taken.user for taken in sink.messages] == ["portal"]
+    assert [delivered.user for delivered in sink.messages] == ["portal"]
     assert sink.sign_ins == [("portal", PASSWORD, False)]
 
 
-def test_a_name_for_loopback_that_leads_elsewhere_gets_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_credentials_are_sent_without_tls_to_a_loopback_name_with_another_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -933,7 +939,7 @@ def test_a_name_for_loopback_that_leads_elsewhere_gets_no_credentials(monkeypatc
         def serve() -> None:
             client, _ = listener.accept()
             with client, suppress(OSError):
-                say(client, "220 hello", "250-hello\r\n250 AUTH PLAIN LOGIN")
+                send_replies(client, "220 hello", "250-hello\r\n250 AUTH PLAIN LOGIN")
                 heard.append(client.recv(4096))
 
         thread = threading.Thread(target=serve)
@@ -958,7 +964,7 @@ def test_a_name_for_loopback_that_leads_elsewhere_gets_no_credentials(monkeypatc
         ({}, (), None),
     ],
 )
-def test_credentials_that_are_not_taken_are_our_trouble(
+def test_rejected_credentials_defer_the_email_and_are_not_repeated(
     answers: dict[str, str], mechanisms: tuple[str, ...], status: int | None
 ) -> None:
     with (

@@ -1,4 +1,4 @@
-"""Prepared statements: one round trip, the same errors, and no harm where a pooler forgets them."""
+"""Prepared statements: one round trip, the same errors, and a fallback behind a connection pooler that drops them."""
 
 import logging
 
@@ -28,24 +28,24 @@ def test_a_statement_is_one_round_trip_once_it_is_prepared(app: Flask) -> None:
     assert len(waits) == 2
 
 
-def test_a_session_that_ended_is_away_and_replaced(app: Flask, stores: Stores) -> None:
-    def ask_twice() -> None:
+def test_a_terminated_session_is_unavailable_and_replaced(app: Flask, stores: Stores) -> None:
+    def read_twice() -> None:
         with unit_of_work():
             fetch_one(FIND({"name": NAME}))
-            # The end of the session comes after the look at the connection, and before the answer.
+            # The session ends after the connection check and before the answer.
             transaction().fetch_one(END({}))
 
     with app.app_context():
         before = own_pid()
         with pytest.raises(DatabaseUnavailable):
-            ask_twice()
+            read_twice()
         assert own_pid() != before
         end_session(stores, own_pid())
         with unit_of_work():
             assert fetch_one(FIND({"name": "ROLE_PORTAL_USER"})) == "ROLE_PORTAL_USER"
 
 
-def test_a_pooler_that_forgets_statements_costs_their_speed_only(
+def test_a_pooler_that_drops_prepared_statements_disables_them_without_errors(
     app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("auth_service.db.prepared._unprepared", set())
@@ -63,7 +63,7 @@ def test_a_pooler_that_forgets_statements_costs_their_speed_only(
     assert "are lost between transactions" in caplog.text
 
 
-def test_a_migration_that_changes_a_type_costs_one_plan_and_not_all(
+def test_a_changed_column_type_replaces_one_prepared_statement_and_not_all(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unprepared: set[object] = set()
@@ -90,7 +90,7 @@ def test_a_migration_that_changes_a_type_costs_one_plan_and_not_all(
             connection.exec_driver_sql("DROP TABLE words")
 
 
-def test_a_statement_that_is_there_already_is_used(app: Flask) -> None:
+def test_an_existing_prepared_statement_is_used(app: Flask) -> None:
     with app.app_context(), unit_of_work():
         with autocommit() as connection:
             connection.exec_driver_sql("DEALLOCATE ALL")

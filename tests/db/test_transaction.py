@@ -1,4 +1,4 @@
-"""Unit of work: one transaction, few round trips, over connections that may die at any moment."""
+"""Database transactions: atomicity, few round trips, and connections that can be lost at any moment."""
 
 import psycopg2
 import pytest
@@ -25,14 +25,14 @@ from tests.support.stores import Stores
 FAIL = Write(select(literal_column("1/0")), parameters=NoParameters)
 
 
-class Forgets(Conflict):
+class RollsBack(Conflict):
     """An error that rolls back."""
 
     code = "forgets"
     message = "Send something else."
 
 
-class Keeps(Forgets):
+class Commits(RollsBack):
     """An error that commits."""
 
     commit_on_raise = True
@@ -40,7 +40,7 @@ class Keeps(Forgets):
 
 @pytest.fixture(autouse=True)
 def _prepared(app: Flask) -> None:
-    """Statements are prepared once a connection; a test begins with that done, and without the roles that it adds."""
+    """Prepare the statements, once for each connection, and delete the roles that a test adds."""
     with app.app_context(), unit_of_work():
         fetch_one(FIND({"name": NAME}))
         for name in (NAME, OTHER):
@@ -66,7 +66,7 @@ def test_writes_without_rows_are_one_round_trip_however_many(app: Flask) -> None
     assert len(waits) == 1
 
 
-def test_a_row_that_is_needed_costs_one_round_trip_and_the_commit_another(app: Flask) -> None:
+def test_a_returned_row_costs_one_round_trip_and_the_commit_another(app: Flask) -> None:
     with app.app_context(), counted() as waits, unit_of_work():
         transaction().write(DROP({"name": OTHER}))
         assert transaction().fetch_one(ADD({"name": NAME})) == NAME
@@ -84,7 +84,7 @@ def test_a_unit_of_work_that_writes_nothing_costs_nothing(app: Flask) -> None:
     assert waits == []
 
 
-def test_a_read_sees_what_was_written_before(app: Flask) -> None:
+def test_a_read_sees_earlier_writes_of_the_transaction(app: Flask) -> None:
     with app.app_context(), unit_of_work():
         transaction().write(ADD({"name": NAME}))
         assert fetch_one(FIND({"name": NAME})) == NAME
@@ -92,7 +92,7 @@ def test_a_read_sees_what_was_written_before(app: Flask) -> None:
 
 @pytest.mark.parametrize("before", [0, 1, 2])
 @pytest.mark.parametrize("sent", [False, True], ids=["collected", "sent"])
-def test_all_writes_or_none(app: Flask, before: int, sent: bool) -> None:
+def test_all_writes_are_committed_or_none(app: Flask, before: int, sent: bool) -> None:
     def write_and_fail() -> None:
         with unit_of_work():
             for position, name in enumerate((NAME, OTHER)):
@@ -112,12 +112,12 @@ def test_all_writes_or_none(app: Flask, before: int, sent: bool) -> None:
         assert roles() == there
 
 
-@pytest.mark.parametrize(("error", "stays"), [(Forgets, False), (Keeps, True)])
+@pytest.mark.parametrize(("error", "stays"), [(RollsBack, False), (Commits, True)])
 @pytest.mark.parametrize("sent", [False, True], ids=["collected", "sent"])
-def test_an_error_keeps_what_was_written_only_where_it_says_so(
+def test_an_error_rolls_back_unless_it_has_commit_on_raise(
     app: Flask, error: type[Conflict], stays: bool, sent: bool
 ) -> None:
-    def refuse() -> None:
+    def write_and_raise() -> None:
         with unit_of_work():
             transaction().write(ADD({"name": NAME}))
             if sent:
@@ -126,11 +126,11 @@ def test_an_error_keeps_what_was_written_only_where_it_says_so(
 
     with app.app_context():
         with pytest.raises(error):
-            refuse()
+            write_and_raise()
         assert (NAME in roles()) is stays
 
 
-def test_a_unique_constraint_has_a_name_of_its_own(app: Flask) -> None:
+def test_a_violated_unique_constraint_is_reported_by_its_name(app: Flask) -> None:
     def add_twice() -> None:
         with unit_of_work():
             transaction().write(ADD({"name": NAME}))
@@ -142,7 +142,7 @@ def test_a_unique_constraint_has_a_name_of_its_own(app: Flask) -> None:
         assert NAME not in roles()
 
 
-def test_a_failure_that_was_caught_cannot_be_committed(app: Flask) -> None:
+def test_a_transaction_with_a_caught_failure_cannot_be_committed(app: Flask) -> None:
     def swallow() -> None:
         with unit_of_work():
             try:
@@ -171,7 +171,7 @@ def test_a_statement_computes_no_defaults() -> None:
         Write(insert(User).values(email="a@example.org", email_key="a@example.org"), parameters=NoParameters)
 
 
-def test_a_server_that_dies_after_its_answer_spoils_nothing(app: Flask, stores: Stores) -> None:
+def test_a_server_that_ends_after_its_answer_does_not_fail_the_read(app: Flask, stores: Stores) -> None:
     with app.app_context():
         with unit_of_work(), autocommit() as connection:
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
@@ -180,8 +180,8 @@ def test_a_server_that_dies_after_its_answer_spoils_nothing(app: Flask, stores: 
         assert own_pid() != pid
 
 
-def test_a_server_that_dies_before_its_answer_is_unavailable(app: Flask, stores: Stores) -> None:
-    def ask_twice() -> None:
+def test_a_server_that_ends_before_its_answer_is_unavailable(app: Flask, stores: Stores) -> None:
+    def read_twice() -> None:
         with unit_of_work(), autocommit() as connection:
             end_session(stores, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
             connection.execute(text("SELECT 1"))
@@ -189,18 +189,18 @@ def test_a_server_that_dies_before_its_answer_is_unavailable(app: Flask, stores:
     with app.app_context():
         before = own_pid()
         with pytest.raises(DatabaseUnavailable):
-            ask_twice()
+            read_twice()
 
         assert own_pid() != before
 
 
-def test_a_transaction_whose_server_dies_is_unavailable_and_leaves_nothing(app: Flask, stores: Stores) -> None:
-    who = Statement(select(literal_column("pg_backend_pid()")), parameters=NoParameters, row=int)
+def test_a_transaction_whose_server_ends_is_unavailable_and_writes_nothing(app: Flask, stores: Stores) -> None:
+    backend_pid = Statement(select(literal_column("pg_backend_pid()")), parameters=NoParameters, row=int)
 
     def write_twice() -> None:
         with unit_of_work():
             transaction().fetch_one(ADD({"name": NAME}))
-            end_session(stores, transaction().fetch_one(who({})) or 0)
+            end_session(stores, transaction().fetch_one(backend_pid({})) or 0)
             transaction().write(ADD({"name": OTHER}))
 
     with app.app_context():

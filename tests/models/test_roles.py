@@ -1,4 +1,4 @@
-"""What the role of the service may do to the database, with the roles that production has."""
+"""Database privileges: what the PostgreSQL roles of production allow the service and the owner of the tables."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ Run = Callable[..., list[tuple[Any, ...]]]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server whose database `auth` has the roles of production; `{role}` stands in its address."""
+    """A server whose database `auth` has the roles of production; its URL contains `{role}` as a placeholder."""
     with engines.running(data_dir=tmp_path_factory.mktemp("roles") / "data", durable=False) as started:
         postgres = started.postgres
         superuser = psycopg2.connect(
@@ -83,7 +83,7 @@ def runs_as(address: str) -> Run:
 
 @pytest.fixture
 def as_service(server: str, deployed: Flask) -> Run:
-    """Runs a statement with everything that the service itself could do."""
+    """Runs a statement with the privileges of the service."""
     return runs_as(server.format(role=f"auth:{SERVICE}"))
 
 
@@ -95,7 +95,7 @@ def as_owner(server: str, deployed: Flask) -> Run:
 
 @pytest.fixture
 def ada(deployed: Flask, as_owner: Run) -> Iterator[int]:
-    """A user with a history."""
+    """A user with audit events."""
     api = ApiClient(deployed)
     user_id = api.sign_up("ada@example.org")
     api.ask_for_code(user_id, 7505)
@@ -109,7 +109,7 @@ def ada(deployed: Flask, as_owner: Run) -> Iterator[int]:
     as_owner("DELETE FROM events")
 
 
-def test_lg3_the_service_adds_to_the_history_and_changes_nothing(ada: int, as_service: Run) -> None:
+def test_lg3_the_service_can_only_insert_into_the_audit_log(ada: int, as_service: Run) -> None:
     [(partition,)] = as_service("SELECT tableoid::regclass::text FROM events LIMIT 1")
     assert re.fullmatch(r"events_\d{4}_\d{2}", partition)
     for table in ("events", "events_default", partition):
@@ -128,7 +128,7 @@ def test_lg3_the_service_adds_to_the_history_and_changes_nothing(ada: int, as_se
     assert as_service("SELECT kind FROM events ORDER BY id") == [("registered",), ("signed_in",), ("sign_in_refused",)]
 
 
-def test_cf4_the_service_changes_no_tables(ada: int, as_service: Run) -> None:
+def test_cf4_the_service_cannot_change_the_schema(ada: int, as_service: Run) -> None:
     for statement in (
         "CREATE TABLE mine (id int)",
         "CREATE TEMPORARY TABLE mine (id int)",
@@ -143,20 +143,20 @@ def test_cf4_the_service_changes_no_tables(ada: int, as_service: Run) -> None:
             as_service(statement)
 
 
-def test_lg3_nobody_else_may_call_the_functions_that_run_as_the_owner(server: str, as_owner: Run) -> None:
-    found = as_owner(
+def test_lg3_only_the_service_may_call_the_security_definer_functions(server: str, as_owner: Run) -> None:
+    functions = as_owner(
         "SELECT proname, prosecdef, proconfig[1], has_function_privilege('auth', oid, 'EXECUTE'),"
         " coalesce((SELECT bool_or(grantee = 0) FROM aclexplode(proacl)), true)"
         " FROM pg_proc WHERE proname LIKE 'events%' ORDER BY 1"
     )
 
-    assert found == [
+    assert functions == [
         (name, True, "search_path=public, pg_temp", True, False)
         for name in ("events_drop_month", "events_forget_person", "events_make_month")
     ]
 
 
-def test_lg3_what_is_young_cannot_be_dropped_by_the_service(ada: int, as_service: Run) -> None:
+def test_lg3_the_service_cannot_drop_recent_partitions_of_the_audit_log(ada: int, as_service: Run) -> None:
     assert as_service("SELECT events_drop_month('0 days')") == [(None,)]
     assert as_service("SELECT events_drop_month('-100 years')") == [(None,)]
     assert as_service("SELECT count(*) FROM events") == [(3,)]
@@ -182,7 +182,7 @@ def test_az8_the_audit_log_of_a_user_is_kept_until_the_account_is_deleted(
     ]
 
 
-def test_cf4_maintenance_needs_nothing_but_the_role_of_the_service(
+def test_cf4_maintenance_needs_only_the_role_of_the_service(
     ada: int, deployed: Flask, as_owner: Run, as_service: Run
 ) -> None:
     as_owner("CREATE TABLE events_2019_03 PARTITION OF events FOR VALUES FROM ('2019-03-01') TO ('2019-04-01')")
@@ -191,15 +191,15 @@ def test_cf4_maintenance_needs_nothing_but_the_role_of_the_service(
     services: Services = deployed.extensions["auth_service"]
 
     with deployed.app_context():
-        done = services.maintenance.run()
+        report = services.maintenance.run()
 
-    assert done is not None
-    assert (done.months_created, done.months_dropped) == ([last], ["events_2019_03"])
+    assert report is not None
+    assert (report.months_created, report.months_dropped) == ([last], ["events_2019_03"])
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         as_service(f"SELECT * FROM {last}")
 
 
-def test_the_service_knows_the_revision_of_what_the_owner_made(deployed: Flask) -> None:
+def test_the_service_can_read_the_schema_revision_of_the_owner(deployed: Flask) -> None:
     from auth_service.db import autocommit
 
     with deployed.app_context(), autocommit() as connection:

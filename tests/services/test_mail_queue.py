@@ -41,42 +41,42 @@ def test_a_late_worker_does_not_end_the_lease_of_another_worker(app: Flask, serv
 
         with unit_of_work():
             services.delivery.leases.release([holder])
-        assert [letter.id for letter in lease(services.delivery.leases)] == [late.id]
+        assert [message.id for message in lease(services.delivery.leases)] == [late.id]
 
 
-def test_a_letter_that_waited_too_long_for_a_hand_is_given_back(
+def test_a_claimed_email_that_waited_too_long_for_a_worker_is_released(
     app: Flask, services: Services, api: ApiClient, tmp_path: Path
 ) -> None:
     inbox = DevInbox(tmp_path)
     api.ask_for_code(api.sign_up("ada@example.org"))
     with app.app_context():
-        [letter] = lease(services.delivery.leases)
+        [message] = lease(services.delivery.leases)
 
-        assert services.delivery.deliver(replace(letter, begin_by=time.monotonic() - 0.01), transport=inbox) == "late"
+        assert services.delivery.deliver(replace(message, begin_by=time.monotonic() - 0.01), transport=inbox) == "late"
 
         assert inbox.letters() == []
-        [again] = lease(services.delivery.leases)
-        assert again.attempts == letter.attempts == 1
-        assert services.delivery.deliver(again, transport=inbox) == "sent"
+        [claimed_again] = lease(services.delivery.leases)
+        assert claimed_again.attempts == message.attempts == 1
+        assert services.delivery.deliver(claimed_again, transport=inbox) == "sent"
 
 
 @pytest.mark.clock
-@pytest.mark.parametrize(("lives", "begins_within"), [(600, 22.5), (5, 5)])
-def test_sending_begins_early_enough_to_end_within_the_lease_and_the_life_of_the_code(
-    lives: int, begins_within: float, app: Flask, services: Services
+@pytest.mark.parametrize(("ttl", "begins_within"), [(600, 22.5), (5, 5)])
+def test_sending_begins_early_enough_to_end_within_the_lease_and_the_ttl_of_the_code(
+    ttl: int, begins_within: float, app: Flask, services: Services
 ) -> None:
-    hasty = ApiClient(app)
-    hasty.ask_for_code(hasty.sign_up("ada@example.org"))
+    client = ApiClient(app)
+    client.ask_for_code(client.sign_up("ada@example.org"))
     with app.app_context():
         with autocommit() as connection:
             connection.execute(
-                update(OutboxMessage).values(not_after=OutboxMessage.not_after - timedelta(seconds=600 - lives))
+                update(OutboxMessage).values(not_after=OutboxMessage.not_after - timedelta(seconds=600 - ttl))
             )
-        [letter] = lease(services.delivery.leases)
+        [message] = lease(services.delivery.leases)
 
-    assert begins_within - 2 < letter.begin_by - time.monotonic() <= begins_within
+    assert begins_within - 2 < message.begin_by - time.monotonic() <= begins_within
 
 
-def test_a_lease_outlasts_the_sending_of_a_letter(make_settings: Callable[..., Settings]) -> None:
+def test_a_lease_has_to_be_longer_than_the_mail_timeout(make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(SettingsRefused, match=r"^OUTBOX_LEASE_SECONDS: has to be longer than MAIL_TIMEOUT_SECONDS$"):
         make_settings(outbox_lease_seconds="15")

@@ -1,4 +1,4 @@
-"""Maintenance: what it removes and makes, beside people who go on writing, and killed in the middle."""
+"""Maintenance: retention, partitions of the audit log, concurrent requests, and a process killed in the middle."""
 
 import os
 import signal
@@ -36,12 +36,12 @@ HERE = ClientInfo(address="203.0.113.7", device="a test")
 
 
 def connected(stores: Stores) -> Any:
-    """A connection beside the application's."""
+    """A connection that does not belong to the application."""
     return psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
 
 
 def this_month(ahead: int = 0) -> str:
-    """The partition of a month."""
+    """The name of the partition of this month, or of a later one."""
     now = datetime.now(UTC)
     months = now.year * 12 + now.month - 1 + ahead
     return f"events_{months // 12:04}_{months % 12 + 1:02}"
@@ -49,7 +49,7 @@ def this_month(ahead: int = 0) -> str:
 
 @pytest.fixture
 def without_months(app: Flask, query: Query) -> Iterator[None]:
-    """A database whose maintenance nobody has run for long; it is as before in the end."""
+    """A database without partitions, as after months without maintenance; the partitions are restored at the end."""
     for (name,) in query(MONTHS):
         query(f"DROP TABLE {name}")
     yield
@@ -61,26 +61,26 @@ def run(app: Flask) -> MaintenanceReport:
     """Run maintenance once; the advisory lock keeps other runs out."""
     services: Services = app.extensions["auth_service"]
     with app.app_context():
-        done = services.maintenance.run()
-    assert done is not None
-    return done
+        report = services.maintenance.run()
+    assert report is not None
+    return report
 
 
-def note(app: Flask, user_id: int = 1) -> None:
-    """Write an event down."""
+def record_event(app: Flask, user_id: int = 1) -> None:
+    """Record an audit event."""
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
         services.audit_log.record("signed_in", user_id=user_id, client=HERE)
 
 
-# Months.
+# Partitions of the audit log, one a month.
 
 
 @pytest.mark.clock
-def test_months_are_made_ahead_and_what_was_written_before_is_moved_there(
+def test_partitions_are_created_ahead_and_rows_of_the_default_partition_are_moved_there(
     without_months: None, app: Flask, query: Query
 ) -> None:
-    note(app)
+    record_event(app)
     query(
         "INSERT INTO events (at, kind, outcome, device, details)"
         " VALUES ('2025-02-28 23:59:59.999999Z', 'x', 'success', '', '{}'),"
@@ -89,19 +89,21 @@ def test_months_are_made_ahead_and_what_was_written_before_is_moved_there(
     before = query("SELECT id, at, user_id, kind, address FROM events ORDER BY id")
     assert query("SELECT count(*) FROM events_default") == [(3,)]
 
-    done = run(app)
+    report = run(app)
 
-    assert done.months_created == ["events_2025_02", "events_2025_03", *(this_month(ahead) for ahead in range(4))]
-    assert query("SELECT id, at, user_id, kind, address FROM events ORDER BY id") == before[:1], "the old are dropped"
-    assert done.months_dropped == ["events_2025_02", "events_2025_03"]
+    assert report.months_created == ["events_2025_02", "events_2025_03", *(this_month(ahead) for ahead in range(4))]
+    assert query("SELECT id, at, user_id, kind, address FROM events ORDER BY id") == before[:1], (
+        "partitions older than the retention are dropped"
+    )
+    assert report.months_dropped == ["events_2025_02", "events_2025_03"]
     assert query("SELECT tableoid::regclass::text FROM events") == [(this_month(),)]
     assert query("SELECT count(*) FROM events_default") == [(0,)]
-    again = run(app)
-    assert (again.months_created, again.months_dropped) == ([], [])
+    second_report = run(app)
+    assert (second_report.months_created, second_report.months_dropped) == ([], [])
 
 
 @pytest.mark.clock
-def test_months_have_what_the_table_has(app: Flask, query: Query) -> None:
+def test_partitions_have_the_indexes_and_constraints_of_the_table(app: Flask, query: Query) -> None:
     run(app)
     for table in ("events", this_month(), this_month(3)):
         assert query("SELECT count(*) FROM pg_indexes WHERE tablename = %s", table) == [(3,)]
@@ -112,29 +114,33 @@ def test_months_have_what_the_table_has(app: Flask, query: Query) -> None:
 
 
 @pytest.mark.clock
-def test_old_months_go_and_young_ones_stay(make_app: MakeApp, app: Flask, query: Query) -> None:
+def test_partitions_older_than_the_retention_are_dropped_and_others_stay(
+    make_app: MakeApp, app: Flask, query: Query
+) -> None:
     run(app)
     now = datetime.now(UTC)
     kept: list[str] = []
-    for back in (1, 11, 14, 30):
-        months = now.year * 12 + now.month - 1 - back
+    for months_ago in (1, 11, 14, 30):
+        months = now.year * 12 + now.month - 1 - months_ago
         first, following = (f"{m // 12:04}-{m % 12 + 1:02}-01" for m in (months, months + 1))
         query(
-            f"CREATE TABLE {this_month(-back)} PARTITION OF events"
+            f"CREATE TABLE {this_month(-months_ago)} PARTITION OF events"
             f" FOR VALUES FROM ('{first} 00:00Z') TO ('{following} 00:00Z')"
         )
-        kept += [this_month(-back)] if back < 12 else []
+        kept += [this_month(-months_ago)] if months_ago < 12 else []
 
     assert run(app).months_dropped == [this_month(-30), this_month(-14)]
     assert set(kept) <= {name for (name,) in query(MONTHS)}
-    # As short as a setting may be; the database itself would not go below it.
-    # On the 31st the month before has been over for thirty days.
+    # The shortest retention that the setting allows; a constraint in the database has the same minimum.
+    # On the 31st the previous month ended thirty days ago.
     ended = [this_month(-1)] if now.day == 31 else []
     assert run(make_app(history_lifetime_seconds=30 * 86400)).months_dropped == [this_month(-11), *ended]
     query(f"DROP TABLE IF EXISTS {this_month(-1)}")
 
 
-def test_people_go_on_writing_and_reading_while_months_are_made(without_months: None, app: Flask, query: Query) -> None:
+def test_the_audit_log_is_written_and_read_while_partitions_are_created(
+    without_months: None, app: Flask, query: Query
+) -> None:
     query(
         "INSERT INTO events (user_id, kind, outcome, device, details)"
         " SELECT 2, 'signed_in', 'success', '', '{}' FROM generate_series(1, 50000)"
@@ -145,7 +151,7 @@ def test_people_go_on_writing_and_reading_while_months_are_made(without_months: 
     def write(_: int) -> int:
         written = 0
         while not stop.is_set():
-            note(app)  # raises DatabaseAway where a statement or a lock runs out of its budget
+            record_event(app)  # raises DatabaseUnavailable if a statement or lock timeout expires
             with app.app_context():
                 assert services.audit_log.page(user_id=1, limit=1).items
             written += 1
@@ -155,44 +161,45 @@ def test_people_go_on_writing_and_reading_while_months_are_made(without_months: 
         writers = [pool.submit(write, number) for number in range(2)]
         try:
             time.sleep(0.2)
-            done = run(app)
+            report = run(app)
             time.sleep(0.2)
         finally:
             stop.set()
         written = sum(writer.result() for writer in writers)
 
-    assert done.months_created == [this_month(ahead) for ahead in range(4)]
+    assert report.months_created == [this_month(ahead) for ahead in range(4)]
     assert query("SELECT user_id, count(*) FROM events GROUP BY 1 ORDER BY 1") == [(1, written), (2, 50000)]
     assert query("SELECT count(*) FROM events_default") == [(0,)]
 
 
-def test_a_month_waits_for_no_lock_for_long_and_comes_back(
+def test_creating_a_partition_gives_up_a_lock_wait_and_tries_again(
     without_months: None, app: Flask, stores: Stores, query: Query
 ) -> None:
     blocker = connected(stores)
     blocker.cursor().execute("LOCK TABLE events_default IN ACCESS SHARE MODE")
     release = threading.Timer(1.5, blocker.rollback)
     release.start()
-    making = threading.Thread(target=run, args=[app])
-    making.start()
-    while making.is_alive():
-        note(app)  # raises DatabaseAway after a second behind the lock; making a month waits half a second at most
+    maintenance_run = threading.Thread(target=run, args=[app])
+    maintenance_run.start()
+    while maintenance_run.is_alive():
+        # Raises DatabaseUnavailable after a lock wait of a second; maintenance waits half a second at most.
+        record_event(app)
 
-    making.join()
+    maintenance_run.join()
     release.join()
     blocker.close()
     assert query(MONTHS) == [(this_month(ahead),) for ahead in range(4)]
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_has_harmed_nothing(
+def test_a_killed_maintenance_run_loses_no_event_and_leaves_no_lock(
     without_months: None, app: Flask, stores: Stores, query: Query, tmp_path: Path
 ) -> None:
     query(
         "INSERT INTO events (user_id, kind, outcome, device, details)"
         " SELECT number, 'signed_in', 'success', '', '{}' FROM generate_series(1, 20000) AS number"
     )
-    # Another transaction reads the default partition, so that making a month stops right before it is attached.
+    # Another transaction reads the default partition, so that maintenance blocks right before it attaches a partition.
     blocker = connected(stores)
     blocker.cursor().execute("LOCK TABLE events_default IN ACCESS SHARE MODE")
     environment = {
@@ -211,12 +218,12 @@ def test_killed_in_the_middle_it_has_harmed_nothing(
     process.wait(10)
     blocker.rollback()
     blocker.close()
-    give_up_at = time.monotonic() + 60  # until the server has noticed
-    held = (
+    give_up_at = time.monotonic() + 60  # until the server has ended the session
+    advisory_locks = (
         "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
         " WHERE locktype = 'advisory' AND datname = current_database()"
     )
-    while query(held) != [(0,)]:
+    while query(advisory_locks) != [(0,)]:
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
 
@@ -225,17 +232,17 @@ def test_killed_in_the_middle_it_has_harmed_nothing(
     assert query("SELECT count(*), count(DISTINCT user_id) FROM events") == [(20000, 20000)]
 
 
-# Everything else.
+# Retention of all other tables.
 
 
-def stale(app: Flask, query: Query, *, people: int) -> None:
-    """Leave behind what is to be removed: users, letters, sessions and links, so many of each."""
+def insert_expired(app: Flask, query: Query, *, count: int) -> None:
+    """Insert expired rows: this many temporary users, email records, sessions and account revert links."""
     query(
         "INSERT INTO users (id, email, email_key, verified_mail, verified_at, language, created_at)"
         " SELECT number, number || '@x.org', number || '@x.org', number %% 2 = 0,"
         "  CASE number %% 2 WHEN 0 THEN now() END, 'en', now() - interval '60 days'"
         " FROM generate_series(1, %s) AS number",
-        2 * people,
+        2 * count,
     )
     query(
         "INSERT INTO letters (id, dedup_key, kind, user_id, recipient, recipient_key, language, state, not_after,"
@@ -259,34 +266,37 @@ def stale(app: Flask, query: Query, *, people: int) -> None:
 @pytest.mark.clock
 def test_everything_older_than_its_retention_is_deleted_in_batches(app: Flask, query: Query) -> None:
     many = module.BATCH + 10
-    stale(app, query, people=many)
+    insert_expired(app, query, count=many)
     ApiClient(app).sign_up("fresh@example.org")
 
-    done = run(app)
+    report = run(app)
 
-    assert (done.temporary_users, done.emails, done.ended_sessions, done.revert_links) == (many, many, many, many)
+    deleted = (report.temporary_users, report.emails, report.ended_sessions, report.revert_links)
+    assert deleted == (many, many, many, many)
     for table, left in (("users", many + 1), ("letters", 0), ("sessions", 0), ("undos", 0)):
         assert query(f"SELECT count(*) FROM {table}") == [(left,)], table
 
 
 @pytest.mark.clock
-def test_what_is_young_stays_whatever_the_settings_say(make_app: MakeApp, app: Flask, query: Query) -> None:
-    hasty = make_app(letter_lifetime_seconds=0, ended_session_lifetime_seconds=0)
-    stale(app, query, people=3)
+def test_rows_younger_than_the_minimum_retention_stay_whatever_the_settings_are(
+    make_app: MakeApp, app: Flask, query: Query
+) -> None:
+    short_retention = make_app(letter_lifetime_seconds=0, ended_session_lifetime_seconds=0)
+    insert_expired(app, query, count=3)
     query("UPDATE letters SET ended_at = now() - interval '23 hours'")
     query("UPDATE sessions SET ended_at = now() - interval '23 hours', end_reason = 'signed_out'")
     query("UPDATE undos SET expires_at = now() + interval '5 minutes'")
 
-    done = run(hasty)
+    report = run(short_retention)
 
-    assert (done.emails, done.ended_sessions, done.revert_links) == (0, 0, 0)
+    assert (report.emails, report.ended_sessions, report.revert_links) == (0, 0, 0)
 
 
 def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
-    stale(app, query, people=5)
-    with statements(app) as audit_cte:
+    insert_expired(app, query, count=5)
+    with statements(app) as executed:
         run(app)
-    deletions = [one for one in audit_cte if "DELETE" in one[0]]
+    deletions = [one for one in executed if "DELETE" in one[0]]
     assert len(deletions) == 4
 
     used = set()
@@ -304,14 +314,14 @@ def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
     }
 
 
-def test_what_goes_with_a_user_is_found_by_an_index(query: Query, app: Flask) -> None:
+def test_rows_deleted_with_a_user_are_selected_by_an_index(query: Query, app: Flask) -> None:
     for table in ("sessions", "undos", "email_changes", "letters", "user_roles"):
         plan = query(f"SET enable_seqscan = off; EXPLAIN SELECT FROM {table} WHERE user_id = 1")
         assert "Index" in str(plan), table
 
 
-def test_only_one_is_at_work_at_a_time(app: Flask, stores: Stores, query: Query) -> None:
-    stale(app, query, people=2)
+def test_only_one_maintenance_run_works_at_a_time(app: Flask, stores: Stores, query: Query) -> None:
+    insert_expired(app, query, count=2)
     other = connected(stores)
     other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (Lock.MAINTENANCE.value,))
 
@@ -325,21 +335,23 @@ def test_only_one_is_at_work_at_a_time(app: Flask, stores: Stores, query: Query)
     )
 
 
-def test_at_once_they_do_no_harm(app: Flask, query: Query) -> None:
-    stale(app, query, people=500)
+def test_concurrent_maintenance_runs_delete_each_row_once(app: Flask, query: Query) -> None:
+    insert_expired(app, query, count=500)
     services: Services = app.extensions["auth_service"]
 
     def one(_: int) -> int:
         with app.app_context():
-            done = services.maintenance.run()
-        return done.revert_links if done else 0
+            report = services.maintenance.run()
+        return report.revert_links if report else 0
 
     with ThreadPoolExecutor(3) as pool:
         assert sum(pool.map(one, range(3))) == 500
 
 
-def test_the_mailer_does_it_by_itself_and_says_when(app: Flask, services: Services, query: Query) -> None:
-    stale(app, query, people=2)
+def test_the_mailer_runs_maintenance_and_reports_the_time_as_a_metric(
+    app: Flask, services: Services, query: Query
+) -> None:
+    insert_expired(app, query, count=2)
     began = time.time()
     stop = threading.Event()
     maintenance_thread = MaintenanceThread(
@@ -358,7 +370,7 @@ def test_the_mailer_does_it_by_itself_and_says_when(app: Flask, services: Servic
     assert query("SELECT count(*) FROM undos") == [(0,)]
 
 
-def test_the_mailer_outlives_a_database_that_is_away(make_app: MakeApp) -> None:
+def test_the_mailer_survives_an_unavailable_database(make_app: MakeApp) -> None:
     nowhere = make_app(database_url="postgresql://auth@127.0.0.1:9/auth")
     before = SUCCEEDED_AT._value.get()
 

@@ -1,8 +1,8 @@
-"""One more row is one more line: an audit event at every point of every flow is kept with all of it, or not at all.
+"""Atomicity of the audit log: an audit event at any point of any flow is committed with the whole flow or not at all.
 
 `Interleaving` adds an audit event before each statement of a flow and before its commit, through the same call that
-services use. A flow is run once as it is, and once for each of these points with a statement after the event that fails
-in PostgreSQL: then the database has to be as it was.
+services use. Each flow runs once without a failure, and once for each of these points with a statement after the event
+that fails in PostgreSQL: then the database has to be unchanged.
 """
 
 import uuid
@@ -112,7 +112,7 @@ class World:
         return self.api().signed_in(self.registered()[1], PASSWORD)
 
     def caller(self) -> CurrentUser:
-        """A user who has just signed in, as the endpoints see one."""
+        """A user who has just signed in, as endpoints receive it."""
         with self.app.app_context(), unit_of_work():
             return self.services.sessions.current_user(self.tokens()["access_token"])
 
@@ -124,9 +124,9 @@ class World:
         ]
 
     def probes(self) -> int:
-        """How many events of `Interleaving` were kept."""
-        [(found,)] = self.query("SELECT count(*) FROM events WHERE device = %s", PROBE)
-        return int(found)
+        """How many events of `Interleaving` were committed."""
+        [(count,)] = self.query("SELECT count(*) FROM events WHERE device = %s", PROBE)
+        return int(count)
 
 
 Flow = Callable[[World], Callable[[], object]]
@@ -354,7 +354,7 @@ def run(world: World, flow: Callable[[], object], *, fails_at: int | None) -> in
 
 
 @pytest.mark.parametrize("prepare", FLOWS, ids=lambda flow: flow.__name__)
-def test_an_event_at_any_point_is_kept_with_the_whole_flow_or_not_at_all(world: World, prepare: Flow) -> None:
+def test_an_event_at_any_point_is_committed_with_the_whole_flow_or_not_at_all(world: World, prepare: Flow) -> None:
     flow = prepare(world)
     points = run(world, flow, fails_at=None)
     assert points >= 2, "before and after at least one statement"

@@ -36,7 +36,7 @@ from tests.support.stores import Query, Stores
 ADA = parse("ada@example.org")
 CODE, WRONG = "750505", "111111"
 
-# Parts that an ambiguous encoding mixes up: texts of digits, quotes and separators look like the parts beside them.
+# Parts that an ambiguous encoding confuses: texts of digits, quotes and separators look like the adjacent parts.
 HOSTILE = ("", "1", "1 1", " 1", "1,1", '1","1', "\\", "null", "None", "1:1", "[1]", "1|1")
 NUMBERS = (None, 0, 1, 11)
 SESSIONS = (None, uuid.UUID(int=0), uuid.UUID(int=1))
@@ -63,12 +63,12 @@ def test_cd4_no_two_bindings_share_their_bytes() -> None:
 
 
 @given(parts=st.tuples(kinds, numbers, texts, numbers, sessions))
-def test_cd4_every_part_can_be_read_back_from_a_binding(parts: tuple[Any, ...]) -> None:
+def test_cd4_every_part_can_be_decoded_from_a_binding(parts: tuple[Any, ...]) -> None:
     *others, session_id = parts
 
     read = json.loads(bound(*parts).encode())
 
-    assert read == [*others, session_id and session_id.hex], "what can be read back is shared by no other binding"
+    assert read == [*others, session_id and session_id.hex], "an encoding that can be decoded is unambiguous"
 
 
 # The class, on real stores.
@@ -76,7 +76,7 @@ def test_cd4_every_part_can_be_read_back_from_a_binding(parts: tuple[Any, ...]) 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flow:
-    """The codes of one purpose, and a user whom they are for."""
+    """The codes of one purpose, for one user."""
 
     codes: OneTimeCodes
     to: Recipient
@@ -105,14 +105,14 @@ def roomy(make_app: MakeApp) -> Iterator[Flask]:
 
 @pytest.fixture
 def flow(roomy: Flask) -> Callable[..., Flow]:
-    """Makes flows for a user of their own, who may have a session."""
+    """Makes flows, each for a user of its own, who may have a session."""
     services: Services = roomy.extensions["auth_service"]
     user_id = ApiClient(roomy).sign_up(ADA.stored)
 
     def make(unbound: UnboundAttempts = UnboundAttempts.COUNTED_APART, *, session: bool = False, **more: Any) -> Flow:
-        given = {"draw": lambda: CODE, **more}
+        options = {"draw": lambda: CODE, **more}
         return Flow(
-            codes=replace(services.sign_in.codes, unbound=unbound, **given),
+            codes=replace(services.sign_in.codes, unbound=unbound, **options),
             to=Recipient(
                 address=ADA,
                 language="en",
@@ -136,7 +136,7 @@ def test_every_kind_of_code_has_a_flow_and_all_flows_use_one_class_and_one_store
 
     assert {each.kind for each in codes} == set(CODE_KINDS)
     assert {type(each) for each in codes} == {OneTimeCodes}
-    assert all(each.store is codes[0].store for each in codes), "so that they differ by their bindings alone"
+    assert all(each.store is codes[0].store for each in codes), "flows differ by the binding of a code only"
 
 
 def test_no_code_goes_into_an_email_that_does_not_count_for_the_daily_cap(services: Services) -> None:
@@ -144,7 +144,7 @@ def test_no_code_goes_into_an_email_that_does_not_count_for_the_daily_cap(servic
         replace(services.sign_in.codes, kind=EmailKind.NEW_DEVICE)
 
 
-def test_cd1_drawn_codes_have_six_digits_and_may_begin_with_a_zero() -> None:
+def test_cd1_generated_codes_have_six_digits_and_may_begin_with_a_zero() -> None:
     codes = [random_code() for _ in range(2000)]
 
     assert all(re.fullmatch(r"[0-9]{6}", code) for code in codes)
@@ -166,7 +166,7 @@ def test_cd1_drawn_codes_have_six_digits_and_may_begin_with_a_zero() -> None:
     ],
     ids=str,
 )
-def test_cd4_a_code_counts_for_its_binding_alone(
+def test_cd4_a_code_is_valid_for_its_binding_only(
     flow: Callable[..., Flow], changed: dict[str, Any], session: bool
 ) -> None:
     mine = flow(session=session)
@@ -178,13 +178,13 @@ def test_cd4_a_code_counts_for_its_binding_alone(
         with pytest.raises(CodeExpired):
             other.attempt(code, ticket, **changed)
 
-    assert mine.attempt(WRONG, ticket) == 4, "attempts elsewhere are not counted here"
+    assert mine.attempt(WRONG, ticket) == 4, "attempts of another binding are not counted here"
     assert mine.attempt(CODE, ticket) is None
     with pytest.raises(CodeExpired):  # it is consumed
         mine.attempt(CODE, ticket)
 
 
-def test_a_language_that_changes_between_the_requests_is_no_part_of_the_binding(flow: Callable[..., Flow]) -> None:
+def test_the_language_of_a_request_is_not_part_of_the_binding(flow: Callable[..., Flow]) -> None:
     ada = flow()
 
     assert ada.attempt(CODE, ada.send().ticket, language="ru", is_decoy=True) is None
@@ -198,7 +198,7 @@ def test_cd4_the_code_of_a_decoy_is_bound_and_evaluated_like_any_other(flow: Cal
     assert decoy.attempt(WRONG) == 4
     with pytest.raises(CodeExpired):
         decoy.attempt(CODE, ticket, address=ADA)
-    assert decoy.attempt(CODE, ticket) is None, "the flow finds no user then"
+    assert decoy.attempt(CODE, ticket) is None, "the code matches, but the flow has no user"
     assert query("SELECT count(*) FROM letters") == [(0,)]
 
 
@@ -214,7 +214,7 @@ def test_en1_nothing_is_emailed_to_an_address_that_another_user_has(flow: Callab
 # Bound and unbound attempts.
 
 
-def test_cd3_unbound_attempts_run_out_without_burning_the_code(flow: Callable[..., Flow]) -> None:
+def test_cd3_unbound_attempts_run_out_without_invalidating_the_code(flow: Callable[..., Flow]) -> None:
     ada = flow()
     ticket = ada.send().ticket
 
@@ -226,7 +226,7 @@ def test_cd3_unbound_attempts_run_out_without_burning_the_code(flow: Callable[..
     assert ada.attempt(CODE, ticket) is None
 
 
-def test_cd3_bound_attempts_burn_the_code_for_everyone(flow: Callable[..., Flow]) -> None:
+def test_cd3_bound_attempts_invalidate_the_code_for_every_client(flow: Callable[..., Flow]) -> None:
     ada = flow()
     ticket = ada.send().ticket
 
@@ -236,7 +236,7 @@ def test_cd3_bound_attempts_burn_the_code_for_everyone(flow: Callable[..., Flow]
             ada.attempt(CODE, presented)
 
 
-def test_cd4_where_unbound_attempts_are_refused_the_ticket_decides_alone(flow: Callable[..., Flow]) -> None:
+def test_cd4_where_unbound_attempts_are_rejected_the_code_needs_its_ticket(flow: Callable[..., Flow]) -> None:
     ada = flow(UnboundAttempts.REFUSED)
     ticket = ada.send().ticket
 
@@ -247,7 +247,7 @@ def test_cd4_where_unbound_attempts_are_refused_the_ticket_decides_alone(flow: C
     assert ada.attempt(CODE, ticket) is None
 
 
-def test_without_cookies_attempts_count_for_the_newest_ticket_where_the_profile_says_so(
+def test_without_cookies_attempts_count_for_the_newest_ticket_if_the_settings_allow(
     flow: Callable[..., Flow],
 ) -> None:
     ada = flow(UnboundAttempts.AS_BOUND)
@@ -256,11 +256,13 @@ def test_without_cookies_attempts_count_for_the_newest_ticket_where_the_profile_
     assert [ada.attempt(WRONG), ada.attempt(WRONG, newest), ada.attempt(WRONG)] == [4, 3, 2]
     assert ada.attempt(WRONG, older) == 4
     assert ada.send().ticket == newest
-    assert ada.attempt(WRONG) == 1, "a resend without the cookie is one of the newest ticket, too"
+    assert ada.attempt(WRONG) == 1, "a resend without a cookie counts for the newest ticket, too"
 
 
 @pytest.mark.parametrize("session", [False, True])
-def test_cd3_a_resend_replaces_the_code_and_refills_no_attempts(flow: Callable[..., Flow], session: bool) -> None:
+def test_cd3_a_resend_replaces_the_code_and_does_not_reset_the_attempts(
+    flow: Callable[..., Flow], session: bool
+) -> None:
     ada = flow(session=session)
     ticket = ada.send(client_supplied="1234").ticket
     assert [ada.attempt(WRONG, ticket) for _ in range(3)] == [4, 3, 2]
@@ -272,7 +274,7 @@ def test_cd3_a_resend_replaces_the_code_and_refills_no_attempts(flow: Callable[.
 
 
 @pytest.mark.parametrize("session", [False, True])
-def test_cd3_after_a_burnt_code_attempts_begin_afresh_until_those_of_the_ticket_are_used_up(
+def test_cd3_a_new_code_after_an_invalidated_one_has_new_attempts_up_to_the_limit_of_the_ticket(
     flow: Callable[..., Flow], session: bool
 ) -> None:
     ada = flow(session=session)
@@ -281,14 +283,14 @@ def test_cd3_after_a_burnt_code_attempts_begin_afresh_until_those_of_the_ticket_
         ticket = ada.send(ticket=ticket).ticket
         assert [ada.attempt(WRONG, ticket) for _ in range(5)] == [4, 3, 2, 1, 0]
 
-    with pytest.raises(TooManyCodes) as refused:
+    with pytest.raises(TooManyCodes) as error:
         ada.send(ticket=ticket)
 
-    assert 3500 < (refused.value.retry_after or 0) <= 3600
-    assert flow(session=session).send().ticket != ticket or session, "other tickets and sessions go on"
+    assert 3500 < (error.value.retry_after or 0) <= 3600
+    assert flow(session=session).send().ticket != ticket or session, "other tickets and sessions are not limited"
 
 
-def test_rule_8_when_redis_forgets_everything_a_code_is_expired_and_the_next_one_works(
+def test_rule_8_after_redis_lost_its_data_a_code_is_expired_and_the_next_one_works(
     flow: Callable[..., Flow], forget_everything_in_redis: Callable[[], None]
 ) -> None:
     ada = flow()
@@ -301,12 +303,12 @@ def test_rule_8_when_redis_forgets_everything_a_code_is_expired_and_the_next_one
     assert ada.attempt(CODE, ada.send(ticket=ticket).ticket) is None
 
 
-def test_an_expired_code_is_no_attempt(flow: Callable[..., Flow], stores: Stores) -> None:
+def test_an_attempt_with_an_expired_code_is_not_counted(flow: Callable[..., Flow], stores: Stores) -> None:
     ada = flow()
     ticket = ada.send().ticket
     with redis.Redis.from_url(stores.redis_url) as client:
         [key] = client.scan_iter("auth:challenge:*")
-        client.hset(key, "until", 1)  # in milliseconds since 1970; Redis keeps its own clock
+        client.hset(key, "until", 1)  # in milliseconds since 1970, by the clock of Redis
         for presented, code in itertools.product((ticket, None), (CODE, WRONG)):
             with pytest.raises(CodeExpired):
                 ada.attempt(code, presented)
@@ -314,59 +316,57 @@ def test_an_expired_code_is_no_attempt(flow: Callable[..., Flow], stores: Stores
         assert client.hmget(key, "wrong", "total", "unbound") == [b"0", b"0", b"0"]
 
 
-def test_cd5_neither_codes_nor_addresses_can_be_read_out_of_redis(flow: Callable[..., Flow], stores: Stores) -> None:
+def test_cd5_redis_stores_neither_codes_nor_addresses_in_plain_text(flow: Callable[..., Flow], stores: Stores) -> None:
     for ada in (flow(), flow(session=True)):
         ada.send()
 
     with redis.Redis.from_url(stores.redis_url) as client:
-        held = [(key, client.hgetall(key)) for key in client.scan_iter("auth:challenge:*")]
-        held += [(key, client.get(key)) for key in client.scan_iter("auth:newest:*")]
-    assert len(held) == 3
-    assert CODE not in repr(held)
-    assert ADA.key not in repr(held)
+        stored = [(key, client.hgetall(key)) for key in client.scan_iter("auth:challenge:*")]
+        stored += [(key, client.get(key)) for key in client.scan_iter("auth:newest:*")]
+    assert len(stored) == 3
+    assert CODE not in repr(stored)
+    assert ADA.key not in repr(stored)
 
 
 # The daily cap.
 
 
-def capped(flow: Flow, **more: Any) -> Flow:
+def with_daily_cap(flow: Flow, **more: Any) -> Flow:
     """The same flow, with one code a day."""
     return replace(flow, codes=replace(flow.codes, outbox=replace(flow.codes.outbox, codes_a_day=1), **more))
 
 
-def test_cd10_beyond_a_hidden_daily_cap_nothing_is_emailed_and_no_code_can_be_guessed(
-    flow: Callable[..., Flow], query: Query
-) -> None:
-    ada = capped(flow())
+def test_cd10_beyond_a_hidden_daily_cap_no_code_is_emailed_or_accepted(flow: Callable[..., Flow], query: Query) -> None:
+    ada = with_daily_cap(flow())
     first = ada.send()
     second = ada.send(ticket=first.ticket)
 
-    assert second == first, "nothing shows"
+    assert second == first, "the answer does not reveal the cap"
     assert ada.attempt(CODE, first.ticket) == 4
     assert query("SELECT count(*) FROM letters") == [(1,)]
 
 
-def test_cd10_a_revealed_daily_cap_refuses_before_anything_is_counted_or_replaced(flow: Callable[..., Flow]) -> None:
-    ada = capped(flow(), reveals_daily_cap=True)
+def test_cd10_a_revealed_daily_cap_rejects_before_anything_is_counted_or_replaced(flow: Callable[..., Flow]) -> None:
+    ada = with_daily_cap(flow(), reveals_daily_cap=True)
     ticket = ada.send().ticket
 
     for _ in range(3):
-        with pytest.raises(TooManyCodes) as refused:
+        with pytest.raises(TooManyCodes) as error:
             ada.send(ticket=ticket, client_supplied=WRONG)
-        assert 86_000 < (refused.value.retry_after or 0) <= 86_400
+        assert 86_000 < (error.value.retry_after or 0) <= 86_400
 
-    assert ada.attempt(CODE, ticket) is None, "the code before is the valid one"
+    assert ada.attempt(CODE, ticket) is None, "the previous code is still valid"
 
 
 @pytest.mark.parametrize(("reveals", "outcome"), [(True, CodeNotEmailed), (False, None)])
-def test_cd10_concurrent_requests_that_reach_the_daily_cap_first_are_noticed(
+def test_cd10_concurrent_requests_cannot_exceed_the_daily_cap(
     flow: Callable[..., Flow], query: Query, reveals: bool, outcome: type[Exception] | None
 ) -> None:
-    ada = capped(flow(), reveals_daily_cap=reveals)
+    ada = with_daily_cap(flow(), reveals_daily_cap=reveals)
     ada.send()
 
     if outcome is None:
-        ada.send(codes_today=0)  # as it was read before the other request wrote its email
+        ada.send(codes_today=0)  # the count read before the other request inserted its email
     else:
         with pytest.raises(outcome):
             ada.send(codes_today=0)

@@ -1,4 +1,4 @@
-"""The outbox: leased once, sent once, wiped at the end, put off with a growing pause, expired with its code."""
+"""Outbox of emails: one lease, one delivery, payload erasure, retries with backoff, expiry with the code."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -40,9 +40,9 @@ def ada(app: Flask) -> int:
 
 @pytest.fixture
 def write(services: Services, context: None, ada: int) -> Callable[..., bool]:
-    """Writes a letter with a code to Ada."""
+    """Puts an email with a code for Ada into the outbox."""
 
-    def write_letter(*, lives: timedelta = timedelta(minutes=10)) -> bool:
+    def put_email(*, ttl: timedelta = timedelta(minutes=10)) -> bool:
         with unit_of_work():
             return services.outbox.put_code(
                 kind=EmailKind.REGISTRATION_CODE,
@@ -50,41 +50,41 @@ def write(services: Services, context: None, ada: int) -> Callable[..., bool]:
                 user_id=ada,
                 language="en",
                 values={"code": "7505", "minutes": 10},
-                ttl=lives,
+                ttl=ttl,
             )
 
-    return write_letter
+    return put_email
 
 
-class Unwilling:
-    """A mail server's two ways of saying no."""
+class FailingTransport:
+    """A transport whose server defers or rejects every email."""
 
     def __init__(self, failure: Exception) -> None:
         self._failure = failure
 
     def send(self, message: Message, *, to: str) -> None:
-        """Say no."""
+        """Raise the failure."""
         raise self._failure
 
 
-def test_cd5_only_waiting_letters_have_a_payload_and_it_is_encrypted(
+def test_cd5_only_waiting_emails_have_a_payload_and_it_is_encrypted(
     write: Callable[..., bool], services: Services, query: Query, tmp_path: Path
 ) -> None:
     write()
     [(payload,)] = query("SELECT payload FROM letters")
     assert b"7505" not in bytes(payload)
 
-    [letter] = services.delivery.lease(at_most=10)
-    assert services.delivery.deliver(letter, transport=DevInbox(tmp_path)) == "sent"
+    [message] = services.delivery.lease(at_most=10)
+    assert services.delivery.deliver(message, transport=DevInbox(tmp_path)) == "sent"
 
     assert query("SELECT state, payload, attempts, ended_at IS NOT NULL FROM letters") == [("sent", None, 1, True)]
-    [found] = DevInbox(tmp_path).letters(to=ADA.stored)
-    assert found.code == "7505"
-    assert found.message_id == f"<{letter.id}@127.0.0.1>"
+    [delivered] = DevInbox(tmp_path).letters(to=ADA.stored)
+    assert delivered.code == "7505"
+    assert delivered.message_id == f"<{message.id}@127.0.0.1>"
 
 
 @pytest.mark.clock
-def test_a_leased_letter_is_nobody_elses_until_the_lease_runs_out(
+def test_a_claimed_email_is_not_claimed_again_before_its_lease_expires(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
     write()
@@ -93,19 +93,19 @@ def test_a_leased_letter_is_nobody_elses_until_the_lease_runs_out(
 
     query("UPDATE letters SET lease_until = now() - interval '1 second'")
 
-    [again] = services.delivery.lease(at_most=10)
-    assert again.attempts == 2
+    [claimed_again] = services.delivery.lease(at_most=10)
+    assert claimed_again.attempts == 2
 
 
 @pytest.mark.clock
-def test_a_deferred_letter_comes_back_after_a_growing_pause(
-    write: Callable[..., bool], services: Services, query: Query
-) -> None:
+def test_a_deferred_email_is_retried_with_backoff(write: Callable[..., bool], services: Services, query: Query) -> None:
     write()
     pauses = []
     for _ in range(8):
-        [letter] = services.delivery.lease(at_most=1)
-        outcome = services.delivery.deliver(letter, transport=Unwilling(MailDeferred(reason="busy", status=451)))
+        [message] = services.delivery.lease(at_most=1)
+        outcome = services.delivery.deliver(
+            message, transport=FailingTransport(MailDeferred(reason="busy", status=451))
+        )
         assert outcome == "deferred"
         assert services.delivery.lease(at_most=1) == []
         [(pause, trouble)] = query("SELECT extract(epoch FROM next_attempt_at - now())::float, trouble FROM letters")
@@ -117,31 +117,34 @@ def test_a_deferred_letter_comes_back_after_a_growing_pause(
     assert 25 < pauses[-1] <= LONGEST_PAUSE.total_seconds()
 
 
-def test_a_refused_letter_is_dead_and_wiped(write: Callable[..., bool], services: Services, query: Query) -> None:
+def test_a_rejected_email_is_dead_and_its_payload_erased(
+    write: Callable[..., bool], services: Services, query: Query
+) -> None:
     write()
-    [letter] = services.delivery.lease(at_most=1)
+    [message] = services.delivery.lease(at_most=1)
 
     assert (
-        services.delivery.deliver(letter, transport=Unwilling(MailRefused(reason="no such box", status=550))) == "dead"
+        services.delivery.deliver(message, transport=FailingTransport(MailRefused(reason="no such box", status=550)))
+        == "dead"
     )
 
     assert query("SELECT state, payload, trouble FROM letters") == [("dead", None, "550 no such box")]
     assert services.outbox.backlog().dead == 1
 
 
-def test_a_letter_sealed_with_another_key_is_dead_not_a_crash(
+def test_an_email_encrypted_with_another_key_is_dead_not_a_crash(
     write: Callable[..., bool], services: Services, query: Query, tmp_path: Path
 ) -> None:
     write()
     query("UPDATE letters SET payload = decode(repeat('00', 40), 'hex')")
-    [letter] = services.delivery.lease(at_most=1)
+    [message] = services.delivery.lease(at_most=1)
 
-    assert services.delivery.deliver(letter, transport=DevInbox(tmp_path)) == "dead"
+    assert services.delivery.deliver(message, transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("sealed with another key",)]
 
 
-def test_a_letter_expires_with_its_code(write: Callable[..., bool], services: Services, query: Query) -> None:
-    write(lives=timedelta(0))
+def test_an_email_expires_with_its_code(write: Callable[..., bool], services: Services, query: Query) -> None:
+    write(ttl=timedelta(0))
 
     assert services.delivery.lease(at_most=1) == []
     services.delivery.expire_due()
@@ -149,14 +152,14 @@ def test_a_letter_expires_with_its_code(write: Callable[..., bool], services: Se
     assert query("SELECT state, payload FROM letters") == [("expired", None)]
 
 
-def test_released_letters_are_free_at_once(write: Callable[..., bool], services: Services) -> None:
+def test_released_emails_can_be_claimed_immediately(write: Callable[..., bool], services: Services) -> None:
     write()
     leased = services.delivery.lease(at_most=1)
 
     services.delivery.release(leased)
 
-    [again] = services.delivery.lease(at_most=1)
-    assert again.attempts == 1
+    [claimed_again] = services.delivery.lease(at_most=1)
+    assert claimed_again.attempts == 1
 
 
 @pytest.mark.clock
@@ -170,7 +173,7 @@ def test_the_daily_cap_is_exact(write: Callable[..., bool], services: Services) 
     assert 86_000 < wait <= 86_400
 
 
-def test_letters_without_a_code_neither_count_nor_put_the_next_code_off(
+def test_emails_without_a_code_neither_count_for_the_daily_cap_nor_delay_the_next_code(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
     for _ in range(10):
@@ -214,7 +217,7 @@ def test_kinds_that_carry_a_code_are_those_whose_templates_show_one() -> None:
     sources: dict[str, set[str]] = {}
     for name in TEMPLATES.list_templates():
         kind, _, form = name.partition(".")
-        if form != "html":  # the layout of all of them
+        if form != "html":  # the HTML layout is shared by all kinds
             source = TEMPLATES.loader.get_source(TEMPLATES, name)[0]  # type: ignore[union-attr] # there is one
             sources.setdefault(kind, set()).update(find_undeclared_variables(TEMPLATES.parse(source)))
 
@@ -238,10 +241,12 @@ def test_the_daily_cap_is_counted_along_the_index_of_an_address(app: Flask, ada:
         api.ask_for_code(ada)
         api.call("POST", "/sign_in/send_code", json={"email": ADA.stored})
 
-    # Statements that are sent together are one text.
+    # Statements that share a round trip are one text.
     all_of_them = [(one.strip(), values) for text, values in sent for one in text.split(";")]
     counting = [(text, values) for text, values in all_of_them if "sign_in_code" in f"{text} {values}"]
-    assert len(counting) >= 3, "those that read the user and the count, the count alone, and those that write emails"
+    assert len(counting) >= 3, (
+        "statements that read the user and the count, the count alone, and those that insert emails"
+    )
     for statement, values in counting:
         plan = plan_of(app, statement, values)
         assert "ix_letters_recipient_key_created_at" in {name for _, name in plan}, plan
@@ -249,7 +254,7 @@ def test_the_daily_cap_is_counted_along_the_index_of_an_address(app: Flask, ada:
 
 
 @pytest.mark.clock
-def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Services, query: Query) -> None:
+def test_the_daily_cap_counts_a_sliding_window(write: Callable[..., bool], services: Services, query: Query) -> None:
     for _ in range(10):
         write()
     query("UPDATE letters SET created_at = now() - interval '23 hours 59 minutes'")
@@ -263,7 +268,7 @@ def test_the_cap_counts_a_sliding_day(write: Callable[..., bool], services: Serv
 
 
 @pytest.mark.clock
-def test_the_backlog_tells_how_long_the_oldest_has_waited(
+def test_the_backlog_shows_how_long_the_oldest_email_has_waited(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
     empty = services.outbox.backlog()
@@ -271,18 +276,18 @@ def test_the_backlog_tells_how_long_the_oldest_has_waited(
     write()
     query("UPDATE letters SET next_attempt_at = now() - interval '100 seconds'")
 
-    found = services.outbox.backlog()
+    backlog = services.outbox.backlog()
 
-    assert found.waiting == 1
-    assert timedelta(seconds=100) <= found.oldest < timedelta(seconds=110)
+    assert backlog.waiting == 1
+    assert timedelta(seconds=100) <= backlog.oldest < timedelta(seconds=110)
 
 
 @pytest.mark.clock
-def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
+def test_old_email_records_are_deleted_but_not_those_of_the_daily_cap(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
     for _ in range(3):
-        write(lives=timedelta(0))
+        write(ttl=timedelta(0))
     services.delivery.expire_due()
     query("UPDATE letters SET ended_at = now() - interval '2 days' WHERE id = (SELECT id FROM letters LIMIT 1)")
 
@@ -292,7 +297,7 @@ def test_old_records_are_forgotten_but_never_those_that_the_cap_is_counted_from(
         assert services.outbox.delete_ended(at_most=1000, older_than=timedelta(0)) == 1
 
 
-def test_finishing_withdraws_codes_that_still_wait(make_app: MakeApp, query: Query) -> None:
+def test_finishing_a_registration_expires_its_waiting_code_emails(make_app: MakeApp, query: Query) -> None:
     api = ApiClient(make_app())
     ada = api.sign_up("grace@example.org")
     api.ask_for_code(ada, 7505)
@@ -305,7 +310,7 @@ def test_finishing_withdraws_codes_that_still_wait(make_app: MakeApp, query: Que
     assert query("SELECT DISTINCT state FROM letters") == [("expired",)]
 
 
-def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
+def test_an_email_that_cannot_be_rendered_is_dead_and_not_retried(
     services: Services, context: None, ada: int, query: Query, tmp_path: Path
 ) -> None:
     with unit_of_work():
@@ -317,13 +322,13 @@ def test_a_letter_that_cannot_be_written_is_dead_not_tried_for_ever(
             values={"code": "75\n05", "minutes": 10},
             ttl=timedelta(minutes=10),
         )
-    [letter] = services.delivery.lease(at_most=1)
+    [message] = services.delivery.lease(at_most=1)
 
-    assert services.delivery.deliver(letter, transport=DevInbox(tmp_path)) == "dead"
+    assert services.delivery.deliver(message, transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("cannot be written",)]
 
 
-def test_a_user_who_is_gone_is_written_nothing(write: Callable[..., bool], query: Query) -> None:
+def test_a_deleted_user_gets_no_email(write: Callable[..., bool], query: Query) -> None:
     query("DELETE FROM users")
 
     assert write() is False

@@ -1,4 +1,4 @@
-"""Passwords kept as hashes: compared as they are typed here and elsewhere, and brought up to date."""
+"""Password verification: Unicode normalisation, legacy hashes, and rehashing of outdated hashes."""
 
 from datetime import timedelta
 
@@ -9,18 +9,18 @@ from auth_service.errors import ValidationFailed
 from auth_service.services.credentials.passwords import Passwords
 
 FULL_WIDTH = "ｃｏｒｒｅｃｔ　ｈｏｒｓｅ　ｂａｔｔｅｒｙ"
-"""What a Japanese keyboard makes of the usual password."""
+"""The usual password as a Japanese keyboard types it."""
 OF_WERKZEUG = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d4800077b3173d36d2734e513b94b4ec4c43b49"
 
 
 @pytest.fixture(scope="module")
 def passwords() -> Passwords:
-    """Passwords as they are wired, with time for slow machines."""
+    """Passwords as the application constructs them, with time for slow machines."""
     hasher = PasswordHasher(at_once=2, patience=timedelta(seconds=60))
     return Passwords(hasher=hasher, min_length=8, service_name="Portal")
 
 
-def test_pw4_keyboards_that_compose_differently_type_the_same_password(passwords: Passwords) -> None:
+def test_pw4_passwords_are_equal_after_unicode_normalisation(passwords: Passwords) -> None:
     password_hash = passwords.check_and_hash(FULL_WIDTH, email="ada@example.org")
 
     assert passwords.verify("correct horse battery", password_hash).matches
@@ -28,13 +28,13 @@ def test_pw4_keyboards_that_compose_differently_type_the_same_password(passwords
     assert not passwords.verify(FULL_WIDTH.upper(), password_hash).matches
 
 
-def test_pw11_nothing_matches_where_there_is_no_hash(passwords: Passwords) -> None:
+def test_pw11_no_password_matches_an_account_without_a_hash(passwords: Passwords) -> None:
     assert not passwords.verify("correct horse battery", None).matches
     assert passwords.verify("", None) == PasswordMatch(matches=False, outdated=False)
 
 
 def test_pw5_imported_users_get_a_new_hash_at_the_first_sign_in(passwords: Passwords) -> None:
-    typed = "ﬁsh ①②③④"  # which their old system did not normalise
+    typed = "ﬁsh ①②③④"  # the previous system did not normalise it
 
     assert passwords.verify(typed, OF_WERKZEUG) == PasswordMatch(matches=True, outdated=True)
     renewed = passwords.hash(typed)
@@ -43,7 +43,7 @@ def test_pw5_imported_users_get_a_new_hash_at_the_first_sign_in(passwords: Passw
     assert passwords.verify("fish 1234", renewed).matches
 
 
-def test_an_old_password_is_hashed_anew_although_no_new_one_may_be_like_it(passwords: Passwords) -> None:
+def test_an_existing_password_is_rehashed_although_the_password_policy_rejects_it(passwords: Passwords) -> None:
     with pytest.raises(ValidationFailed):
         passwords.check_and_hash("qwerty", email="ada@example.org")
 

@@ -1,4 +1,4 @@
-"""Accounts of one application, made through the front door as they are needed, for measurements."""
+"""Accounts for measurements: registered through the API of one application as they are needed."""
 
 import itertools
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PASSWORD, OTHER_PASSWORD, WRONG_PASSWORD = "correct horse battery", "another hor
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountSettings:
-    """A user who is signed in, and the browser."""
+    """A signed-in user and their API client."""
 
     api: ApiClient
     id: int
@@ -32,7 +32,7 @@ class AccountSettings:
 
 @dataclass
 class Accounts:
-    """Accounts of one application, made as they are needed."""
+    """Accounts of one application, registered as they are needed."""
 
     app: Flask
     mailbox: Mailbox
@@ -43,28 +43,28 @@ class Accounts:
         return f"user{next(self._numbers)}@example.org"
 
     def api(self, **options: Any) -> ApiClient:
-        """A browser without cookies."""
+        """An API client without cookies."""
         return ApiClient(self.app, **options)
 
     def temporary(self) -> tuple[ApiClient, int, str]:
-        """A temporary user: the browser, the id, the address."""
+        """A temporary user: the API client, the id, the address."""
         api, email = self.api(), self.address()
         return api, api.sign_up(email), email
 
     def account(self) -> AccountSettings:
-        """An account of its own, for what changes it."""
+        """A new account, for requests that change it."""
         api, email = self.api(), self.address()
         user_id = api.register(email, self.mailbox, password=PASSWORD)
         return AccountSettings(api=api, id=user_id, email=email, tokens=api.signed_in(email, PASSWORD))
 
     @cached_property
     def schema_state(self) -> AccountSettings:
-        """An account that nothing changes."""
+        """A shared account, for requests that do not change it."""
         return self.account()
 
     @cached_property
     def service_key(self) -> str:
-        """A key that may introspect tokens, and whose use has been recorded in this minute."""
+        """A service key with the scope to introspect tokens, whose use was recorded within this minute."""
         runner: FlaskCliRunner = self.app.test_cli_runner()
         arguments = ["create", "shop", "--scope", "tokens:introspect", "--days", "30"]
         return str(runner.invoke(service_keys, arguments).stdout.strip())
@@ -74,5 +74,5 @@ class Accounts:
         return self.mailbox.code_sent_to(email)
 
     def get(self, path: str, **headers: str) -> TestResponse:
-        """A request to anything."""
+        """A GET request to any path."""
         return self.app.test_client(use_cookies=False).get(path, headers=headers)

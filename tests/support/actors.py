@@ -14,7 +14,7 @@ ADA, PASSWORD = "ada@example.org", "correct horse battery"
 
 
 def refusal(answer: TestResponse) -> dict[str, Any]:
-    """The error of an answer that refuses."""
+    """The error of an error answer."""
     body: dict[str, Any] = answer.get_json()
     assert body["success"] is False
     assert body["result"] is None
@@ -23,18 +23,18 @@ def refusal(answer: TestResponse) -> dict[str, Any]:
 
 
 class ApiClient:
-    """A user with a browser of their own, cookies included."""
+    """An API client of one user, with a cookie jar."""
 
     def __init__(
         self, app: Flask, *, address: str = "203.0.113.7", language: str | None = None, cookies: bool = True
     ) -> None:
-        """`address` is where the visitor comes from, `language` what the browser asks for; apps keep no `cookies`."""
+        """`address` is the client's IP address, `language` its Accept-Language; mobile apps keep no `cookies`."""
         self.client = app.test_client(use_cookies=cookies)
         self._environ = {"REMOTE_ADDR": address}
         self._headers = {"Accept-Language": language} if language else {}
 
     def call(self, method: str, path: str, **options: Any) -> TestResponse:
-        """Any request, relative to the users."""
+        """Send a request, with a path relative to `/users`."""
         headers = {**self._headers, **options.pop("headers", {})}
         return self.client.open(
             f"{USERS}{path}",
@@ -46,30 +46,30 @@ class ApiClient:
         )
 
     def look_up(self, email: str) -> TestResponse:
-        """Ask whether a user has this address."""
+        """Request the public record of the user with this address."""
         return self.call("GET", "", query_string={"email": email})
 
     def sign_up(self, email: str) -> int:
-        """Become a temporary user; returns the id."""
+        """Create a temporary user; returns the id."""
         answer = self.try_to_sign_up(email)
         assert answer.status_code == 201, answer.text
         user_id: int = answer.json["data"]["id"]  # type: ignore[index]
         return user_id
 
     def try_to_sign_up(self, email: str) -> TestResponse:
-        """Ask to become a temporary user."""
+        """Request a temporary user."""
         return self.call("POST", "/sign_up", json={"email": email})
 
     def ask_for_code(self, user_id: int, code: str | int | None = None) -> TestResponse:
-        """Ask for a code, perhaps bringing one."""
+        """Request an emailed code, or register a client-supplied code."""
         return self.call("POST", f"/{user_id}/send_code", json={} if code is None else {"code": code})
 
     def ask_again(self, user_id: int, code: str | int | None = None) -> TestResponse:
-        """Ask for another code."""
+        """Request another code."""
         return self.call("POST", f"/{user_id}/resend_code", json={} if code is None else {"code": code})
 
     def confirm(self, user_id: int, code: str | int) -> TestResponse:
-        """Bring a code, as the original document does."""
+        """Confirm the address with a code."""
         return self.call("PUT", f"/{user_id}/mail", query_string={"code": str(code)})
 
     def finish(self, user_id: int, **body: Any) -> TestResponse:
@@ -88,45 +88,45 @@ class ApiClient:
         return tokens
 
     def with_token(self, token: str, method: str, path: str, **options: Any) -> TestResponse:
-        """A request that an access token speaks for."""
+        """Send a request with an access token."""
         return self.call(method, path, headers={"Authorization": f"Bearer {token}"}, **options)
 
     def refresh(self, token: str) -> TestResponse:
-        """Exchange a refresh token."""
+        """Rotate a refresh token."""
         return self.call("POST", "/refresh_token", json={"refresh_token": token})
 
     def ask_to_sign_in(self, email: str) -> TestResponse:
-        """Ask for a code to sign in with."""
+        """Request a sign-in code."""
         return self.call("POST", "/sign_in/send_code", json={"email": email})
 
     def sign_in_by_code(self, email: str, code: str, **more: Any) -> TestResponse:
-        """Sign in with a code from a letter."""
+        """Sign in with an emailed code."""
         return self.call("POST", "/sign_in/code", json={"email": email, "code": code, **more})
 
     def ask_to_recover(self, email: str) -> TestResponse:
-        """Ask for a code to set a password with."""
+        """Request a password reset code."""
         return self.call("POST", "/password/send_code", json={"email": email})
 
     def recover(self, email: str, code: str, new_password: str) -> TestResponse:
-        """Set a password with a code from a letter."""
+        """Reset the password with an emailed code."""
         body = {"email": email, "code": code, "new_password": new_password}
         return self.call("PUT", "/password", json=body)
 
     def change_password(self, token: str, current: str, new: str) -> TestResponse:
-        """Put a new password in the place of the current one."""
+        """Change the password."""
         body = {"current_password": current, "new_password": new}
         return self.with_token(token, "PUT", "/me/password", json=body)
 
     def ask_to_move(self, token: str, email: str, **proof: Any) -> TestResponse:
-        """Want another address, perhaps proving who one is."""
+        """Request a change of the email address, with reauthentication if `proof` has fields for it."""
         return self.with_token(token, "POST", "/me/email", json={"email": email, **proof})
 
     def move(self, token: str, code: str) -> TestResponse:
-        """Bring the code that was mailed to the new address."""
+        """Confirm the new email address with its emailed code."""
         return self.with_token(token, "PUT", "/me/email", json={"code": code})
 
     def ask_to_leave(self, token: str) -> TestResponse:
-        """Ask for a code to delete the account with."""
+        """Request an account deletion code."""
         return self.with_token(token, "POST", "/me/send_code")
 
     def leave(self, token: str, **proof: Any) -> TestResponse:
@@ -134,7 +134,7 @@ class ApiClient:
         return self.with_token(token, "DELETE", "/me", json=proof)
 
     def undo(self, token: str) -> TestResponse:
-        """Take an account back with the token of a link."""
+        """Redeem the token of an account revert link."""
         return self.call("POST", "/undo", json={"token": token})
 
     def is_signed_in(self, token: str) -> bool:
@@ -144,7 +144,7 @@ class ApiClient:
         return answer.status_code == 200
 
     def register(self, email: str, mailbox: "Mailbox", **body: Any) -> int:
-        """All of it, with the code from the letter; returns the id."""
+        """Register completely, with the emailed code; returns the id."""
         user_id = self.sign_up(email)
         assert self.ask_for_code(user_id).status_code == 200
         assert self.confirm(user_id, mailbox.code_sent_to(email)).status_code == 200
@@ -153,19 +153,19 @@ class ApiClient:
 
 
 class Mailbox:
-    """Everybody's mailbox: the outbox is really delivered, into a dev inbox of this test."""
+    """The mailbox of all users: emails of the outbox are delivered into a dev inbox of this test."""
 
     def __init__(self, app: Flask, inbox: DevInbox) -> None:
-        """`app` is whose outbox is delivered."""
+        """`app` is the application whose outbox is delivered."""
         self._app = app
         self._inbox = inbox
 
     def deliver(self) -> list[str]:
-        """Deliver everything that is due now; returns what became of each letter."""
+        """Deliver all emails that are due; returns the outcome of each."""
         services: Services = self._app.extensions["auth_service"]
         with self._app.app_context():
             leased = services.delivery.lease(at_most=1000)
-            return [services.delivery.deliver(letter, transport=self._inbox) for letter in leased]
+            return [services.delivery.deliver(message, transport=self._inbox) for message in leased]
 
     def letters_to(self, email: str) -> list[InboxMessage]:
         """The emails of an address, newest first."""
@@ -174,10 +174,10 @@ class Mailbox:
 
     def code_sent_to(self, email: str) -> str:
         """The code in the newest email of an address that has one."""
-        return next(letter.code for letter in self.letters_to(email) if letter.code)
+        return next(message.code for message in self.letters_to(email) if message.code)
 
     def undo_sent_to(self, email: str, *, about: str) -> str:
-        """The token of the link in the newest email of an address whose subject has these words."""
-        text = next(letter.text for letter in self.letters_to(email) if about in letter.subject)
+        """The token of the link in the newest email of an address whose subject contains `about`."""
+        text = next(message.text for message in self.letters_to(email) if about in message.subject)
         [token] = re.findall(r"/account/undo#(\S+)", text)
         return str(token)

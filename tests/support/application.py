@@ -28,7 +28,7 @@ def clear_environment() -> None:
 
 
 def settings_of(stores: Stores, data_dir: Path, **given: Any) -> Settings:
-    """Settings over some stores; what is given wins."""
+    """Settings over some stores; `given` takes precedence."""
     base: dict[str, Any] = {
         "app_env": "test",
         "database_url": stores.database_url,
@@ -49,10 +49,10 @@ def settings_of(stores: Stores, data_dir: Path, **given: Any) -> Settings:
 
 
 class Applications:
-    """Applications, each made once for its settings."""
+    """Applications, each created once for its settings."""
 
     def __init__(self, make_settings: Callable[..., Settings]) -> None:
-        """`make_settings` completes what is given."""
+        """`make_settings` completes the settings of an application."""
         self._make_settings = make_settings
         self._made: dict[tuple[tuple[str, Any], ...], Flask] = {}
 
@@ -64,9 +64,9 @@ class Applications:
         return self._made[key]
 
     def let_go(self, *, beyond: int) -> None:
-        """Close the connections that lie idle, if all applications together keep more than so many.
+        """Close idle database connections if all applications together have more than `beyond`.
 
-        PostgreSQL allows one hundred in all, and a suite makes many applications, some with room for a crowd.
+        PostgreSQL allows one hundred in all, and a test run creates many applications, some with a large pool.
         """
         if sum(_idle_connections(app) for app in self._made.values()) > beyond:
             for app in self._made.values():
@@ -81,7 +81,7 @@ def _idle_connections(app: Flask) -> int:
 
 
 def forget(app: Flask) -> None:
-    """Close what an application opened."""
+    """Close the connections and threads of an application."""
     with app.app_context():
         db.engine.dispose()
     app.extensions["auth_service"].redis.close()
@@ -89,7 +89,7 @@ def forget(app: Flask) -> None:
 
 @contextmanager
 def application(**given: Any) -> Iterator[Flask]:
-    """A migrated application with these settings; nothing of the caller's environment steers it."""
+    """A migrated application with these settings; environment variables do not affect it."""
     clear_environment()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""Crowds: what other people keep busy while a test asks for something."""
+"""Occupied capacity: concurrent requests that use all of the password hasher."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from auth_service.adapters.crypto.password_hasher import PasswordHasher
 
 @contextmanager
 def occupied(hasher: PasswordHasher) -> Iterator[None]:
-    """Every place with the hasher of this process, and in its queue, is taken meanwhile."""
-    hasher.hash("a password of an earlier request")  # the first one makes the threads
+    """Occupy every slot of the password hasher of this process and of its queue."""
+    hasher.hash("a password of an earlier request")  # the first hash starts the threads
     places = hasher._threads[os.getpid()]._slots
-    taken = 0
+    acquired = 0
     while places.acquire(blocking=False):
-        taken += 1
+        acquired += 1
     yield
-    places.release(taken)
+    places.release(acquired)

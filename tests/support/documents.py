@@ -1,4 +1,4 @@
-"""The documents as data: fenced blocks, code spans, links, sections, tables, and the commands that they name."""
+"""Markdown documents as data: fenced blocks, code spans, links, sections, tables, and the commands they name."""
 
 import re
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def transcript(text: str) -> Iterator[tuple[str, str]]:
 
 
 def code(page: Path) -> list[str]:
-    """What is set in code font: the lines of shell blocks, and the code spans of the text."""
+    """The text in code font: the lines of shell blocks, and the code spans of the text."""
     text = page.read_text("utf-8")
     lines = [line for language, block in fences(text) if language == "bash" for line in block.splitlines()]
     return lines + CODE.findall(FENCE.sub("", text))

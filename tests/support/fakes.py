@@ -1,4 +1,4 @@
-"""Fakes for the edge of the world: an SMTP server that keeps what it is sent and misbehaves as it is told."""
+"""Fake SMTP server: records the emails it receives, and fails as a test configures it."""
 
 import asyncio
 import json
@@ -17,13 +17,13 @@ from typing import Any, Literal, Self
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 Mode = Literal["normal", "4xx", "5xx", "tarpit", "drop after DATA", "refuse"]
-"""normal: take everything · 4xx, 5xx: say no to recipients, for now or for good · tarpit: one byte of an answer each
-`drip` · drop after DATA: take the letter and hang up unanswered · refuse: nobody listens, talks under way end."""
+"""normal: accept everything · 4xx, 5xx: reject recipients transiently or permanently · tarpit: one byte of a reply each
+`drip` · drop after DATA: accept the email and hang up without a reply · refuse: stop listening, end connections."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SinkMessage:
-    """A letter that the sink took."""
+    """An email that the sink accepted."""
 
     at: float
     """When it was complete, in seconds since the epoch."""
@@ -31,7 +31,7 @@ class SinkMessage:
     recipients: tuple[str, ...]
     raw: bytes
     talk: int
-    """The number of the connection that it came on."""
+    """The number of its connection."""
     encrypted: bool
     user: str | None
 
@@ -41,9 +41,9 @@ class SinkMessage:
 
     @property
     def message_id(self) -> str:
-        # Not by parsing the letter, which takes longer than sending it.
-        found = re.search(rb"^Message-ID:\s*(<[^>]*>)", self.raw, re.MULTILINE | re.IGNORECASE)
-        return found[1].decode() if found else ""
+        # Parsing the whole email takes longer than sending it.
+        match = re.search(rb"^Message-ID:\s*(<[^>]*>)", self.raw, re.MULTILINE | re.IGNORECASE)
+        return match[1].decode() if match else ""
 
 
 class SmtpSink:
@@ -51,8 +51,8 @@ class SmtpSink:
 
     `mode` may be changed at any time; `modes` overrules it for single recipients (4xx, 5xx, tarpit, drop after DATA).
     `answers` overrules everything: a reply by the command that it answers, with "greeting" for the first line of all
-    and "letter" for the answer to a whole letter; a 421 also hangs up. Every letter that was taken is in `messages`,
-    every recipient that was named is in `recipients`, as (seconds since the epoch, address).
+    and "letter" for the reply to the data of an email; a 421 also hangs up. Every accepted email is in `messages`,
+    every recipient of a RCPT command is in `recipients`, as (seconds since the epoch, address).
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class SmtpSink:
         self.messages: list[SinkMessage] = []
         self.recipients: list[tuple[float, str]] = []
         self.commands: list[str] = []
-        """The command lines of all talks, without AUTH's arguments."""
+        """The command lines of all connections, without the arguments of AUTH."""
         self.sign_ins: list[tuple[str, str, bool]] = []
-        """User, password, and whether they came encrypted."""
+        """User, password, and whether the connection was encrypted."""
         self.talks: set[Talk] = set()
         """The connections that are open."""
         self.talks_begun = 0
@@ -114,7 +114,7 @@ class SmtpSink:
         return self.modes.get(recipient, self._mode)
 
     def start(self) -> None:
-        """Start to listen; `port` and `url` are good from here on."""
+        """Start to listen; `port` and `url` are valid from here on."""
         loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=loop.run_forever, name="smtp-sink", daemon=True)
         self._thread.start()
@@ -133,11 +133,11 @@ class SmtpSink:
         loop.close()
 
     def hang_up(self) -> None:
-        """End the talks under way, as a restart of the server would, and go on listening."""
+        """End all connections, as a restart of the server would, and continue to listen."""
         self._on_loop(self._end_talks())
 
     def clear(self) -> None:
-        """Forget what was recorded."""
+        """Delete all records."""
         self.messages.clear()
         self.recipients.clear()
         self.commands.clear()
@@ -147,15 +147,15 @@ class SmtpSink:
         return [message for message in self.messages if recipient in message.recipients]
 
     def wait_for(self, number: int, *, to: str | None = None, timeout: float = 10) -> list[SinkMessage]:
-        """Wait until `number` letters are there (for `to`), and return them. Raises TimeoutError."""
+        """Wait for `number` emails (to `to`), and return them. Raises TimeoutError."""
 
-        def found() -> list[SinkMessage]:
+        def arrived() -> list[SinkMessage]:
             return self.messages if to is None else self.to(to)
 
         with self.arrival:
-            if not self.arrival.wait_for(lambda: len(found()) >= number, timeout):
-                raise TimeoutError(f"{len(found())} of {number} letters came within {timeout} s")
-            return list(found())
+            if not self.arrival.wait_for(lambda: len(arrived()) >= number, timeout):
+                raise TimeoutError(f"{len(arrived())} of {number} emails arrived within {timeout} s")
+            return list(arrived())
 
     def _on_loop(self, coroutine: Any) -> None:
         assert self._loop is not None, "start the sink first"
@@ -231,7 +231,7 @@ class Talk(SMTP):
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled():
-            task.exception()  # Looked at, so that asyncio does not report a connection that was cut on purpose.
+            task.exception()  # Retrieved, so that asyncio does not report a connection that was cut on purpose.
         self.sink.talks.discard(self)
 
     async def push(self, status: str | bytes) -> None:
@@ -252,28 +252,28 @@ class Talk(SMTP):
     def _as_told(
         self, command: str, method: Callable[[str | None], Awaitable[None]]
     ) -> Callable[[str | None], Awaitable[None]]:
-        async def answered(argument: str | None) -> None:
+        async def handle(argument: str | None) -> None:
             self.sink.commands.append(command if argument is None or command == "AUTH" else f"{command} {argument}")
             if command in self.sink.answers:
                 await self.push(self.sink.answers[command])
             else:
                 await method(argument)
 
-        for name in vars(method):  # What aiosmtpd's @syntax noted about it.
-            setattr(answered, name, getattr(method, name))
-        return answered
+        for name in vars(method):  # The attributes that @syntax of aiosmtpd sets.
+            setattr(handle, name, getattr(method, name))
+        return handle
 
     def _authenticated(
-        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, given: LoginPassword
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, credentials: LoginPassword
     ) -> AuthResult:
-        user, password = given.login.decode(), given.password.decode()
+        user, password = credentials.login.decode(), credentials.password.decode()
         self.sink.sign_ins.append((user, password, self.encrypted()))
         good = self.sink.users is not None and self.sink.users.get(user) == password
         return AuthResult(success=good, handled=False, auth_data=user)
 
 
 class Records:
-    """What the sink notes and answers, in the form that aiosmtpd asks for."""
+    """The handler of aiosmtpd: records emails and replies to commands."""
 
     def __init__(self, sink: SmtpSink) -> None:
         self.sink = sink
@@ -327,21 +327,21 @@ class Records:
 def main() -> None:
     """Serve in a process of its own: `python -m tests.support.fakes [port]`, until standard input ends.
 
-    Prints the URL, then for each letter a line of JSON: when it came, for whom, its Message-ID.
+    Prints the URL, then for each email a line of JSON: its time, recipients and Message-ID.
     """
     with SmtpSink(port=int(sys.argv[1]) if len(sys.argv) > 1 else 0) as sink:
         print(sink.url, flush=True)
-        threading.Thread(target=_print_letters, args=(sink,), daemon=True).start()
+        threading.Thread(target=_print_emails, args=(sink,), daemon=True).start()
         sys.stdin.read()
 
 
-def _print_letters(sink: SmtpSink) -> None:
+def _print_emails(sink: SmtpSink) -> None:
     for number in count():
         with sink.arrival:
             while len(sink.messages) <= number:
                 sink.arrival.wait()
-        letter = sink.messages[number]
-        print(json.dumps({"at": letter.at, "to": letter.recipients, "message_id": letter.message_id}), flush=True)
+        email = sink.messages[number]
+        print(json.dumps({"at": email.at, "to": email.recipients, "message_id": email.message_id}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Legacy password hashes, each made by the library that is named, with a cost that suits tests."""
+"""Legacy password hashes, each made by the named library, with a low cost for tests."""
 
 PASSWORD = "correct horse battery"
 

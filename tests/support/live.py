@@ -1,4 +1,4 @@
-"""A live server: gunicorn as production runs it, for tests that speak to a socket."""
+"""Live server: gunicorn as production runs it, for tests over a socket."""
 
 import json
 import os
@@ -22,14 +22,14 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 30
 WITNESS = "witness@example.org"
 PORTAL = "https://portal.example.org"
-"""The origin of a front end that may read the answers (CORS)."""
+"""The allowed CORS origin of a front end."""
 HANGS = 5.0
 """An answer that takes longer than this, in seconds, counts as a hang."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What came back over a socket until the server closed it."""
+    """The bytes of an answer until the server closed the socket."""
 
     status: int
     headers: "Message[str, str]"
@@ -43,13 +43,13 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The `error.code` of a refusal."""
+        """The `error.code` of an error answer."""
         code: str = self.json["error"]["code"]
         return code
 
 
 def check_refusal(answer: Answer, status: int, code: str) -> None:
-    """Whether it is a refusal of the contract: its shape, its headers, in time."""
+    """Check an error answer against the contract: its schema, headers and time."""
     assert (answer.status, answer.code) == (status, code), answer.body
     assert answer.seconds < HANGS
     assert answer.headers["Content-Type"] == "application/json"
@@ -57,26 +57,28 @@ def check_refusal(answer: Answer, status: int, code: str) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert len(answer.headers["X-Request-Id"]) == 32
-    said = answer.json
-    assert (said["success"], said["result"]) == (False, None)
-    assert set(said["error"]) <= {"code", "msg", "fields", "attempts_left", "retry_after"}
-    assert isinstance(said["error"]["msg"], str)
-    assert ("fields" in said["error"]) == (status == 422)
+    body = answer.json
+    assert (body["success"], body["result"]) == (False, None)
+    assert set(body["error"]) <= {"code", "msg", "fields", "attempts_left", "retry_after"}
+    assert isinstance(body["error"]["msg"], str)
+    assert ("fields" in body["error"]) == (status == 422)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Live:
-    """A server that listens, and the file that everything it logs goes to."""
+    """A listening server and its log file."""
 
     port: int
     log: Path
     process: subprocess.Popen[bytes]
 
     def say(self, raw: bytes, *, within: float = HANGS) -> Answer:
-        """Send these bytes and nothing else, and read the answer. Raises OSError, also when there is none in time."""
+        """Send these bytes and nothing else, and read the answer. Raises OSError, also after the time limit."""
         began = time.monotonic()
         with socket.create_connection(("127.0.0.1", self.port), timeout=within) as connection:
-            with suppress(BrokenPipeError, ConnectionResetError):  # It has heard enough; the answer is there to read.
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # The server closed early; its answer can still be read.
                 connection.sendall(raw)
             received = b"".join(iter(lambda: connection.recv(65536), b""))
         seconds = time.monotonic() - began
@@ -98,11 +100,11 @@ class Live:
         return self.say("\r\n".join([*lines, "", ""]).encode() + (body or b""), within=within)
 
     def send_json(self, method: str, target: str, body: bytes) -> Answer:
-        """Send a body as JSON, whatever it is."""
+        """Send any body as JSON."""
         return self.request(method, target, "Content-Type: application/json", body=body)
 
     def is_ready(self) -> bool:
-        """Whether it answers, and has all it needs."""
+        """Whether the server is ready."""
         try:
             return self.request("GET", "/health/ready").status == 200
         except OSError:
@@ -113,7 +115,7 @@ class Live:
 def live_server(stores: Stores, folder: Path) -> Iterator[Live]:
     """gunicorn under `deploy/gunicorn.conf.py`, over these migrated stores, without rate limits.
 
-    The folder is its working folder, so that it reads no `.env` of a developer.
+    The working directory is `folder`, so that the server reads no `.env` of a developer.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -122,7 +124,7 @@ def live_server(stores: Stores, folder: Path) -> Iterator[Live]:
         "APP_ENV": "test",
         "RATE_LIMITS": "off",
         "HTTP_PORT": str(port),
-        "PUBLIC_URL": "http://127.0.0.1:5000",  # that of the other applications of the tests: tokens of theirs are good
+        "PUBLIC_URL": "http://127.0.0.1:5000",  # as in the other test applications, so that their tokens are valid here
         "DATABASE_URL": stores.database_url,
         "REDIS_URL": stores.redis_url,
         "DATA_DIR": str(folder / "data"),

@@ -1,4 +1,4 @@
-"""What the API answers, as data: errors, Swagger document, a few requests. A program, to run it under `python -OO`."""
+"""`python -OO` report: errors, Swagger document and a few answers of the API as data, printed by a program."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from auth_service.settings import Settings
 
 
 def report(app: Flask, *, email: str) -> dict[str, Any]:
-    """Every error as it is rendered, the Swagger document, and answers, among them to a sign-up of `email`."""
+    """Every rendered error, the Swagger document, and answers, one of them to a sign-up of `email`."""
     client = app.test_client()
 
     def answer(method: str, path: str, **options: Any) -> list[Any]:

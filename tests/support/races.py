@@ -1,4 +1,4 @@
-"""Races: concurrent requests that start at one barrier, and what each of them got."""
+"""Races: concurrent requests that start at one barrier, and their outcomes."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
-    """Do something `count` times at the same moment."""
+    """Call `act` in `count` concurrent threads."""
     barrier = Barrier(count)
 
     def started_together(_: int) -> Any:
@@ -19,7 +19,7 @@ def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
 
 
 def together(*acts: Callable[[], Any]) -> list[Any]:
-    """Do different things at the same moment."""
+    """Call different functions in concurrent threads."""
     barrier = Barrier(len(acts))
 
     def started_together(act: Callable[[], Any]) -> Any:
@@ -31,5 +31,5 @@ def together(*acts: Callable[[], Any]) -> list[Any]:
 
 
 def outcome(answer: Any) -> tuple[int, str]:
-    """The status, and the code of a refusal."""
+    """The status and the error code of an answer."""
     return answer.status_code, answer.json.get("error", {}).get("code", "")

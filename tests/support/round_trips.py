@@ -12,7 +12,7 @@ from redis.connection import AbstractConnection
 
 @dataclass
 class RoundTrips:
-    """How often each of them was waited for."""
+    """The count of round trips to each store."""
 
     postgres: int = 0
     redis: int = 0
@@ -20,7 +20,7 @@ class RoundTrips:
 
 @contextmanager
 def counted() -> Iterator[list[None]]:
-    """Notes each time that psycopg2 waits for the server."""
+    """Record each wait of psycopg2 for the server."""
     wait = psycopg2.extensions.get_wait_callback()
     waits: list[None] = []
 
@@ -37,28 +37,28 @@ def counted() -> Iterator[list[None]]:
 
 @contextmanager
 def of_this_thread() -> Iterator[RoundTrips]:
-    """Count the round trips of the thread that asks: what it waits for, whatever other threads do.
+    """Count the round trips of the calling thread only.
 
-    At the edge of the drivers: each wait of psycopg2, and each send of redis-py, in which several commands may leave
+    Counted in the drivers: each wait of psycopg2, and each send of redis-py, in which several commands may leave
     together.
     """
-    found = RoundTrips()
+    round_trips = RoundTrips()
     here = threading.get_ident()
     wait = psycopg2.extensions.get_wait_callback()
     send: Any = AbstractConnection.send_packed_command
 
     def counting_wait(connection: psycopg2.extensions.connection) -> None:
-        found.postgres += threading.get_ident() == here
+        round_trips.postgres += threading.get_ident() == here
         wait(connection)
 
     def counting_send(connection: Any, *arguments: Any, **options: Any) -> None:
-        found.redis += threading.get_ident() == here
+        round_trips.redis += threading.get_ident() == here
         send(connection, *arguments, **options)
 
     psycopg2.extensions.set_wait_callback(counting_wait)
     AbstractConnection.send_packed_command = counting_send  # type: ignore[method-assign, assignment]
     try:
-        yield found
+        yield round_trips
     finally:
         AbstractConnection.send_packed_command = send  # type: ignore[method-assign]
         psycopg2.extensions.set_wait_callback(wait)

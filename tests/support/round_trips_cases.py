@@ -1,4 +1,4 @@
-"""The typical request of every endpoint, for the table of round trips (`round_trips_table.py`)."""
+"""Round trips: the typical request of every endpoint, for the table of `round_trips_table.py`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ CASES: list[Case] = []
 
 
 def row(endpoint: str, case: str = "", *, status: int = 200) -> Callable[[Callable[[Accounts], Request]], None]:
-    """Make a row of the table of a function that prepares everything and returns the request."""
+    """Add a row to the table; the function prepares the case and returns the request."""
 
     def add(prepare: Callable[[Accounts], Request]) -> None:
         CASES.append(Case(endpoint=endpoint, case=case, status=status, prepare=prepare))

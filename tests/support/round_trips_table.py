@@ -1,8 +1,8 @@
-"""Round trips of every endpoint: what each request asks of PostgreSQL and Redis, and the table in docs/architecture.md.
+"""Round trips of every endpoint to PostgreSQL and Redis, and their table in docs/architecture.md.
 
     make round_trips
 
-measures an application of the profile `production` over engines of its own and writes the table;
+measures an application with the profile `production` over engines of its own and writes the table;
 `tests/test_round_trips.py` compares. The application is warm (statements prepared, scripts and signing keys loaded),
 every rate limit counts and none is reached.
 """
@@ -33,29 +33,29 @@ SETTINGS: Mapping[str, Any] = {
 }
 COMMAND = "make round_trips"
 TIMES = 3
-"""Measurements of which the least counts: the signing keys are read again every two seconds, by whatever request."""
+"""Number of measurements, of which the minimum counts: any request may reload the signing keys, every two seconds."""
 
 Key = tuple[str, str]
-"""An endpoint, and which of its cases."""
+"""An endpoint, and the name of its case."""
 
 
 def measured(case: Case, accounts: Accounts, *, times: int = 1) -> RoundTrips:
-    """What a request costs when it is not the first of its kind; the least of several measurements."""
-    found = []
+    """The round trips of a request that is not the first of its kind; the minimum of several measurements."""
+    measurements = []
     case.prepare(accounts)().close()
     for _ in range(times):
         request = case.prepare(accounts)
-        accounts.get("/.well-known/jwks.json")  # the signing keys are fresh
+        accounts.get("/.well-known/jwks.json")  # reloads the signing keys
         with of_this_thread() as trips:
             answer = request()
         assert answer.status_code == case.status, (case.endpoint, case.case, answer.text)
         answer.close()
-        found.append(trips)
-    return min(found, key=lambda trips: (trips.postgres, trips.redis))
+        measurements.append(trips)
+    return min(measurements, key=lambda trips: (trips.postgres, trips.redis))
 
 
 def endpoints(app: Flask) -> Iterator[str]:
-    """Every method of every route, as the table writes it."""
+    """Every method of every route, in the form of the table."""
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
@@ -63,14 +63,14 @@ def endpoints(app: Flask) -> Iterator[str]:
 
 
 def line(key: Key, trips: RoundTrips) -> str:
-    """A row as it stands in the document."""
+    """A row of the table in Markdown."""
     return f"| `{key[0]}` | {key[1]} | {trips.postgres} | {trips.redis} |"
 
 
-def table(found: Mapping[Key, RoundTrips]) -> str:
+def table(rows_by_case: Mapping[Key, RoundTrips]) -> str:
     """The table between its markers."""
     head = ["| request | case | PostgreSQL | Redis |", "| --- | --- | --- | --- |"]
-    rows = [line(key, trips) for key, trips in found.items()]
+    rows = [line(key, trips) for key, trips in rows_by_case.items()]
     return "\n".join(["<!-- round trips -->", *head, *rows, "<!-- /round trips -->"])
 
 
@@ -93,10 +93,10 @@ def main() -> None:
     write = parser.parse_args().write
     with application(**SETTINGS) as app, tempfile.TemporaryDirectory() as folder:
         accounts = Accounts(app, Mailbox(app, DevInbox(Path(folder))))
-        found = {(case.endpoint, case.case): measured(case, accounts, times=TIMES) for case in CASES}
+        rows = {(case.endpoint, case.case): measured(case, accounts, times=TIMES) for case in CASES}
     if write:
-        ARCHITECTURE.write_text(TABLE.sub(lambda _: table(found), ARCHITECTURE.read_text("utf-8")), "utf-8")
-    sys.stdout.write(table(found) + "\n")
+        ARCHITECTURE.write_text(TABLE.sub(lambda _: table(rows), ARCHITECTURE.read_text("utf-8")), "utf-8")
+    sys.stdout.write(table(rows) + "\n")
 
 
 if __name__ == "__main__":

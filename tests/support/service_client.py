@@ -1,4 +1,4 @@
-"""A service with a service key that introspects tokens."""
+"""Service client: a service that introspects tokens (RFC 7662) with a service key."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,22 +21,22 @@ def made_key(app: Flask, *scopes: str, name: str = "shop", lives: timedelta = ti
 
 
 class Shop:
-    """A service that is shown tokens."""
+    """A service that introspects the tokens of its users."""
 
     def __init__(self, app: Flask, key: str | None) -> None:
         self.client = app.test_client(use_cookies=False)
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
     def ask(self, token: str, **more: str) -> TestResponse:
-        """Ask as a program of ours does."""
+        """Introspect with a JSON body."""
         return self.client.post(INTROSPECT, json={"token": token, **more}, headers=self.headers)
 
     def ask_by_form(self, token: str, **more: str) -> TestResponse:
-        """Ask as a library for RFC 7662 does."""
+        """Introspect with a form, as libraries for RFC 7662 do."""
         return self.client.post(INTROSPECT, data={"token": token, **more}, headers=self.headers)
 
     def learns(self, token: str, **more: str) -> Any:
-        """What a token is said to be, both ways alike."""
+        """The introspection result, which has to be the same for JSON and form."""
         enveloped, plain = self.ask(token, **more), self.ask_by_form(token, **more)
         assert (enveloped.status_code, plain.status_code) == (200, 200), enveloped.text
         assert enveloped.get_json() == {"success": True, "data": plain.get_json()}

@@ -1,4 +1,4 @@
-"""What an application asks PostgreSQL, and how that is carried out."""
+"""SQL statements of an application, and their query plans."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,41 +11,41 @@ from sqlalchemy import event
 from auth_service.db import db
 
 LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-"""Counts the sessions that wait for a lock, those of other databases of the server left out."""
+"""Counts the sessions of the current database that wait for a lock."""
 
 
 @contextmanager
 def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
-    """Notes the statements of each message, with the values that are not in their text."""
+    """Record the text of each message to PostgreSQL, with its parameters."""
     audit_cte: list[tuple[str, Any]] = []
 
-    class Noting(psycopg2.extensions.cursor):
+    class RecordingCursor(psycopg2.extensions.cursor):
         def execute(self, query: Any, values: Any = None) -> None:
             message = query.decode() if isinstance(query, bytes) else str(query)
             audit_cte.extend((statement, values) for statement in message.split(";\n"))
             super().execute(query, values)
 
-    def note(connection: Any, *_: Any) -> None:
-        connection.cursor_factory = Noting
+    def record(connection: Any, *_: Any) -> None:
+        connection.cursor_factory = RecordingCursor
 
     def forget(connection: Any, *_: Any) -> None:
         connection.cursor_factory = None
 
     with app.app_context():
         engine = db.engine
-    event.listen(engine, "checkout", note)
+    event.listen(engine, "checkout", record)
     event.listen(engine, "checkin", forget)
     try:
         yield audit_cte
     finally:
-        event.remove(engine, "checkout", note)
+        event.remove(engine, "checkout", record)
         event.remove(engine, "checkin", forget)
 
 
 def plan_of(app: Flask, statement: str, values: Any, *, settings: str = "") -> list[tuple[str, str]]:
     """The nodes of the plan of a statement, each with the index or table that it uses.
 
-    That of a prepared one is planned for any values, as PostgreSQL does it in the long run.
+    A prepared statement gets the generic plan, which PostgreSQL chooses after several executions.
     """
     with app.app_context(), db.engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")  # connections are in autocommit, where SET LOCAL has no effect

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of a test run: where they are, their keys, and statements beside the application."""
+"""PostgreSQL and Redis of a test run: URLs, keys, and statements outside of the application."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import psycopg2
 import psycopg2.sql
 
 TEST_REDIS = 15
-"""The logical database of tests in a Redis that the settings name: never the developer's."""
+"""The logical database of tests in the Redis of the settings, never that of the developer."""
 
 CODE_KEY = "tests-only-codes-0123456789-abcdefghijklmnopqrstuvwxyz"
 OUTBOX_KEY = "tests-only-outbox-0123456789-abcdefghijklmnopqrstuvwxyz"
@@ -23,7 +23,7 @@ Query = Callable[..., list[tuple[Any, ...]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stores:
-    """Where the tests of this run keep their data."""
+    """The stores of a test run."""
 
     database_url: str
     redis_url: str
@@ -58,7 +58,7 @@ def temporary_database(url: str, name: str) -> Iterator[None]:
 
 
 def asking(url: str) -> Query:
-    """What runs a statement, with values if it takes some, beside the application, and commits."""
+    """A function that runs a statement with optional parameters outside of the application, and commits."""
 
     def query(statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg2.connect(url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:

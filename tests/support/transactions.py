@@ -1,4 +1,4 @@
-"""Transactions: which of an application's own PostgreSQL has written, whatever else the server does meanwhile."""
+"""Written transactions of an application, counted apart from all other activity of the PostgreSQL server."""
 
 import re
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ _ENDS = re.compile(r"(.*?)[;\s]*\bCOMMIT[;\s]*", re.IGNORECASE | re.DOTALL)
 
 @dataclass
 class Transactions:
-    """What an application has committed."""
+    """The committed transactions of an application."""
 
     ids: list[int] = field(default_factory=list)
     """Ids of the transactions that wrote. PostgreSQL assigns none to a transaction that only reads."""
     added: int = 0
-    """Statements that this measurement has added, each a round trip."""
+    """Statements that the measurement itself added, each one round trip."""
 
     def ask(self, connection: psycopg2.extensions.connection, statement: str) -> list[tuple[Any, ...]]:
-        """Run a statement of the measurement's own."""
+        """Run a statement of the measurement itself."""
         self.added += 1
         with connection.cursor(cursor_factory=psycopg2.extensions.cursor) as cursor:
             cursor.execute(statement)
@@ -71,7 +71,7 @@ class _RecordingCursor(psycopg2.extensions.cursor):
 
     def _run_and_commit(self, before: str, values: Any) -> None:
         if before:
-            self._transactions.added += 1  # what was one message
+            self._transactions.added += 1  # one message became several
             super().execute(before, values)
         self._transactions.record(self.connection)
         super().execute("COMMIT")
@@ -84,17 +84,17 @@ def committed(app: Flask) -> Iterator[Transactions]:
     A counter of the whole server (`pg_snapshot_xmax`, the end of the WAL) would also count autovacuum and the other
     databases.
     """
-    found = Transactions()
+    transactions = Transactions()
 
     def watch(connection: Any, *_: Any) -> None:
-        connection.cursor_factory = partial(_RecordingCursor, transactions=found)
+        connection.cursor_factory = partial(_RecordingCursor, transactions=transactions)
 
     def leave(connection: Any, *_: Any) -> None:
         if connection is not None:
             connection.cursor_factory = None
 
     def commits(connection: Any) -> None:
-        found.record(connection.connection.dbapi_connection)
+        transactions.record(connection.connection.dbapi_connection)
 
     with app.app_context():
         engine = db.engine
@@ -102,7 +102,7 @@ def committed(app: Flask) -> Iterator[Transactions]:
     for name, listener in listeners.items():
         event.listen(engine, name, listener)
     try:
-        yield found
+        yield transactions
     finally:
         for name, listener in listeners.items():
             event.remove(engine, name, listener)
