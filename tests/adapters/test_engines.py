@@ -401,13 +401,13 @@ def test_a_server_starts_once_and_from_the_main_thread(engines: Engines) -> None
 
 def test_a_server_that_cannot_start_reports_the_reason_and_stops_the_other_server(data_dir: Path) -> None:
     version = data_dir / "postgres" / "PG_VERSION"
-    kept = version.read_text()
+    original = version.read_text()
     version.write_text("7\n")
     try:
         with pytest.raises(EngineError, match=r"(?s)postgres ended.*initialized by PostgreSQL version 7"):
             ExitStack().enter_context(running(data_dir=data_dir))
     finally:
-        version.write_text(kept)
+        version.write_text(original)
     assert not [each for each in processes.present() if str(data_dir) in each.command]
     assert not (data_dir / "engines.json").exists()
 

@@ -91,14 +91,14 @@ def reads(app: Flask) -> Iterator[list[str]]:
     """The statements that read the keys meanwhile."""
     executed: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def record_read(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if "signing_keys" in statement:
             executed.append(statement)
 
     with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", note)
+        event.listen(db.engine, "before_cursor_execute", record_read)
         yield executed
-        event.remove(db.engine, "before_cursor_execute", note)
+        event.remove(db.engine, "before_cursor_execute", record_read)
 
 
 @contextmanager
