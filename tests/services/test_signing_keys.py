@@ -247,12 +247,12 @@ def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(
     app, _ = two
     published(app)
     heads = [{"alg": "ES256", "typ": "at+jwt", "kid": f"k{number}"} for number in range(20)]
-    strange = [
+    unknown_kid_tokens = [
         f"{base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip('=')}.e30.{'A' * 86}" for head in heads
     ]
 
     with later(monkeypatch, timedelta(seconds=1.1)), reads(app) as statements:
-        answers = [ApiClient(app).with_token(token, "GET", "/me") for token in strange]
+        answers = [ApiClient(app).with_token(token, "GET", "/me") for token in unknown_kid_tokens]
         assert {refusal(answer)["code"] for answer in answers} == {"token_invalid"}
 
     assert len(statements) == 1
