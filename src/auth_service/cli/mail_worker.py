@@ -28,7 +28,7 @@ REST = timedelta(seconds=1)
 EXPIRE_EVERY = timedelta(seconds=5)
 LEASED_PER_SENDER = 4
 
-OUTCOMES = Counter("auth_letters", "Letters that the mailer dealt with.", ["outcome"])
+OUTCOMES = Counter("auth_letters", "Emails that this mail worker processed, by outcome.", ["outcome"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class MailWorker:
         """Deliver until `stop` is set; then finish the emails that are being sent and release the other claims."""
         under_way: dict[Future[None], ClaimedMessage] = {}
         expire_at = clock.monotonic()
-        log.info("the mailer is at work")
+        log.info("the mail worker has started")
         with ThreadPoolExecutor(self.senders, thread_name_prefix="sender") as pool:
             while not self.stop.is_set():
                 if clock.monotonic() >= expire_at:
@@ -66,7 +66,7 @@ class MailWorker:
                     del under_way[done]
             not_tried = [letter for future, letter in under_way.items() if future.cancel()]
             self._survive(lambda: self.delivery.release(not_tried))
-        log.info("the mailer has stopped", extra={"given_back": len(not_tried)})
+        log.info("the mail worker has stopped", extra={"released": len(not_tried)})
 
     def _pause(self, under_way: dict[Future[None], ClaimedMessage]) -> None:
         """Wait until a thread is free, or until it is time for the next look into the outbox."""
@@ -96,9 +96,9 @@ class MailWorker:
             with self.enter():
                 work()
         except Unavailable as away:
-            log.warning("the mailer waits for a dependency", extra={"trouble": away.code})
+            log.warning("the mail worker waits for a dependency", extra={"trouble": away.code})
         except Exception:
-            log.exception("the mailer stumbled")
+            log.exception("a step of the mail worker failed")
         else:
             return True
         return False

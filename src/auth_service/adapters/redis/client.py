@@ -166,7 +166,7 @@ class RedisClient:
             log.warning("redis does not answer", extra={"trouble": type(failure).__name__})
             raise RedisUnavailable(retry_after=1) from failure
         except RedisError as failure:
-            log.warning("redis refuses", extra={"trouble": type(failure).__name__})
+            log.warning("redis answers with an error", extra={"trouble": type(failure).__name__})
             raise RedisUnavailable(retry_after=1) from failure
         self._breaker.succeeded()
         return answer

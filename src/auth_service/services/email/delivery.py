@@ -1,4 +1,4 @@
-"""Delivery: what the mailer does with one letter of the outbox."""
+"""Email delivery: a mail worker renders and sends one message of the outbox, and records the outcome."""
 
 import logging
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Delivery:
         try:
             transport.send(message, to=letter.recipient)
         except MailDeferred as deferred:
-            log.info("letter put off", extra={"letter": str(letter.id), "trouble": str(deferred)})
+            log.info("email deferred", extra={"message_id": str(letter.id), "trouble": str(deferred)})
             with unit_of_work():
                 self.leases.defer(letter, trouble=str(deferred))
             return "deferred"
@@ -71,7 +71,7 @@ class Delivery:
             self.leases.release(not_tried)
 
     def _dead(self, letter: ClaimedMessage, *, trouble: str) -> str:
-        log.error("letter is dead", extra={"letter": str(letter.id), "trouble": trouble})
+        log.error("email is dead", extra={"message_id": str(letter.id), "trouble": trouble})
         with unit_of_work():
             self.leases.mark_dead(letter, trouble=trouble)
         return "dead"
