@@ -1,4 +1,4 @@
-"""Request thread pool: so many requests are at work at once, and more of them only while they wait without a slot."""
+"""Request thread pool: request slots limit how many requests run concurrently; a waiting request releases its slot."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -7,27 +7,28 @@ from queue import SimpleQueue
 from typing import Any
 
 _this_thread = threading.local()
-"""The slots that the request of this thread holds one of, as `slots`; nothing outside of `RequestSlots`."""
+"""`slots` is the `RequestSlots` of which the request of this thread holds a slot; None or missing without one."""
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class RequestSlots:
-    """Lets so many requests at once into an application.
+    """Limits the number of requests that an application handles concurrently.
 
-    More of them would only wait for one another, for connections and for processors. A request that waits for something
-    else (a password hash, the rest of its body) releases its slot meanwhile; nothing else may run while it has none.
+    More requests would only wait for each other, for connections and for processors. A request that waits for something
+    else (a password hash, the rest of its body) releases its slot until the wait ends. It may do nothing but wait while
+    it has no slot.
     """
 
     def __init__(self, number: int) -> None:
-        """`number` requests at once. Made before a fork, each process has that many."""
+        """Allow `number` concurrent requests in each process, if created before the fork."""
         # A queue of tokens is a semaphore without an owner. It is written in C; threading.Semaphore is not.
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(number):
             self._free.put(None)
 
     def around(self, application: WsgiApplication) -> WsgiApplication:
-        """The application, for so many requests at once. Sending the response needs no slot."""
+        """Return the application behind the limit. Sending the response needs no slot."""
 
         def limited(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             self._free.get()
@@ -42,7 +43,7 @@ class RequestSlots:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Do without the slot that this thread holds; wait for one afterwards."""
+        """Release the slot of this thread for the duration of the block; wait for a slot afterwards."""
         _this_thread.slots = None
         self._free.put(None)
         try:
@@ -54,7 +55,7 @@ class RequestSlots:
 
 @contextmanager
 def release_slot() -> Iterator[None]:
-    """Let another request have the slot of this one while it waits. Does nothing where there is none to release."""
+    """Release the request slot of this thread for the duration of the block, if it has one."""
     slots: RequestSlots | None = getattr(_this_thread, "slots", None)
     if slots is None:
         yield
