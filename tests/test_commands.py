@@ -110,6 +110,7 @@ def test_the_mailer_delivers_and_stops_when_asked(app: Flask, services: Services
     assert len({letter.message_id for letter in inbox.letters()}) == 5
 
 
+@pytest.mark.slow
 def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
     # The process makes secrets of its own in its data folder; this application has to share them to be understood.
     environment |= {name.upper(): app.extensions["auth_service"].settings.secret(name) for name in SECRETS}
@@ -203,6 +204,7 @@ def gunicorn(app: Flask, environment: dict[str, str], tmp_path: Path) -> Callabl
     return start
 
 
+@pytest.mark.slow
 def test_a_second_api_on_a_port_says_so_instead_of_sharing_it(gunicorn: Callable[..., subprocess.Popen[str]]) -> None:
     """Both set SO_REUSEPORT, so the system would let both in and split the requests between them."""
     with socket.socket() as first:
@@ -222,6 +224,7 @@ def test_a_second_api_on_a_port_says_so_instead_of_sharing_it(gunicorn: Callable
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
 def test_an_api_starts_again_where_it_was_a_moment_ago(
     gunicorn: Callable[..., subprocess.Popen[str]], host: str, url: str

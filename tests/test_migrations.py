@@ -70,6 +70,7 @@ def objects(engine: Engine) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_every_migration_goes_up_down_and_up_again(migrated: Flask, empty_database: Engine) -> None:
     with migrated.app_context():
         for revision in REVISIONS:
@@ -118,6 +119,7 @@ def test_a_release_knows_where_it_stands(migrated: Flask, empty_database: Engine
         assert found() is expected
 
 
+@pytest.mark.slow
 def test_migrators_at_once_take_turns(stores: Stores, empty_database: Engine, tmp_path: Path) -> None:
     environment = {
         **os.environ,

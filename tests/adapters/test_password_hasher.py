@@ -256,9 +256,9 @@ def test_hashing_steps_back_behind_requests(library: Library, callers: ThreadPoo
 
 FORKS = """
 import os, sys
-from auth_service.adapters.crypto.password_hasher import Hasher
+from auth_service.adapters.crypto.password_hasher import PasswordHasher
 
-hasher = Hasher(at_once=1)
+hasher = PasswordHasher(at_once=1)
 phc = hasher.hash("correct horse battery")  # the parent has its thread now; the child must not wait for it
 child = os.fork()
 if child == 0:

@@ -1,4 +1,4 @@
-"""Request slots: so many requests at work at once, and more of them only while they wait without a slot."""
+"""Request threads: one for each client; so many requests at work at once, and more only while they wait."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from auth_service.adapters.request_threads import RequestSlots, release_slot
+from auth_service.adapters.request_threads import RequestSlots, RequestThreads, release_slot
 
 LONG = 20.0
 SHORT = 0.05
@@ -126,3 +126,46 @@ def test_while_a_slot_is_released_there_is_no_second_one_to_release() -> None:
 
     assert most == [1]
     assert slots._free.qsize() == 1
+
+
+def test_where_no_more_threads_can_be_started_work_waits_for_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads, gate = RequestThreads(8), threading.Event()
+    first = threads.submit(gate.wait, LONG)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        others = [threads.submit(lambda: "done") for _ in range(5)]
+        assert not any(other.done() for other in others)
+        gate.set()
+        assert first.result(LONG)
+        assert [other.result(LONG) for other in others] == ["done"] * 5
+    assert threads.submit(lambda: "done").result(LONG) == "done"
+    threads.shutdown()
+
+
+def test_what_fails_in_a_thread_is_told_to_who_submitted_it() -> None:
+    threads = RequestThreads(2)
+
+    def fail() -> None:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        threads.submit(fail).result(LONG)
+    threads.shutdown()
+
+
+def test_work_that_was_cancelled_is_not_done_and_a_pool_that_is_shut_down_takes_none() -> None:
+    threads, gate, done = RequestThreads(1), threading.Event(), list[int]()
+    first = threads.submit(gate.wait, LONG)
+    second = threads.submit(done.append, 2)
+
+    assert second.cancel()
+    gate.set()
+    assert first.result(LONG)
+    threads.submit(done.append, 3).result(LONG)
+    threads.shutdown()
+    assert done == [3]
+    with pytest.raises(RuntimeError):
+        threads.submit(done.append, 4)

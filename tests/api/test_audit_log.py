@@ -22,7 +22,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 )
-OURS = {"X-Requested-With": "portal", "ClientInfo": "http://127.0.0.1:5000"}
+OURS = {"X-Requested-With": "portal", "Origin": "http://127.0.0.1:5000"}
 
 
 def read(api: ApiClient, token: str, **wanted: Any) -> TestResponse:
@@ -192,7 +192,7 @@ def test_lg3_what_is_rolled_back_leaves_no_event(ada: int, api: ApiClient, app: 
 
 def test_an_event_of_no_known_kind_is_a_mistake(app: Flask) -> None:
     history = app.extensions["auth_service"].audit_log
-    with app.app_context(), unit_of_work(), pytest.raises(ValueError, match="not a valid Kind"):
+    with app.app_context(), unit_of_work(), pytest.raises(ValueError, match="not a valid EventType"):
         history.record("signed_inn", user_id=1, client=None)
 
 
@@ -202,7 +202,7 @@ def test_every_kind_has_a_sentence_and_is_written_somewhere() -> None:
 
     for kind in EventType:
         assert kind.sentence.endswith(".")
-        assert f"Kind.{kind.name}" in written or kind.endswith("_undone"), kind
+        assert f"EventType.{kind.name}" in written, kind
 
 
 # Failures are capped, apart from everything else.

@@ -209,7 +209,7 @@ def test_the_document_says_that_a_deletion_has_a_body(app: Flask) -> None:
 
     operations = said["paths"]["/v1/users/me"]
     [body] = [parameter for parameter in operations["delete"]["parameters"] if parameter["in"] == "body"]
-    assert body["schema"] == {"$ref": "#/definitions/DeletionRequest"}
+    assert body["schema"] == {"$ref": "#/definitions/DeleteAccountRequest"}
     assert "get" in operations
 
 

@@ -60,13 +60,14 @@ def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, api: ApiCli
     app = make_app()
     ada = api.sign_up("ada@example.org")
     with app.app_context(), db.engine.connect() as blocker:
+        blocker.exec_driver_sql("BEGIN")  # connections are in autocommit
         blocker.execute(text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": ada})
         api.ask_for_code(ada, 7505)
         api.confirm(ada, 7505)
         began = time.monotonic()
         answer = api.finish(ada)
         waited = time.monotonic() - began
-        blocker.rollback()
+        blocker.exec_driver_sql("ROLLBACK")
 
     assert (answer.status_code, refusal(answer)["code"]) == (503, "database_away")
     assert waited < LONG

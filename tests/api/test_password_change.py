@@ -60,7 +60,7 @@ def test_pw12_whose_password_could_not_be_looked_at_has_made_no_attempt(
     services: Services = app.extensions["auth_service"]
     hasher = services.account.reauthentication.passwords.hasher
     if not is_full_at_once:  # others were quicker between the look and the hash
-        monkeypatch.setattr(hasher, "make_sure_of_room", lambda: None)
+        monkeypatch.setattr(hasher, "ensure_capacity", lambda: None)
     with occupied(hasher):
         codes = [refusal(api.change_password(token, OLD, NEW))["code"] for _ in range(8)]
 

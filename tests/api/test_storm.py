@@ -56,6 +56,7 @@ def memory(live: Live) -> list[float]:
     return sizes
 
 
+@pytest.mark.slow
 def test_e20_three_hundred_sign_ins_at_once_stop_nobody_who_is_signed_in(
     live: Live, token: str, storm: ThreadPoolExecutor
 ) -> None:
@@ -117,7 +118,7 @@ def test_pw12_who_waited_in_vain_has_not_attempted(
     stranger = ApiClient(narrow, address="198.51.100.9")
 
     with occupied(hasher), monkeypatch.context() as patch:
-        patch.setattr(PasswordHasher, "make_sure_of_room", lambda _: None)  # the last place was taken a moment later
+        patch.setattr(PasswordHasher, "ensure_capacity", lambda _: None)  # the last place was taken a moment later
         for _ in range(8):
             assert stranger.sign_in(ADA, PASSWORD).status_code == 503
 

@@ -180,6 +180,7 @@ def test_tk7_the_key_set_may_be_kept_for_a_while_and_asked_for_again_cheaply(two
     assert refusal(client.post(JWKS))["code"] == "method_not_allowed"
 
 
+@pytest.mark.slow
 def test_tk7_three_rotations_under_load_refuse_no_token(two: list[Flask], tmp_path: Any, query: Query) -> None:
     from auth_service.adapters.email.dev_inbox import DevInbox
 

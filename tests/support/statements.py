@@ -48,11 +48,12 @@ def plan_of(app: Flask, statement: str, values: Any, *, settings: str = "") -> l
     That of a prepared one is planned for any values, as PostgreSQL does it in the long run.
     """
     with app.app_context(), db.engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")  # connections are in autocommit, where SET LOCAL has no effect
         connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
         if settings:
             connection.exec_driver_sql(settings)
         [tree] = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", values).scalar_one()
-        connection.rollback()
+        connection.exec_driver_sql("ROLLBACK")
 
     def nodes(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield node["Node Type"], node.get("Index Name", node.get("Relation Name", ""))

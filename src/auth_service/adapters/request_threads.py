@@ -1,15 +1,59 @@
 """Request thread pool: request slots limit how many requests run concurrently; a waiting request releases its slot."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 _this_thread = threading.local()
 """`slots` is the `RequestSlots` of which the request of this thread holds a slot; None or missing without one."""
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class RequestThreads(ThreadPoolExecutor):
+    """A thread for each client that is served or waited for, as far as the system gives threads.
+
+    A container may have a limit far below that of connections. Where it is reached, work waits for one of the threads
+    that there are; the executor would raise an error, although it had taken the work.
+    """
+
+    def __init__(self, most: int) -> None:
+        """At most so many threads; they are made when they are needed."""
+        super().__init__(most, thread_name_prefix="request")
+        self._is_open = True
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Have this done as soon as there is a thread for it."""
+        outcome: Future[Any] = Future()
+
+        def work() -> None:
+            if not outcome.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as failure:  # noqa: BLE001 - it is raised where the outcome is asked for
+                outcome.set_exception(failure)
+            else:
+                outcome.set_result(result)
+
+        try:
+            super().submit(work)
+        except RuntimeError:
+            if not self._is_open:
+                raise
+            log.warning("no thread could be started")
+        return outcome
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more work."""
+        self._is_open = False
+        super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 class RequestSlots:

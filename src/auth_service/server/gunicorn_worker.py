@@ -3,7 +3,6 @@
 import logging
 import os
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
@@ -11,6 +10,7 @@ from gunicorn.workers import gthread
 from werkzeug.http import HTTP_STATUS_CODES
 
 from auth_service import logs
+from auth_service.adapters.request_threads import RequestThreads
 from auth_service.api.http import metrics
 from auth_service.api.http.middleware import cors_headers, fixed_headers
 from auth_service.api.http.responses import JSON, error_body, status_of
@@ -26,9 +26,9 @@ class Worker(gthread.ThreadWorker):
     `docs/decisions/0018-private-api.md` lists the private API of gunicorn that this class uses.
     """
 
-    def get_thread_pool(self) -> ThreadPoolExecutor:
+    def get_thread_pool(self) -> RequestThreads:
         """Return a pool with one thread for each connection. `RequestSlots` limits the concurrent requests."""
-        return ThreadPoolExecutor(self.cfg.worker_connections, thread_name_prefix="request")
+        return RequestThreads(self.cfg.worker_connections)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Start or stop accepting. A worker that shuts down accepts the waiting connections and closes the listener.

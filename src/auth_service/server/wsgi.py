@@ -86,7 +86,7 @@ def _troubles(services: Services) -> list[str]:
 
 
 def forget_connections(app: Flask) -> None:
-    """Drop the connections before a fork: a worker must not use or close connections of the master process."""
+    """Drop the connections that two processes share after a fork, without closing them for the other process."""
     with app.app_context():
         db.engine.dispose(close=False)
     services: Services = app.extensions["auth_service"]

@@ -79,9 +79,9 @@ class DocumentedApi(flask_restx.Api):
         return original_handler(e)
 
     def _register_doc(self, app_or_blueprint: Any) -> None:
-        # Without the route for the root, which flask-restx adds too: werkzeug would redirect to it with an HTML body.
-        if self._add_specs:
-            app_or_blueprint.add_url_rule(self._doc, "doc", self.render_doc)
+        # flask-restx would add a route for the root, too, to which werkzeug would redirect with an HTML body.
+        # `blueprint` in `api/v1` adds the page.
+        return
 
     @property
     def base_path(self) -> str:
@@ -109,7 +109,7 @@ class DocumentedApi(flask_restx.Api):
             "paths": dict(sorted(document["paths"].items(), key=lambda path: order.index(path[0]))),
         }
 
-    def render_doc(self) -> Response:
+    def swagger_page(self) -> Response:
         """Return the Swagger page."""
         nonce = secrets.token_urlsafe(16)
         page = Response(render_template("swagger.html", api=self, nonce=nonce), content_type="text/html; charset=utf-8")
@@ -191,13 +191,15 @@ def _response_model(namespace: flask_restx.Namespace, contract: Contract) -> Any
     schema = {"type": "object", "required": list(properties), "properties": properties}
     envelope = namespace.schema_model(name, schema)
     return (
-        _with_or_without_envelope(namespace, envelope, contract.data)
+        _with_or_without_envelope(namespace, envelope, properties, contract.data)
         if contract.accepts_form and contract.data
         else envelope
     )
 
 
-def _with_or_without_envelope(namespace: flask_restx.Namespace, envelope: Any, model: type[BaseModel]) -> Any:
+def _with_or_without_envelope(
+    namespace: flask_restx.Namespace, envelope: Any, members: dict[str, Any], model: type[BaseModel]
+) -> Any:
     """Return the schema of the response to JSON (envelope) or to a form (bare data).
 
     Swagger 2.0 has no `oneOf`: the schema has the properties of both and requires none.
@@ -209,7 +211,7 @@ def _with_or_without_envelope(namespace: flask_restx.Namespace, envelope: Any, m
         {
             "type": "object",
             "description": f"`{envelope.name}`; for a form, `{bare.name}` without the envelope.",
-            "properties": {**json_schema(model)["properties"], **envelope._schema["properties"]},  # noqa: SLF001
+            "properties": {**json_schema(model)["properties"], **members},
             "x-oneOf": options,
         },
     )

@@ -40,7 +40,7 @@ def blueprint(settings: Settings) -> Blueprint:
         title=f"{settings.service_name}: authentication",
         description=DESCRIPTION,
         version="1",
-        doc="/swagger",
+        doc=False,
         add_specs=settings.swagger_page,
         authorizations={
             "bearer": {
@@ -62,6 +62,8 @@ def blueprint(settings: Settings) -> Blueprint:
         },
     )
     api.init_app(api_blueprint, add_specs=settings.swagger_page)
+    if settings.swagger_page:
+        api_blueprint.add_url_rule("/swagger", "doc", api.swagger_page)
     for namespace in (registration, sessions, passwords, account, login_history, account_revert):
         api.add_namespace(namespace, path="/v1/users")
     api.add_namespace(tokens, path="/v1")
