@@ -43,9 +43,9 @@ def _message(document: Any) -> None:
 
 
 def _schema_name(document: Any) -> None:
-    renamed = json.dumps(document).replace('"#/definitions/SignUpRequest"', '"#/definitions/SignUpRequest"')
+    renamed = json.dumps(document).replace('"#/definitions/SignUpRequest"', '"#/definitions/NewUser"')
     document.update(json.loads(renamed))
-    document["definitions"]["SignUpRequest"] = document["definitions"].pop("SignUpRequest")
+    document["definitions"]["NewUser"] = document["definitions"].pop("SignUpRequest")
 
 
 @pytest.mark.parametrize("change", [_summary, _description, _message, _schema_name])
@@ -86,7 +86,7 @@ def _field_called_description(document: Any) -> None:
 
 def _other_schema(document: Any) -> None:
     schema = document["paths"][SIGN_UP]["post"]["responses"]["201"]["schema"]
-    schema["$ref"] = "#/definitions/Done"
+    schema["$ref"] = "#/definitions/OkEnvelope"
 
 
 def _unused_schema(document: Any) -> None:

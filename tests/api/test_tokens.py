@@ -266,11 +266,11 @@ def test_tk15_of_a_key_only_a_digest_is_kept(app: Flask, query: Query, caplog: p
 
 @pytest.mark.parametrize(
     "odd",
-    [{"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"name": "x" * 41}, {"lives": timedelta()},
-     {"lives": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:delete"]}],
+    [{"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"name": "x" * 41}, {"ttl": timedelta()},
+     {"ttl": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:delete"]}],
 )  # fmt: skip
 def test_az7_odd_keys_are_not_made(app: Flask, services: Services, query: Query, odd: dict[str, Any]) -> None:
-    given = {"name": "shop", "scopes": ["tokens:introspect"], "lives": timedelta(days=1), **odd}
+    given = {"name": "shop", "scopes": ["tokens:introspect"], "ttl": timedelta(days=1), **odd}
 
     with app.app_context(), unit_of_work(), pytest.raises(KeyRefused):
         services.service_keys.create(**given)
