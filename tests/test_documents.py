@@ -81,7 +81,7 @@ def test_make_knows_the_targets(page: Path) -> None:
 
 @every_page
 def test_settings_have_these_names(page: Path) -> None:
-    words = {word for snippet in code(page) for word in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", snippet)}
+    words = {word for snippet in code(page) for word in re.findall(r"(?<![.\w])[A-Z]+(?:_[A-Z]+)+\b", snippet)}
 
     settings = {name.upper() for name in Settings.model_fields}
     of_the_verifiers = {"JWKS_URL"}

@@ -17,19 +17,19 @@ WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]
 
 
 class RequestThreads(ThreadPoolExecutor):
-    """A thread for each client that is served or waited for, as far as the system gives threads.
+    """A thread pool with a thread for each connection, as long as the system allows new threads.
 
-    A container may have a limit far below that of connections. Where it is reached, work waits for one of the threads
-    that there are; the executor would raise an error, although it had taken the work.
+    A container may limit threads far below the number of connections. At that limit work waits for an existing thread.
+    `ThreadPoolExecutor` would raise an error although it has queued the work.
     """
 
     def __init__(self, most: int) -> None:
-        """At most so many threads; they are made when they are needed."""
+        """Start at most `most` threads, each when it is needed."""
         super().__init__(most, thread_name_prefix="request")
         self._is_open = True
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Have this done as soon as there is a thread for it."""
+        """Queue a call; return the future of its result."""
         outcome: Future[Any] = Future()
 
         def work() -> None:
@@ -37,7 +37,7 @@ class RequestThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as failure:  # noqa: BLE001 - it is raised where the outcome is asked for
+            except BaseException as failure:  # noqa: BLE001 - `Future.result` raises it
                 outcome.set_exception(failure)
             else:
                 outcome.set_result(result)
@@ -51,7 +51,7 @@ class RequestThreads(ThreadPoolExecutor):
         return outcome
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more work."""
+        """Shut down the pool; `submit` raises RuntimeError from now on."""
         self._is_open = False
         super().shutdown(wait, cancel_futures=cancel_futures)
 
