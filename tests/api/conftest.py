@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the API: a signed-in user, and a check that the live server survives."""
+"""Fixtures of the API tests: a signed-in user, throttling delays, and a check that the live server loses no data."""
 
 import json
 import time
@@ -14,26 +14,26 @@ from tests.support.stores import Stores
 
 @pytest.fixture
 def nothing_is_lost(live: Live) -> Iterator[None]:
-    """After any request of a test the service answers, and still has the user who registered before it."""
+    """After the requests of a test the service is ready and still has the user that signed up before them."""
     witness = live.send_json("POST", f"{USERS}/sign_up", json.dumps({"email": WITNESS}).encode())
     assert witness.status == 201
     yield
-    found = live.request("GET", f"{USERS}?email={WITNESS}")
-    assert (found.status, found.json["data"]) == (200, witness.json["data"])
+    lookup = live.request("GET", f"{USERS}?email={WITNESS}")
+    assert (lookup.status, lookup.json["data"]) == (200, witness.json["data"])
     assert live.is_ready()
 
 
 @pytest.fixture
 def lasting_pauses(stores: Stores) -> Callable[[], None]:
-    """Makes every pause that failed attempts have begun last an hour, so that none ends while a slow machine works."""
+    """Extends every throttling delay that is active to an hour, so that none ends during a test on a slow machine."""
 
-    def lengthen() -> None:
+    def extend() -> None:
         with redis.Redis.from_url(stores.redis_url) as client:
             for key in client.scan_iter("throttle:*", _type="HASH"):
                 if int(client.hget(key, "until") or 0):
                     client.hset(key, "until", int(time.time() * 1000) + 3_600_000)
 
-    return lengthen
+    return extend
 
 
 @pytest.fixture

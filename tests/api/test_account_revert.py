@@ -1,4 +1,4 @@
-"""This was not me: the links in letters take an account back."""
+"""Account revert: the link of a security notification ends a sign-in that the user does not recognise."""
 
 import re
 
@@ -14,7 +14,7 @@ def token_in(text: str) -> str:
     return str(token)
 
 
-def test_lg4_a_sign_in_on_a_new_device_can_be_undone_once(api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_lg4_a_user_reverts_a_sign_in_on_a_new_device_once(api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     api.register(EMAIL, mailbox, password=PASSWORD)
     api.signed_in(EMAIL, PASSWORD)
     tokens = ApiClient(app).signed_in(EMAIL, PASSWORD)
@@ -25,5 +25,5 @@ def test_lg4_a_sign_in_on_a_new_device_can_be_undone_once(api: ApiClient, app: F
     assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 401
     assert api.refresh(tokens["refresh_token"]).status_code == 401
     assert api.sign_in(EMAIL, PASSWORD).status_code == 401
-    again = api.call("POST", "/undo", json={"token": token})
-    assert (again.status_code, refusal(again)["code"]) == (404, "undo_unknown")
+    replayed = api.call("POST", "/undo", json={"token": token})
+    assert (replayed.status_code, refusal(replayed)["code"]) == (404, "undo_unknown")

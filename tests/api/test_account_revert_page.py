@@ -1,4 +1,4 @@
-"""The page that the links in letters open: it tells, and does nothing until its button is pressed."""
+"""Account revert page: the link of an email opens it, and only its button reverts anything."""
 
 import re
 
@@ -12,9 +12,9 @@ EMAIL, PASSWORD = "ada@example.org", "correct horse battery"
 PAGE = "/account/undo"
 
 
-def test_a_mail_scanner_that_opens_the_link_undoes_nothing(app: Flask, api: ApiClient, mailbox: Mailbox) -> None:
+def test_an_email_scanner_that_opens_the_link_reverts_nothing(app: Flask, api: ApiClient, mailbox: Mailbox) -> None:
     api.register(EMAIL, mailbox, password=PASSWORD)
-    ApiClient(app).signed_in(EMAIL, PASSWORD)  # the first one after a registration is no news to its owner
+    ApiClient(app).signed_in(EMAIL, PASSWORD)  # the first sign-in after a registration sends no notification
     token = api.signed_in(EMAIL, PASSWORD)["access_token"]
     [link] = re.findall(r"http\S+/account/undo#\S+", mailbox.letters_to(EMAIL)[0].text)
 
@@ -27,7 +27,7 @@ def test_a_mail_scanner_that_opens_the_link_undoes_nothing(app: Flask, api: ApiC
     assert api.sign_in(EMAIL, PASSWORD).status_code == 200
 
 
-def test_se8_the_page_is_closed_to_everything_but_itself(app: Flask) -> None:
+def test_se8_the_page_has_a_strict_content_security_policy(app: Flask) -> None:
     first, second = (app.test_client().get(PAGE) for _ in range(2))
 
     assert first.content_type == "text/html; charset=utf-8"
@@ -49,40 +49,42 @@ def test_se8_the_page_is_closed_to_everything_but_itself(app: Flask) -> None:
     assert nonce not in second.text
     page = BeautifulSoup(first.text, "html.parser")
     assert [tag["nonce"] for tag in page.find_all(["script", "style"])] == [nonce, nonce]
-    assert not page.select("[style], [onclick]"), "it would not be applied"
+    assert not page.select("[style], [onclick]"), "the policy blocks inline styles and handlers"
     loaded = [tag.get("src") or tag.get("href") for tag in page.find_all(["script", "link", "img", "a", "iframe"])]
-    assert [link for link in loaded if link] == ["data:,"], "nothing is loaded from anywhere"
+    assert [link for link in loaded if link] == ["data:,"], "the page loads no external resource"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "language", "title"),
+    ("accept_language", "language", "title"),
     [
         ("ru-RU,ru;q=0.9,en;q=0.8", "ru", "Это был не я"),
         ("en-GB", "en", "This was not me"),
         ("fr", "en", "This was not me"),
     ],
 )
-def test_the_page_speaks_the_language_of_the_browser(app: Flask, wanted: str, language: str, title: str) -> None:
-    answer = app.test_client().get(PAGE, headers={"Accept-Language": wanted})
+def test_the_page_is_in_the_language_of_the_browser(
+    app: Flask, accept_language: str, language: str, title: str
+) -> None:
+    response = app.test_client().get(PAGE, headers={"Accept-Language": accept_language})
 
-    page = BeautifulSoup(answer.text, "html.parser")
+    page = BeautifulSoup(response.text, "html.parser")
     assert page.html is not None
-    assert page.html["lang"] == language == answer.headers["Content-Language"]
+    assert page.html["lang"] == language == response.headers["Content-Language"]
     assert [heading.text for heading in page.find_all("h1")] == [title]
-    assert "Accept-Language" in answer.vary
-    assert "{" not in "".join(found.text for found in page.find_all("p")), "every name is filled in"
+    assert "Accept-Language" in response.vary
+    assert "{" not in "".join(paragraph.text for paragraph in page.find_all("p")), "every placeholder is replaced"
 
 
-def test_the_page_says_what_to_do_next_for_every_outcome(app: Flask) -> None:
+def test_the_page_has_a_message_with_the_next_step_for_every_outcome(app: Flask) -> None:
     page = BeautifulSoup(app.test_client().get(PAGE).text, "html.parser")
 
     for outcome in ("busy", "done", "no_token", "undo_unknown", "email_taken", "trouble"):
-        said = page.find(id=outcome)
-        assert said is not None
-        assert said.text.strip(), outcome
-        assert said.has_attr("hidden")
+        message = page.find(id=outcome)
+        assert message is not None
+        assert message.text.strip(), outcome
+        assert message.has_attr("hidden")
     assert "set a new password" in page.find(id="done").text  # type: ignore[union-attr]
-    assert "nothing was changed" not in page.find(id="trouble").text, "a lost answer says nothing of that"  # type: ignore[union-attr]
+    assert "nothing was changed" not in page.find(id="trouble").text, "after a lost response the outcome is unknown"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +94,10 @@ def test_the_page_says_what_to_do_next_for_every_outcome(app: Flask) -> None:
         ("ru", ["Ничего не изменилось", "войдите в неё и удалите", "нажмите кнопку ещё раз", "сообщите об этом тем"]),
     ],
 )
-def test_the_page_says_what_helps_when_the_address_has_another_account(
+def test_the_page_names_the_next_steps_when_another_account_has_the_address(
     app: Flask, language: str, steps: list[str]
 ) -> None:
     page = BeautifulSoup(app.test_client().get(PAGE, headers={"Accept-Language": language}).text, "html.parser")
 
-    said = page.find(id="email_taken").text  # type: ignore[union-attr]
-    assert [step for step in steps if step not in said] == []
+    message = page.find(id="email_taken").text  # type: ignore[union-attr]
+    assert [step for step in steps if step not in message] == []

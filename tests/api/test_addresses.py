@@ -1,4 +1,4 @@
-"""E-mail addresses: which are taken, and when two of them are the same."""
+"""Email addresses: validation, length, internationalized domains, and equality of two addresses."""
 
 import json
 from urllib.parse import quote
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.usefixtures("nothing_is_lost")
 
 
 def email(text: str) -> bytes:
-    """A body with this address."""
+    """A sign-up body with this address."""
     return json.dumps({"email": text}).encode()
 
 
-NO_ADDRESSES = [
+INVALID_ADDRESSES = [
     "=?utf-8?q?x?=@example.org", "", " ", "ada", "@", "ada@", "@example.org", "ada@@example.org", "ada@localhost",
     "ada@org", "ada@example..org",
     ".ada@example.org", "ada.@example.org", "a..da@example.org", "ada@-example.org", "ada@example-.org", "ada@.org",
@@ -37,34 +37,34 @@ NO_ADDRESSES = [
 ]  # fmt: skip
 
 
-def test_in4_what_is_no_address(live: Live, subtests: pytest.Subtests) -> None:
-    for address in NO_ADDRESSES:
-        for answer in (
+def test_in4_an_invalid_address_is_rejected(live: Live, subtests: pytest.Subtests) -> None:
+    for address in INVALID_ADDRESSES:
+        for response in (
             live.send_json("POST", SIGN_UP, email(address)),
             live.request("GET", f"{USERS}?email={quote(address)}"),
         ):
             with subtests.test(ascii(address)):
-                check_refusal(answer, 422, "validation_failed")
-                assert [field["field"] for field in answer.json["error"]["fields"]] == ["email"]
+                check_refusal(response, 422, "validation_failed")
+                assert [field["field"] for field in response.json["error"]["fields"]] == ["email"]
 
 
-def test_in4_one_person_one_address(live: Live) -> None:
-    """However the same address is written, it is the same address; mail goes to the first form."""
+def test_in4_all_spellings_of_an_address_belong_to_one_user(live: Live) -> None:
+    """An address is the same in every spelling; emails go to the first spelling."""
     assert live.send_json("POST", SIGN_UP, email("Victim@ＥXAMPLE.com")).json["data"]["email"] == "Victim@example.com"
-    for written in ("victim@example.com", "VICTIM@EXAMPLE.COM", "ｖｉｃｔｉｍ@example.com", "victim＠example．com"):
-        check_refusal(live.send_json("POST", SIGN_UP, email(written)), 409, "email_taken")
-        found = live.request("GET", f"{USERS}?email={quote(written)}")
-        assert found.json["data"]["email"] == "Victim@example.com"
+    for spelling in ("victim@example.com", "VICTIM@EXAMPLE.COM", "ｖｉｃｔｉｍ@example.com", "victim＠example．com"):
+        check_refusal(live.send_json("POST", SIGN_UP, email(spelling)), 409, "email_taken")
+        user = live.request("GET", f"{USERS}?email={quote(spelling)}")
+        assert user.json["data"]["email"] == "Victim@example.com"
 
 
-def test_in4_domains_are_kept_as_a_labels(live: Live) -> None:
-    made = live.send_json("POST", SIGN_UP, email("ada@почта.рф"))
-    assert made.json["data"]["email"] == "ada@xn--80a1acny.xn--p1ai"
-    for written in ("ada@ПОЧТА.рф", "ada@XN--80A1ACNY.xn--p1ai"):
-        check_refusal(live.send_json("POST", SIGN_UP, email(written)), 409, "email_taken")
+def test_in4_internationalized_domains_are_stored_as_a_labels(live: Live) -> None:
+    created = live.send_json("POST", SIGN_UP, email("ada@почта.рф"))
+    assert created.json["data"]["email"] == "ada@xn--80a1acny.xn--p1ai"
+    for spelling in ("ada@ПОЧТА.рф", "ada@XN--80A1ACNY.xn--p1ai"):
+        check_refusal(live.send_json("POST", SIGN_UP, email(spelling)), 409, "email_taken")
 
 
-def test_in4_254_bytes_and_not_one_more(live: Live) -> None:
+def test_in4_an_address_has_at_most_254_bytes(live: Live) -> None:
     domain = ".".join(["b" * 61] * 3) + ".org"
     longest = "a" * (254 - len(domain) - 1) + "@" + domain
     assert live.send_json("POST", SIGN_UP, email(longest)).status == 201

@@ -1,4 +1,4 @@
-"""Connections to gunicorn as production runs it: responses that nobody reads, and Host headers that are no host."""
+"""Client connections to gunicorn: unread responses, invalid Host headers, and CORS of errors before routing."""
 
 import socket
 import time
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("nothing_is_lost")
 BUNDLE = "/swaggerui/swagger-ui-bundle.js"
 
 
-def test_a3_responses_that_nobody_reads_hold_up_no_other_client_and_are_dropped(live: Live) -> None:
-    asked = f"GET {BUNDLE} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 6
+def test_a3_unread_responses_do_not_delay_other_clients_and_are_dropped(live: Live) -> None:
+    pipelined = f"GET {BUNDLE} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 6
     with ExitStack() as stack:
         unread = []
         for _ in range(12):
@@ -24,20 +24,20 @@ def test_a3_responses_that_nobody_reads_hold_up_no_other_client_and_are_dropped(
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(HANGS)
             connection.connect(("127.0.0.1", live.port))
-            connection.sendall(asked)
+            connection.sendall(pipelined)
             unread.append(connection)
-        began = time.monotonic()
+        started_at = time.monotonic()
         for _ in range(20):
-            answer = live.request("GET", "/health/live")
-            assert (answer.status, answer.seconds < 2) == (200, True)
-        time.sleep(began + READ_WITHIN.total_seconds() + 2 - time.monotonic())
+            response = live.request("GET", "/health/live")
+            assert (response.status, response.seconds < 2) == (200, True)
+        time.sleep(started_at + READ_WITHIN.total_seconds() + 2 - time.monotonic())
         for connection in unread:
             with pytest.raises(ConnectionResetError):
                 b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023 - called here only
     assert live.request("GET", "/health/live").status == 200
 
 
-def test_a3_a_response_that_is_read_slowly_arrives_whole(live: Live) -> None:
+def test_a3_a_slowly_read_response_arrives_completely(live: Live) -> None:
     expected = live.request("GET", BUNDLE).body
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -74,12 +74,12 @@ def to_host(host: bytes, method: str = "GET", path: str = "/health/live") -> byt
 
 
 def errors_logged(live: Live) -> list[str]:
-    """What the service has logged as errors until now."""
+    """The lines of level ERROR in the log."""
     return [line for line in live.log.read_text().splitlines() if '"level": "ERROR"' in line]
 
 
 @pytest.mark.parametrize("host", ["ab..cd", ".a", "..", "a" * 64, "a." + "b" * 64, "ab..cd:5000"])
-def test_a2_a_host_that_cannot_be_one_is_a_bad_request(live: Live, subtests: pytest.Subtests, host: str) -> None:
+def test_a2_an_invalid_host_header_is_a_bad_request(live: Live, subtests: pytest.Subtests, host: str) -> None:
     before = errors_logged(live)
     for method, path in PATHS:
         with subtests.test(f"{method} {path}"):
@@ -87,16 +87,16 @@ def test_a2_a_host_that_cannot_be_one_is_a_bad_request(live: Live, subtests: pyt
     assert errors_logged(live) == before
 
 
-STRANGE_HOSTS = [
+UNUSUAL_HOSTS = [
     b"", b"xn--a", b"xn--a..b", b"xn--\x80", b"[::1", b"[::1]", b"a:b", b"a:99999999", b"a b", b"a/b", b"a@b", b"*",
     b"a_b", b"a.", "пример.рф".encode(), b"\xff\xfe", b"\xc3", b"a" * 300, b".".join([b"a" * 63] * 5), b"a,b", b"a\tb",
     b"%", b"\xe2\x80\xa4", b":",
 ]  # fmt: skip
 
 
-def test_a2_no_host_makes_the_service_fail(live: Live, subtests: pytest.Subtests) -> None:
+def test_a2_no_host_header_causes_a_server_error(live: Live, subtests: pytest.Subtests) -> None:
     before = errors_logged(live)
-    for host in STRANGE_HOSTS:
+    for host in UNUSUAL_HOSTS:
         for method, path in PATHS:
             with subtests.test(f"{host!r} {method} {path}"):
                 assert live.say(to_host(host, method, path)).status < 500
@@ -114,14 +114,14 @@ TOO_LONG = {
 
 
 @pytest.mark.parametrize(("head", "status"), TOO_LONG.values(), ids=TOO_LONG)
-def test_c13_what_no_route_answers_can_be_read_by_the_portal(live: Live, head: str, status: int) -> None:
-    answer = live.say(f"{head}Origin: {PORTAL}\r\n\r\n".encode())
+def test_c13_errors_before_routing_have_cors_headers_for_an_allowed_origin(live: Live, head: str, status: int) -> None:
+    response = live.say(f"{head}Origin: {PORTAL}\r\n\r\n".encode())
 
-    assert answer.status == status
-    assert answer.headers["Access-Control-Allow-Origin"] == PORTAL
-    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
-    assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id"
-    assert answer.headers["Vary"] == "Origin"
+    assert response.status == status
+    assert response.headers["Access-Control-Allow-Origin"] == PORTAL
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    assert response.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id"
+    assert response.headers["Vary"] == "Origin"
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,18 @@ def test_c13_what_no_route_answers_can_be_read_by_the_portal(live: Live, head: s
     ],
 )
 @pytest.mark.parametrize(("head", "status"), TOO_LONG.values(), ids=TOO_LONG)
-def test_c13_and_by_no_other_page(live: Live, head: str, status: int, origins: str) -> None:
-    answer = live.say(f"{head}{origins}\r\n".encode())
+def test_c13_errors_before_routing_have_no_cors_headers_for_other_origins(
+    live: Live, head: str, status: int, origins: str
+) -> None:
+    response = live.say(f"{head}{origins}\r\n".encode())
 
-    assert answer.status == status
-    assert "Access-Control-Allow-Origin" not in answer.headers
-    assert answer.headers["Vary"] == "Origin"
+    assert response.status == status
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert response.headers["Vary"] == "Origin"
 
 
-def test_c13_the_origin_is_found_wherever_the_request_is_cut_into_pieces(live: Live) -> None:
-    """The header may arrive in two pieces."""
+def test_c13_the_origin_is_recognised_in_a_request_of_two_segments(live: Live) -> None:
+    """The Origin header may arrive in two TCP segments."""
     raw = f"GET {USERS}?email={'a' * 5000} HTTP/1.1\r\nHost: a\r\nOrigin: {PORTAL}\r\nX-A: a\r\n\r\n".encode()
     for cut in range(raw.index(b"Host"), len(raw), 7):
         with socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) as connection:

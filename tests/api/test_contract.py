@@ -10,8 +10,8 @@ from auth_service.api.security.rate_limits import ClientRateLimit
 from auth_service.settings import Settings
 
 
-def test_a_misspelt_or_missing_field_is_no_contract() -> None:
-    """mypy refuses these lines too: where it did not, it would report the `type: ignore` as unused."""
+def test_a_misspelt_or_missing_field_of_a_contract_raises_a_type_error() -> None:
+    """mypy rejects these lines too, otherwise it would report an unused `type: ignore`."""
     namespace = Namespace("test")
 
     with pytest.raises(TypeError, match="sumary"):
@@ -34,7 +34,7 @@ def test_a_rate_limit_has_the_name_and_the_rate_of_one_setting(
     assert limit.rate(settings).text == "7/3m"
 
 
-def test_rate_limits_are_counted_apart() -> None:
+def test_every_rate_limit_has_its_own_name() -> None:
     names = [limit.name for limit in RATE_LIMITS]
 
     assert len(names) == 7

@@ -1,4 +1,4 @@
-"""Leaving: with a fresh proof an account is deleted, and nothing of it can be used, brought back or inherited."""
+"""Account deletion: requires reauthentication, removes all data, and invalidates sessions, codes and links."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ NEW = "lovelace@example.com"
 
 
 def test_a_user_deletes_the_account_with_the_password(token: str, api: ApiClient) -> None:
-    answer = api.leave(token, password=PASSWORD)
+    response = api.leave(token, password=PASSWORD)
 
-    assert answer.get_json() == {"success": True, "result": "Ok"}
+    assert response.get_json() == {"success": True, "result": "Ok"}
     assert api.look_up(ADA).status_code == 404
     assert api.sign_in(ADA, PASSWORD).status_code == 401
 
 
-def test_a_user_deletes_the_account_with_a_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
-    asked = api.ask_to_leave(token)
-    assert asked.get_json() == {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}}
+def test_a_user_deletes_the_account_with_an_emailed_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+    requested = api.ask_to_leave(token)
+    assert requested.get_json() == {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}}
     assert "delete your account" in mailbox.letters_to(ADA)[0].subject
 
     assert api.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
@@ -28,8 +28,8 @@ def test_a_user_deletes_the_account_with_a_code(token: str, api: ApiClient, mail
     assert api.look_up(ADA).status_code == 404
 
 
-def test_se3_leaving_needs_a_fresh_proof(token: str, ada: int, api: ApiClient, query: Query) -> None:
-    for proof, status, code in (
+def test_se3_a_deletion_requires_reauthentication(token: str, ada: int, api: ApiClient, query: Query) -> None:
+    for credentials, status, code in (
         ({}, 403, "reauthentication_required"),
         ({"password": None, "code": None}, 403, "reauthentication_required"),
         ({"password": "a wrong password"}, 403, "password_wrong"),
@@ -38,8 +38,8 @@ def test_se3_leaving_needs_a_fresh_proof(token: str, ada: int, api: ApiClient, q
         ({"password": PASSWORD, "user_id": ada}, 422, "validation_failed"),
         ({"password": ""}, 422, "validation_failed"),
     ):
-        answer = api.leave(token, **proof)
-        assert (answer.status_code, refusal(answer)["code"]) == (status, code), proof
+        response = api.leave(token, **credentials)
+        assert (response.status_code, refusal(response)["code"]) == (status, code), credentials
 
     assert refusal(api.with_token(token, "DELETE", "/me"))["code"] == "reauthentication_required"
     assert refusal(api.call("DELETE", "/me", json={"password": PASSWORD}))["code"] == "token_missing"
@@ -47,7 +47,9 @@ def test_se3_leaving_needs_a_fresh_proof(token: str, ada: int, api: ApiClient, q
     assert api.is_signed_in(token)
 
 
-def test_pw11_an_account_without_a_password_leaves_with_a_code(api: ApiClient, mailbox: Mailbox) -> None:
+def test_pw11_a_user_without_a_password_deletes_the_account_with_an_emailed_code(
+    api: ApiClient, mailbox: Mailbox
+) -> None:
     api.register(ADA, mailbox)
     api.ask_to_sign_in(ADA)
     token = api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
@@ -57,19 +59,19 @@ def test_pw11_an_account_without_a_password_leaves_with_a_code(api: ApiClient, m
     assert api.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
 
 
-def test_cd3_five_guesses_burn_the_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+def test_cd3_five_failed_attempts_invalidate_the_code(token: str, api: ApiClient, mailbox: Mailbox) -> None:
     api.ask_to_leave(token)
     code = mailbox.code_sent_to(ADA)
 
-    guesses = [refusal(api.leave(token, code="12345"))["code"] for _ in range(5)]
+    error_codes = [refusal(api.leave(token, code="12345"))["code"] for _ in range(5)]
 
-    assert guesses == ["code_wrong"] * 5
+    assert error_codes == ["code_wrong"] * 5
     assert refusal(api.leave(token, code=code))["code"] == "code_expired"
     api.ask_to_leave(token)
     assert api.leave(token, code=mailbox.code_sent_to(ADA)).status_code == 200
 
 
-def test_cd4_a_code_belongs_to_its_session_and_purpose(
+def test_cd4_a_code_is_bound_to_its_session_and_purpose(
     token: str, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
     phone = ApiClient(app)
@@ -85,15 +87,15 @@ def test_cd4_a_code_belongs_to_its_session_and_purpose(
     assert api.leave(token, code=code).status_code == 200
 
 
-def test_az8_nothing_of_it_can_be_used_any_more(
+def test_az8_sessions_codes_and_links_of_a_deleted_account_are_rejected(
     token: str, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     phone = ApiClient(app)
     other = phone.signed_in(ADA, PASSWORD)
-    undo = mailbox.undo_sent_to(ADA, about="device")
+    revert_token = mailbox.undo_sent_to(ADA, about="device")
     phone.ask_to_move(other["access_token"], NEW, password=PASSWORD)
     api.ask_to_recover(ADA)
-    to_recover = mailbox.code_sent_to(ADA)
+    reset_code = mailbox.code_sent_to(ADA)
 
     assert api.leave(token, password=PASSWORD).status_code == 200
 
@@ -101,33 +103,33 @@ def test_az8_nothing_of_it_can_be_used_any_more(
     assert not phone.is_signed_in(other["access_token"])
     assert refusal(phone.refresh(other["refresh_token"]))["code"] == "refresh_rejected"
     assert refusal(phone.move(other["access_token"], mailbox.code_sent_to(ADA)))["code"] == "token_invalid"
-    assert refusal(api.undo(undo))["code"] == "undo_unknown"
-    assert refusal(api.recover(ADA, to_recover, "analytical engines"))["code"] == "code_expired"
+    assert refusal(api.undo(revert_token))["code"] == "undo_unknown"
+    assert refusal(api.recover(ADA, reset_code, "analytical engines"))["code"] == "code_expired"
     for table in ("users", "user_roles", "sessions", "undos", "email_changes"):
         assert query(f"SELECT count(*) FROM {table}") == [(0,)], table
 
 
-def test_az8_the_address_registers_again_and_inherits_nothing(
+def test_az8_a_new_registration_of_the_address_inherits_nothing(
     token: str, ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
     refresh = ApiClient(app).signed_in(ADA, PASSWORD)["refresh_token"]
     api.ask_to_sign_in(ADA)
     old_code = mailbox.code_sent_to(ADA)
-    undo = mailbox.undo_sent_to(ADA, about="device")
+    revert_token = mailbox.undo_sent_to(ADA, about="device")
     api.leave(token, password=PASSWORD)
 
-    again = ApiClient(app, address="198.51.100.9")
-    assert again.register(ADA, mailbox) != ada
+    new_client = ApiClient(app, address="198.51.100.9")
+    assert new_client.register(ADA, mailbox) != ada
 
     assert not api.is_signed_in(token)
     assert api.refresh(refresh).status_code == 401
     assert api.sign_in(ADA, PASSWORD).status_code == 401
     assert api.sign_in_by_code(ADA, old_code).status_code == 401
-    assert api.undo(undo).status_code == 404
-    again.ask_to_sign_in(ADA)
-    fresh = again.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
-    assert len(again.with_token(fresh, "GET", "/me/sessions").get_json()["data"]) == 1
-    data = again.with_token(fresh, "GET", "/me/export").get_json()["data"]
+    assert api.undo(revert_token).status_code == 404
+    new_client.ask_to_sign_in(ADA)
+    new_token = new_client.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
+    assert len(new_client.with_token(new_token, "GET", "/me/sessions").get_json()["data"]) == 1
+    data = new_client.with_token(new_token, "GET", "/me/export").get_json()["data"]
     assert data["profile"]["has_password"] is False
     assert [event["kind"] for event in data["history"]] == [
         "signed_in",
@@ -136,20 +138,22 @@ def test_az8_the_address_registers_again_and_inherits_nothing(
     ]
 
 
-def test_az8_history_stays_and_says_no_more_whose_it_was(token: str, api: ApiClient, query: Query) -> None:
+def test_az8_audit_events_of_a_deleted_user_are_kept_without_personal_data(
+    token: str, api: ApiClient, query: Query
+) -> None:
     api.sign_in(ADA, "a wrong password")
     before = {kind for (kind,) in query("SELECT kind FROM events")}
 
     api.leave(token, password=PASSWORD)
 
     assert {"signed_in", "sign_in_refused"} <= before
-    kinds = query("SELECT kind, user_id, address, device, session_id, details - 'method' FROM events")
-    assert {kind for kind, *_ in kinds} == before | {"account_deleted"}
-    for _, *user in kinds:
+    events = query("SELECT kind, user_id, address, device, session_id, details - 'method' FROM events")
+    assert {kind for kind, *_ in events} == before | {"account_deleted"}
+    for _, *user in events:
         assert user == [None, None, "", None, {}]
 
 
-def test_lg4_the_owner_is_told_and_nothing_else_is_mailed(
+def test_lg4_the_user_is_notified_and_waiting_emails_expire(
     token: str, api: ApiClient, mailbox: Mailbox, query: Query
 ) -> None:
     mailbox.deliver()
@@ -164,7 +168,7 @@ def test_lg4_the_owner_is_told_and_nothing_else_is_mailed(
     assert states == {"sign_in_code": "expired", "email_code": "expired"}
 
 
-def test_lg4_addresses_that_the_account_had_lately_are_told_too(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+def test_lg4_recent_former_addresses_are_notified_too(token: str, api: ApiClient, mailbox: Mailbox) -> None:
     """An attacker who changes the address and deletes the account must not be the only one to be notified."""
     api.ask_to_move(token, NEW, password=PASSWORD)
     api.move(token, mailbox.code_sent_to(NEW))
@@ -175,45 +179,47 @@ def test_lg4_addresses_that_the_account_had_lately_are_told_too(token: str, api:
         assert "was deleted" in mailbox.letters_to(email)[0].subject
 
 
-def test_leaving_twice_is_no_crash(token: str, api: ApiClient) -> None:
+def test_a_second_deletion_is_unauthorized(token: str, api: ApiClient) -> None:
     assert api.leave(token, password=PASSWORD).status_code == 200
     assert refusal(api.leave(token, password=PASSWORD))["code"] == "token_invalid"
 
 
-def test_a_browser_forgets_its_cookies(ada: int, api: ApiClient) -> None:
-    ours: dict[str, Any] = {"headers": {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "portal"}}
-    api.call("POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, **ours)
+def test_a_deletion_clears_the_session_cookies(ada: int, api: ApiClient) -> None:
+    same_origin: dict[str, Any] = {"headers": {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "portal"}}
+    api.call("POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, **same_origin)
 
     forged = api.call("DELETE", "/me", json={"password": PASSWORD})
     assert refusal(forged)["code"] == "cross_site"
-    assert api.call("DELETE", "/me", json={"password": PASSWORD}, **ours).status_code == 200
+    assert api.call("DELETE", "/me", json={"password": PASSWORD}, **same_origin).status_code == 200
 
     assert api.client.get_cookie("access") is None
     assert api.client.get_cookie("refresh") is None
 
 
-def test_in2_the_body_of_a_deletion_is_read_as_strictly_as_any(token: str, api: ApiClient) -> None:
+def test_in2_the_body_of_a_deletion_is_parsed_strictly(token: str, api: ApiClient) -> None:
     for data, content_type, code in (
         ("[", "application/json", "body_not_json"),
         ('{"password": "x", "password": "y"}', "application/json", "body_not_json"),
         ("password=x", "application/x-www-form-urlencoded", "content_type_unsupported"),
         ("{}" + " " * 17_000, "application/json", "body_too_large"),
     ):
-        answer = api.with_token(token, "DELETE", "/me", data=data, content_type=content_type)
-        assert refusal(answer)["code"] == code
+        response = api.with_token(token, "DELETE", "/me", data=data, content_type=content_type)
+        assert refusal(response)["code"] == code
     assert api.is_signed_in(token)
 
 
-def test_the_document_says_that_a_deletion_has_a_body(app: Flask) -> None:
-    said = app.test_client().get("/api/swagger.json").get_json()
+def test_the_swagger_document_describes_the_body_of_a_deletion(app: Flask) -> None:
+    schema = app.test_client().get("/api/swagger.json").get_json()
 
-    operations = said["paths"]["/v1/users/me"]
+    operations = schema["paths"]["/v1/users/me"]
     [body] = [parameter for parameter in operations["delete"]["parameters"] if parameter["in"] == "body"]
     assert body["schema"] == {"$ref": "#/definitions/DeleteAccountRequest"}
     assert "get" in operations
 
 
-def test_a_signed_in_user_is_told_that_no_email_will_come(token: str, api: ApiClient, query: Query) -> None:
+def test_a_signed_in_user_gets_an_error_beyond_the_limit_of_emailed_codes(
+    token: str, api: ApiClient, query: Query
+) -> None:
     api.ask_to_leave(token)
     query(
         "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, not_after, state, ended_at)"
@@ -221,6 +227,6 @@ def test_a_signed_in_user_is_told_that_no_email_will_come(token: str, api: ApiCl
         " FROM letters, generate_series(1, 10) n WHERE kind = 'deletion_code'"
     )
 
-    answer = api.ask_to_leave(token)
+    response = api.ask_to_leave(token)
 
-    assert (answer.status_code, refusal(answer)["code"]) == (429, "too_many_codes")
+    assert (response.status_code, refusal(response)["code"]) == (429, "too_many_codes")

@@ -1,4 +1,4 @@
-"""The dev inbox: a page and JSON where developers work, nothing where strangers are."""
+"""Dev inbox: sent emails as an HTML page and as JSON; absent in production, protected against DNS rebinding."""
 
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -22,26 +22,30 @@ def inbox(app: Flask, services: Services) -> Iterator[DevInbox]:
 
 
 def deliver(app: Flask, services: Services, inbox: DevInbox) -> None:
-    """Do what the mailer does."""
+    """Deliver the waiting emails as the mail worker does."""
     with app.app_context():
-        for letter in services.delivery.lease(at_most=100):
-            services.delivery.deliver(letter, transport=inbox)
+        for message in services.delivery.lease(at_most=100):
+            services.delivery.deliver(message, transport=inbox)
 
 
-def test_programs_read_the_code_of_an_address(app: Flask, services: Services, inbox: DevInbox, api: ApiClient) -> None:
+def test_a_program_reads_the_code_sent_to_an_address(
+    app: Flask, services: Services, inbox: DevInbox, api: ApiClient
+) -> None:
     for name in ("ada", "grace"):
         api.ask_for_code(api.sign_up(f"{name}@example.org"), 7505)
     deliver(app, services, inbox)
 
-    answer = app.test_client().get("/dev/inbox?to=ada@example.org")
+    response = app.test_client().get("/dev/inbox?to=ada@example.org")
 
-    assert answer.content_type == "application/json"
-    [letter] = answer.json["data"]  # type: ignore[index]
-    assert (letter["to"], letter["code"], letter["language"]) == ("ada@example.org", "7505", "en")
+    assert response.content_type == "application/json"
+    [message] = response.json["data"]  # type: ignore[index]
+    assert (message["to"], message["code"], message["language"]) == ("ada@example.org", "7505", "en")
     assert app.test_client().get("/dev/inbox?to=nobody@example.org").json == {"success": True, "data": []}
 
 
-def test_people_see_a_page_and_programs_json(app: Flask, services: Services, inbox: DevInbox, api: ApiClient) -> None:
+def test_a_browser_gets_html_and_a_program_gets_json(
+    app: Flask, services: Services, inbox: DevInbox, api: ApiClient
+) -> None:
     api.ask_for_code(api.sign_up("ada@example.org"), 7505)
     deliver(app, services, inbox)
     client = app.test_client()
@@ -55,7 +59,7 @@ def test_people_see_a_page_and_programs_json(app: Flask, services: Services, inb
     assert len(listed.json["data"]) == 1  # type: ignore[index]
 
 
-def test_what_letters_say_is_escaped(app: Flask, inbox: DevInbox) -> None:
+def test_the_content_of_emails_is_escaped(app: Flask, inbox: DevInbox) -> None:
     message = EmailMessage()
     message["Subject"] = "<script>alert(1)</script>"
     message.set_content("<script>alert(2)</script>")
@@ -66,7 +70,7 @@ def test_what_letters_say_is_escaped(app: Flask, inbox: DevInbox) -> None:
     assert "<script>" not in page
 
 
-def test_an_empty_inbox_says_so(app: Flask, inbox: DevInbox) -> None:
+def test_an_empty_inbox_shows_a_message(app: Flask, inbox: DevInbox) -> None:
     inbox.clear()
     assert "No emails yet" in app.test_client().get("/dev/inbox", headers={"Accept": "text/html"}).text
 
@@ -76,13 +80,13 @@ def test_production_has_no_inbox(production: Flask) -> None:
 
 
 @pytest.mark.parametrize("name", ["rebound.example", "127.0.0.1.example", "10.0.0.1:5000"])
-def test_a_name_that_a_stranger_points_here_shows_no_letters(app: Flask, name: str) -> None:
-    answer = app.test_client().get("/dev/inbox?to=ada@example.org", headers={"Host": name})
+def test_dns_rebinding_reveals_no_emails(app: Flask, name: str) -> None:
+    response = app.test_client().get("/dev/inbox?to=ada@example.org", headers={"Host": name})
 
-    assert (answer.status_code, answer.json["error"]["code"]) == (404, "path_unknown")  # type: ignore[index]
+    assert (response.status_code, response.json["error"]["code"]) == (404, "path_unknown")  # type: ignore[index]
 
 
-def test_it_answers_to_any_name_where_others_are_meant_to_reach_it(make_app: MakeApp) -> None:
+def test_every_host_name_is_accepted_with_listen_beyond_loopback(make_app: MakeApp) -> None:
     app = make_app(listen_beyond_loopback=True)
 
     assert app.test_client().get("/dev/inbox", headers={"Host": "dev.example"}).status_code == 200

@@ -1,4 +1,4 @@
-"""Bodies and requests as they arrive: types, sizes, chunks, and what is no HTTP; to gunicorn as production runs it."""
+"""Request framing (RFC 9112): content types, body sizes, chunked encoding and malformed HTTP, sent to gunicorn."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("nothing_is_lost")
 
 
 def email(text: str) -> bytes:
-    """A body with this address."""
+    """A sign-up body with this address."""
     return json.dumps({"email": text}).encode()
 
 
@@ -38,7 +38,7 @@ TYPES = {
 }
 
 
-def test_in2_types_that_are_not_json(live: Live, subtests: pytest.Subtests) -> None:
+def test_in2_other_content_types_than_json_are_rejected(live: Live, subtests: pytest.Subtests) -> None:
     for name, case in TYPES.items():
         with subtests.test(name):
             check_refusal(
@@ -49,7 +49,7 @@ def test_in2_types_that_are_not_json(live: Live, subtests: pytest.Subtests) -> N
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=UTF-8", "Application/JSON", 'application/json;charset="utf-8"']
 )
-def test_types_that_are_json(live: Live, kind: str) -> None:
+def test_json_content_types_are_accepted(live: Live, kind: str) -> None:
     assert live.request("POST", SIGN_UP, f"Content-Type: {kind}", body=email("a@example.org")).status == 201
 
 
@@ -58,39 +58,39 @@ def test_types_that_are_json(live: Live, kind: str) -> None:
     ["gzip", "br", "GZIP", "deflate, identity", "identity, gzip", "*", "identity;q=1",
      "identity\r\nContent-Encoding: br"],
 )  # fmt: skip
-def test_in2_bodies_in_a_coding_are_not_read_as_if_they_had_none(live: Live, coding: str) -> None:
-    json = ("Content-Type: application/json", f"Content-Encoding: {coding}")
-    answer = live.request("POST", SIGN_UP, *json, body=email("a@example.org"))
+def test_in2_a_body_with_a_content_encoding_is_rejected(live: Live, coding: str) -> None:
+    headers = ("Content-Type: application/json", f"Content-Encoding: {coding}")
+    response = live.request("POST", SIGN_UP, *headers, body=email("a@example.org"))
 
-    check_refusal(answer, 415, "content_encoding_unsupported")
-    assert answer.headers["Accept-Encoding"] == "identity"
+    check_refusal(response, 415, "content_encoding_unsupported")
+    assert response.headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
-def test_bodies_that_say_that_they_have_no_coding(live: Live, coding: str) -> None:
-    json = ("Content-Type: application/json", f"Content-Encoding: {coding}")
+def test_a_body_with_the_identity_encoding_is_accepted(live: Live, coding: str) -> None:
+    headers = ("Content-Type: application/json", f"Content-Encoding: {coding}")
 
-    assert live.request("POST", SIGN_UP, *json, body=email("a@example.org")).status == 201
+    assert live.request("POST", SIGN_UP, *headers, body=email("a@example.org")).status == 201
 
 
 def chunked(*chunks: bytes, sizes: str = "{:x}", end: bytes = b"0\r\n\r\n") -> bytes:
-    """A sign-up in chunks; `sizes` is how their sizes are written."""
+    """A sign-up with chunked encoding; `sizes` formats the chunk sizes."""
     head = f"POST {SIGN_UP} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
     body = b"".join(sizes.format(len(chunk)).encode() + b"\r\n" + chunk + b"\r\n" for chunk in chunks)
     return head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + body + end
 
 
-def test_in1_16_kib_and_not_a_byte_more(live: Live) -> None:
-    fits = email("a@example.org").ljust(KIB_16)
-    assert live.send_json("POST", SIGN_UP, fits).status == 201
-    check_refusal(live.say(chunked(*[fits[at : at + 1000] for at in range(0, KIB_16, 1000)])), 409, "email_taken")
+def test_in1_a_body_has_at_most_16_kib(live: Live) -> None:
+    longest = email("a@example.org").ljust(KIB_16)
+    assert live.send_json("POST", SIGN_UP, longest).status == 201
+    check_refusal(live.say(chunked(*[longest[at : at + 1000] for at in range(0, KIB_16, 1000)])), 409, "email_taken")
 
-    check_refusal(live.send_json("POST", SIGN_UP, fits + b" "), 413, "body_too_large")
-    check_refusal(live.say(chunked(fits, b" ")), 413, "body_too_large")
+    check_refusal(live.send_json("POST", SIGN_UP, longest + b" "), 413, "body_too_large")
+    check_refusal(live.say(chunked(longest, b" ")), 413, "body_too_large")
     check_refusal(live.say(chunked(*[b" " for _ in range(KIB_16 + 1)])), 413, "body_too_large")
 
 
-def test_in1_megabytes(live: Live) -> None:
+def test_in1_a_body_of_megabytes_is_rejected(live: Live) -> None:
     check_refusal(live.send_json("POST", SIGN_UP, b"[" * 100_000), 413, "body_too_large")
     check_refusal(live.send_json("POST", SIGN_UP, b" " * 5_000_000), 413, "body_too_large")
     check_refusal(live.say(chunked(*[b" " * 65536 for _ in range(80)])), 413, "body_too_large")
@@ -106,7 +106,7 @@ MALFORMED = {
     "an unknown coding": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "a coding with a tab": HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
     "chunks in HTTP/1.0": HEAD.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "a size that is none": chunked(b"{}", sizes="zz"),
+    "an invalid size": chunked(b"{}", sizes="zz"),
     "a negative size": chunked(b"{}", sizes="-{:x}"),
     "a signed size": chunked(b"{}", sizes="+{:x}"),
     "a size in Arabic digits": chunked(b"{}", sizes="٢"),
@@ -115,7 +115,7 @@ MALFORMED = {
     "a size with an underscore": chunked(b"{}", sizes="0_2"),
     "a size of 16 KiB": chunked(b"{}", sizes="0" * KIB_16),
     "a forbidden trailer": chunked(b"{}", end=b"0\r\nContent-Length: 9\r\n\r\n"),
-    "a length below nothing": HEAD + b"Content-Length: -1\r\n\r\n",
+    "a negative length": HEAD + b"Content-Length: -1\r\n\r\n",
     "a length with a sign": HEAD + b"Content-Length: +2\r\n\r\n{}",
     "a superscript length": HEAD + b"Content-Length: \xb2\r\n\r\n{}",
     "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
@@ -130,7 +130,7 @@ MALFORMED = {
     "a header without a colon": GET + b"hello\r\n\r\n",
     "bare line feeds": b"GET / HTTP/1.1\nHost: a\n\n",
     "a bare carriage return": GET + b"X-A: a\rX-B: b\r\n\r\n",
-    "an unheard expectation": HEAD + b"Content-Length: 2\r\nExpect: tea\r\n\r\n{}",
+    "an unknown expectation": HEAD + b"Content-Length: 2\r\nExpect: tea\r\n\r\n{}",
     "a method in lower case": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
     "no path": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
     "no method": b" / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -145,7 +145,7 @@ MALFORMED = {
 }  # fmt: skip
 
 
-def test_se9_what_is_not_http(live: Live, subtests: pytest.Subtests) -> None:
+def test_se9_malformed_http_is_a_bad_request(live: Live, subtests: pytest.Subtests) -> None:
     for name, case in MALFORMED.items():
         with subtests.test(name):
             check_refusal(live.say(case), 400, "bad_request")
@@ -169,54 +169,54 @@ STALLED = {
 
 def test_api4_a_client_that_stalls_gets_an_error_in_time(live: Live) -> None:
     with ThreadPoolExecutor(len(STALLED)) as pool:
-        for answer in pool.map(live.say, STALLED.values()):
-            check_refusal(answer, 400, "bad_request")
+        for response in pool.map(live.say, STALLED.values()):
+            check_refusal(response, 400, "bad_request")
 
 
-def test_e21_the_slow_do_not_keep_others_waiting(live: Live) -> None:
-    slow = [socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) for _ in range(300)]
+def test_e21_stalled_requests_do_not_delay_other_clients(live: Live) -> None:
+    stalled = [socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) for _ in range(300)]
     try:
-        for connection, said in zip(slow, itertools.cycle(STALLED.values()), strict=False):
-            connection.sendall(said)
+        for connection, partial_request in zip(stalled, itertools.cycle(STALLED.values()), strict=False):
+            connection.sendall(partial_request)
         for _ in range(20):
-            began = time.monotonic()
+            started_at = time.monotonic()
             assert live.request("GET", "/health/live").status == 200
-            assert time.monotonic() - began < 2
-        for connection in slow:
+            assert time.monotonic() - started_at < 2
+        for connection in stalled:
             assert connection.recv(4096).startswith(b"HTTP/1.1 400")
     finally:
-        for connection in slow:
+        for connection in stalled:
             connection.close()
     assert live.request("GET", "/health/live").status == 200
 
 
-def test_api4_the_silent_do_not_keep_others_waiting(live: Live) -> None:
+def test_api4_connections_without_a_request_do_not_delay_other_clients(live: Live) -> None:
     silent = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(300)]
     try:
-        began = time.monotonic()
+        started_at = time.monotonic()
         assert live.request("GET", "/health/live").status == 200
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - started_at < 2
     finally:
         for connection in silent:
             connection.close()
 
 
-def test_api4_those_who_do_not_hang_up_do_not_keep_others_waiting(live: Live) -> None:
+def test_api4_connections_left_open_do_not_delay_other_clients(live: Live) -> None:
     answered = [socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) for _ in range(8)]
     try:
         for connection in answered:
             connection.sendall(GET + b"\r\n")
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
-        began = time.monotonic()
+        started_at = time.monotonic()
         assert live.request("GET", "/health/live").status == 200
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - started_at < 2
     finally:
         for connection in answered:
             connection.close()
 
 
-def test_se9_an_unread_body_is_not_the_next_request(live: Live) -> None:
-    """On a connection that stays open, what follows a body that nobody read is read as a request, and only that."""
+def test_se9_an_unread_body_is_not_parsed_as_a_request(live: Live) -> None:
+    """Request smuggling: on a persistent connection the next request begins after the unread body."""
     smuggled = b"GET /health/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     first = b"GET /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
     with socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) as connection:

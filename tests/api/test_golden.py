@@ -1,4 +1,4 @@
-"""The original document, word for word: its six requests, its code, its answers."""
+"""Original specification: its six requests and its code, with the exact responses."""
 
 import json
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from tests.support.fakes import SmtpSink
 EMAIL = "sgsf@sgfg.ru"
 
 
-def said(method: str, path: str, body: str | None, client: Any) -> tuple[int, Any]:
-    """Send a request as curl would: no cookies, the body as it stands."""
-    answer = client.open(path, method=method, data=body, content_type="application/json" if body else None)
-    return answer.status_code, json.loads(answer.text)
+def send(method: str, path: str, body: str | None, client: Any) -> tuple[int, Any]:
+    """Send a request as curl would: no cookies, the body unchanged."""
+    response = client.open(path, method=method, data=body, content_type="application/json" if body else None)
+    return response.status_code, json.loads(response.text)
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def bare(app: Flask) -> Any:
     return app.test_client(use_cookies=False)
 
 
-def test_the_six_requests_of_the_original_document(bare: Any) -> None:
-    assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (
+def test_the_six_requests_of_the_original_specification(bare: Any) -> None:
+    assert send("GET", f"{USERS}?email={EMAIL}", None, bare) == (
         404,
         {
             "success": False,
@@ -37,16 +37,16 @@ def test_the_six_requests_of_the_original_document(bare: Any) -> None:
         },
     )
 
-    status, created = said("POST", f"{USERS}/sign_up", '{\n"email":"sgsf@sgfg.ru"\n}', bare)
+    status, created = send("POST", f"{USERS}/sign_up", '{\n"email":"sgsf@sgfg.ru"\n}', bare)
     user_id = created["data"]["id"]
-    card = {"id": user_id, "email": EMAIL, "roles": ["ROLE_TEMPORARY_USER"], "verified_mail": False}
-    assert (status, created) == (201, {"success": True, "data": card})
-    assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (200, {"success": True, "data": card})
+    user = {"id": user_id, "email": EMAIL, "roles": ["ROLE_TEMPORARY_USER"], "verified_mail": False}
+    assert (status, created) == (201, {"success": True, "data": user})
+    assert send("GET", f"{USERS}?email={EMAIL}", None, bare) == (200, {"success": True, "data": user})
 
-    status, sent = said("POST", f"{USERS}/{user_id}/send_code", '{\n\t"code": 7505\n}', bare)
+    status, sent = send("POST", f"{USERS}/{user_id}/send_code", '{\n\t"code": 7505\n}', bare)
     assert (status, sent) == (200, {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}})
 
-    assert said("PUT", f"{USERS}/{user_id}/mail?code=1111", None, bare) == (
+    assert send("PUT", f"{USERS}/{user_id}/mail?code=1111", None, bare) == (
         404,
         {
             "success": False,
@@ -59,32 +59,32 @@ def test_the_six_requests_of_the_original_document(bare: Any) -> None:
         },
     )
 
-    status, sent = said("POST", f"{USERS}/{user_id}/resend_code", '{\n\t"code": 7506\n}', bare)
+    status, sent = send("POST", f"{USERS}/{user_id}/resend_code", '{\n\t"code": 7506\n}', bare)
     assert (status, sent) == (200, {"success": True, "result": "Ok", "data": {"expires_in": 600, "resend_after": 0}})
-    assert said("PUT", f"{USERS}/{user_id}/mail?code=7506", None, bare) == (200, {"success": True, "result": "Ok"})
+    assert send("PUT", f"{USERS}/{user_id}/mail?code=7506", None, bare) == (200, {"success": True, "result": "Ok"})
 
-    card |= {"roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
-    assert said("PATCH", f"{USERS}/{user_id}/sign_up", None, bare) == (200, {"success": True, "data": card})
-    assert said("GET", f"{USERS}?email={EMAIL}", None, bare) == (200, {"success": True, "data": card})
+    user |= {"roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
+    assert send("PATCH", f"{USERS}/{user_id}/sign_up", None, bare) == (200, {"success": True, "data": user})
+    assert send("GET", f"{USERS}?email={EMAIL}", None, bare) == (200, {"success": True, "data": user})
 
 
 @pytest.fixture
 def sink() -> Iterator[SmtpSink]:
-    """A real SMTP server that keeps what it is given."""
+    """A real SMTP server that stores the emails it receives."""
     with SmtpSink() as started:
         yield started
 
 
-def test_the_same_six_requests_in_production(make_app: MakeApp, sink: SmtpSink) -> None:
-    """With a cookie jar, and the code from the letter: what the body of send_code says is ignored."""
+def test_the_six_requests_in_production_use_the_emailed_code(make_app: MakeApp, sink: SmtpSink) -> None:
+    """With a cookie jar and the emailed code: production ignores the client-supplied code of send_code."""
     app = make_app(app_env="production", smtp_url=sink.url)
     services = app.extensions["auth_service"]
     api = ApiClient(app)
 
     def delivered_code(number: int) -> str:
         with app.app_context():
-            for letter in services.delivery.lease(at_most=10):
-                assert services.delivery.deliver(letter, transport=mail_transport(services.settings)) == "sent"
+            for message in services.delivery.lease(at_most=10):
+                assert services.delivery.deliver(message, transport=mail_transport(services.settings)) == "sent"
         subject = sink.wait_for(number, to=EMAIL)[-1].message["Subject"]
         return str(subject).split()[0]
 
@@ -103,6 +103,6 @@ def test_the_same_six_requests_in_production(make_app: MakeApp, sink: SmtpSink) 
     assert api.ask_again(user_id, 7506).json == sent
     second = delivered_code(2)
     assert api.confirm(user_id, second).json == {"success": True, "result": "Ok"}
-    card = {"id": user_id, "email": EMAIL, "roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
-    assert api.finish(user_id).json == {"success": True, "data": card}
-    assert api.look_up(EMAIL).json == {"success": True, "data": card}
+    user = {"id": user_id, "email": EMAIL, "roles": ["ROLE_PORTAL_USER"], "verified_mail": True}
+    assert api.finish(user_id).json == {"success": True, "data": user}
+    assert api.look_up(EMAIL).json == {"success": True, "data": user}

@@ -1,4 +1,4 @@
-"""Health: alive by itself, ready only with everything it needs; and what Prometheus is told."""
+"""Health checks: liveness, and readiness with all dependencies; and the Prometheus metrics."""
 
 import re
 import socket
@@ -29,27 +29,27 @@ from tests.support.stores import Stores
 
 
 def get(app: Flask, path: str) -> Any:
-    """Ask as a balancer does."""
+    """Request a path as a load balancer does."""
     return app.test_client().get(path)
 
 
 @pytest.fixture
 def nowhere(make_app: MakeApp) -> Flask:
-    """An application whose database and Redis are not there."""
+    """An application whose database and Redis are unreachable."""
     return make_app(database_url="postgresql://auth@127.0.0.1:9/auth", redis_url="redis://127.0.0.1:9/0")
 
 
-def test_alive_and_ready(app: Flask) -> None:
+def test_the_service_is_live_and_ready(app: Flask) -> None:
     for path in ("/health/live", "/health/ready"):
         assert get(app, path).json == {"success": True, "result": "Ok"}
 
 
-def test_alive_but_not_ready_without_dependencies(nowhere: Flask) -> None:
+def test_the_service_is_live_but_not_ready_without_dependencies(nowhere: Flask) -> None:
     assert get(nowhere, "/health/live").status_code == 200
-    refused = get(nowhere, "/health/ready")
-    assert refused.status_code == 503
-    assert refused.headers["Retry-After"] == "5"
-    assert refused.json["error"] == {
+    not_ready = get(nowhere, "/health/ready")
+    assert not_ready.status_code == 503
+    assert not_ready.headers["Retry-After"] == "5"
+    assert not_ready.json["error"] == {
         "code": "not_ready",
         "msg": "The service is not ready; send the request again after `retry_after` seconds.",
         "retry_after": 5,
@@ -58,7 +58,7 @@ def test_alive_but_not_ready_without_dependencies(nowhere: Flask) -> None:
 
 @contextmanager
 def stamped(stores: Stores, revision: str) -> Iterator[None]:
-    """A database that claims to be at another revision."""
+    """A database with another schema revision."""
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
         cursor = connection.cursor()
         cursor.execute("UPDATE alembic_version SET version_num = %s", (revision,))
@@ -71,14 +71,14 @@ def stamped(stores: Stores, revision: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("revision", ["0001", "9999"])
-def test_not_ready_on_another_revision(app: Flask, stores: Stores, revision: str) -> None:
+def test_the_service_is_not_ready_on_another_schema_revision(app: Flask, stores: Stores, revision: str) -> None:
     with stamped(stores, revision):
         assert get(app, "/health/ready").json["error"]["code"] == "not_ready"
     assert get(app, "/health/ready").status_code == 200
 
 
 @pytest.mark.clock
-def test_not_ready_when_nobody_delivers(app: Flask, stores: Stores) -> None:
+def test_the_service_is_not_ready_when_no_mail_worker_delivers(app: Flask, stores: Stores) -> None:
     api = ApiClient(app)
     api.ask_for_code(api.sign_up("ada@example.org"), 7505)
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
@@ -90,37 +90,37 @@ def test_not_ready_when_nobody_delivers(app: Flask, stores: Stores) -> None:
 
 @pytest.fixture
 def evicting(stores: Stores, app: Flask) -> Any:
-    """A Redis that throws away what it holds when it is full."""
+    """A Redis whose policy evicts keys when its memory is full."""
     with redis.Redis.from_url(stores.redis_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         yield
         client.config_set("maxmemory-policy", "noeviction")
 
 
-def test_cd11_a_redis_that_evicts_is_not_ready_and_stops_production(
+def test_cd11_redis_eviction_makes_the_service_not_ready_and_stops_production(
     evicting: None, app: Flask, production: Flask
 ) -> None:
     assert get(app, "/health/ready").status_code == 503
     with app.app_context():
         assert _troubles(app.extensions["auth_service"]) == []
     with production.app_context():
-        [trouble] = _troubles(production.extensions["auth_service"])
-    assert "allkeys-lru" in trouble
+        [problem] = _troubles(production.extensions["auth_service"])
+    assert "allkeys-lru" in problem
 
 
 def test_cd11_production_does_not_start_with_pending_migrations(production: Flask, stores: Stores) -> None:
     with stamped(stores, "0001"), production.app_context():
-        [trouble] = wait_for_dependencies(production.extensions["auth_service"])
-    assert "migrations are pending" in trouble
+        [problem] = wait_for_dependencies(production.extensions["auth_service"])
+    assert "migrations are pending" in problem
 
 
-def test_a_start_waits_for_dependencies_but_not_for_ever(nowhere: Flask) -> None:
+def test_a_start_waits_for_dependencies_for_a_bounded_time(nowhere: Flask) -> None:
     with nowhere.app_context():
-        [trouble] = wait_for_dependencies(nowhere.extensions["auth_service"], patience=timedelta(seconds=0.6))
-    assert trouble == "database_away: a dependency does not answer"
+        [problem] = wait_for_dependencies(nowhere.extensions["auth_service"], patience=timedelta(seconds=0.6))
+    assert problem == "database_away: a dependency does not answer"
 
 
-def test_a_stop_that_was_asked_for_shows_at_once(app: Flask) -> None:
+def test_a_draining_service_is_live_but_not_ready(app: Flask) -> None:
     draining.start()
     try:
         assert get(app, "/health/ready").status_code == 503
@@ -129,28 +129,28 @@ def test_a_stop_that_was_asked_for_shows_at_once(app: Flask) -> None:
         draining._flag[0] = 0
 
 
-def test_connections_are_not_shared_over_a_fork(app: Flask) -> None:
+def test_connections_are_not_shared_across_a_fork(app: Flask) -> None:
     assert get(app, "/health/ready").status_code == 200
     forget_connections(app)
     assert get(app, "/health/ready").status_code == 200
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def test_metrics_tell_of_requests_and_of_the_outbox(app: Flask) -> None:
+def test_metrics_report_requests_and_the_outbox(app: Flask) -> None:
     api = ApiClient(app)
     api.ask_for_code(api.sign_up("ada@example.org"), 7505)
     port = free_port()
     metrics.serve(app, host="127.0.0.1", port=port)
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        text = answer.read().decode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
+        text = response.read().decode()
 
     assert 'auth_requests_total{method="POST",route="/api/v1/users/sign_up",status="201"}' in text
     assert "auth_outbox_waiting 1.0" in text
@@ -161,14 +161,14 @@ def test_metrics_tell_of_requests_and_of_the_outbox(app: Flask) -> None:
     assert "ada@example.org" not in text
 
 
-def refusals_counted() -> dict[str, float]:
-    """How often each `error.code` was answered so far."""
+def errors_counted() -> dict[str, float]:
+    """The number of responses with each error code so far."""
     [counter] = metrics.ERRORS.collect()
-    return {each.labels["code"]: each.value for each in counter.samples if each.name == "auth_refusals_total"}
+    return {sample.labels["code"]: sample.value for sample in counter.samples if sample.name == "auth_refusals_total"}
 
 
-def test_metrics_tell_refusals_of_one_status_apart(app: Flask) -> None:
-    before = refusals_counted()
+def test_metrics_count_errors_by_error_code(app: Flask) -> None:
+    before = errors_counted()
 
     ApiClient(app).look_up("nobody@example.org")
     ApiClient(app).sign_in("nobody@example.org", "a wrong password")
@@ -179,17 +179,17 @@ def test_metrics_tell_refusals_of_one_status_apart(app: Flask) -> None:
         gunicorn: Any = SimpleNamespace(wsgi=app)
         Worker.handle_error(gunicorn, None, client, ("192.0.2.1", 1), LimitRequestLine(5000, 4094))
 
-    counted = {code: number - before.get(code, 0) for code, number in refusals_counted().items()}
+    counted = {code: number - before.get(code, 0) for code, number in errors_counted().items()}
     assert {code: number for code, number in counted.items() if number} == {
         "user_unknown": 1,
         "credentials_rejected": 1,
         "path_unknown": 3,
         "url_too_long": 1,
     }
-    assert set(counted) <= {kind.code for kind in error_classes()}
+    assert set(counted) <= {error_class.code for error_class in error_classes()}
 
 
-def test_metrics_survive_a_database_that_is_away(nowhere: Flask) -> None:
+def test_metrics_report_an_unreachable_database_and_redis(nowhere: Flask) -> None:
     [up] = metrics.OutboxCollector(nowhere).collect()
 
     assert up.samples[0].value == 0
@@ -197,13 +197,13 @@ def test_metrics_survive_a_database_that_is_away(nowhere: Flask) -> None:
     assert up.samples[0].value == 0
 
 
-def test_metrics_tell_of_a_redis_that_evicts(evicting: None, app: Flask) -> None:
-    found = {gauge.name: gauge.samples[0].value for gauge in metrics.RedisCollector(app).collect()}
+def test_metrics_report_redis_eviction(evicting: None, app: Flask) -> None:
+    values = {gauge.name: gauge.samples[0].value for gauge in metrics.RedisCollector(app).collect()}
 
-    assert (found["auth_redis_up"], found["auth_redis_evicts"]) == (1, 1)
+    assert (values["auth_redis_up"], values["auth_redis_evicts"]) == (1, 1)
 
 
-def test_the_swagger_page_can_be_closed(make_app: MakeApp, make_settings: Callable[..., Settings]) -> None:
+def test_the_swagger_page_can_be_disabled(make_app: MakeApp, make_settings: Callable[..., Settings]) -> None:
     closed = make_app(swagger_page=False)
 
     for path in ("/api/swagger", "/api/swagger.json"):

@@ -1,4 +1,4 @@
-"""Whose request it is: the client behind trusted proxies, and nobody's word but theirs for it."""
+"""Rate limits per client IP address: `X-Forwarded-For` is read from trusted proxies only."""
 
 import ipaddress
 
@@ -17,12 +17,12 @@ TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192
     ("peer", "forwarded", "client"),
     [
         (CLIENT, None, CLIENT),
-        (CLIENT, "198.51.100.1", CLIENT),  # the header of a client that is no trusted proxy is ignored
+        (CLIENT, "198.51.100.1", CLIENT),  # the header of an untrusted peer is ignored
         (PROXY, None, PROXY),
         (PROXY, "", PROXY),
         (PROXY, CLIENT, CLIENT),
         (PROXY, f" {CLIENT} ", CLIENT),
-        (PROXY, f"198.51.100.1, {CLIENT}", CLIENT),  # what the client wrote stands on the left
+        (PROXY, f"198.51.100.1, {CLIENT}", CLIENT),  # the client controls only the left end
         (PROXY, f"{CLIENT}, 10.9.9.9, 192.0.2.1", CLIENT),
         (PROXY, f"198.51.100.1, {CLIENT}, 10.9.9.9", CLIENT),
         (PROXY, "10.1.1.1, 10.2.2.2", "10.1.1.1"),
@@ -37,9 +37,9 @@ TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192
         (PROXY, "٢٠٣.0.113.7", PROXY),
         (PROXY, "0", PROXY),
         (PROXY, "x" * 8000, PROXY),
-        (PROXY, f"{CLIENT}, " + "10.1.1.1, " * 1000 + "10.2.2.2", "10.1.1.1"),  # bounded: no client hides so far away
+        (PROXY, f"{CLIENT}, " + "10.1.1.1, " * 1000 + "10.2.2.2", "10.1.1.1"),  # the number of hops is bounded
         (PROXY, "2001:db8::1", "2001:db8::1"),
-        (PROXY, "fe80::1%eth0", "fe80::1"),  # PostgreSQL knows no zones
+        (PROXY, "fe80::1%eth0", "fe80::1"),  # PostgreSQL does not support zones
         (PROXY, "::ffff:203.0.113.7", CLIENT),
         ("::ffff:10.0.0.1", CLIENT, CLIENT),
         ("fd00::1", CLIENT, CLIENT),
@@ -56,7 +56,7 @@ def test_rl1_the_client_is_the_rightmost_hop_that_is_no_proxy(
 
 
 def look_ups(make_app: MakeApp, *requests: tuple[str, str | None]) -> list[int]:
-    """The statuses of look-ups from peers with an X-Forwarded-For, where every client has two."""
+    """The statuses of look-ups from peers with an X-Forwarded-For; the limit is two per client."""
     app = make_app(limit_look_ups="2/1m", trusted_proxies="10.0.0.0/8,fd00::/8")
     statuses = []
     for peer, forwarded in requests:
@@ -66,27 +66,27 @@ def look_ups(make_app: MakeApp, *requests: tuple[str, str | None]) -> list[int]:
     return statuses
 
 
-def test_rl1_nobody_escapes_by_writing_the_header(make_app: MakeApp) -> None:
+def test_rl1_a_spoofed_header_does_not_evade_the_limit(make_app: MakeApp) -> None:
     spoofed = [(CLIENT, f"198.51.100.{number}") for number in range(5)]
     assert look_ups(make_app, *spoofed) == [404, 404, 429, 429, 429]
 
 
-def test_rl1_nobody_escapes_by_adding_hops_before_a_proxy(make_app: MakeApp) -> None:
+def test_rl1_spoofed_hops_before_a_proxy_do_not_evade_the_limit(make_app: MakeApp) -> None:
     spoofed = [(PROXY, f"198.51.100.{number}, {CLIENT}") for number in range(4)]
     assert look_ups(make_app, *spoofed) == [404, 404, 429, 429]
 
 
-def test_rl1_clients_of_one_proxy_are_counted_apart(make_app: MakeApp) -> None:
+def test_rl1_clients_of_one_proxy_have_separate_limits(make_app: MakeApp) -> None:
     requests = [(PROXY, "198.51.100.1"), (PROXY, "198.51.100.1"), (PROXY, "198.51.100.2"), (PROXY, "198.51.100.1")]
     assert look_ups(make_app, *requests) == [404, 404, 404, 429]
 
 
-def test_rl1_a_header_that_does_not_parse_is_no_way_out(make_app: MakeApp) -> None:
-    requests = [(PROXY, odd) for odd in ("unknown", ",", "127.1", "nobody, unknown")]
+def test_rl1_an_invalid_header_does_not_evade_the_limit(make_app: MakeApp) -> None:
+    requests = [(PROXY, header) for header in ("unknown", ",", "127.1", "nobody, unknown")]
     assert look_ups(make_app, *requests) == [404, 404, 429, 429]
 
 
-def test_rl1_a_network_of_ipv6_is_one_client(make_app: MakeApp) -> None:
+def test_rl1_an_ipv6_network_is_one_client(make_app: MakeApp) -> None:
     near = [(f"2001:db8:1:1::{number}", None) for number in (1, 2, 3)]
     far = [("2001:db8:1:2::1", None)]
     assert look_ups(make_app, *near, *far) == [404, 404, 429, 404]
@@ -94,7 +94,7 @@ def test_rl1_a_network_of_ipv6_is_one_client(make_app: MakeApp) -> None:
     assert look_ups(make_app, *forwarded) == [404, 404, 429]
 
 
-def test_rl1_an_ipv4_address_is_itself_in_ipv6_too(make_app: MakeApp) -> None:
+def test_rl1_an_ipv4_mapped_ipv6_address_is_the_same_client(make_app: MakeApp) -> None:
     assert look_ups(make_app, (CLIENT, None), (f"::ffff:{CLIENT}", None), (CLIENT, None)) == [404, 404, 429]
 
 
@@ -103,12 +103,12 @@ def test_rl4_other_spellings_of_a_path_share_the_limit(make_app: MakeApp) -> Non
     app = make_app(limit_look_ups="2/1m")
     requests = [("", {}), ("", {"PATH_INFO": "//api/v1/users"}), ("/api%2fv1/users", {}), ("/%61pi/v1/users", {})]
 
-    answers = [
+    responses = [
         app.test_client().get(path or USERS, query_string={"email": ADA}, environ_overrides=environ)
         for path, environ in requests
     ]
 
-    assert [answer.status_code for answer in answers] == [404, 404, 429, 429]
-    refusal = answers[-1].json["error"]  # type: ignore[index]
-    assert refusal["code"] == "too_many_requests"
-    assert 0 < refusal["retry_after"] == int(answers[-1].headers["Retry-After"]) <= 60
+    assert [response.status_code for response in responses] == [404, 404, 429, 429]
+    error = responses[-1].json["error"]  # type: ignore[index]
+    assert error["code"] == "too_many_requests"
+    assert 0 < error["retry_after"] == int(responses[-1].headers["Retry-After"]) <= 60

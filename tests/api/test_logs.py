@@ -1,4 +1,4 @@
-"""What the service writes into its log: JSON lines with the id of their request, and nothing that anybody typed."""
+"""Logs: JSON lines with request ids, without secrets, personal data or other user input."""
 
 import io
 import json
@@ -25,7 +25,7 @@ WRONG = "73194682"
 
 
 class Log:
-    """All that was written since the test began."""
+    """The log output since the capture began."""
 
     def __init__(self, stream: io.StringIO) -> None:
         self._stream = stream
@@ -38,7 +38,7 @@ class Log:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.text.splitlines()]
 
-    def says_nothing_of(self, *secrets: str) -> None:
+    def contains_none_of(self, *secrets: str) -> None:
         for secret in secrets:
             assert len(secret) >= 4
             assert secret not in self.text
@@ -46,29 +46,29 @@ class Log:
 
 @pytest.fixture
 def log(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Log]]:
-    """Begins to listen, at the most talkative level, when called: making an application sets up logging anew."""
+    """Captures at level DEBUG from its call on, because creating an application configures logging again."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
 
-    def listen() -> Log:
+    def capture() -> Log:
         stream = io.StringIO()
         monkeypatch.setattr("sys.stderr", stream)
         logs.configure(level="DEBUG")
         return Log(stream)
 
-    yield listen
+    yield capture
     root.handlers[:] = before
     root.setLevel(level)
 
 
 @pytest.mark.parametrize("profile", ["production", "test"])
-def test_lg1_a_whole_registration_leaves_no_secret(
+def test_lg1_a_registration_logs_no_secret(
     make_app: MakeApp, log: Callable[[], Log], tmp_path: Any, profile: str
 ) -> None:
     app = make_app(app_env=profile)
     mailbox = Mailbox(app, DevInbox(tmp_path / "inbox"))
     api = ApiClient(app, address="203.0.113.77")
-    listened = log()
+    captured = log()
 
     api.look_up(EMAIL)
     ada = api.sign_up(EMAIL)
@@ -83,11 +83,13 @@ def test_lg1_a_whole_registration_leaves_no_secret(
     cookie = api.client.get_cookie("__Host-registration" if profile == "production" else "registration")
 
     assert cookie is not None
-    listened.says_nothing_of(EMAIL, EMAIL.partition("@")[0], first, WRONG, code, PASSWORD, cookie.value, "203.0.113.77")
-    listened.says_nothing_of(
+    captured.contains_none_of(
+        EMAIL, EMAIL.partition("@")[0], first, WRONG, code, PASSWORD, cookie.value, "203.0.113.77"
+    )
+    captured.contains_none_of(
         "code=", "email=", "registration=", CODE_KEY, OUTBOX_KEY, SESSION_KEY, KEYRING_KEY, "argon2id", str(ada)
     )
-    answered = [line for line in listened.lines if line["message"] == "answered"]
+    answered = [line for line in captured.lines if line["message"] == "answered"]
     assert len(answered) == 8
     assert len({line["request_id"] for line in answered}) == 8
     assert {"at", "level", "logger", "method", "route", "status", "ms"} <= answered[0].keys()
@@ -95,9 +97,9 @@ def test_lg1_a_whole_registration_leaves_no_secret(
     assert answered[0]["refusal"] == "user_unknown"
 
 
-def test_lg1_refusals_leave_no_secret(app: Flask, log: Callable[[], Log]) -> None:
+def test_lg1_a_rejected_request_logs_no_secret(app: Flask, log: Callable[[], Log]) -> None:
     client = app.test_client()
-    listened = log()
+    captured = log()
     headers = {
         "Cookie": f"registration={PASSWORD}; other={PASSWORD}",
         "Authorization": f"Bearer {PASSWORD}",
@@ -119,55 +121,60 @@ def test_lg1_refusals_leave_no_secret(app: Flask, log: Callable[[], Log]) -> Non
     for method, path, options in sent:
         assert 400 <= client.open(path, method=method, headers=headers, **options).status_code < 500
 
-    assert len([line for line in listened.lines if line["message"] == "answered"]) == len(sent)
-    listened.says_nothing_of(PASSWORD, PASSWORD.upper(), EMAIL, WRONG)
+    assert len([line for line in captured.lines if line["message"] == "answered"]) == len(sent)
+    captured.contains_none_of(PASSWORD, PASSWORD.upper(), EMAIL, WRONG)
 
 
-def test_lg1_a_crash_leaves_a_trace_and_no_secret(app: Flask, log: Callable[[], Log], stores: Stores) -> None:
-    """PostgreSQL repeats the row that a constraint does not take, and SQLAlchemy its parameters."""
-    listened = log()
-    constraint = "ALTER TABLE users ADD CONSTRAINT nobody CHECK (email_key NOT LIKE 'ada%')"
+def test_lg1_an_internal_error_logs_a_traceback_and_no_secret(
+    app: Flask, log: Callable[[], Log], stores: Stores
+) -> None:
+    """The error of PostgreSQL contains the row that violates a constraint, and that of SQLAlchemy the parameters."""
+    captured = log()
+    constraint = "ALTER TABLE users ADD CONSTRAINT rejected CHECK (email_key NOT LIKE 'ada%')"
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
         connection.cursor().execute(constraint)
     try:
-        answer = ApiClient(app).call(
+        response = ApiClient(app).call(
             "POST", "/sign_up", json={"email": EMAIL}, headers={"X-Request-Id": "a-crash-of-ours"}
         )
     finally:
         with connection:
-            connection.cursor().execute("ALTER TABLE users DROP CONSTRAINT nobody")
+            connection.cursor().execute("ALTER TABLE users DROP CONSTRAINT rejected")
         connection.close()
 
-    assert answer.status_code == 500
-    [crash] = [line for line in listened.lines if line["message"] == "crashed"]
-    assert crash["request_id"] == answer.headers["X-Request-Id"] == "a-crash-of-ours"
+    assert response.status_code == 500
+    [crash] = [line for line in captured.lines if line["message"] == "crashed"]
+    assert crash["request_id"] == response.headers["X-Request-Id"] == "a-crash-of-ours"
     assert "in sign_up" in crash["exc_info"]
     assert "CheckViolation" in crash["exc_info"]
-    listened.says_nothing_of(EMAIL, EMAIL.partition("@")[0])
+    captured.contains_none_of(EMAIL, EMAIL.partition("@")[0])
 
 
-def test_lg1_dependencies_that_are_away_leave_no_secret(
+def test_lg1_an_unavailable_dependency_logs_no_secret(
     make_settings: Callable[..., Settings], make_app: MakeApp, log: Callable[[], Log]
 ) -> None:
-    away = create_app(
+    unavailable = create_app(
         make_settings(
             database_url=f"postgresql://auth:{PASSWORD}@127.0.0.1:9/auth",
             redis_url=f"redis://:{PASSWORD}@127.0.0.1:9/0",
         )
     )
-    listened = log()
+    captured = log()
 
-    statuses = [ApiClient(away).look_up(EMAIL).status_code, ApiClient(away).try_to_sign_up(EMAIL).status_code]
-    statuses.append(away.test_client().get("/health/ready").status_code)
-    forget(away)
+    statuses = [
+        ApiClient(unavailable).look_up(EMAIL).status_code,
+        ApiClient(unavailable).try_to_sign_up(EMAIL).status_code,
+    ]
+    statuses.append(unavailable.test_client().get("/health/ready").status_code)
+    forget(unavailable)
 
     assert statuses == [503] * 3
-    assert {"the database does not answer", "redis does not answer"} <= {line["message"] for line in listened.lines}
-    listened.says_nothing_of(PASSWORD, EMAIL)
+    assert {"the database does not answer", "redis does not answer"} <= {line["message"] for line in captured.lines}
+    captured.contains_none_of(PASSWORD, EMAIL)
 
 
-def test_lg1_what_is_no_http_leaves_no_secret_in_the_log_of_the_server(live: Live) -> None:
-    begins_at = live.log.stat().st_size
+def test_lg1_malformed_http_logs_no_secret_in_the_server_log(live: Live) -> None:
+    offset = live.log.stat().st_size
     get = f"GET {USERS}?email={EMAIL}&code={WRONG} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: a={PASSWORD}\r\n"
     statuses = [
         live.say(raw.encode()).status
@@ -188,7 +195,7 @@ def test_lg1_what_is_no_http_leaves_no_secret_in_the_log_of_the_server(live: Liv
 
     assert statuses == [422, 400, 400, 400, 400, 431, 414, 400, 400, 400, 400]
     with live.log.open("rb") as log:
-        log.seek(begins_at)
+        log.seek(offset)
         text = log.read().decode()
     assert all(json.loads(line) for line in text.splitlines())
     assert text.count("request not understood") >= 9

@@ -1,7 +1,7 @@
-"""What was done although its answer was a 503: a server that hung carries out what it was sent, COMMIT included.
+"""Lost COMMIT responses: a request is committed although the client receives a 503, and the client retries it.
 
-Each request is sent twice. Of the first one everything is kept, and the database's word for that is lost; what the
-second one is told is what docs/errors.md promises.
+Each request is sent twice. The first one is committed, but the database connection fails before it returns the
+response to COMMIT. The response to the second one is what docs/errors.md promises.
 """
 
 import re
@@ -27,14 +27,14 @@ Repeated = Callable[[Callable[[], TestResponse]], tuple[int, str]]
 
 NEW = "lovelace@example.org"
 OTHER = "analytical engines hum"
-FINE = (200, "")
+OK = (200, "")
 
 
 WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE)\b")
 
 
 class LosingCursor(psycopg2.extensions.cursor):
-    """Executes what it is told, and loses the answer to whatever commits a write."""
+    """Executes every statement, and loses the response to a commit of a write."""
 
     def execute(self, query: Any, values: Any = None) -> None:
         super().execute(query, values)
@@ -52,36 +52,36 @@ class LosingCursor(psycopg2.extensions.cursor):
             cursor.execute(
                 "SELECT string_agg(statement, '') FROM pg_prepared_statements WHERE strpos(%s, name) > 0", (text,)
             )
-            [[found]] = cursor.fetchall()
-        return found or ""
+            [[prepared]] = cursor.fetchall()
+        return prepared or ""
 
 
 @contextmanager
 def lost(app: Flask) -> Iterator[None]:
-    """The answer to every COMMIT is lost."""
+    """The response to every COMMIT is lost."""
 
-    def lose(connection: Any, *_: Any) -> None:
+    def use_losing_cursor(connection: Any, *_: Any) -> None:
         connection.cursor_factory = LosingCursor
 
     with app.app_context():
         engine = db.engine
 
-    def keep(connection: Any, *_: Any) -> None:
+    def restore_cursor(connection: Any, *_: Any) -> None:
         if connection is not None:
             connection.cursor_factory = None
 
-    event.listen(engine, "checkout", lose)
-    event.listen(engine, "checkin", keep)
+    event.listen(engine, "checkout", use_losing_cursor)
+    event.listen(engine, "checkin", restore_cursor)
     try:
         yield
     finally:
-        event.remove(engine, "checkout", lose)
-        event.remove(engine, "checkin", keep)
+        event.remove(engine, "checkout", use_losing_cursor)
+        event.remove(engine, "checkin", restore_cursor)
 
 
 @pytest.fixture
 def repeated(app: Flask) -> Repeated:
-    """What a client is told that sends a request again after a 503."""
+    """The outcome of a request that a client retries after a 503."""
 
     def repeat(request: Callable[[], TestResponse]) -> tuple[int, str]:
         with lost(app):
@@ -94,84 +94,88 @@ def repeated(app: Flask) -> Repeated:
 
 @pytest.fixture
 def tokens(ada: int, api: ApiClient) -> dict[str, Any]:
-    """Ada is signed in; both her tokens."""
+    """The tokens of a signed-in user."""
     return api.signed_in(ADA, PASSWORD)
 
 
-def test_a_registration(api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
+def test_retries_during_a_registration(api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
     assert repeated(lambda: api.try_to_sign_up(ADA)) == (409, "email_taken")
     ada = api.look_up(ADA).get_json()["data"]["id"]
 
-    assert repeated(lambda: api.ask_for_code(ada)) == FINE
-    assert outcome(api.ask_again(ada)) == FINE
-    assert outcome(api.confirm(ada, mailbox.code_sent_to(ADA))) == FINE
+    assert repeated(lambda: api.ask_for_code(ada)) == OK
+    assert outcome(api.ask_again(ada)) == OK
+    assert outcome(api.confirm(ada, mailbox.code_sent_to(ADA))) == OK
 
-    assert repeated(lambda: api.finish(ada, password=PASSWORD)) == FINE
+    assert repeated(lambda: api.finish(ada, password=PASSWORD)) == OK
 
 
-def test_a_sign_in(tokens: dict[str, Any], api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
-    assert repeated(lambda: api.sign_in(ADA, PASSWORD)) == FINE
+def test_retries_of_a_sign_in(tokens: dict[str, Any], api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
+    assert repeated(lambda: api.sign_in(ADA, PASSWORD)) == OK
     devices = api.with_token(tokens["access_token"], "GET", "/me/sessions").get_json()["data"]
-    assert len(devices) == 3, "one of them is nobody's"
+    assert len(devices) == 3, "the request with the lost response has opened a session too"
 
-    assert repeated(lambda: api.ask_to_sign_in(ADA)) == FINE
+    assert repeated(lambda: api.ask_to_sign_in(ADA)) == OK
     code = mailbox.code_sent_to(ADA)
     assert repeated(lambda: api.sign_in_by_code(ADA, code)) == (401, "credentials_rejected")
 
 
-def test_a_refresh(tokens: dict[str, Any], api: ApiClient, query: Query, repeated: Repeated) -> None:
+def test_retries_of_a_refresh(tokens: dict[str, Any], api: ApiClient, query: Query, repeated: Repeated) -> None:
     token = tokens["refresh_token"]
 
-    assert repeated(lambda: api.refresh(token)) == FINE
+    assert repeated(lambda: api.refresh(token)) == OK
 
     query("UPDATE sessions SET refreshed_at = now() - interval '31 seconds'")
     assert outcome(api.refresh(token)) == (401, "refresh_rejected")
-    assert not api.is_signed_in(tokens["access_token"]), "who comes too late is taken for a thief"
+    assert not api.is_signed_in(tokens["access_token"]), "late reuse of a refresh token revokes the session"
 
 
-def test_ending_sessions(token: str, api: ApiClient, repeated: Repeated) -> None:
+def test_retries_of_session_revocations(token: str, api: ApiClient, repeated: Repeated) -> None:
     other = api.with_token(api.signed_in(ADA, PASSWORD)["access_token"], "GET", "/me/sessions").get_json()
-    [session] = [each["id"] for each in other["data"] if each["current"]]
+    [session] = [entry["id"] for entry in other["data"] if entry["current"]]
 
     assert repeated(lambda: api.with_token(token, "DELETE", f"/me/sessions/{session}")) == (404, "session_unknown")
-    assert repeated(lambda: api.with_token(token, "DELETE", "/me/sessions")) == FINE
+    assert repeated(lambda: api.with_token(token, "DELETE", "/me/sessions")) == OK
     assert repeated(lambda: api.with_token(token, "POST", "/sign_out")) == (401, "token_invalid")
     token = api.signed_in(ADA, PASSWORD)["access_token"]
     assert repeated(lambda: api.with_token(token, "POST", "/sign_out/everywhere")) == (401, "token_invalid")
 
 
-def test_passwords(token: str, api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
+def test_retries_of_a_password_change_and_a_password_reset(
+    token: str, api: ApiClient, mailbox: Mailbox, repeated: Repeated
+) -> None:
     assert repeated(lambda: api.change_password(token, PASSWORD, OTHER)) == (403, "password_wrong")
-    assert outcome(api.sign_in(ADA, OTHER)) == FINE
+    assert outcome(api.sign_in(ADA, OTHER)) == OK
 
-    assert repeated(lambda: api.ask_to_recover(ADA)) == FINE
+    assert repeated(lambda: api.ask_to_recover(ADA)) == OK
     code = mailbox.code_sent_to(ADA)
     assert repeated(lambda: api.recover(ADA, code, PASSWORD)) == (404, "code_expired")
-    assert outcome(api.sign_in(ADA, PASSWORD)) == FINE
+    assert outcome(api.sign_in(ADA, PASSWORD)) == OK
 
 
-def test_another_address_and_its_undo(token: str, api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
-    assert repeated(lambda: api.ask_to_move(token, NEW, password=PASSWORD)) == FINE
+def test_retries_of_an_address_change_and_its_revert(
+    token: str, api: ApiClient, mailbox: Mailbox, repeated: Repeated
+) -> None:
+    assert repeated(lambda: api.ask_to_move(token, NEW, password=PASSWORD)) == OK
     code = mailbox.code_sent_to(NEW)
     assert repeated(lambda: api.move(token, code)) == (404, "code_expired")
     assert api.with_token(token, "GET", "/me").get_json()["data"]["email"] == NEW
 
-    undo = mailbox.undo_sent_to(ADA, about="address")
-    assert repeated(lambda: api.undo(undo)) == (404, "undo_unknown")
-    assert outcome(api.look_up(ADA)) == FINE
+    revert_token = mailbox.undo_sent_to(ADA, about="address")
+    assert repeated(lambda: api.undo(revert_token)) == (404, "undo_unknown")
+    assert outcome(api.look_up(ADA)) == OK
 
 
-def test_leaving(token: str, api: ApiClient, repeated: Repeated) -> None:
-    assert repeated(lambda: api.ask_to_leave(token)) == FINE
+def test_retries_of_a_deletion(token: str, api: ApiClient, repeated: Repeated) -> None:
+    assert repeated(lambda: api.ask_to_leave(token)) == OK
     assert repeated(lambda: api.leave(token, password=PASSWORD)) == (401, "token_invalid")
 
 
-def test_clients_are_told_of_every_request_that_writes(app: Flask) -> None:
-    told = set(re.findall(r"`((?:POST|PUT|PATCH|DELETE) /[^`]*)`", section(ERRORS, "Repeating requests")))
+def test_the_documentation_lists_every_request_that_writes(app: Flask) -> None:
+    documented = set(re.findall(r"`((?:POST|PUT|PATCH|DELETE) /[^`]*)`", section(ERRORS, "Repeating requests")))
 
     writing = {
         f"{method} {re.sub(r'<[a-z_]+:(?:[a-z]+_)?id>', '{id}', rule).removeprefix('/api/v1/users')}"
         for method, rule, contract in contracts(app)
         if contract and method != "GET" and rule.startswith("/api/v1/users")
     }
-    assert told == writing
+    assert documented == writing

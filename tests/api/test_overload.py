@@ -1,4 +1,4 @@
-"""Too much to do, and mistakes of our own: a clear answer in time, and nothing about the inside."""
+"""Overload, timeouts and internal errors: the client gets a clear error in time, without internal details."""
 
 import logging
 import time
@@ -17,20 +17,20 @@ from tests.support.application import MakeApp
 from tests.support.crowds import occupied
 
 LONG = 15.0
-"""Seconds: far more than a budget, however slow the machine is, and far less than waiting without one takes."""
+"""Seconds: far more than the time limit of a request on any machine, and far less than a wait without a limit."""
 
 
-def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) -> None:
+def test_a_request_without_a_free_database_connection_gets_503_and_retry_after(make_app: MakeApp) -> None:
     app = make_app(database_connections=1)
     api = ApiClient(app)
     with app.app_context():
-        taken = db.engine.connect()
+        held_connection = db.engine.connect()
     try:
         began = time.monotonic()
         answer = api.look_up("ada@example.org")
         waited = time.monotonic() - began
     finally:
-        taken.close()
+        held_connection.close()
 
     assert answer.status_code == 503
     assert refusal(answer)["code"] == "service_busy"
@@ -39,24 +39,26 @@ def test_a_request_without_a_connection_is_told_to_come_back(make_app: MakeApp) 
     assert api.look_up("ada@example.org").status_code == 404
 
 
-def test_tk13_whose_token_cannot_be_looked_up_is_told_to_come_back(make_app: MakeApp, mailbox: Mailbox) -> None:
+def test_tk13_a_token_that_cannot_be_checked_for_lack_of_connections_gets_503(
+    make_app: MakeApp, mailbox: Mailbox
+) -> None:
     app = make_app(database_connections=1)
     ada = ApiClient(app)
     ada.register("ada@example.org", mailbox, password="correct horse battery")
     token = ada.signed_in("ada@example.org", "correct horse battery")["access_token"]
     with app.app_context():
-        taken = db.engine.connect()
+        held_connection = db.engine.connect()
     try:
         answers = [ada.with_token(token, "GET", "/me"), ada.with_token(token, "POST", "/sign_out")]
     finally:
-        taken.close()
+        held_connection.close()
 
     assert {(answer.status_code, refusal(answer)["code"]) for answer in answers} == {(503, "service_busy")}
     assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
     assert ada.with_token(token, "GET", "/me").status_code == 200
 
 
-def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, api: ApiClient) -> None:
+def test_a_statement_over_its_time_limit_is_cancelled_with_503(make_app: MakeApp, api: ApiClient) -> None:
     app = make_app()
     ada = api.sign_up("ada@example.org")
     with app.app_context(), db.engine.connect() as blocker:
@@ -71,60 +73,56 @@ def test_a_statement_that_takes_too_long_is_ended(make_app: MakeApp, api: ApiCli
 
     assert (answer.status_code, refusal(answer)["code"]) == (503, "database_away")
     assert waited < LONG
-    assert api.finish(ada).status_code == 200, "trying again converges"
+    assert api.finish(ada).status_code == 200, "the repeated request succeeds"
 
 
-def test_pw6_passwords_wait_for_their_turn_but_not_for_ever() -> None:
+def test_pw6_a_full_hashing_queue_rejects_with_service_busy() -> None:
     with occupied(hasher := PasswordHasher(at_once=1, waiting=0)), pytest.raises(ServiceBusy) as busy:
         hasher.hash("correct horse battery")
     assert busy.value.retry_after == 2
     assert hasher.verify("correct horse battery", hasher.hash("correct horse battery")).matches
 
 
-def test_pw5_a_hash_that_cannot_be_renewed_now_is_renewed_at_the_next_sign_in(
+def test_pw5_a_legacy_hash_that_cannot_be_rehashed_now_is_rehashed_at_the_next_sign_in(
     app: Flask, api: ApiClient, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.register("ada@example.org", mailbox, password="correct horse battery")
-    of_another_system = (
-        "pbkdf2:sha256:1000$salt$" + pbkdf2_hmac("sha256", b"correct horse battery", b"salt", 1000).hex()
-    )
+    legacy_hash = "pbkdf2:sha256:1000$salt$" + pbkdf2_hmac("sha256", b"correct horse battery", b"salt", 1000).hex()
     services: Services = app.extensions["auth_service"]
     with app.app_context(), db.engine.begin() as connection:
-        connection.execute(
-            text("UPDATE users SET password_hash = :password_hash"), {"password_hash": of_another_system}
-        )
+        connection.execute(text("UPDATE users SET password_hash = :password_hash"), {"password_hash": legacy_hash})
 
-    def kept() -> str:
+    def stored_hash() -> str:
         with app.app_context(), db.engine.connect() as connection:
             return str(connection.execute(text("SELECT password_hash FROM users")).scalar_one())
 
-    def hash_nothing(password: str) -> str:
+    def reject_hash(password: str) -> str:
         raise ServiceBusy(retry_after=2)
 
     with monkeypatch.context() as busy:
-        busy.setattr(services.sign_in.passwords.hasher, "hash", hash_nothing)
+        busy.setattr(services.sign_in.passwords.hasher, "hash", reject_hash)
         assert api.sign_in("ada@example.org", "correct horse battery").status_code == 200
-    assert kept() == of_another_system
+    assert stored_hash() == legacy_hash
 
     assert api.sign_in("ada@example.org", "correct horse battery").status_code == 200
-    assert kept().startswith("$argon2id$")
+    assert stored_hash().startswith("$argon2id$")
 
 
 @pytest.fixture
 def faulty(make_app: MakeApp) -> Flask:
-    """An application with a mistake in it."""
+    """An application with an endpoint that raises an unexpected exception."""
     app = make_app(service_name="Faulty")
     if "mistake" not in app.view_functions:
-        app._got_first_request = False  # the one of another test
+        app._got_first_request = False  # set by a request of another test
 
         def mistake() -> str:
-            raise RuntimeError("a secret of the inside")
+            raise RuntimeError("an internal secret")
 
         app.add_url_rule("/mistake", "mistake", mistake)
     return app
 
 
-def test_se9_a_crash_says_nothing_about_the_inside(faulty: Flask, caplog: pytest.LogCaptureFixture) -> None:
+def test_se9_an_internal_error_reveals_no_internal_details(faulty: Flask, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         answer = faulty.test_client().get("/mistake?code=7505", headers={"X-Request-Id": "a-request-of-mine"})
 
@@ -134,5 +132,5 @@ def test_se9_a_crash_says_nothing_about_the_inside(faulty: Flask, caplog: pytest
         "msg": "An internal error occurred; try again later and report the X-Request-Id of this answer if it persists.",
     }
     assert answer.headers["X-Request-Id"] == "a-request-of-mine"
-    assert "a secret of the inside" in caplog.text
+    assert "an internal secret" in caplog.text
     assert "7505" not in caplog.text

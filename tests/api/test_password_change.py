@@ -1,4 +1,4 @@
-"""Changing a password that is known: the current one proves it, everybody else is signed out, the owner is told."""
+"""Password change: requires the current password, revokes all other sessions, sends a security notification."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def token(api: ApiClient, mailbox: Mailbox) -> str:
     return str(api.signed_in(ADA, OLD)["access_token"])
 
 
-def test_pw9_a_change_ends_all_other_sessions_and_keeps_this_one(
+def test_pw9_a_password_change_revokes_all_other_sessions_and_keeps_the_current_one(
     token: str, api: ApiClient, app: Flask, query: Query
 ) -> None:
     phone = ApiClient(app)
@@ -39,7 +39,9 @@ def test_pw9_a_change_ends_all_other_sessions_and_keeps_this_one(
     assert query("SELECT count(*) FROM events WHERE kind = 'password_changed'") == [(1,)]
 
 
-def test_pw9_a_change_needs_a_session_and_the_current_password(token: str, api: ApiClient, query: Query) -> None:
+def test_pw9_a_password_change_requires_a_session_and_the_current_password(
+    token: str, api: ApiClient, query: Query
+) -> None:
     body = {"current_password": OLD, "new_password": NEW}
     assert refusal(api.call("PUT", "/me/password", json=body))["code"] == "token_missing"
 
@@ -47,19 +49,19 @@ def test_pw9_a_change_needs_a_session_and_the_current_password(token: str, api: 
 
     assert (wrong.status_code, refusal(wrong)["code"]) == (403, "password_wrong")
     assert api.sign_in(ADA, OLD).status_code == 200, "nothing was changed"
-    # The attempt was written down although the request was refused.
+    # The failed attempt is recorded although the request is rejected.
     assert query("SELECT outcome, details FROM events WHERE kind = 'password_refused'") == [
         ("failure", {"purpose": "password_change"})
     ]
 
 
 @pytest.mark.parametrize("is_full_at_once", [True, False])
-def test_pw12_whose_password_could_not_be_looked_at_has_made_no_attempt(
+def test_pw12_a_password_that_could_not_be_verified_counts_no_failed_attempt(
     token: str, api: ApiClient, app: Flask, monkeypatch: pytest.MonkeyPatch, is_full_at_once: bool
 ) -> None:
     services: Services = app.extensions["auth_service"]
     hasher = services.account.reauthentication.passwords.hasher
-    if not is_full_at_once:  # others were quicker between the look and the hash
+    if not is_full_at_once:  # concurrent requests take the capacity between the check and the hash
         monkeypatch.setattr(hasher, "ensure_capacity", lambda: None)
     with occupied(hasher):
         codes = [refusal(api.change_password(token, OLD, NEW))["code"] for _ in range(8)]
@@ -68,40 +70,42 @@ def test_pw12_whose_password_could_not_be_looked_at_has_made_no_attempt(
     assert api.change_password(token, OLD, NEW).status_code == 200
 
 
-def test_a_new_password_is_estimated_once(token: str, api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Estimating takes milliseconds of a processor, tens of them for a long one."""
+def test_the_strength_of_a_new_password_is_estimated_once(
+    token: str, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The strength estimate takes milliseconds of processor time, tens of them for a long password."""
     estimated: list[str] = []
     original = passwords._is_guessable
 
-    def audit_cte(chosen: str, own_words: list[str]) -> bool:
+    def estimate(chosen: str, own_words: list[str]) -> bool:
         estimated.append(chosen)
         return original(chosen, own_words)
 
-    monkeypatch.setattr(passwords, "_is_guessable", audit_cte)
+    monkeypatch.setattr(passwords, "_is_guessable", estimate)
 
     assert api.change_password(token, OLD, NEW).status_code == 200
 
     assert estimated == [NEW]
 
 
-def test_pw12_guessing_with_a_stolen_token_is_paused(
+def test_pw12_password_attempts_with_a_stolen_token_are_throttled(
     token: str, api: ApiClient, app: Flask, lasting_pauses: Callable[[], None]
 ) -> None:
     thief = ApiClient(app, address="198.51.100.9")
     codes = [refusal(thief.change_password(token, f"wrong guess {n}", NEW))["code"] for n in range(5)]
     lasting_pauses()
-    # Nor does another endpoint that asks for it give more guesses, nor does being right after all.
+    # Other endpoints that check the password share the throttling, and the right password does not lift it.
     codes.append(refusal(thief.leave(token, password="wrong guess"))["code"])
     codes.append(refusal(thief.ask_to_move(token, "thief@example.org", password="wrong guess"))["code"])
-    paused = thief.change_password(token, OLD, NEW)
+    throttled = thief.change_password(token, OLD, NEW)
 
     assert codes == ["password_wrong"] * 5 + ["too_many_attempts"] * 2
-    assert (paused.status_code, refusal(paused)["code"]) == (429, "too_many_attempts")
-    assert int(paused.headers["Retry-After"]) >= 1
+    assert (throttled.status_code, refusal(throttled)["code"]) == (429, "too_many_attempts")
+    assert int(throttled.headers["Retry-After"]) >= 1
     assert api.sign_in(ADA, OLD).status_code == 200, "the owner can still sign in"
 
 
-def test_pw11_without_a_password_there_is_none_to_change(api: ApiClient, mailbox: Mailbox) -> None:
+def test_pw11_an_account_without_a_password_is_referred_to_password_reset(api: ApiClient, mailbox: Mailbox) -> None:
     api.register(ADA, mailbox)
     api.ask_to_sign_in(ADA)
     token = api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).get_json()["data"]["access_token"]
@@ -129,7 +133,7 @@ def test_pw11_without_a_password_there_is_none_to_change(api: ApiClient, mailbox
         ("ｃｏｒｒｅｃｔ horse battery", "unchanged"),
     ],
 )
-def test_pw2_what_is_refused_says_why_and_is_never_hashed(
+def test_pw2_a_rejected_new_password_gets_a_reason_and_is_never_hashed(
     token: str, api: ApiClient, services: Services, new: str, reason: str
 ) -> None:
     with occupied(services.registration.passwords.hasher):
@@ -141,21 +145,21 @@ def test_pw2_what_is_refused_says_why_and_is_never_hashed(
     assert new not in answer.text or new in ("password1", "short")
 
 
-def test_a_refused_password_costs_no_attempt(token: str, api: ApiClient) -> None:
+def test_a_rejected_new_password_counts_no_failed_attempt(token: str, api: ApiClient) -> None:
     for _ in range(8):
         assert refusal(api.change_password(token, OLD, "short"))["code"] == "validation_failed"
 
     assert api.change_password(token, OLD, NEW).status_code == 200
 
 
-def test_lg4_the_owner_is_told(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+def test_lg4_a_password_change_sends_a_security_notification(token: str, api: ApiClient, mailbox: Mailbox) -> None:
     api.change_password(token, OLD, NEW)
 
     assert mailbox.letters_to(ADA)[0].subject == "Your password for Portal was changed"
     assert "203.0.113.7" in mailbox.letters_to(ADA)[0].text
 
 
-def test_cd4_codes_mailed_before_a_change_are_dead(token: str, api: ApiClient, mailbox: Mailbox) -> None:
+def test_cd4_codes_emailed_before_a_password_change_are_invalid(token: str, api: ApiClient, mailbox: Mailbox) -> None:
     codes: dict[str, str] = {}
     for name, ask in (("sign in", api.ask_to_sign_in), ("recover", api.ask_to_recover)):
         assert ask(ADA).status_code == 200
@@ -173,7 +177,7 @@ def test_cd4_codes_mailed_before_a_change_are_dead(token: str, api: ApiClient, m
     assert refusal(api.leave(token, code=codes["leave"]))["code"] == "code_expired"
 
 
-def test_pw9_nothing_is_half_done_where_the_service_is_busy(token: str, api: ApiClient, services: Services) -> None:
+def test_pw9_a_busy_service_changes_nothing(token: str, api: ApiClient, services: Services) -> None:
     with occupied(services.registration.passwords.hasher):
         busy = api.change_password(token, OLD, NEW)
 
@@ -191,19 +195,19 @@ def test_pw9_nothing_is_half_done_where_the_service_is_busy(token: str, api: Api
         {"current_password": OLD, "new_password": NEW, "user_id": 1},
     ],
 )
-def test_az3_other_bodies_do_not_fit(token: str, api: ApiClient, body: Any) -> None:
+def test_az3_an_unexpected_body_fails_validation(token: str, api: ApiClient, body: Any) -> None:
     assert refusal(api.with_token(token, "PUT", "/me/password", json=body))["code"] == "validation_failed"
 
 
-def test_tk14_a_password_is_taken_in_the_body_only(token: str, api: ApiClient) -> None:
-    given = {"current_password": OLD, "new_password": NEW}
+def test_tk14_a_password_is_accepted_in_the_body_only(token: str, api: ApiClient) -> None:
+    parameters = {"current_password": OLD, "new_password": NEW}
 
-    assert api.with_token(token, "PUT", "/me/password", query_string=given).status_code == 422
+    assert api.with_token(token, "PUT", "/me/password", query_string=parameters).status_code == 422
     assert api.with_token(token, "DELETE", "/me", query_string={"password": OLD}).status_code == 422
     assert api.is_signed_in(token)
 
 
-def test_a_flush_of_redis_changes_nothing(
+def test_a_flush_of_redis_revives_no_session_and_no_old_password(
     token: str, api: ApiClient, app: Flask, forget_everything_in_redis: Callable[[], None]
 ) -> None:
     other = ApiClient(app).signed_in(ADA, OLD)["access_token"]

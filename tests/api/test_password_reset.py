@@ -32,7 +32,7 @@ def test_a_user_resets_the_password(ada: int, api: ApiClient, mailbox: Mailbox) 
     assert api.sign_in(ADA, NEW).status_code == 200
 
 
-def test_pw11_an_account_without_a_password_gets_one(api: ApiClient, mailbox: Mailbox) -> None:
+def test_pw11_a_user_without_a_password_sets_one_by_password_reset(api: ApiClient, mailbox: Mailbox) -> None:
     api.register(ADA, mailbox)
     api.ask_to_recover(ADA)
 
@@ -41,7 +41,7 @@ def test_pw11_an_account_without_a_password_gets_one(api: ApiClient, mailbox: Ma
     assert api.sign_in(ADA, NEW).status_code == 200
 
 
-def test_pw10_recovery_ends_every_session_and_opens_none(
+def test_pw10_password_reset_revokes_every_session_and_opens_none(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     phone = ApiClient(app)
@@ -58,7 +58,7 @@ def test_pw10_recovery_ends_every_session_and_opens_none(
     assert query("SELECT count(*) FROM events WHERE kind = 'password_recovered'") == [(1,)]
 
 
-def test_pw10_recovery_ends_pending_changes_of_the_address(
+def test_pw10_password_reset_cancels_pending_email_changes(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     thief = ApiClient(app)
@@ -75,7 +75,9 @@ def test_pw10_recovery_ends_pending_changes_of_the_address(
     assert refusal(api.move(own, code))["code"] == "code_expired"
 
 
-def test_pw10_one_answer_for_all(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
+def test_pw10_password_reset_does_not_allow_user_enumeration(
+    ada: int, app: Flask, mailbox: Mailbox, query: Query
+) -> None:
     ApiClient(app).sign_up("temporary@example.org")
     sent, refused = [], []
     for email in (ADA, "nobody@example.org", "temporary@example.org"):
@@ -94,18 +96,20 @@ def test_pw10_one_answer_for_all(ada: int, app: Flask, mailbox: Mailbox, query: 
 
 
 @pytest.mark.clock
-def test_pw10_the_code_lives_for_ten_minutes_and_is_kept_nowhere(
+def test_pw10_the_code_expires_after_ten_minutes_and_is_not_stored(
     ada: int, api: ApiClient, mailbox: Mailbox, query: Query
 ) -> None:
     api.ask_to_recover(ADA)
-    [(lives,)] = query("SELECT extract(epoch FROM not_after - created_at) FROM letters WHERE kind = 'recovery_code'")
-    assert lives == 600
+    [(ttl,)] = query("SELECT extract(epoch FROM not_after - created_at) FROM letters WHERE kind = 'recovery_code'")
+    assert ttl == 600
     assert "within 10 minutes" in mailbox.letters_to(ADA)[0].text
-    assert query("SELECT payload FROM letters WHERE kind = 'recovery_code'") == [(None,)], "wiped once it was sent"
+    assert query("SELECT payload FROM letters WHERE kind = 'recovery_code'") == [(None,)], (
+        "the payload is erased once the email is sent"
+    )
 
 
 @pytest.mark.parametrize("cookies", [True, False])
-def test_pw10_a_newer_code_takes_the_place_of_the_older(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
+def test_pw10_a_newer_code_replaces_the_older_one(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
     client = ApiClient(app, cookies=cookies)
     client.ask_to_recover(ADA)
     older = mailbox.code_sent_to(ADA)
@@ -116,37 +120,39 @@ def test_pw10_a_newer_code_takes_the_place_of_the_older(ada: int, app: Flask, ma
     assert client.recover(ADA, newer, NEW).status_code == 200
 
 
-def test_pw10_a_code_works_once_and_ends_those_of_other_browsers(
+def test_pw10_a_code_works_once_and_invalidates_the_codes_of_other_browsers(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
     other = ApiClient(app)
     other.ask_to_recover(ADA)
-    of_the_other = mailbox.code_sent_to(ADA)
+    other_code = mailbox.code_sent_to(ADA)
     api.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
     assert api.recover(ADA, code, NEW).status_code == 200
 
     assert outcome(api.recover(ADA, code, OLD)) == EXPIRED
-    assert outcome(other.recover(ADA, of_the_other, OLD)) == EXPIRED
+    assert outcome(other.recover(ADA, other_code, OLD)) == EXPIRED
     assert api.sign_in(ADA, NEW).status_code == 200
 
 
-def test_cd4_a_stranger_cannot_burn_the_code(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_cd4_unbound_attempts_do_not_invalidate_the_code(
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
+) -> None:
     api.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
-    stranger = ApiClient(app, address="198.51.100.9", cookies=False)
+    attacker = ApiClient(app, address="198.51.100.9", cookies=False)
 
     for _ in range(8):
-        assert stranger.recover(ADA, "12345", NEW).status_code == 404
+        assert attacker.recover(ADA, "12345", NEW).status_code == 404
 
-    assert outcome(stranger.recover(ADA, code, NEW)) == EXPIRED
+    assert outcome(attacker.recover(ADA, code, NEW)) == EXPIRED
     assert api.recover(ADA, code, NEW).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("new", "reason"), [("short", "too_short"), ("password1", "common"), ("z" * 129, "too_long"), (ADA, "context")]
 )
-def test_pw2_a_refused_password_does_not_cost_the_code(
+def test_pw2_a_rejected_new_password_does_not_consume_the_code(
     ada: int, api: ApiClient, mailbox: Mailbox, new: str, reason: str
 ) -> None:
     api.ask_to_recover(ADA)
@@ -159,7 +165,9 @@ def test_pw2_a_refused_password_does_not_cost_the_code(
     assert api.recover(ADA, code, NEW).status_code == 200
 
 
-def test_a_busy_service_does_not_cost_the_code(ada: int, api: ApiClient, mailbox: Mailbox, services: Services) -> None:
+def test_a_busy_service_does_not_consume_the_code(
+    ada: int, api: ApiClient, mailbox: Mailbox, services: Services
+) -> None:
     api.ask_to_recover(ADA)
     code = mailbox.code_sent_to(ADA)
 
@@ -169,7 +177,7 @@ def test_a_busy_service_does_not_cost_the_code(ada: int, api: ApiClient, mailbox
     assert api.recover(ADA, code, NEW).status_code == 200
 
 
-def test_lg4_the_owner_is_told(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
+def test_lg4_a_password_reset_sends_a_security_notification(ada: int, api: ApiClient, mailbox: Mailbox) -> None:
     api.ask_to_recover(ADA)
     api.recover(ADA, mailbox.code_sent_to(ADA), NEW)
 
@@ -178,7 +186,7 @@ def test_lg4_the_owner_is_told(ada: int, api: ApiClient, mailbox: Mailbox) -> No
 
 
 @pytest.mark.parametrize("cookies", [True, False])
-def test_cd2_one_of_fifty_right_codes_sets_the_password(
+def test_cd2_of_fifty_concurrent_resets_with_the_right_code_one_succeeds(
     crowded: Flask, ada: int, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
     holder = ApiClient(crowded, cookies=cookies)
@@ -187,37 +195,37 @@ def test_cd2_one_of_fifty_right_codes_sets_the_password(
     ticket = holder.client.get_cookie("recovery") if cookies else None
     numbers = iter(range(50))
 
-    def bring() -> Any:
+    def reset() -> Any:
         client = ApiClient(crowded, cookies=cookies)
         if ticket:
             client.client.set_cookie("recovery", ticket.value)
         return client.recover(ADA, code, f"{NEW} {next(numbers)}")
 
-    answers = at_once(50, bring)
+    answers = at_once(50, reset)
 
-    found = Counter(map(outcome, answers))
-    # Those who had to wait too long for the hasher were sent away before their code was looked at.
-    assert found[(200, "")] == 1
-    assert found.keys() <= {(200, ""), EXPIRED, (503, "service_busy")}
+    outcomes = Counter(map(outcome, answers))
+    # Requests that wait too long for the password hasher are rejected before their code is checked.
+    assert outcomes[(200, "")] == 1
+    assert outcomes.keys() <= {(200, ""), EXPIRED, (503, "service_busy")}
     assert query("SELECT credential_version FROM users") == [(1,)]
 
 
 @pytest.mark.parametrize("cookies", [True, False])
-def test_cd3_of_fifty_guesses_at_once_five_are_judged(
+def test_cd3_of_fifty_concurrent_wrong_codes_five_are_checked(
     crowded: Flask, ada: int, mailbox: Mailbox, cookies: bool
 ) -> None:
     holder = ApiClient(crowded, cookies=cookies)
     holder.ask_to_recover(ADA)
     ticket = holder.client.get_cookie("recovery") if cookies else None
 
-    def guess() -> Any:
+    def attempt() -> Any:
         client = ApiClient(crowded, cookies=cookies)
         if ticket:
             client.client.set_cookie("recovery", ticket.value)
         return client.recover(ADA, "12345", NEW)
 
-    answers = at_once(50, guess)
+    answers = at_once(50, attempt)
 
-    found = Counter(map(outcome, answers))
-    assert found[(404, "code_wrong")] == 5
-    assert found.keys() <= {(404, "code_wrong"), EXPIRED, (503, "service_busy")}
+    outcomes = Counter(map(outcome, answers))
+    assert outcomes[(404, "code_wrong")] == 5
+    assert outcomes.keys() <= {(404, "code_wrong"), EXPIRED, (503, "service_busy")}

@@ -1,4 +1,4 @@
-"""Passwords, as far as a registration is finished with one: which are taken, and what is kept of them."""
+"""Password policy and password hashes at registration: accepted passwords, reasons of rejection, what is stored."""
 
 import time
 import unicodedata
@@ -27,12 +27,12 @@ GOOD = "correct horse battery"
 
 @pytest.fixture
 def crew(make_app: MakeApp) -> Flask:
-    """An application without limits, in which one password is hashed at once."""
+    """An application without rate limits that hashes one password at a time."""
     return make_app(rate_limits="off", hashes_at_once=1, service_name="Analytical Engine")
 
 
-def proven(app: Flask, email: str = ADA) -> tuple[ApiClient, int]:
-    """A user who has confirmed the address and not yet chosen a password."""
+def confirmed_user(app: Flask, email: str = ADA) -> tuple[ApiClient, int]:
+    """A user who has confirmed the address and has not set a password yet."""
     api = ApiClient(app)
     user_id = api.sign_up(email)
     api.ask_for_code(user_id, 7505)
@@ -43,13 +43,13 @@ def proven(app: Flask, email: str = ADA) -> tuple[ApiClient, int]:
 @pytest.fixture
 def choose(crew: Flask) -> Callable[[Any], TestResponse]:
     """Set the first password; may be called again until one is accepted."""
-    api, user_id = proven(crew)
+    api, user_id = confirmed_user(crew)
     return lambda password: api.finish(user_id, password=password)
 
 
 @pytest.fixture
 def kept(stores: Stores) -> Callable[[], list[str | None]]:
-    """What the database keeps of everybody's passwords."""
+    """The password hashes in the database."""
 
     def read() -> list[str | None]:
         with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection:
@@ -63,7 +63,7 @@ def kept(stores: Stores) -> Callable[[], list[str | None]]:
 
 
 def check_refused(answer: TestResponse, reason: str) -> None:
-    """Whether a password was refused for this reason, which does not repeat it."""
+    """Check that a password was rejected for this reason."""
     assert answer.status_code == 422, answer.text
     error = answer.json["error"]  # type: ignore[index]
     [field] = error["fields"]
@@ -71,16 +71,16 @@ def check_refused(answer: TestResponse, reason: str) -> None:
     assert reason in field["msg"]
 
 
-def test_pw1_eight_code_points_and_not_one_less(choose: Callable[[Any], TestResponse]) -> None:
+def test_pw1_the_minimum_length_is_eight_code_points(choose: Callable[[Any], TestResponse]) -> None:
     for short in ("", "x", "zkwvqpy", "пароль7", "🦉🦉🦉🦉🦉🦉🦉"):
         check_refused(choose(short), "at least 8 characters")
     assert choose("🦉🐍🐢🦊🐙🐝🦋🐌").status_code == 200
 
 
-def test_pw1_the_least_may_be_raised_and_never_lowered(
+def test_pw1_the_minimum_length_may_be_raised_and_never_lowered(
     make_app: MakeApp, make_settings: Callable[..., Settings]
 ) -> None:
-    api, user_id = proven(make_app(password_min_length=15))
+    api, user_id = confirmed_user(make_app(password_min_length=15))
     check_refused(api.finish(user_id, password="zkwvqpy zkwvqp"), "at least 15 characters")
     assert api.finish(user_id, password="zkwvqpy zkwvqpy").status_code == 200
     for length in (0, 7, 16):
@@ -88,17 +88,17 @@ def test_pw1_the_least_may_be_raised_and_never_lowered(
             make_settings(password_min_length=length)
 
 
-def test_pw2_128_code_points_and_not_one_more(choose: Callable[[Any], TestResponse]) -> None:
+def test_pw2_the_maximum_length_is_128_code_points(choose: Callable[[Any], TestResponse]) -> None:
     longest = "🦉" + "owl " * 31 + "zzz"
-    for long in (longest + "z", "z" * 15_000, "\ufdfa" * 8):  # which NFKC makes eighteen characters of each
+    for long in (longest + "z", "z" * 15_000, "\ufdfa" * 8):  # NFKC expands each to eighteen characters
         check_refused(choose(long), "at most 128 characters")
     assert choose(longest).status_code == 200
 
 
-def test_pw2_what_can_be_set_can_be_shown_again_however_it_was_typed(
+def test_pw2_a_decomposed_password_that_can_be_set_is_accepted_at_sign_in(
     crew: Flask, choose: Callable[[Any], TestResponse]
 ) -> None:
-    """A keyboard that sends accents by themselves sends up to four characters for each of the 128."""
+    """A keyboard that sends combining accents (NFD) sends up to four characters for each of the 128."""
     typed = unicodedata.normalize("NFD", "ΐ lazy õwl" * 12 + "ΐΰᾧ jum")
     assert len(typed) > 128
     assert len(unicodedata.normalize("NFKC", typed)) <= 128
@@ -113,7 +113,7 @@ def test_pw2_what_can_be_set_can_be_shown_again_however_it_was_typed(
     assert api.sign_in(ADA, "z" * 1025).status_code == 422
 
 
-def test_pw2_nothing_is_cut_off(choose: Callable[[Any], TestResponse]) -> None:
+def test_pw2_passwords_are_not_truncated(choose: Callable[[Any], TestResponse]) -> None:
     stem = "z" * 70 + "owl" * 19
     assert choose(f"{stem}1").status_code == 200
 
@@ -122,9 +122,9 @@ def test_pw2_nothing_is_cut_off(choose: Callable[[Any], TestResponse]) -> None:
         assert choose(other).json["error"]["code"] == "password_already_set"  # type: ignore[index]
 
 
-def test_pw2_what_is_refused_is_never_hashed(crew: Flask, choose: Callable[[Any], TestResponse]) -> None:
+def test_pw2_a_rejected_password_is_never_hashed(crew: Flask, choose: Callable[[Any], TestResponse]) -> None:
     services: Services = crew.extensions["auth_service"]
-    with occupied(services.registration.passwords.hasher):  # by passwords of other people
+    with occupied(services.registration.passwords.hasher):  # by concurrent requests
         check_refused(choose("z" * 15_000), "at most 128 characters")
         check_refused(choose("password"), "common")
         busy = choose(GOOD)
@@ -138,7 +138,7 @@ def test_pw2_what_is_refused_is_never_hashed(crew: Flask, choose: Callable[[Any]
     "password",
     ["all lower case", "ALL UPPER CASE", "8374 1920", "zqzzowlzqz", "пароль совы", "!?;%:?*()_", "  spaces  "],
 )
-def test_pw3_there_are_no_rules_of_composition(choose: Callable[[Any], TestResponse], password: str) -> None:
+def test_pw3_there_are_no_composition_rules(choose: Callable[[Any], TestResponse], password: str) -> None:
     assert choose(password).status_code == 200
 
 
@@ -151,7 +151,7 @@ def test_pw3_there_are_no_rules_of_composition(choose: Callable[[Any], TestRespo
         ("Ⅷ horses run", "VIII horses run"),
     ],
 )
-def test_pw4_one_password_however_it_is_typed(
+def test_pw4_passwords_are_normalized_with_nfkc(
     choose: Callable[[Any], TestResponse], kept: Callable[[], list[str | None]], typed: str, typed_again: str
 ) -> None:
     assert choose(typed).status_code == 200
@@ -161,12 +161,12 @@ def test_pw4_one_password_however_it_is_typed(
     assert PasswordHasher().verify(password_hash, unicodedata.normalize("NFKC", typed))
 
 
-@pytest.mark.parametrize("odd", ["\a", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9f"], ids=ascii)
-def test_pw4_no_control_characters(choose: Callable[[Any], TestResponse], odd: str) -> None:
-    check_refused(choose(f"correct{odd}horse"), "control characters")
+@pytest.mark.parametrize("character", ["\a", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9f"], ids=ascii)
+def test_pw4_control_characters_are_rejected(choose: Callable[[Any], TestResponse], character: str) -> None:
+    check_refused(choose(f"correct{character}horse"), "control characters")
 
 
-def test_pw4_no_nul_no_surrogates_no_other_types(crew: Flask, choose: Callable[[Any], TestResponse]) -> None:
+def test_pw4_nul_surrogates_and_other_types_are_rejected(crew: Flask, choose: Callable[[Any], TestResponse]) -> None:
     check_refused(choose("correct\0horse"), "NUL")
     for other in (12345678, 1.5, True, ["correct horse"], {"a": "correct horse"}):
         check_refused(choose(other), "string")
@@ -177,17 +177,17 @@ def test_pw4_no_nul_no_surrogates_no_other_types(crew: Flask, choose: Callable[[
         assert (answer.status_code, answer.json["error"]["code"]) == (400, "body_not_json")  # type: ignore[index]
 
 
-def test_pw5_what_is_kept(crew: Flask, kept: Callable[[], list[str | None]]) -> None:
+def test_pw5_passwords_are_stored_as_salted_argon2id_hashes(crew: Flask, kept: Callable[[], list[str | None]]) -> None:
     for email in (ADA, "eve@example.org"):
-        api, user_id = proven(crew, email)
+        api, user_id = confirmed_user(crew, email)
         assert api.finish(user_id, password=GOOD).status_code == 200
 
     hashes = [password_hash for password_hash in kept() if password_hash]
-    assert len({password_hash.rpartition("$")[2] for password_hash in hashes}) == 2  # each has a salt of its own
+    assert len({password_hash.rpartition("$")[2] for password_hash in hashes}) == 2  # each has its own salt
     for password_hash in hashes:
         assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-        found = extract_parameters(password_hash)
-        assert (found.salt_len, found.hash_len) == (16, 32)
+        parameters = extract_parameters(password_hash)
+        assert (parameters.salt_len, parameters.hash_len) == (16, 32)
         assert PasswordHasher().verify(password_hash, GOOD)
         with pytest.raises(VerifyMismatchError):
             PasswordHasher().verify(password_hash, GOOD + " ")
@@ -207,7 +207,7 @@ COMMON = [
 
 
 @pytest.mark.parametrize("password", COMMON)
-def test_pw7_common_ones_are_refused(choose: Callable[[Any], TestResponse], password: str) -> None:
+def test_pw7_common_passwords_are_rejected(choose: Callable[[Any], TestResponse], password: str) -> None:
     check_refused(choose(password), "most common")
 
 
@@ -218,7 +218,9 @@ def test_pw7_common_ones_are_refused(choose: Callable[[Any], TestResponse], pass
         "1815ada.lovelace", "ａｄａ．ｌｏｖｅｌａｃｅ", "Analytical Engine", "analytical engine2026",
     ],
 )  # fmt: skip
-def test_pw7_own_words_are_refused(choose: Callable[[Any], TestResponse], password: str) -> None:
+def test_pw7_the_address_and_the_service_name_are_rejected_as_passwords(
+    choose: Callable[[Any], TestResponse], password: str
+) -> None:
     check_refused(choose(password), "not the address")
 
 
@@ -226,24 +228,26 @@ def test_pw7_own_words_are_refused(choose: Callable[[Any], TestResponse], passwo
     "password",
     ["00000000", "aaaaaaaa", "abcdefgh", "87654321", "12345678901", " " * 8, "\u200b" * 9, "Password123!", "a" * 128],
 )
-def test_pw7_what_everybody_would_guess_is_refused(choose: Callable[[Any], TestResponse], password: str) -> None:
+def test_pw7_easily_guessed_passwords_are_rejected(choose: Callable[[Any], TestResponse], password: str) -> None:
     check_refused(choose(password), "one of the first that an attacker would try")
 
 
 @pytest.mark.parametrize("password", ["lovelace", "x lovelace", "Lovelace-2026!", "example.org", "lovelacelovelace"])
-def test_pw7_own_words_little_changed_are_refused(choose: Callable[[Any], TestResponse], password: str) -> None:
+def test_pw7_slightly_changed_context_words_are_rejected(choose: Callable[[Any], TestResponse], password: str) -> None:
     check_refused(choose(password), "not the address")
 
 
-def test_pw7_the_longest_password_is_judged_soon(choose: Callable[[Any], TestResponse]) -> None:
+def test_pw7_the_strength_of_the_longest_password_is_estimated_in_seconds(
+    choose: Callable[[Any], TestResponse],
+) -> None:
     began = time.process_time()
 
     assert choose(("4@8({[<3690!1|7$5" * 8)[:128]).status_code == 200
 
-    assert time.process_time() - began < 5  # all 128 characters at once take minutes
+    assert time.process_time() - began < 5  # an estimate over all 128 characters together takes minutes
 
 
-def test_pw7_a_refused_password_costs_nothing_but_another_try(
+def test_pw7_registration_can_be_finished_after_a_rejected_password(
     choose: Callable[[Any], TestResponse], kept: Callable[[], list[str | None]]
 ) -> None:
     check_refused(choose("password"), "most common")
@@ -255,22 +259,22 @@ def test_pw7_a_refused_password_costs_nothing_but_another_try(
 
 
 @pytest.mark.parametrize("body", [{}, {"password": None}])
-def test_pw11_without_a_password_there_is_nothing_to_match(
+def test_pw11_an_account_without_a_password_matches_no_password(
     crew: Flask, kept: Callable[[], list[str | None]], body: dict[str, Any]
 ) -> None:
-    api, user_id = proven(crew)
+    api, user_id = confirmed_user(crew)
     assert api.finish(user_id, **body).status_code == 200
 
     assert kept() == [None]
     services: Services = crew.extensions["auth_service"]
-    assert not any(services.registration.passwords.verify(guess, None).matches for guess in ("", "None", GOOD))
+    assert not any(services.registration.passwords.verify(candidate, None).matches for candidate in ("", "None", GOOD))
     # A repeated request cannot add one either.
     assert api.finish(user_id, password=GOOD).json["error"]["code"] == "password_already_set"  # type: ignore[index]
     assert kept() == [None]
 
 
-def test_api4_whatever_is_chosen_is_read_in_few_ways() -> None:
-    """Each way of reading signs as letters costs the estimate a walk through all its words."""
+def test_api4_the_strength_estimate_tries_few_leetspeak_readings() -> None:
+    """Each leetspeak reading of a password costs the strength estimate a pass through all its dictionaries."""
     signs = "".join({sign for several in matching.L33T_TABLE.values() for sign in several})
     assert len(_readings(signs)) > 500
 
@@ -281,5 +285,5 @@ def _readings(chosen: str) -> list[dict[str, str]]:
     return list(matching.enumerate_l33t_subs(matching.relevant_l33t_subtable(chosen, matching.L33T_TABLE)))
 
 
-def test_pw11_an_empty_password_is_no_missing_one(choose: Callable[[Any], TestResponse]) -> None:
+def test_pw11_an_empty_password_is_not_a_missing_password(choose: Callable[[Any], TestResponse]) -> None:
     check_refused(choose(""), "at least 8 characters")

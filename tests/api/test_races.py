@@ -1,4 +1,4 @@
-"""Fifty at once: threads and committed data, on real engines."""
+"""Races: fifty concurrent requests, with threads and committed data on real PostgreSQL and Valkey."""
 
 from collections import Counter
 from typing import Any
@@ -12,13 +12,13 @@ from tests.support.stores import Query
 ADA = "ada@example.org"
 
 
-def test_cd8_fifty_sign_ups_make_one_user(crowded: Flask) -> None:
+def test_cd8_fifty_concurrent_sign_ups_create_one_user(crowded: Flask) -> None:
     answers = at_once(50, lambda: ApiClient(crowded).try_to_sign_up(ADA))
 
     assert Counter(map(outcome, answers)) == {(201, ""): 1, (409, "email_taken"): 49}
 
 
-def test_cd2_one_of_fifty_right_codes_wins(crowded: Flask) -> None:
+def test_cd2_of_fifty_concurrent_right_codes_one_succeeds(crowded: Flask) -> None:
     ada = ApiClient(crowded).sign_up(ADA)
     ApiClient(crowded).ask_for_code(ada, 7505)
 
@@ -27,7 +27,7 @@ def test_cd2_one_of_fifty_right_codes_wins(crowded: Flask) -> None:
     assert Counter(map(outcome, answers)) == {(200, ""): 1, (404, "code_expired"): 49}
 
 
-def test_cd3_of_a_hundred_guesses_exactly_five_are_judged(crowded: Flask) -> None:
+def test_cd3_of_a_hundred_concurrent_wrong_codes_exactly_five_are_checked(crowded: Flask) -> None:
     ada = ApiClient(crowded).sign_up(ADA)
     ApiClient(crowded).ask_for_code(ada, 7505)
 
@@ -37,7 +37,7 @@ def test_cd3_of_a_hundred_guesses_exactly_five_are_judged(crowded: Flask) -> Non
     assert outcome(ApiClient(crowded).confirm(ada, 7505)) == (404, "code_expired")
 
 
-def test_fifty_patches_give_one_result(crowded: Flask) -> None:
+def test_fifty_concurrent_finish_requests_return_one_result(crowded: Flask) -> None:
     ada = ApiClient(crowded).sign_up(ADA)
     ApiClient(crowded).ask_for_code(ada, 7505)
     ApiClient(crowded).confirm(ada, 7505)
@@ -56,7 +56,7 @@ def test_rl2_a_limit_is_exact_under_concurrency(make_app: Any) -> None:
     assert Counter(map(outcome, answers)) == {(404, "user_unknown"): 7, (429, "too_many_requests"): 43}
 
 
-def test_a1_of_two_passwords_at_one_moment_one_is_set_and_the_other_attempt_is_recorded(
+def test_a1_of_two_concurrent_passwords_one_is_set_and_the_other_attempt_is_recorded(
     crowded: Flask, query: Query
 ) -> None:
     ada = ApiClient(crowded).sign_up(ADA)

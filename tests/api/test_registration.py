@@ -1,4 +1,4 @@
-"""The registration, as its people live through it."""
+"""Registration: sign-up, emailed code, confirmation of the address, first password, and the limits of each step."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ ADA = "ada@example.org"
 
 
 def code_of(answer: TestResponse) -> str:
-    """The `error.code` of a refusal."""
+    """The `error.code` of an error response."""
     code: str = refusal(answer)["code"]
     return code
 
@@ -33,7 +33,7 @@ def test_a_code_confirms_the_address_once(api: ApiClient, mailbox: Mailbox) -> N
     assert code_of(again) == "code_expired"
 
 
-def test_cd3_five_wrong_guesses_burn_the_code(api: ApiClient) -> None:
+def test_cd3_five_failed_attempts_invalidate_the_code(api: ApiClient) -> None:
     ada = api.sign_up(ADA)
     api.ask_for_code(ada, 7505)
 
@@ -43,7 +43,7 @@ def test_cd3_five_wrong_guesses_burn_the_code(api: ApiClient) -> None:
     assert code_of(api.confirm(ada, 7505)) == "code_expired"
 
 
-def test_cd3_a_new_code_does_not_refill_the_guesses(api: ApiClient) -> None:
+def test_cd3_a_new_code_does_not_reset_the_failed_attempts(api: ApiClient) -> None:
     ada = api.sign_up(ADA)
     api.ask_for_code(ada, 7505)
     for _ in range(3):
@@ -54,7 +54,7 @@ def test_cd3_a_new_code_does_not_refill_the_guesses(api: ApiClient) -> None:
     assert refusal(api.confirm(ada, "1111"))["attempts_left"] == 1
 
 
-def test_a_new_code_after_a_burnt_one_can_be_guessed_again(api: ApiClient) -> None:
+def test_a_new_code_after_an_invalidated_one_can_be_confirmed(api: ApiClient) -> None:
     ada = api.sign_up(ADA)
     api.ask_for_code(ada, 7505)
     for _ in range(5):
@@ -65,7 +65,9 @@ def test_a_new_code_after_a_burnt_one_can_be_guessed_again(api: ApiClient) -> No
     assert api.confirm(ada, 7506).status_code == 200
 
 
-def test_cd1_production_mails_a_code_of_its_own(production: Flask, mailbox_of_production: Mailbox) -> None:
+def test_cd1_production_ignores_client_supplied_codes_and_emails_its_own(
+    production: Flask, mailbox_of_production: Mailbox
+) -> None:
     api = ApiClient(production)
     ada = api.sign_up(ADA)
     assert api.ask_for_code(ada, 7505).status_code == 200
@@ -77,22 +79,24 @@ def test_cd1_production_mails_a_code_of_its_own(production: Flask, mailbox_of_pr
     assert api.finish(ada).get_json()["data"]["roles"] == ["ROLE_PORTAL_USER"]
 
 
-def test_cd4_a_stranger_without_the_ticket_gets_nowhere(production: Flask, mailbox_of_production: Mailbox) -> None:
-    owner, stranger = ApiClient(production), ApiClient(production, address="198.51.100.9")
+def test_cd4_an_attacker_without_the_flow_ticket_cannot_confirm_or_finish(
+    production: Flask, mailbox_of_production: Mailbox
+) -> None:
+    owner, attacker = ApiClient(production), ApiClient(production, address="198.51.100.9")
     ada = owner.sign_up(ADA)
     owner.ask_for_code(ada)
     code = mailbox_of_production.code_sent_to(ADA)
 
-    assert code_of(stranger.confirm(ada, code)) == "code_expired"
+    assert code_of(attacker.confirm(ada, code)) == "code_expired"
     for _ in range(7):
-        stranger.confirm(ada, "000000")
+        attacker.confirm(ada, "000000")
     assert owner.confirm(ada, code).status_code == 200
-    assert code_of(stranger.finish(ada, password="a stranger's choice")) == "mail_not_confirmed"
+    assert code_of(attacker.finish(ada, password="a stranger's choice")) == "mail_not_confirmed"
     assert owner.finish(ada).status_code == 200
-    assert code_of(stranger.finish(ada)) == "mail_not_confirmed"
+    assert code_of(attacker.finish(ada)) == "mail_not_confirmed"
 
 
-def test_cd9_finishing_kills_every_other_ticket(production: Flask, mailbox_of_production: Mailbox) -> None:
+def test_cd9_finishing_invalidates_every_other_flow_ticket(production: Flask, mailbox_of_production: Mailbox) -> None:
     phone, laptop = ApiClient(production), ApiClient(production)
     ada = phone.sign_up(ADA)
     phone.ask_for_code(ada)
@@ -108,14 +112,14 @@ def test_cd9_finishing_kills_every_other_ticket(production: Flask, mailbox_of_pr
     assert code_of(laptop.ask_again(ada)) == "mail_already_verified"
 
 
-def test_cd7_finishing_needs_the_code_first(api: ApiClient) -> None:
+def test_cd7_finishing_requires_a_confirmed_address(api: ApiClient) -> None:
     ada = api.sign_up(ADA)
     assert code_of(api.finish(ada)) == "mail_not_confirmed"
     api.ask_for_code(ada, 7505)
     assert code_of(api.finish(ada)) == "mail_not_confirmed"
 
 
-def test_a_lost_answer_is_given_again(api: ApiClient, mailbox: Mailbox) -> None:
+def test_finishing_is_idempotent_after_a_lost_response(api: ApiClient, mailbox: Mailbox) -> None:
     ada = api.register(ADA, mailbox, password="correct horse battery")
 
     again = api.finish(ada, password="correct horse battery")
@@ -125,7 +129,9 @@ def test_a_lost_answer_is_given_again(api: ApiClient, mailbox: Mailbox) -> None:
     assert code_of(other) == "password_already_set"
 
 
-def test_pw12_finishing_again_is_no_way_to_guess_the_password(api: ApiClient, mailbox: Mailbox, query: Query) -> None:
+def test_pw12_repeated_finish_requests_with_wrong_passwords_are_throttled(
+    api: ApiClient, mailbox: Mailbox, query: Query
+) -> None:
     ada = api.register(ADA, mailbox, password="correct horse battery")
 
     codes = [code_of(api.finish(ada, password=f"wrong horse battery {number}")) for number in range(66)]
@@ -133,11 +139,11 @@ def test_pw12_finishing_again_is_no_way_to_guess_the_password(api: ApiClient, ma
     assert codes == ["password_already_set"] * 64 + ["too_many_attempts"] * 2
     assert code_of(api.finish(ada, password="correct horse battery")) == "too_many_attempts"
     assert query("SELECT DISTINCT kind, user_id FROM events WHERE outcome = 'failure'") == [("password_refused", ada)]
-    assert api.sign_in(ADA, "correct horse battery").status_code == 200, "guessing there keeps nobody out here"
+    assert api.sign_in(ADA, "correct horse battery").status_code == 200, "failed attempts there do not throttle sign-in"
 
 
 @pytest.mark.parametrize("password", [None, "another horse battery"])
-def test_cd4_a_ticket_of_a_registration_is_worth_nothing_once_the_account_has_changed(
+def test_cd4_a_registration_ticket_is_invalid_after_a_password_change(
     api: ApiClient, mailbox: Mailbox, password: str | None
 ) -> None:
     ada = api.register(ADA, mailbox, password="correct horse battery")
@@ -149,16 +155,16 @@ def test_cd4_a_ticket_of_a_registration_is_worth_nothing_once_the_account_has_ch
 
 
 @pytest.mark.parametrize("language", ["ru", "en"])
-def test_letters_speak_the_language_of_the_person(app: Flask, mailbox: Mailbox, language: str) -> None:
+def test_emails_use_the_language_of_the_user(app: Flask, mailbox: Mailbox, language: str) -> None:
     api = ApiClient(app, language=language)
     ada = api.sign_up(ADA)
     api.ask_for_code(ada, 7505)
-    letter = mailbox.letters_to(ADA)[0]
-    assert letter.language == language
-    assert letter.subject.startswith("7505")
+    message = mailbox.letters_to(ADA)[0]
+    assert message.language == language
+    assert message.subject.startswith("7505")
 
 
-def test_the_daily_cap_outlives_redis(
+def test_the_daily_limit_of_codes_survives_a_flush_of_redis(
     api: ApiClient, forget_everything_in_redis: Callable[[], None], mailbox: Mailbox
 ) -> None:
     ada = api.sign_up(ADA)
@@ -173,7 +179,9 @@ def test_the_daily_cap_outlives_redis(
     assert len(mailbox.deliver()) == 10
 
 
-def test_cd10_refused_requests_use_up_nobodys_budget(app: Flask, make_app: Callable[..., Flask]) -> None:
+def test_cd10_rejected_requests_do_not_count_against_the_global_limit(
+    app: Flask, make_app: Callable[..., Flask]
+) -> None:
     narrow = make_app(limit_codes_altogether="4/1h", limit_codes_per_network="4/1d")
     impatient, other = ApiClient(narrow), ApiClient(narrow, address="198.51.100.9")
     ada, grace = impatient.sign_up(ADA), impatient.sign_up("grace@example.org")
@@ -185,7 +193,7 @@ def test_cd10_refused_requests_use_up_nobodys_budget(app: Flask, make_app: Calla
     assert other.ask_for_code(grace, 7505).status_code == 200
 
 
-def test_a_planted_ticket_is_not_taken_over(production: Flask) -> None:
+def test_a_planted_flow_ticket_is_replaced(production: Flask) -> None:
     api = ApiClient(production)
     ada = api.sign_up(ADA)
     planted = "A" * 43
@@ -196,7 +204,7 @@ def test_a_planted_ticket_is_not_taken_over(production: Flask) -> None:
     assert planted not in answer.headers["Set-Cookie"]
 
 
-def test_a_code_for_one_user_leaves_the_ticket_of_another_alone(production: Flask) -> None:
+def test_a_code_for_one_user_keeps_the_flow_ticket_of_another_valid(production: Flask) -> None:
     api = ApiClient(production)
     ada, grace = api.sign_up(ADA), api.sign_up("grace@example.org")
     first = api.ask_for_code(ada).headers["Set-Cookie"].partition(";")[0]
@@ -206,7 +214,7 @@ def test_a_code_for_one_user_leaves_the_ticket_of_another_alone(production: Flas
     assert first != second
     api.client = production.test_client(use_cookies=False)
     wrong = api.call("PUT", f"/{ada}/mail?code=0000", headers={"Cookie": first})
-    assert code_of(wrong) == "code_wrong", "it is still open"
+    assert code_of(wrong) == "code_wrong", "the ticket is still valid"
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"])
@@ -219,14 +227,14 @@ def test_se5_a_form_on_a_page_of_another_origin_cannot_request_codes(api: ApiCli
     assert "Set-Cookie" not in answer.headers
 
 
-def test_in3_a_query_string_where_none_belongs_is_refused(api: ApiClient) -> None:
+def test_in3_an_unexpected_query_string_is_rejected(api: ApiClient) -> None:
     ada = api.sign_up(ADA)
 
     for method, path in (("POST", f"/{ada}/send_code?code=7505"), ("PATCH", f"/{ada}/sign_up?password=x")):
         assert code_of(api.call(method, path)) == "validation_failed"
 
 
-def test_in3_a_refusal_does_not_repeat_everything_that_came(api: ApiClient) -> None:
+def test_in3_a_validation_error_does_not_echo_the_whole_request(api: ApiClient) -> None:
     body = {f"{number}" * 40: 1 for number in range(100, 200)}
 
     answer = api.call("POST", "/sign_up", json=body)
@@ -235,23 +243,23 @@ def test_in3_a_refusal_does_not_repeat_everything_that_came(api: ApiClient) -> N
     assert len(answer.data) < 4000
 
 
-def test_a_request_asks_the_database_as_seldom_as_it_can(api: ApiClient, mailbox: Mailbox) -> None:
+def test_each_registration_step_needs_few_database_round_trips(api: ApiClient, mailbox: Mailbox) -> None:
     def register(email: str) -> list[int]:
         with counted() as waits:
-            seen: list[int] = []
+            totals: list[int] = []
             api.look_up(email)
-            seen.append(len(waits))
+            totals.append(len(waits))
             user_id = api.sign_up(email)
-            seen.append(len(waits))
+            totals.append(len(waits))
             api.ask_for_code(user_id)
-            seen.append(len(waits))
+            totals.append(len(waits))
         code = mailbox.code_sent_to(email)
         with counted() as waits:
             api.confirm(user_id, code)
             api.finish(user_id)
-            return [*seen, len(waits)]
+            return [*totals, len(waits)]
 
-    register("first@example.org")  # which also prepares the statements
+    register("first@example.org")  # this also prepares the statements
 
     looked_up, signed_up, sent, finished = register(ADA)
 
@@ -261,7 +269,7 @@ def test_a_request_asks_the_database_as_seldom_as_it_can(api: ApiClient, mailbox
     assert finished == 1 + 3
 
 
-def test_a_share_of_the_days_codes_is_left_for_other_networks(make_app: Callable[..., Flask]) -> None:
+def test_one_network_cannot_use_up_the_daily_codes_of_a_user(make_app: Callable[..., Flask]) -> None:
     app = make_app(limit_codes_per_network="2/1d")
     here, elsewhere = ApiClient(app), ApiClient(app, address="198.51.100.9")
     ada = here.sign_up(ADA)
@@ -270,15 +278,15 @@ def test_a_share_of_the_days_codes_is_left_for_other_networks(make_app: Callable
     assert elsewhere.ask_for_code(ada, 7505).status_code == 200
 
 
-def test_the_language_of_a_person_can_change_on_the_way(app: Flask, mailbox: Mailbox) -> None:
+def test_emails_use_the_language_that_the_user_requested_last(app: Flask, mailbox: Mailbox) -> None:
     ada = ApiClient(app, language="en").sign_up(ADA)
     ApiClient(app, language="ru").ask_for_code(ada, 7505)
     ApiClient(app).ask_for_code(ada, 7506)
 
-    assert {letter.language for letter in mailbox.letters_to(ADA)} == {"ru"}
+    assert {message.language for message in mailbox.letters_to(ADA)} == {"ru"}
 
 
-def test_who_is_deleted_while_a_code_is_made_is_unknown(
+def test_a_user_deleted_while_a_code_is_generated_is_unknown(
     app: Flask, api: ApiClient, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = api.sign_up(ADA)

@@ -1,4 +1,4 @@
-"""Signing in, staying signed in, and ending it, as people live through it."""
+"""Sessions: sign-in, refresh token rotation, the session list, sign-out and revocation."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from tests.support.races import at_once, outcome
 from tests.support.stores import Query
 
 
-def test_a_user_signs_in_and_gets_the_account(ada: int, api: ApiClient) -> None:
+def test_a_user_signs_in_and_reads_the_account(ada: int, api: ApiClient) -> None:
     tokens = api.signed_in(ADA, PASSWORD)
 
     assert tokens.keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
@@ -33,16 +33,18 @@ def test_a_user_signs_in_and_gets_the_account(ada: int, api: ApiClient) -> None:
     }
 
 
-def test_en1_every_failed_sign_in_gets_the_same_answer(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_en1_every_failed_sign_in_gets_the_same_response(
+    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
+) -> None:
     api.sign_up("temporary@example.org")
     ApiClient(app).register("without@example.org", mailbox)
-    stranger = ApiClient(app)
+    client = ApiClient(app)
 
     answers = [
-        stranger.sign_in(ADA, "a wrong password"),
-        stranger.sign_in("nobody@example.org", PASSWORD),
-        stranger.sign_in("temporary@example.org", PASSWORD),
-        stranger.sign_in("without@example.org", PASSWORD),
+        client.sign_in(ADA, "a wrong password"),
+        client.sign_in("nobody@example.org", PASSWORD),
+        client.sign_in("temporary@example.org", PASSWORD),
+        client.sign_in("without@example.org", PASSWORD),
     ]
 
     assert {answer.text for answer in answers} == {answers[0].text}
@@ -52,7 +54,7 @@ def test_en1_every_failed_sign_in_gets_the_same_answer(ada: int, api: ApiClient,
     assert all(names == headers[0] for names in headers)
 
 
-def test_tk13_odd_credentials_are_401_and_say_how(api: ApiClient) -> None:
+def test_tk13_malformed_credentials_get_401_and_www_authenticate(api: ApiClient) -> None:
     for header, code in (
         (None, "token_missing"),
         ("Bearer", "token_invalid"),
@@ -66,7 +68,7 @@ def test_tk13_odd_credentials_are_401_and_say_how(api: ApiClient) -> None:
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_tk9_a_refresh_token_is_exchanged_and_its_reuse_ends_the_session(
+def test_tk9_refresh_tokens_rotate_and_reuse_revokes_the_session(
     ada: int, api: ApiClient, mailbox: Mailbox, query: Query
 ) -> None:
     first = api.signed_in(ADA, PASSWORD)
@@ -86,7 +88,9 @@ def test_tk9_a_refresh_token_is_exchanged_and_its_reuse_ends_the_session(
 
 
 @pytest.mark.clock
-def test_tk10_a_lost_answer_is_given_again_while_its_token_is_unused(ada: int, api: ApiClient, query: Query) -> None:
+def test_tk10_a_refresh_repeated_within_thirty_seconds_returns_the_same_successor(
+    ada: int, api: ApiClient, query: Query
+) -> None:
     first = api.signed_in(ADA, PASSWORD)
 
     again = [api.refresh(first["refresh_token"]).get_json()["data"]["refresh_token"] for _ in range(3)]
@@ -94,10 +98,10 @@ def test_tk10_a_lost_answer_is_given_again_while_its_token_is_unused(ada: int, a
     assert len(set(again)) == 1
     query("UPDATE sessions SET refreshed_at = now() - interval '31 seconds'")
     assert api.refresh(first["refresh_token"]).status_code == 401
-    assert api.refresh(again[0]).status_code == 401, "the session has ended"
+    assert api.refresh(again[0]).status_code == 401, "the session is revoked"
 
 
-def test_tk10_fifty_tabs_get_one_successor(ada: int, crowded: Flask, api: ApiClient) -> None:
+def test_tk10_fifty_concurrent_refreshes_get_one_successor(ada: int, crowded: Flask, api: ApiClient) -> None:
     first = api.signed_in(ADA, PASSWORD)
 
     answers = at_once(50, lambda: ApiClient(crowded).refresh(first["refresh_token"]))
@@ -106,16 +110,16 @@ def test_tk10_fifty_tabs_get_one_successor(ada: int, crowded: Flask, api: ApiCli
     assert len({answer.get_json()["data"]["refresh_token"] for answer in answers}) == 1
 
 
-def test_odd_refresh_tokens_are_refused(ada: int, api: ApiClient) -> None:
+def test_malformed_refresh_tokens_are_rejected(ada: int, api: ApiClient) -> None:
     token = api.signed_in(ADA, PASSWORD)["refresh_token"]
     flipped = ("A" if token[5] != "A" else "B").join((token[:5], token[6:]))
 
-    for odd in (flipped, token[:-2], token + "AA", "x", "é", "=" * 76):
-        assert refusal(api.refresh(odd))["code"] == "refresh_rejected"
+    for malformed in (flipped, token[:-2], token + "AA", "x", "é", "=" * 76):
+        assert refusal(api.refresh(malformed))["code"] == "refresh_rejected"
     assert api.refresh(token).status_code == 200
 
 
-def test_tk12_an_ended_session_is_refused_on_the_next_request(ada: int, api: ApiClient) -> None:
+def test_tk12_a_signed_out_session_is_rejected_on_the_next_request(ada: int, api: ApiClient) -> None:
     tokens = api.signed_in(ADA, PASSWORD)
 
     assert api.with_token(tokens["access_token"], "POST", "/sign_out").get_json() == {
@@ -127,7 +131,7 @@ def test_tk12_an_ended_session_is_refused_on_the_next_request(ada: int, api: Api
     assert api.refresh(tokens["refresh_token"]).status_code == 401
 
 
-def test_tk11_a_flush_of_redis_revives_nothing(
+def test_tk11_a_flush_of_redis_revives_no_session(
     ada: int, api: ApiClient, forget_everything_in_redis: Callable[[], None]
 ) -> None:
     ended = api.signed_in(ADA, PASSWORD)
@@ -140,7 +144,7 @@ def test_tk11_a_flush_of_redis_revives_nothing(
     assert api.with_token(alive["access_token"], "GET", "/me").status_code == 200
 
 
-def test_se2_the_owner_sees_sessions_and_ends_them(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_se2_a_user_lists_and_revokes_sessions(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     phone, laptop, tablet = (api.signed_in(ADA, PASSWORD) for _ in range(3))
     token = laptop["access_token"]
 
@@ -165,7 +169,7 @@ def test_se2_the_owner_sees_sessions_and_ends_them(ada: int, api: ApiClient, app
     assert api.with_token(token, "GET", "/me").status_code == 200
 
 
-def test_se2_the_owner_signs_out_everywhere(ada: int, api: ApiClient) -> None:
+def test_se2_a_user_signs_out_everywhere(ada: int, api: ApiClient) -> None:
     phone, laptop = (api.signed_in(ADA, PASSWORD) for _ in range(2))
 
     assert api.with_token(laptop["access_token"], "POST", "/sign_out/everywhere").status_code == 200
@@ -176,24 +180,24 @@ def test_se2_the_owner_signs_out_everywhere(ada: int, api: ApiClient) -> None:
     assert api.sign_in(ADA, PASSWORD).status_code == 200
 
 
-def test_in8_sessions_come_in_pages(ada: int, api: ApiClient) -> None:
+def test_in8_the_session_list_is_paginated(ada: int, api: ApiClient) -> None:
     _, token, *_ = (api.signed_in(ADA, PASSWORD)["access_token"] for _ in range(5))
     everything = api.with_token(token, "GET", "/me/sessions").get_json()["data"]
 
-    found: list[dict[str, object]] = []
+    listed: list[dict[str, object]] = []
     cursor = ""
     while cursor is not None:
         page = api.with_token(token, "GET", f"/me/sessions?limit=2{cursor and f'&cursor={cursor}'}").get_json()
         assert 0 < len(page["data"]) <= 2
-        found += page["data"]
+        listed += page["data"]
         cursor = page["next_cursor"]
 
-    assert found == everything
-    assert [session["current"] for session in found] == [False, False, False, True, False]
+    assert listed == everything
+    assert [session["current"] for session in listed] == [False, False, False, True, False]
 
 
 @pytest.mark.parametrize("page", ["limit=0", "limit=51", "limit=x", "cursor=x", "cursor=", "cursor=AAAA"])
-def test_in8_what_is_no_page_of_sessions(ada: int, api: ApiClient, page: str) -> None:
+def test_in8_invalid_page_parameters_of_the_session_list_are_rejected(ada: int, api: ApiClient, page: str) -> None:
     token = api.signed_in(ADA, PASSWORD)["access_token"]
 
     answer = api.with_token(token, "GET", f"/me/sessions?{page}")
@@ -201,14 +205,14 @@ def test_in8_what_is_no_page_of_sessions(ada: int, api: ApiClient, page: str) ->
     assert (answer.status_code, refusal(answer)["fields"][0]["field"]) == (422, page.partition("=")[0])
 
 
-def test_in8_a_cursor_of_one_list_is_none_of_another(ada: int, api: ApiClient) -> None:
+def test_in8_a_cursor_of_one_list_is_rejected_by_another(ada: int, api: ApiClient) -> None:
     token, _ = (api.signed_in(ADA, PASSWORD)["access_token"] for _ in range(2))
     cursor = api.with_token(token, "GET", "/me/sessions?limit=1").get_json()["next_cursor"]
 
     assert api.with_token(token, "GET", f"/me/login_history?cursor={cursor}").status_code == 422
 
 
-def test_a_session_that_has_ended_is_unknown_and_asking_for_it_is_no_offence(
+def test_revoking_an_ended_session_gets_session_unknown_and_records_no_access_denied(
     ada: int, api: ApiClient, query: Query
 ) -> None:
     old, token = (api.signed_in(ADA, PASSWORD) for _ in range(2))
@@ -236,7 +240,7 @@ def test_az2_the_session_of_another_user_is_not_found(ada: int, api: ApiClient, 
 
 @pytest.mark.clock
 @pytest.mark.parametrize("column", ["idle_at", "expires_at"])
-def test_tk8_sessions_end_by_themselves(ada: int, api: ApiClient, query: Query, column: str) -> None:
+def test_tk8_sessions_expire(ada: int, api: ApiClient, query: Query, column: str) -> None:
     tokens = api.signed_in(ADA, PASSWORD)
     query(f"UPDATE sessions SET {column} = now()")
 
@@ -244,26 +248,28 @@ def test_tk8_sessions_end_by_themselves(ada: int, api: ApiClient, query: Query, 
     assert api.refresh(tokens["refresh_token"]).status_code == 401
 
 
-def test_pw12_guessing_is_paused_and_a_known_device_gets_through(
+def test_pw12_failed_sign_ins_are_throttled_except_on_a_known_device(
     ada: int, api: ApiClient, app: Flask, lasting_pauses: Callable[[], None]
 ) -> None:
-    api.signed_in(ADA, PASSWORD)  # this browser is known from now on
-    stranger = ApiClient(app, address="198.51.100.9")
+    api.signed_in(ADA, PASSWORD)  # the account knows this device from now on
+    attacker = ApiClient(app, address="198.51.100.9")
     codes = []
     for _ in range(8):
-        codes.append(refusal(stranger.sign_in(ADA, "a wrong password"))["code"])
+        codes.append(refusal(attacker.sign_in(ADA, "a wrong password"))["code"])
         lasting_pauses()
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 3
 
-    paused = stranger.sign_in(ADA, PASSWORD)
+    throttled = attacker.sign_in(ADA, PASSWORD)
 
-    assert paused.status_code == 429
-    assert int(paused.headers["Retry-After"]) >= 1
+    assert throttled.status_code == 429
+    assert int(throttled.headers["Retry-After"]) >= 1
     assert api.sign_in(ADA, PASSWORD).status_code == 200
-    assert stranger.sign_in(ADA, PASSWORD).status_code == 429, "the owner's success gives an attacker nothing back"
+    assert attacker.sign_in(ADA, PASSWORD).status_code == 429, "a sign-in of the user refunds no failed attempt"
 
 
-def test_en3_unknown_addresses_are_paused_alike(api: ApiClient, lasting_pauses: Callable[[], None]) -> None:
+def test_en3_unknown_addresses_are_throttled_like_known_ones(
+    api: ApiClient, lasting_pauses: Callable[[], None]
+) -> None:
     codes = []
     for _ in range(7):
         codes.append(refusal(api.sign_in("nobody@example.org", "a wrong password"))["code"])
@@ -272,42 +278,42 @@ def test_en3_unknown_addresses_are_paused_alike(api: ApiClient, lasting_pauses: 
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
 
 
-def test_rl2_of_a_hundred_guesses_at_once_five_are_judged(
+def test_rl2_of_a_hundred_concurrent_wrong_passwords_five_are_verified(
     ada: int, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(web_threads=60, database_connections=25, hashes_at_once=4, limit_sign_ins="1000/1m")
-    # However long a hundred take on this machine, no pause ends meanwhile.
+    # A throttling delay of an hour does not end before the hundred requests do, even on a slow machine.
     services: Services = app.extensions["auth_service"]
     throttle = replace(services.sign_in.throttle, first_pause=timedelta(hours=1))
-    patient = replace(services, sign_in=replace(services.sign_in, throttle=throttle))
-    monkeypatch.setitem(app.extensions, "auth_service", patient)
-    judged: list[str] = []
-    verdict = Passwords.verify
+    adjusted = replace(services, sign_in=replace(services.sign_in, throttle=throttle))
+    monkeypatch.setitem(app.extensions, "auth_service", adjusted)
+    verified: list[str] = []
+    original = Passwords.verify
 
-    def judging(passwords: Passwords, guess: str, password_hash: str | None) -> PasswordMatch:
-        judged.append(guess)
-        return verdict(passwords, guess, password_hash)
+    def verify(passwords: Passwords, password: str, password_hash: str | None) -> PasswordMatch:
+        verified.append(password)
+        return original(passwords, password, password_hash)
 
-    monkeypatch.setattr(Passwords, "verify", judging)
+    monkeypatch.setattr(Passwords, "verify", verify)
 
     answers = at_once(100, lambda: ApiClient(app).sign_in(ADA, "a wrong password"))
 
-    assert len(judged) == 5
-    told = Counter(outcome(answer) for answer in answers)
-    rejected, busy = told.pop((401, "credentials_rejected")), told.pop((503, "service_busy"), 0)
+    assert len(verified) == 5
+    outcomes = Counter(outcome(answer) for answer in answers)
+    rejected, busy = outcomes.pop((401, "credentials_rejected")), outcomes.pop((503, "service_busy"), 0)
     # On a slow machine a request may find no free connection, also when the failed attempt is to be recorded.
     assert 5 - busy <= rejected <= 5
-    assert told.keys() == {(429, "too_many_attempts")}
+    assert outcomes.keys() == {(429, "too_many_attempts")}
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What an access token says, unchecked."""
+    """The claims of an access token, without verification."""
     payload = token.split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims
 
 
-def test_tk6_a_token_names_the_roles_of_its_owner_and_nobody_elses(
+def test_tk6_a_token_contains_the_roles_of_its_own_user_only(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
 ) -> None:
     other = ApiClient(app)
@@ -328,7 +334,7 @@ def test_tk6_a_token_names_the_roles_of_its_owner_and_nobody_elses(
     query("DELETE FROM roles WHERE name = 'ROLE_ADMINISTRATOR'")
 
 
-def test_a_refresh_token_is_written_in_one_way(ada: int, api: ApiClient) -> None:
+def test_a_refresh_token_has_one_spelling(ada: int, api: ApiClient) -> None:
     token = api.signed_in(ADA, PASSWORD)["refresh_token"]
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 

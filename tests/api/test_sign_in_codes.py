@@ -1,4 +1,4 @@
-"""Signing in by a mailed code, with the cookie that comes with it and without."""
+"""Sign-in by an emailed code: with the flow ticket of its cookie (bound attempts) and without (unbound attempts)."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def test_a_user_signs_in_with_the_code_from_the_email(ada: int, api: ApiClient, 
     assert api.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_it_works_without_cookies(ada: int, app: Flask, mailbox: Mailbox) -> None:
+def test_sign_in_by_code_works_without_cookies(ada: int, app: Flask, mailbox: Mailbox) -> None:
     phone = ApiClient(app, cookies=False)
     phone.ask_to_sign_in(ADA)
 
@@ -43,22 +43,22 @@ def test_it_works_without_cookies(ada: int, app: Flask, mailbox: Mailbox) -> Non
     assert (outcome(wrong), right.status_code) == (REJECTED, 200)
 
 
-def test_cd4_a_stranger_without_the_ticket_cannot_burn_the_code(
+def test_cd4_unbound_attempts_do_not_invalidate_the_code(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
     api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
-    stranger = ApiClient(app, address="198.51.100.9", cookies=False)
+    attacker = ApiClient(app, address="198.51.100.9", cookies=False)
 
     for _ in range(8):
-        assert outcome(stranger.sign_in_by_code(ADA, "12345")) == REJECTED
+        assert outcome(attacker.sign_in_by_code(ADA, "12345")) == REJECTED
 
-    # Without a ticket and without attempts left even the right code is rejected.
-    assert outcome(stranger.sign_in_by_code(ADA, code)) == REJECTED
+    # Once the unbound attempts are used up, even the right code is rejected without a flow ticket.
+    assert outcome(attacker.sign_in_by_code(ADA, code)) == REJECTED
     assert api.sign_in_by_code(ADA, code).status_code == 200
 
 
-def test_cd3_a_code_that_its_holder_burnt_is_burnt_for_all(
+def test_cd3_five_bound_attempts_invalidate_the_code_for_every_client(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
     api.ask_to_sign_in(ADA)
@@ -72,7 +72,7 @@ def test_cd3_a_code_that_its_holder_burnt_is_burnt_for_all(
     assert api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
 
-def test_cd4_a_strangers_own_request_leaves_the_holders_code_alive(
+def test_cd4_a_code_request_of_another_client_keeps_the_first_code_valid(
     ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
 ) -> None:
     api.ask_to_sign_in(ADA)
@@ -82,7 +82,7 @@ def test_cd4_a_strangers_own_request_leaves_the_holders_code_alive(
     assert api.sign_in_by_code(ADA, code).status_code == 200
 
 
-def test_cd4_a_planted_ticket_is_left_alone(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_cd4_a_planted_flow_ticket_is_replaced(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     eve = ApiClient(app, address="198.51.100.9")
     eve.ask_to_sign_in("eve@example.org")
     planted = eve.client.get_cookie("sign-in")
@@ -91,45 +91,47 @@ def test_cd4_a_planted_ticket_is_left_alone(ada: int, api: ApiClient, app: Flask
 
     api.ask_to_sign_in(ADA)
 
-    held = api.client.get_cookie("sign-in")
-    assert held is not None
-    assert held.value != planted.value
+    ticket = api.client.get_cookie("sign-in")
+    assert ticket is not None
+    assert ticket.value != planted.value
     assert api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
 
-def mailed(app: Flask, mailbox: Mailbox, *, cookies: bool) -> tuple[str, Callable[[str], TestResponse]]:
-    """A code that Ada was sent, and a function that verifies one with its ticket or without cookies."""
+def emailed_code(app: Flask, mailbox: Mailbox, *, cookies: bool) -> tuple[str, Callable[[str], TestResponse]]:
+    """The code emailed to Ada, and a function that sends a code with its flow ticket or without cookies."""
     holder = ApiClient(app, cookies=cookies)
     holder.ask_to_sign_in(ADA)
     ticket = holder.client.get_cookie("sign-in") if cookies else None
 
-    def bring(code: str) -> TestResponse:
-        client = ApiClient(app, cookies=cookies)  # each with a client of its own: they come at the same moment
+    def send(code: str) -> TestResponse:
+        client = ApiClient(app, cookies=cookies)  # one client per call, because calls are concurrent
         if ticket:
             client.client.set_cookie("sign-in", ticket.value)
         return client.sign_in_by_code(ADA, code)
 
-    return mailbox.code_sent_to(ADA), bring
+    return mailbox.code_sent_to(ADA), send
 
 
 @pytest.mark.parametrize("cookies", [True, False])
-def test_cd3_of_a_hundred_guesses_at_once_five_are_judged(
+def test_cd3_the_right_code_is_rejected_after_a_hundred_concurrent_wrong_ones(
     crowded: Flask, app: Flask, api: ApiClient, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
     api.register(ADA, mailbox)
-    code, bring = mailed(crowded, mailbox, cookies=cookies)
+    code, send = emailed_code(crowded, mailbox, cookies=cookies)
 
-    answers = at_once(100, lambda: bring("12345"))
+    answers = at_once(100, lambda: send("12345"))
 
-    # On a busy machine some find no free connection, and are sent away before they are judged.
+    # On a busy machine a request may find no free connection and is rejected before its code is checked.
     assert {outcome(answer) for answer in answers} <= {REJECTED, (503, "service_busy")}
-    # The sixth guess, right as it is, is not judged any more.
-    assert outcome(bring(code)) == REJECTED
+    # After five failed attempts even the right code is rejected.
+    assert outcome(send(code)) == REJECTED
     assert query("SELECT count(*) FROM sessions") == [(0,)]
 
 
 @pytest.mark.parametrize("wrong_before", [4, 5])
-def test_cd3_four_wrong_guesses_leave_a_fifth(ada: int, api: ApiClient, mailbox: Mailbox, wrong_before: int) -> None:
+def test_cd3_the_right_code_is_accepted_at_the_fifth_attempt_and_rejected_at_the_sixth(
+    ada: int, api: ApiClient, mailbox: Mailbox, wrong_before: int
+) -> None:
     api.ask_to_sign_in(ADA)
     for _ in range(wrong_before):
         api.sign_in_by_code(ADA, "12345")
@@ -140,19 +142,19 @@ def test_cd3_four_wrong_guesses_leave_a_fifth(ada: int, api: ApiClient, mailbox:
 
 
 @pytest.mark.parametrize("cookies", [True, False])
-def test_cd2_one_of_fifty_right_codes_wins(
+def test_cd2_of_fifty_concurrent_right_codes_one_succeeds(
     crowded: Flask, api: ApiClient, mailbox: Mailbox, query: Query, cookies: bool
 ) -> None:
     api.register(ADA, mailbox)
-    code, bring = mailed(crowded, mailbox, cookies=cookies)
+    code, send = emailed_code(crowded, mailbox, cookies=cookies)
 
-    answers = at_once(50, lambda: bring(code))
+    answers = at_once(50, lambda: send(code))
 
     assert Counter(map(outcome, answers)) == {(200, ""): 1, REJECTED: 49}
     assert query("SELECT count(*) FROM sessions") == [(1,)]
 
 
-def test_en1_an_unknown_address_is_answered_alike(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
+def test_en1_an_unknown_address_gets_the_same_response(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
     ApiClient(app).sign_up("temporary@example.org")
     sent, rejected = [], []
     for email in (ADA, "nobody@example.org", "temporary@example.org"):
@@ -169,7 +171,7 @@ def test_en1_an_unknown_address_is_answered_alike(ada: int, app: Flask, mailbox:
 
 
 def _shape(answer: TestResponse) -> tuple[Any, ...]:
-    """The names of the headers, and of the cookies all but what is random and the time of day."""
+    """The header names, and the cookies without their random values and the time of day."""
     cookies = [
         (name, len(value), *(part for part in rest if not part.startswith("Expires")))
         for name, value, *rest in (
@@ -189,7 +191,7 @@ def test_en3_unknown_addresses_have_the_same_limits(ada: int, app: Flask) -> Non
     assert answers[ADA] == answers["nobody@example.org"] == [200, 200, 200, 429, 429]
 
 
-def test_cd2_a_code_is_dead_after_use(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_cd2_a_code_is_invalid_after_use(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
     assert api.sign_in_by_code(ADA, code).status_code == 200
@@ -199,7 +201,7 @@ def test_cd2_a_code_is_dead_after_use(ada: int, api: ApiClient, app: Flask, mail
 
 
 @pytest.mark.parametrize("cookies", [True, False])
-def test_a_code_is_dead_after_a_newer_one(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
+def test_a_code_is_invalid_after_a_newer_one(ada: int, app: Flask, mailbox: Mailbox, cookies: bool) -> None:
     client = ApiClient(app, cookies=cookies)
     client.ask_to_sign_in(ADA)
     older = mailbox.code_sent_to(ADA)
@@ -210,7 +212,7 @@ def test_a_code_is_dead_after_a_newer_one(ada: int, app: Flask, mailbox: Mailbox
     assert client.sign_in_by_code(ADA, newer).status_code == 200
 
 
-def test_cd4_a_code_is_dead_after_the_password_changed(api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_cd4_a_code_is_invalid_after_a_password_change(api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     api.register(ADA, mailbox, password=PASSWORD)
     token = api.signed_in(ADA, PASSWORD)["access_token"]
     api.ask_to_sign_in(ADA)
@@ -221,17 +223,19 @@ def test_cd4_a_code_is_dead_after_the_password_changed(api: ApiClient, app: Flas
         assert outcome(client.sign_in_by_code(ADA, code)) == REJECTED
 
 
-def test_cd4_a_code_is_for_its_address_and_purpose_only(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
+def test_cd4_a_code_is_bound_to_its_address_and_purpose(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
     ApiClient(app).register("grace@example.org", mailbox)
     api.ask_to_sign_in(ADA)
     code = mailbox.code_sent_to(ADA)
 
     assert outcome(api.sign_in_by_code("grace@example.org", code)) == REJECTED
     assert refusal(api.recover(ADA, code, PASSWORD))["code"] == "code_expired"
-    assert api.sign_in_by_code("ADA@example.org", code).status_code == 200, "however it is spelt"
+    assert api.sign_in_by_code("ADA@example.org", code).status_code == 200, (
+        "addresses are compared without regard to case"
+    )
 
 
-def test_e10_a_flush_of_redis_costs_another_code(
+def test_e10_a_new_code_works_after_a_flush_of_redis(
     ada: int, api: ApiClient, mailbox: Mailbox, forget_everything_in_redis: Callable[[], None]
 ) -> None:
     api.ask_to_sign_in(ADA)
@@ -243,7 +247,7 @@ def test_e10_a_flush_of_redis_costs_another_code(
     assert api.sign_in_by_code(ADA, mailbox.code_sent_to(ADA)).status_code == 200
 
 
-def test_lg2_what_is_refused_is_written_down(ada: int, api: ApiClient, query: Query) -> None:
+def test_lg2_rejected_sign_ins_are_recorded(ada: int, api: ApiClient, query: Query) -> None:
     api.ask_to_sign_in(ADA)
     api.sign_in_by_code(ADA, "12345")
     api.sign_in_by_code("nobody@example.org", "12345")

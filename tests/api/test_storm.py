@@ -1,4 +1,4 @@
-"""A storm of sign-ins: hundreds at once, told clearly who has to come back, while those who are signed in go on."""
+"""Sign-in overload: of hundreds of concurrent sign-ins some get 503, and users with a session are not affected."""
 
 import json
 import threading
@@ -19,14 +19,14 @@ from tests.support.live import Answer, Live
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
-CROWD = 300
+CLIENTS = 300
 BUSY = 60.0
-"""This machine has to play the crowd, too, and may have other things to do: nobody is measured by the clock here."""
+"""Seconds: a generous time limit, because the clients of the test use the same processors as the service."""
 
 
 @pytest.fixture
 def token(live: Live, api: ApiClient, mailbox: Mailbox) -> str:
-    """The access token of a user who signed in before the storm."""
+    """The access token of a user who signed in before the overload."""
     api.register(ADA, mailbox, password=PASSWORD)
     answer = sign_in(live)
     assert answer.status == 200, answer.body
@@ -41,13 +41,13 @@ def sign_in(live: Live) -> Answer:
 
 @pytest.fixture
 def storm() -> Iterator[ThreadPoolExecutor]:
-    """A crowd that comes at once."""
-    with ThreadPoolExecutor(CROWD) as crowd:
-        yield crowd
+    """A thread per concurrent client."""
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        yield clients
 
 
 def memory(live: Live) -> list[float]:
-    """What each worker holds, in MB."""
+    """The resident memory of each worker process, in MB."""
     children = Path(f"/proc/{live.process.pid}/task/{live.process.pid}/children").read_text().split()
     sizes = []
     for pid in children:
@@ -57,69 +57,70 @@ def memory(live: Live) -> list[float]:
 
 
 @pytest.mark.slow
-def test_e20_three_hundred_sign_ins_at_once_stop_nobody_who_is_signed_in(
+def test_e20_three_hundred_concurrent_sign_ins_do_not_affect_signed_in_users(
     live: Live, token: str, storm: ThreadPoolExecutor
 ) -> None:
     before = max(memory(live))
     peaks: list[float] = []
-    over = threading.Event()
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.05):
+        while not finished.wait(0.05):
             peaks.append(max(memory(live)))
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    asked = [storm.submit(sign_in, live) for _ in range(CROWD)]
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    sign_ins = [storm.submit(sign_in, live) for _ in range(CLIENTS)]
     checks = []
-    while not all(answer.done() for answer in asked):
+    while not all(answer.done() for answer in sign_ins):
         checks.append(live.request("GET", f"{USERS}/me", f"Authorization: Bearer {token}", within=BUSY))
         time.sleep(0.02)
-    over.set()
-    watching.join()
+    finished.set()
+    watcher.join()
 
-    answers = [answer.result() for answer in asked]
+    answers = [answer.result() for answer in sign_ins]
     signed_in = [answer for answer in answers if answer.status == 200]
-    sent_away = [answer for answer in answers if answer.status == 503]
-    assert len(signed_in) + len(sent_away) == CROWD, {answer.status for answer in answers}
+    rejected = [answer for answer in answers if answer.status == 503]
+    assert len(signed_in) + len(rejected) == CLIENTS, {answer.status for answer in answers}
     assert len(signed_in) >= 10
-    assert sent_away, "the queue has an end"
-    assert all((answer.code, answer.headers["Retry-After"]) == ("service_busy", "2") for answer in sent_away)
+    assert rejected, "the queue of the password hasher is bounded"
+    assert all((answer.code, answer.headers["Retry-After"]) == ("service_busy", "2") for answer in rejected)
     assert {check.status for check in checks} == {200}
     assert median(check.seconds for check in checks) < median(answer.seconds for answer in signed_in)
-    assert max(peaks) < before + 19 + 60, "one hash at a time, and threads that wait"
+    assert max(peaks) < before + 19 + 60, "one hash at a time, and waiting threads"
 
 
 @pytest.fixture
 def narrow(make_app: MakeApp) -> Flask:
-    """An application with one place for a hash, and one in the queue."""
+    """An application that hashes one password at a time and queues one more."""
     return make_app(hashes_waiting=1)
 
 
-def test_pw6_a_full_queue_costs_nobody_an_attempt(narrow: Flask, mailbox: Mailbox) -> None:
+def test_pw6_a_full_hashing_queue_counts_no_failed_attempt(narrow: Flask, mailbox: Mailbox) -> None:
     ApiClient(narrow).register(ADA, mailbox, password=PASSWORD)
     hasher: PasswordHasher = narrow.extensions["auth_service"].sign_in.passwords.hasher
-    stranger = ApiClient(narrow, address="198.51.100.9")
+    client = ApiClient(narrow, address="198.51.100.9")
 
     with occupied(hasher):
         for _ in range(8):
-            busy = stranger.sign_in(ADA, PASSWORD)
+            busy = client.sign_in(ADA, PASSWORD)
             assert (busy.status_code, refusal(busy)["code"]) == (503, "service_busy")
             assert busy.headers["Retry-After"] == "2"
 
-    assert stranger.sign_in(ADA, PASSWORD).status_code == 200
+    assert client.sign_in(ADA, PASSWORD).status_code == 200
 
 
-def test_pw12_who_waited_in_vain_has_not_attempted(
+def test_pw12_a_request_that_loses_the_race_for_hashing_capacity_counts_no_failed_attempt(
     narrow: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ApiClient(narrow).register(ADA, mailbox, password=PASSWORD)
     hasher: PasswordHasher = narrow.extensions["auth_service"].sign_in.passwords.hasher
-    stranger = ApiClient(narrow, address="198.51.100.9")
+    client = ApiClient(narrow, address="198.51.100.9")
 
     with occupied(hasher), monkeypatch.context() as patch:
-        patch.setattr(PasswordHasher, "ensure_capacity", lambda _: None)  # the last place was taken a moment later
+        # A concurrent request takes the last place after the check.
+        patch.setattr(PasswordHasher, "ensure_capacity", lambda _: None)
         for _ in range(8):
-            assert stranger.sign_in(ADA, PASSWORD).status_code == 503
+            assert client.sign_in(ADA, PASSWORD).status_code == 503
 
-    assert stranger.sign_in(ADA, PASSWORD).status_code == 200
+    assert client.sign_in(ADA, PASSWORD).status_code == 200

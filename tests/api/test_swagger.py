@@ -1,4 +1,4 @@
-"""The document at /api/swagger.json: it is valid, it says everything, and no answer lies outside it."""
+"""Swagger document at /api/swagger.json: it is valid and complete, and every response conforms to it."""
 
 import re
 import tempfile
@@ -46,12 +46,12 @@ COUNTED = {
 
 _numbers = count()
 _right_or_wrong = cycle([PASSWORD, PASSWORD, "not my password"])
-_fit_or_unfit = cycle(["{}@example.org", "{}@example.org", "{} is no address"])
+_valid_or_invalid = cycle(["{}@example.org", "{}@example.org", "{} is no address"])
 
 
 @pytest.fixture
 def document(app: Flask) -> Any:
-    """The document as a client reads it."""
+    """The document that a client gets."""
     return app.test_client().get(DOCUMENT).json
 
 
@@ -66,13 +66,13 @@ def operations(app: Flask) -> Iterator[tuple[str, str, Contract]]:
                 yield path, method.lower(), contract
 
 
-def test_the_document_is_swagger(document: Any) -> None:
+def test_the_document_is_valid_swagger(document: Any) -> None:
     validate(document)
     named = [operation["operationId"] for path in document["paths"].values() for operation in _of(path)]
     assert len(named) == len(set(named))
 
 
-def test_the_paths_stand_in_the_order_in_which_they_are_used(document: Any) -> None:
+def test_the_registration_paths_are_in_the_order_of_their_use(document: Any) -> None:
     steps = ["", "/sign_up", "/{user_id}/send_code", "/{user_id}/resend_code", "/{user_id}/mail", "/{user_id}/sign_up"]
 
     assert list(document["paths"])[:6] == [f"/v1/users{step}" for step in steps]
@@ -82,43 +82,45 @@ def _of(path: Any) -> list[Any]:
     return [operation for method, operation in path.items() if method != "parameters"]
 
 
-def test_every_operation_says_all_that_its_contract_says(app: Flask, document: Any) -> None:
-    found = list(operations(app))
-    assert len(found) == sum(len(_of(path)) for path in document["paths"].values())
-    for path, method, contract in found:
-        said = document["paths"][path][method]
-        assert said["summary"] == contract.summary
-        assert said["description"] == f"{contract.access.sentence}\n{contract.description}".strip()
-        keys = {name for requirement in said.get("security", []) for name in requirement}
+def test_every_operation_documents_its_whole_contract(app: Flask, document: Any) -> None:
+    endpoints = list(operations(app))
+    assert len(endpoints) == sum(len(_of(path)) for path in document["paths"].values())
+    for path, method, contract in endpoints:
+        operation = document["paths"][path][method]
+        assert operation["summary"] == contract.summary
+        assert operation["description"] == f"{contract.access.sentence}\n{contract.description}".strip()
+        keys = {name for requirement in operation.get("security", []) for name in requirement}
         assert keys <= document["securityDefinitions"].keys()
         needed = contract.access.takes_service_key and not contract.access.is_open
         assert ("bearer" in keys, "service" in keys) == (contract.access.needs_token, needed)
-        assert contract.headers.keys() == said["responses"][str(contract.status)].get("headers", {}).keys()
+        assert contract.headers.keys() == operation["responses"][str(contract.status)].get("headers", {}).keys()
         statuses = {status_of(kind) for kind in contract.all_errors()}
-        assert {int(status) for status in said["responses"]} == {contract.status, *statuses}
-        for status, response in said["responses"].items():
-            shown = response.get("examples", {}).get("application/json", {"error": None})
+        assert {int(status) for status in operation["responses"]} == {contract.status, *statuses}
+        for status, response in operation["responses"].items():
+            example = response.get("examples", {}).get("application/json", {"error": None})
             codes = {kind.code for kind in contract.all_errors() if status_of(kind) == int(status)}
-            assert (shown["error"]["code"] in codes) if codes else (shown["error"] is None)
+            assert (example["error"]["code"] in codes) if codes else (example["error"] is None)
         for kind in contract.all_errors():
-            assert f"- `{kind.code}`: {kind.message}" in said["responses"][str(status_of(kind))]["description"]
+            assert f"- `{kind.code}`: {kind.message}" in operation["responses"][str(status_of(kind))]["description"]
 
 
 def headers_of(operation: Any) -> set[str]:
-    """The headers that a client is told of."""
+    """The request headers that an operation documents."""
     return {each["name"] for each in operation.get("parameters", []) if each["in"] == "header"}
 
 
-def test_it_says_where_cookies_need_a_proof_and_what_gateways_send(app: Flask, document: Any) -> None:
+def test_the_document_lists_the_csrf_header_and_the_headers_of_forward_auth(app: Flask, document: Any) -> None:
     for path, method, contract in operations(app):
-        said = headers_of(document["paths"][path][method])
+        headers = headers_of(document["paths"][path][method])
         if path == "/v1/sessions/verify":
-            assert said == {"X-Service-Key", "X-Original-Method", "X-Forwarded-Method", "X-Requested-With"}
+            assert headers == {"X-Service-Key", "X-Original-Method", "X-Forwarded-Method", "X-Requested-With"}
         else:
-            assert said == ({"X-Requested-With"} if method != "get" and CrossSite in contract.all_errors() else set())
+            assert headers == (
+                {"X-Requested-With"} if method != "get" and CrossSite in contract.all_errors() else set()
+            )
 
 
-def test_it_says_how_services_call_and_that_introspection_takes_a_form(document: Any) -> None:
+def test_the_document_describes_service_keys_and_introspection_by_form(document: Any) -> None:
     introspect = document["paths"]["/v1/tokens/introspect"]["post"]
 
     assert introspect["security"] == [{"service": []}, {"service_basic": []}]
@@ -131,25 +133,25 @@ def test_it_says_how_services_call_and_that_introspection_takes_a_form(document:
         "IntrospectionResponse",
     ]
     assert {"success", "data", "active", "sub"} <= either["properties"].keys()
-    assert [path for path, said in document["paths"].items() if "consumes" in said.get("post", {})] == [
+    assert [path for path, methods in document["paths"].items() if "consumes" in methods.get("post", {})] == [
         "/v1/tokens/introspect"
     ]
 
 
-def test_it_says_how_long_a_new_password_has_to_be_here(make_app: MakeApp) -> None:
+def test_the_document_contains_the_configured_password_length(make_app: MakeApp) -> None:
     for shortest in (12, 8):
-        said = make_app(password_min_length=shortest).test_client().get(DOCUMENT).get_json()
-        validate(said)
+        document = make_app(password_min_length=shortest).test_client().get(DOCUMENT).get_json()
+        validate(document)
         models = [
-            said["definitions"][name]["properties"]
+            document["definitions"][name]["properties"]
             for name in ("FinishRegistrationRequest", "PasswordResetRequest", "ChangePasswordRequest")
         ]
         new = [model.get("new_password") or model["password"] for model in models]
         assert [(each["minLength"], each["maxLength"]) for each in new] == [(shortest, 128)] * 3
-        assert "x-new-password" not in str(said)
+        assert "x-new-password" not in str(document)
 
 
-# Turns a generated request into one that a client would send, so that successful answers are checked, too.
+# Functions that turn a generated request into one that succeeds, so that successful responses are checked, too.
 
 Lucky = Callable[[ApiClient, Case[Any]], None]
 
@@ -192,7 +194,7 @@ def _finish(api: ApiClient, case: Case[Any]) -> None:
 
 
 def signed_in_user(api: ApiClient) -> tuple[str, dict[str, Any]]:
-    """The address and the tokens of a new user of the portal."""
+    """The address and the tokens of a new portal user."""
     email = registered_user(api)
     user_id: int = api.look_up(email).json["data"]["id"]  # type: ignore[index]
     api.ask_for_code(user_id, CODE)
@@ -201,12 +203,12 @@ def signed_in_user(api: ApiClient) -> tuple[str, dict[str, Any]]:
     return email, api.signed_in(email, PASSWORD)
 
 
-def code_mailed_by(api: ApiClient, path: str, email: str) -> str:
-    """The code that a user is sent by this endpoint."""
+def emailed_code(api: ApiClient, path: str, email: str) -> str:
+    """The code in the email that this endpoint sends to a user."""
     assert api.call("POST", path, json={"email": email}).status_code == 200
     with tempfile.TemporaryDirectory() as folder:
-        letters = Mailbox(api.client.application, DevInbox(Path(folder))).letters_to(email)
-    return next(letter.code for letter in letters if letter.code and letter.code != str(CODE))
+        messages = Mailbox(api.client.application, DevInbox(Path(folder))).letters_to(email)
+    return next(message.code for message in messages if message.code and message.code != str(CODE))
 
 
 def _sign_in(api: ApiClient, case: Case[Any]) -> None:
@@ -220,12 +222,12 @@ def _ask_for_code(api: ApiClient, case: Case[Any]) -> None:
 
 def _sign_in_by_code(api: ApiClient, case: Case[Any]) -> None:
     email, _ = signed_in_user(api)
-    case.body = {"email": email, "code": code_mailed_by(api, "/sign_in/send_code", email)}
+    case.body = {"email": email, "code": emailed_code(api, "/sign_in/send_code", email)}
 
 
 def _recover(api: ApiClient, case: Case[Any]) -> None:
     email, _ = signed_in_user(api)
-    code = code_mailed_by(api, "/password/send_code", email)
+    code = emailed_code(api, "/password/send_code", email)
     case.body = {"email": email, "code": code, "new_password": "another horse battery"}
 
 
@@ -257,24 +259,24 @@ def _introspect(api: ApiClient, case: Case[Any]) -> None:
 
 
 def _change_password(api: ApiClient, case: Case[Any]) -> None:
-    # Every third is refused for it: a made-up password seldom comes together with a new one that is taken.
+    # Every third current password is wrong: generated requests seldom combine that with a valid new password.
     case.body = {"current_password": next(_right_or_wrong), "new_password": f"{PASSWORD} again"}
 
 
-def _want_address(api: ApiClient, case: Case[Any]) -> None:
-    # As above: what is made up seldom is an unfit address in a body that fits.
-    case.body = {"email": next(_fit_or_unfit).format(f"wanted{next(_numbers)}"), "password": PASSWORD}
+def _request_email_change(api: ApiClient, case: Case[Any]) -> None:
+    # Every third address is invalid: generated requests seldom combine that with an otherwise valid body.
+    case.body = {"email": next(_valid_or_invalid).format(f"wanted{next(_numbers)}"), "password": PASSWORD}
 
 
-def _bring_code(api: ApiClient, case: Case[Any]) -> None:
+def _confirm_email_change(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"code": CODE}
 
 
-def _leave(api: ApiClient, case: Case[Any]) -> None:
+def _delete_account(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"password": PASSWORD}
 
 
-def _undo(api: ApiClient, case: Case[Any]) -> None:
+def _revert_account(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"token": "a link that was used"}
 
 
@@ -286,7 +288,7 @@ REGISTRATION: dict[str, tuple[Lucky, set[int]]] = {
     "PUT /v1/users/{user_id}/mail": (_confirm, {200, 404, 422}),
     "PATCH /v1/users/{user_id}/sign_up": (_finish, {200, 404, 422}),
 }
-"""How each operation succeeds, and the statuses that the fuzzer has to meet, or it shows nothing."""
+"""For each operation: what makes a request succeed, and the statuses that the fuzzer has to observe."""
 
 SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/sign_in": (_sign_in, {200, 401, 422}),
@@ -295,18 +297,18 @@ SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/refresh_token": (_refresh, {200, 401, 422}),
     "POST /v1/users/password/send_code": (_ask_for_code, {200, 422}),
     "PUT /v1/users/password": (_recover, {200, 422}),
-    "POST /v1/users/undo": (_undo, {404, 422}),
+    "POST /v1/users/undo": (_revert_account, {404, 422}),
 }
 
 ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
     "PUT /v1/users/me/password": (_change_password, {200, 401, 403, 422}),
-    "POST /v1/users/me/email": (_want_address, {200, 401, 403, 422}),
-    "PUT /v1/users/me/email": (_bring_code, {401, 404, 422}),
-    "DELETE /v1/users/me": (_leave, {200, 401, 403, 422}),
+    "POST /v1/users/me/email": (_request_email_change, {200, 401, 403, 422}),
+    "PUT /v1/users/me/email": (_confirm_email_change, {401, 404, 422}),
+    "DELETE /v1/users/me": (_delete_account, {200, 401, 403, 422}),
     "POST /v1/users/me/send_code": (_with_token, {200, 401}),
     "GET /v1/users/me/export": (_with_token, {200, 401}),
 }
-"""Those of a signed-in user, mostly also where the rest of the request is generated."""
+"""Operations of a signed-in user. Most generated requests carry a valid access token, too."""
 
 UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/sign_out": (_with_token, {200, 401}),
@@ -319,16 +321,16 @@ UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/tokens/introspect": (_introspect, {200, 401, 422}),
     "GET /v1/sessions/verify": (_with_token, {200, 401}),
 }
-"""Those that are not counted by the network they come from."""
+"""Operations without a rate limit per network."""
 
 COUNTED_BY_NETWORK = REGISTRATION | SIGN_IN | ACCOUNT
 OPERATIONS = COUNTED_BY_NETWORK | UNLIMITED
 
 
 def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[int]:
-    """Send requests made from the document, good ones and bad ones; returns the statuses that were met.
+    """Send valid and invalid requests generated from the document; return the observed statuses.
 
-    What has to happen before a request may succeed happens through `before`.
+    The application `before` prepares the state in which a request succeeds.
     """
     operation: Any = schemathesis.openapi.from_wsgi(DOCUMENT, app).find_operation_by_label(label)
     good, bad = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
@@ -362,14 +364,14 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
 
 
 def test_every_operation_is_fuzzed(document: Any) -> None:
-    found = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    labels = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
 
-    assert {label for label in found if not label.startswith("PARAMETERS")} == set(OPERATIONS)
+    assert {label for label in labels if not label.startswith("PARAMETERS")} == set(OPERATIONS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_no_answer_lies_outside_the_document(make_app: MakeApp, label: str) -> None:
+def test_every_response_conforms_to_the_document(make_app: MakeApp, label: str) -> None:
     unlimited = make_app(rate_limits="off")
 
     met = fuzzed(unlimited, label, before=unlimited, examples=80 if label in REGISTRATION | ACCOUNT else 30)
@@ -378,7 +380,7 @@ def test_no_answer_lies_outside_the_document(make_app: MakeApp, label: str) -> N
 
 
 @pytest.mark.parametrize("label", COUNTED_BY_NETWORK)
-def test_refusing_too_many_requests_is_documented(make_app: MakeApp, label: str) -> None:
+def test_rate_limit_errors_are_documented(make_app: MakeApp, label: str) -> None:
     limited = make_app(**dict.fromkeys(COUNTED, "3/1m"))
 
     met = fuzzed(limited, label, before=make_app(rate_limits="off"), examples=12)

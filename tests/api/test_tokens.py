@@ -1,4 +1,4 @@
-"""What other services ask: introspection, the check for gateways, and codes that they bring; and their keys."""
+"""Token introspection (RFC 7662), forward auth, service keys, and client-supplied codes of services."""
 
 import base64
 import logging
@@ -30,75 +30,75 @@ INACTIVE = {"active": False}
 
 @pytest.fixture
 def tokens(ada: int, api: ApiClient) -> dict[str, Any]:
-    """Her tokens."""
+    """The tokens of Ada."""
     return api.signed_in(ADA, PASSWORD)
 
 
 @pytest.fixture
 def shop(app: Flask) -> Shop:
-    """A service that may ask about tokens."""
+    """A service whose key allows token introspection."""
     return Shop(app, made_key(app, "tokens:introspect").value)
 
 
 @contextmanager
 def counted_statements(app: Flask) -> Iterator[list[str]]:
-    """The statements that the application runs meanwhile."""
-    seen: list[str] = []
+    """The SQL statements that the application executes in the block."""
+    statements: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
+    def record(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
 
     with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", note)
-        yield seen
-        event.remove(db.engine, "before_cursor_execute", note)
+        event.listen(db.engine, "before_cursor_execute", record)
+        yield statements
+        event.remove(db.engine, "before_cursor_execute", record)
 
 
 # Introspection.
 
 
-def test_a_service_learns_whose_access_token_it_was_shown(ada: int, tokens: dict[str, Any], shop: Shop) -> None:
-    said = shop.learns(tokens["access_token"])
+def test_introspection_returns_the_claims_of_an_access_token(ada: int, tokens: dict[str, Any], shop: Shop) -> None:
+    body = shop.learns(tokens["access_token"])
 
-    # What the token says, and that it is one that may be shown.
-    told = jwt.decode(tokens["access_token"], options={"verify_signature": False})
-    assert said == {"active": True, "token_type": "Bearer", **told}
-    assert (said["sub"], said["aud"], said["iss"]) == (str(ada), "portal", "http://127.0.0.1:5000")
-    assert said["roles"] == ["ROLE_PORTAL_USER"]
-    assert shop.learns(tokens["access_token"], token_type_hint="refresh_token") == said
-    assert shop.learns(tokens["access_token"], token_type_hint="of a kind that nobody knows") == said
+    # The claims of the token, `active` and the token type.
+    claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+    assert body == {"active": True, "token_type": "Bearer", **claims}
+    assert (body["sub"], body["aud"], body["iss"]) == (str(ada), "portal", "http://127.0.0.1:5000")
+    assert body["roles"] == ["ROLE_PORTAL_USER"]
+    assert shop.learns(tokens["access_token"], token_type_hint="refresh_token") == body
+    assert shop.learns(tokens["access_token"], token_type_hint="of a kind that nobody knows") == body
 
 
-def test_tk4_a_refresh_token_counts_only_where_it_is_asked_about(
+def test_tk4_a_refresh_token_is_active_only_with_its_type_hint(
     ada: int, tokens: dict[str, Any], shop: Shop, api: ApiClient
 ) -> None:
     token = tokens["refresh_token"]
 
-    said = shop.learns(token, token_type_hint="refresh_token")
+    body = shop.learns(token, token_type_hint="refresh_token")
 
-    assert said.keys() == {"active", "token_type", "iss", "sub", "sid", "exp", "roles"}
-    assert (said["active"], said["token_type"], said["sub"]) == (True, "refresh_token", str(ada))
-    # A service that was shown it in place of an access token, and reads only `active`, lets nobody in.
+    assert body.keys() == {"active", "token_type", "iss", "sub", "sid", "exp", "roles"}
+    assert (body["active"], body["token_type"], body["sub"]) == (True, "refresh_token", str(ada))
+    # A service that reads only `active` must not accept a refresh token in place of an access token.
     assert shop.learns(token) == INACTIVE
     assert shop.learns(token, token_type_hint="access_token") == INACTIVE
-    # To ask changes nothing; one that was used is none any more, and to ask about it is no theft.
+    # Introspection changes nothing. A rotated token is inactive, and its introspection does not count as reuse.
     successor = api.refresh(token).get_json()["data"]["refresh_token"]
     assert shop.learns(token, token_type_hint="refresh_token") == INACTIVE
     assert shop.learns(successor, token_type_hint="refresh_token")["active"] is True
 
 
-def test_tk12_the_roles_are_those_of_now(tokens: dict[str, Any], shop: Shop, query: Query) -> None:
+def test_tk12_introspection_returns_the_current_roles(tokens: dict[str, Any], shop: Shop, query: Query) -> None:
     query("DELETE FROM user_roles")
 
     assert shop.learns(tokens["access_token"])["roles"] == []
 
 
 @pytest.mark.clock
-@pytest.mark.parametrize("ending", ["sign_out", "idle", "expired", "user deleted", "reused"])
-def test_tk12_what_ended_is_inactive_and_nothing_more_is_said(
-    tokens: dict[str, Any], shop: Shop, api: ApiClient, query: Query, ending: str
+@pytest.mark.parametrize("reason", ["sign_out", "idle", "expired", "user deleted", "reused"])
+def test_tk12_tokens_of_an_ended_session_are_inactive_without_details(
+    tokens: dict[str, Any], shop: Shop, api: ApiClient, query: Query, reason: str
 ) -> None:
-    match ending:
+    match reason:
         case "sign_out":
             api.with_token(tokens["access_token"], "POST", "/sign_out")
         case "idle":
@@ -115,30 +115,38 @@ def test_tk12_what_ended_is_inactive_and_nothing_more_is_said(
     assert shop.learns(tokens["refresh_token"], token_type_hint="refresh_token") == INACTIVE
 
 
-def test_what_is_no_token_is_inactive(tokens: dict[str, Any], shop: Shop) -> None:
+def test_malformed_tokens_are_inactive(tokens: dict[str, Any], shop: Shop) -> None:
     access, refresh = tokens["access_token"], tokens["refresh_token"]
     head, body, signature = access.split(".")
     none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').rstrip(b"=").decode()
-    for odd in (
+    for invalid in (
         "", " ", "x", "x.y.z", "..", "é", "=" * 76, "A" * 12000, "." * 1000, "null",
         f"{none}.{body}.", f"{head}.{body}.", f"{head}.{body}.{signature}x", f"{access} ", f"Bearer {access}",
         refresh[:-2], refresh + "AA", f"svc_{'0' * 12}_{'A' * 43}",
     ):  # fmt: skip
-        assert shop.learns(odd) == INACTIVE, odd
-        assert shop.learns(odd, token_type_hint="refresh_token") == INACTIVE, odd
+        assert shop.learns(invalid) == INACTIVE, invalid
+        assert shop.learns(invalid, token_type_hint="refresh_token") == INACTIVE, invalid
     assert [shop.ask("\0").status_code, shop.ask_by_form("\0").status_code] == [422, 422]
 
 
-def test_forms_are_read_as_rfc_6749_wants_it(tokens: dict[str, Any], shop: Shop) -> None:
+def test_introspection_forms_follow_rfc_6749(tokens: dict[str, Any], shop: Shop) -> None:
     def ask(body: str, kind: str = "application/x-www-form-urlencoded") -> TestResponse:
         return shop.client.post(INTROSPECT, data=body, content_type=kind, headers=shop.headers)
 
     good = f"token={tokens['access_token']}"
     assert ask(good).get_json()["active"] is True
     assert ask(f"{good}&client_id=shop&resource=x", "application/x-www-form-urlencoded;charset=UTF-8").json["active"]  # type: ignore[index]
-    for odd in ("", "token_type_hint=access_token", f"{good}&{good}", f"{good}&token=x", "%ff", "token=%ff", "&" * 50):
-        answer = ask(odd)
-        assert (answer.status_code, refusal(answer)["code"]) == (422, "validation_failed"), odd
+    for invalid in (
+        "",
+        "token_type_hint=access_token",
+        f"{good}&{good}",
+        f"{good}&token=x",
+        "%ff",
+        "token=%ff",
+        "&" * 50,
+    ):
+        answer = ask(invalid)
+        assert (answer.status_code, refusal(answer)["code"]) == (422, "validation_failed"), invalid
     for kind in ("text/plain", "multipart/form-data", "application/xml"):
         assert refusal(ask(good, kind))["code"] == "content_type_unsupported"
     assert refusal(ask("token=" + "x" * 17_000))["code"] == "body_too_large"
@@ -150,10 +158,10 @@ def test_forms_are_read_as_rfc_6749_wants_it(tokens: dict[str, Any], shop: Shop)
     assert refusal(unknown)["code"] == "validation_failed"
 
 
-def test_an_introspection_costs_a_select_for_the_key_and_one_for_the_token(
+def test_introspection_takes_one_query_for_the_key_and_one_for_the_token(
     tokens: dict[str, Any], shop: Shop, app: Flask
 ) -> None:
-    shop.ask(tokens["access_token"])  # the keyring is fresh, and the use of the key noted
+    shop.ask(tokens["access_token"])  # fills the cache of signing keys and records the use of the service key
 
     with round_trips.counted() as waits:
         shop.ask(tokens["access_token"])
@@ -164,7 +172,7 @@ def test_an_introspection_costs_a_select_for_the_key_and_one_for_the_token(
 # Service keys.
 
 
-def test_tk13_without_a_good_key_nobody_asks(app: Flask, tokens: dict[str, Any]) -> None:
+def test_tk13_introspection_requires_a_valid_service_key(app: Flask, tokens: dict[str, Any]) -> None:
     key = made_key(app, "tokens:introspect").value
     swapped = key[:-1] + ("A" if key[-1] != "A" else "B")
     unknown = f"svc_{'0' * 12}_{'A' * 43}"
@@ -186,15 +194,15 @@ def test_tk13_without_a_good_key_nobody_asks(app: Flask, tokens: dict[str, Any])
         ("Basic /w==", "service_key_invalid"),
         (f"Basic {base64.b64encode(key.encode()).decode()}", "service_key_invalid"),
     ):
-        asked = Shop(app, None)
-        asked.headers = {} if header is None else {"Authorization": header}
-        answer = asked.ask(tokens["access_token"])
+        service = Shop(app, None)
+        service.headers = {} if header is None else {"Authorization": header}
+        answer = service.ask(tokens["access_token"])
         assert (answer.status_code, refusal(answer)["code"]) == (401, code), header
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert Shop(app, key).learns(tokens["access_token"])["active"] is True
 
 
-def test_libraries_may_say_who_they_are_by_basic_authentication(app: Flask, tokens: dict[str, Any]) -> None:
+def test_a_service_key_is_accepted_by_basic_authentication(app: Flask, tokens: dict[str, Any]) -> None:
     key = made_key(app, "tokens:introspect").value
 
     answer = app.test_client().post(INTROSPECT, data={"token": tokens["access_token"]}, auth=("shop", key))
@@ -202,7 +210,7 @@ def test_libraries_may_say_who_they_are_by_basic_authentication(app: Flask, toke
     assert answer.get_json()["active"] is True
 
 
-def test_az7_a_key_is_good_for_its_scopes_only(app: Flask, tokens: dict[str, Any]) -> None:
+def test_az7_a_service_key_is_limited_to_its_scopes(app: Flask, tokens: dict[str, Any]) -> None:
     key = made_key(app, "registration:code", "sessions:verify").value
 
     answer = Shop(app, key).ask(tokens["access_token"])
@@ -212,7 +220,7 @@ def test_az7_a_key_is_good_for_its_scopes_only(app: Flask, tokens: dict[str, Any
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="auth", error="insufficient_scope"'
 
 
-def test_tk15_a_key_is_no_users_token_and_the_other_way_round(
+def test_tk15_service_keys_and_user_tokens_are_not_interchangeable(
     app: Flask, tokens: dict[str, Any], api: ApiClient, ada: int
 ) -> None:
     key = made_key(app, "tokens:introspect", "sessions:verify", "registration:code").value
@@ -228,12 +236,12 @@ def test_tk15_a_key_is_no_users_token_and_the_other_way_round(
 
 
 @pytest.mark.clock
-def test_tk15_a_key_ends_when_it_expires_and_at_once_when_it_is_revoked(
+def test_tk15_a_service_key_is_invalid_once_it_expires_or_is_revoked(
     app: Flask, services: Services, tokens: dict[str, Any], query: Query
 ) -> None:
     first, second = (made_key(app, "tokens:introspect") for _ in range(2))
     shops = [Shop(app, key.value) for key in (first, second)]
-    assert [shop.ask("x").status_code for shop in shops] == [200, 200], "two are live at once, to change over"
+    assert [shop.ask("x").status_code for shop in shops] == [200, 200], "two keys are valid at a time, for rotation"
     with pytest.raises(KeyRefused, match="two keys"):
         made_key(app, "tokens:introspect")
     made_key(app, "tokens:introspect", name="another")
@@ -249,15 +257,17 @@ def test_tk15_a_key_ends_when_it_expires_and_at_once_when_it_is_revoked(
     assert Shop(app, made_key(app, "tokens:introspect").value).ask("x").status_code == 200
 
 
-def test_tk15_of_a_key_only_a_digest_is_kept(app: Flask, query: Query, caplog: pytest.LogCaptureFixture) -> None:
+def test_tk15_only_a_digest_of_a_service_key_is_stored(
+    app: Flask, query: Query, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG):
-        made = made_key(app, "tokens:introspect")
-        Shop(app, made.value).ask("x")
-        Shop(app, made.value + "x").ask("x")
+        key = made_key(app, "tokens:introspect")
+        Shop(app, key.value).ask("x")
+        Shop(app, key.value + "x").ask("x")
 
-    secret = made.value.rpartition("_")[2]
-    assert re.fullmatch(r"svc_[0-9a-f]{12}_[0-9A-Za-z]{43}", made.value)
-    assert made.value not in repr(made)
+    secret = key.value.rpartition("_")[2]
+    assert re.fullmatch(r"svc_[0-9a-f]{12}_[0-9A-Za-z]{43}", key.value)
+    assert key.value not in repr(key)
     assert secret not in str(query("SELECT * FROM service_keys"))
     assert query("SELECT octet_length(digest) FROM service_keys") == [(32,)]
     assert secret not in caplog.text
@@ -265,15 +275,17 @@ def test_tk15_of_a_key_only_a_digest_is_kept(app: Flask, query: Query, caplog: p
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "invalid",
     [{"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"name": "x" * 41}, {"ttl": timedelta()},
      {"ttl": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:delete"]}],
 )  # fmt: skip
-def test_az7_odd_keys_are_not_made(app: Flask, services: Services, query: Query, odd: dict[str, Any]) -> None:
-    given = {"name": "shop", "scopes": ["tokens:introspect"], "ttl": timedelta(days=1), **odd}
+def test_az7_invalid_service_keys_are_not_created(
+    app: Flask, services: Services, query: Query, invalid: dict[str, Any]
+) -> None:
+    arguments = {"name": "shop", "scopes": ["tokens:introspect"], "ttl": timedelta(days=1), **invalid}
 
     with app.app_context(), unit_of_work(), pytest.raises(KeyRefused):
-        services.service_keys.create(**given)
+        services.service_keys.create(**arguments)
 
     assert query("SELECT count(*) FROM service_keys") == [(0,)]
 
@@ -288,12 +300,12 @@ def test_tk15_the_last_use_is_recorded_once_a_minute_and_no_request_waits_for_it
     with counted_statements(crowded) as statements:
         answers = at_once(20, lambda: Shop(crowded, key).ask("x"))
     assert {answer.status_code for answer in answers} == {200}
-    audit_cte = query("SELECT last_used_at FROM service_keys")
-    assert audit_cte != [(None,)]
+    recorded = query("SELECT last_used_at FROM service_keys")
+    assert recorded != [(None,)]
     with counted_statements(crowded) as statements:
         Shop(crowded, key).ask("x")
     assert [statement for statement in statements if statement.startswith("UPDATE")] == []
-    assert query("SELECT last_used_at FROM service_keys") == audit_cte
+    assert query("SELECT last_used_at FROM service_keys") == recorded
 
     query("UPDATE service_keys SET last_used_at = now() - interval '61 seconds'")
     holder = psycopg2.connect(stores.database_url.replace("+psycopg2", ""))
@@ -305,10 +317,12 @@ def test_tk15_the_last_use_is_recorded_once_a_minute_and_no_request_waits_for_it
     assert query("SELECT last_used_at > now() - interval '10 seconds' FROM service_keys") == [(True,)]
 
 
-# Gateways.
+# Forward auth.
 
 
-def test_a_gateway_learns_whose_request_it_is(ada: int, tokens: dict[str, Any], app: Flask, query: Query) -> None:
+def test_forward_auth_returns_the_user_and_the_roles(
+    ada: int, tokens: dict[str, Any], app: Flask, query: Query
+) -> None:
     query("INSERT INTO roles VALUES ('ROLE_AUDITOR') ON CONFLICT DO NOTHING")
     query(f"INSERT INTO user_roles VALUES ({ada}, 'ROLE_AUDITOR')")
     gateway = app.test_client(use_cookies=False)
@@ -328,7 +342,7 @@ def test_a_gateway_learns_whose_request_it_is(ada: int, tokens: dict[str, Any], 
     query("DELETE FROM roles WHERE name = 'ROLE_AUDITOR'")
 
 
-def test_tk13_a_gateway_hears_401_of_everything_that_is_not_good(
+def test_tk13_forward_auth_returns_401_for_every_invalid_token(
     tokens: dict[str, Any], app: Flask, api: ApiClient
 ) -> None:
     gateway = app.test_client(use_cookies=False)
@@ -354,7 +368,7 @@ def test_tk13_a_gateway_hears_401_of_everything_that_is_not_good(
     assert gateway.get(VERIFY, headers={"Authorization": f"Bearer {token}"}).status_code == 401
 
 
-def test_se5_a_cookie_passes_a_gateway_only_from_our_own_pages(ada: int, app: Flask) -> None:
+def test_se5_forward_auth_applies_the_csrf_check_to_cookies(ada: int, app: Flask) -> None:
     browser = ApiClient(app)
     page = {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "fetch"}
     assert (
@@ -380,7 +394,7 @@ def test_se5_a_cookie_passes_a_gateway_only_from_our_own_pages(ada: int, app: Fl
     assert ask(Authorization="Bearer x") == 401, "a bearer call ignores cookies"
 
 
-def test_tk13_a_gateway_that_names_a_key_needs_a_good_one(app: Flask, tokens: dict[str, Any]) -> None:
+def test_tk13_forward_auth_with_a_service_key_requires_a_valid_key(app: Flask, tokens: dict[str, Any]) -> None:
     gateway = app.test_client(use_cookies=False)
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
     good, other = made_key(app, "sessions:verify").value, made_key(app, "tokens:introspect").value
@@ -393,10 +407,10 @@ def test_tk13_a_gateway_that_names_a_key_needs_a_good_one(app: Flask, tokens: di
     assert refusal(gateway.get(VERIFY, headers={"Authorization": f"Bearer {good}"}))["code"] == "token_invalid"
 
 
-# Codes that services bring.
+# Client-supplied codes of services.
 
 
-def test_az7_a_service_brings_its_own_codes_in_production(
+def test_az7_a_service_supplies_its_own_codes_in_production(
     production: Flask, mailbox_of_production: Mailbox, query: Query
 ) -> None:
     key = made_key(production, "registration:code").value
@@ -411,7 +425,7 @@ def test_az7_a_service_brings_its_own_codes_in_production(
     assert portal.finish(ada).get_json()["data"]["roles"] == ["ROLE_PORTAL_USER"]
 
 
-def test_az7_without_a_good_key_codes_in_production_are_the_services_own(
+def test_az7_client_supplied_codes_require_a_valid_service_key_in_production(
     production: Flask, mailbox_of_production: Mailbox
 ) -> None:
     other = made_key(production, "tokens:introspect").value

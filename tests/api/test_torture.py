@@ -1,4 +1,4 @@
-"""Requests that nobody sends by mistake: each is refused in the contract's shape, and nothing comes to harm."""
+"""Malformed requests: each gets an error in the format of the contract, and no data is lost."""
 
 import json
 from urllib.parse import quote
@@ -29,12 +29,12 @@ NOT_JSON = {
     "Infinity": b'{"email":-Infinity}',
     "a lone surrogate": b'{"email":"\\ud800@example.org"}',
     "surrogates the wrong way round": b'{"email":"\\udc00\\ud800@example.org"}',
-    "a NUL as it is": b'{"email":"a\0@example.org"}',
-    "a line break as it is": b'{"email":"a\n@example.org"}',
+    "an unescaped NUL": b'{"email":"a\0@example.org"}',
+    "an unescaped line break": b'{"email":"a\n@example.org"}',
     "a name twice": b'{"email":"a@example.org","email":"b@example.org"}',
     "a name twice, once escaped": b'{"email":"a@example.org","\\u0065mail":"b@example.org"}',
     "a name twice, further down": b'{"email":{"a":1,"a":2}}',
-    "UTF-8 that is none": b'{"email":"\xff@example.org"}',
+    "invalid UTF-8": b'{"email":"\xff@example.org"}',
     "overlong UTF-8": b'{"email":"\xc0\xafa@example.org"}',
     "a surrogate in UTF-8": b'{"email":"\xed\xa0\x80@example.org"}',
     "a byte order mark": b'\xef\xbb\xbf{"email":"a@example.org"}',
@@ -56,13 +56,13 @@ NOT_JSON = {
 }
 
 
-def test_in2_what_is_no_json_object(live: Live, subtests: pytest.Subtests) -> None:
+def test_in2_bodies_that_are_no_json_object_are_rejected(live: Live, subtests: pytest.Subtests) -> None:
     for name, case in NOT_JSON.items():
         with subtests.test(name):
             check_refusal(live.send_json("POST", SIGN_UP, case), 400, "body_not_json")
 
 
-UNFIT = {
+INVALID_BODIES = {
     "nothing": b"",
     "an empty object": b"{}",
     "an unknown field": b'{"email":"a@example.org","roles":["ROLE_ADMIN"]}',
@@ -77,13 +77,13 @@ UNFIT = {
 }
 
 
-def test_in3_json_that_does_not_fit(live: Live, subtests: pytest.Subtests) -> None:
-    for name, case in UNFIT.items():
+def test_in3_json_that_violates_the_schema_is_rejected(live: Live, subtests: pytest.Subtests) -> None:
+    for name, case in INVALID_BODIES.items():
         with subtests.test(name):
             check_refusal(live.send_json("POST", SIGN_UP, case), 422, "validation_failed")
 
 
-NO_CODES = {
+INVALID_CODES = {
     "true": b"true",
     "a float": b"7505.0",
     "an exponent": b"7.505e3",
@@ -107,8 +107,8 @@ NO_CODES = {
 }
 
 
-def test_cd6_what_is_no_code(live: Live, subtests: pytest.Subtests) -> None:
-    for name, case in NO_CODES.items():
+def test_cd6_malformed_codes_are_rejected(live: Live, subtests: pytest.Subtests) -> None:
+    for name, case in INVALID_CODES.items():
         with subtests.test(name):
             body = b'{"code":' + case + b"}"
             check_refusal(live.send_json("PUT", f"{USERS}/1/mail", body), 422, "validation_failed")
@@ -118,7 +118,7 @@ def test_cd6_what_is_no_code(live: Live, subtests: pytest.Subtests) -> None:
                 check_refusal(live.request("PUT", target), 422, "validation_failed")
 
 
-QUERIES = {
+INVALID_QUERIES = {
     "absent": "",
     "empty": "?",
     "another name": "?mail=a@example.org",
@@ -133,7 +133,7 @@ QUERIES = {
     "no name": "?=a@example.org",
     "a NUL": "?email=a%00@example.org",
     "a line break": "?email=a%0d%0aSet-Cookie:x=1@example.org",
-    "UTF-8 that is none": "?email=%ff@example.org",
+    "invalid UTF-8": "?email=%ff@example.org",
     "overlong UTF-8": "?email=%c0%af@example.org",
     "a surrogate": "?email=%ed%a0%80@example.org",
     "percent at the end": "?email=a@example.org%",
@@ -142,19 +142,19 @@ QUERIES = {
 }
 
 
-def test_in3_queries_that_do_not_fit(live: Live, subtests: pytest.Subtests) -> None:
-    for name, case in QUERIES.items():
+def test_in3_invalid_query_strings_are_rejected(live: Live, subtests: pytest.Subtests) -> None:
+    for name, case in INVALID_QUERIES.items():
         with subtests.test(name):
             check_refusal(live.request("GET", f"{USERS}{case}"), 422, "validation_failed")
 
 
-def test_in3_a_code_comes_once(live: Live) -> None:
+def test_in3_a_code_sent_twice_is_rejected(live: Live) -> None:
     for target in ("mail?code=7505&code=7505", "mail?code=7505&x=1", "mail?code=7505&Code=7505"):
         check_refusal(live.request("PUT", f"{USERS}/1/{target}"), 422, "validation_failed")
     check_refusal(live.send_json("PUT", f"{USERS}/1/mail?code=7505", b'{"code":7505}'), 422, "validation_failed")
 
 
-IDS = {
+UNKNOWN_IDS = {
     "zero": "0",
     "2**53": str(2**53),
     "2**63": str(2**63),
@@ -164,15 +164,15 @@ IDS = {
 }
 
 
-def test_in6_ids_that_nobody_has(live: Live, subtests: pytest.Subtests) -> None:
-    for name, case in IDS.items():
+def test_in6_unknown_user_ids_get_404(live: Live, subtests: pytest.Subtests) -> None:
+    for name, case in UNKNOWN_IDS.items():
         with subtests.test(name):
             check_refusal(live.request("PUT", f"{USERS}/{case}/mail?code=7505"), 404, "code_expired")
             check_refusal(live.request("POST", f"{USERS}/{case}/send_code"), 404, "user_unknown")
             check_refusal(live.request("PATCH", f"{USERS}/{case}/sign_up"), 404, "user_unknown")
 
 
-NO_IDS = {
+INVALID_IDS = {
     "a leading zero": "01",
     "leading zeros": "0" * 30 + "1",
     "two zeros": "00",
@@ -187,7 +187,7 @@ NO_IDS = {
     "Arabic digits": quote("٣"),
     "full-width digits": quote("１"),
     "a superscript": quote("²"),
-    "UTF-8 that is none": "%ff",
+    "invalid UTF-8": "%ff",
     "an encoded slash": "1%2f2",
     "a backslash": "1%5c",
     "a way up": "1/../2",
@@ -198,8 +198,8 @@ NO_IDS = {
 }
 
 
-def test_in6_what_is_no_id(live: Live, subtests: pytest.Subtests) -> None:
-    for name, case in NO_IDS.items():
+def test_in6_malformed_user_ids_get_404(live: Live, subtests: pytest.Subtests) -> None:
+    for name, case in INVALID_IDS.items():
         with subtests.test(name):
             check_refusal(live.request("PUT", f"{USERS}/{case}/mail?code=7505"), 404, "path_unknown")
 
@@ -222,22 +222,22 @@ PATHS = [
 ]  # fmt: skip
 
 
-def test_se9_paths_at_which_there_is_nothing(live: Live, subtests: pytest.Subtests) -> None:
+def test_se9_unknown_paths_get_404(live: Live, subtests: pytest.Subtests) -> None:
     for path in PATHS:
         with subtests.test(path):
             check_refusal(live.request("GET", path), 404, "path_unknown")
 
 
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "DELETE", "PROPFIND", "FOO", "M-SEARCH", "X" * 20])
-def test_se9_methods_that_are_not_done_here(live: Live, method: str) -> None:
+def test_se9_unsupported_methods_get_405(live: Live, method: str) -> None:
     answer = live.request(method, USERS, "X-Secret: 4711")
     check_refusal(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, HEAD"
     assert b"4711" not in answer.body
 
 
-def test_oddities_that_are_taken(live: Live) -> None:
-    """What is strange but harmless gets what a plain request gets."""
+def test_unusual_but_harmless_requests_are_accepted(live: Live) -> None:
+    """Unusual but harmless requests get the same response as ordinary ones."""
     lookup = f"{USERS}?email=nobody@example.org"
     for headers in (
         ['Cookie: \x7e=;;;==; registration="\\377; registration=a; registration'],
@@ -268,7 +268,7 @@ def test_oddities_that_are_taken(live: Live) -> None:
         ("POST", "/sign_in", {"email": "ada@example.org", "password": "correct horse", "a\0b": 1}),
     ],
 )
-def test_in5_nul_fits_nowhere(api: ApiClient, method: str, path: str, body: dict[str, str]) -> None:
+def test_in5_nul_characters_are_rejected(api: ApiClient, method: str, path: str, body: dict[str, str]) -> None:
     answer = api.call(method, path, json=body)
 
     assert (answer.status_code, refusal(answer)["code"]) == (422, "validation_failed")

@@ -1,4 +1,4 @@
-"""The verifiers of `docs/verifiers`, each run as it stands there against a running service."""
+"""Token verifiers of `docs/verifiers`: each example runs unchanged against a running service."""
 
 import base64
 import hmac
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 VERIFIERS = ROOT / "docs" / "verifiers"
 NODE = VERIFIERS / "node"
 ISSUER = "http://127.0.0.1:5000"
-PATIENCE = 30
+TIME_LIMIT = 30
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
 
@@ -59,31 +59,31 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def running(command: list[str], port: int, *, folder: Path, **environment: str) -> Iterator[None]:
-    """A server process of another service, from when it listens to its end."""
+    """A server process of another service, while it listens."""
     process = subprocess.Popen(
         command, cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        give_up_at = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIME_LIMIT
         while not listens(port):
             assert process.poll() is None, process.stdout.read().decode()  # type: ignore[union-attr]
-            assert time.monotonic() < give_up_at, "it does not listen"
+            assert time.monotonic() < deadline, "the server does not listen"
             time.sleep(0.05)
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=TIME_LIMIT)
 
 
 def ask(port: int, method: str = "GET", path: str = "/whoami", **headers: str) -> tuple[int, dict[str, str], Any]:
-    """Status, headers and body of one answer."""
+    """Status, headers and body of one response."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
-    said = json.loads(body) if answer.headers.get_content_type() == "application/json" else None
-    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, said
+    parsed = json.loads(body) if answer.headers.get_content_type() == "application/json" else None
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, parsed
 
 
 # Tokens.
@@ -91,14 +91,14 @@ def ask(port: int, method: str = "GET", path: str = "/whoami", **headers: str) -
 
 @pytest.fixture
 def key_set(app: Flask, live: Live) -> KeySet:
-    """The keys of the service that runs."""
+    """The signing keys of the running service."""
     services: Services = app.extensions["auth_service"]
     with app.app_context():
         return services.signing_keys.for_verification()
 
 
 def signed(key_set: KeySet, *, head: dict[str, Any] | None = None, key: Any = None, **claims: Any) -> str:
-    """A token that is good but for what is given; a claim that is None is left out."""
+    """A valid token with the given header parameters and claims; those that are None are left out."""
     now = int(time.time())
     good = {
         "iss": ISSUER,
@@ -112,60 +112,62 @@ def signed(key_set: KeySet, *, head: dict[str, Any] | None = None, key: Any = No
         "roles": ["ROLE_PORTAL_USER"],
     }
     body = {name: value for name, value in {**good, **claims}.items() if value is not None}
-    heads = {"alg": "ES256", "typ": "at+jwt", "kid": key_set.signing_kid, **(head or {})}
-    said = f"{part({name: value for name, value in heads.items() if value is not None})}.{part(body)}"
-    # By hand, because the library makes no odd headers.
+    parameters = {"alg": "ES256", "typ": "at+jwt", "kid": key_set.signing_kid, **(head or {})}
+    signing_input = f"{part({name: value for name, value in parameters.items() if value is not None})}.{part(body)}"
+    # Signed without the encoder of PyJWT, which does not accept invalid headers.
     signature = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).sign(
-        said.encode(), key or key_set.signing_key
+        signing_input.encode(), key or key_set.signing_key
     )
-    return f"{said}.{encoded(signature)}"
+    return f"{signing_input}.{encoded(signature)}"
 
 
 def encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def part(said: dict[str, Any]) -> str:
-    return encoded(json.dumps(said).encode())
+def part(values: dict[str, Any]) -> str:
+    return encoded(json.dumps(values).encode())
 
 
 def forgeries(key_set: KeySet) -> dict[str, str]:
-    """Tokens that are not good, each for a reason of its own."""
+    """Invalid tokens, each for another reason."""
     good = signed(key_set)
     head, body, signature = good.split(".")
     now = int(time.time())
-    stranger = access_tokens.private_key(access_tokens.new_key()[1])
+    attacker_key = access_tokens.private_key(access_tokens.new_key()[1])
     public = key_set.verifying[key_set.signing_kid].public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     hmac_input = f"{part({'alg': 'HS256', 'typ': 'at+jwt', 'kid': key_set.signing_kid})}.{body}"
     changed = part({"sub": "1", "iss": ISSUER, "aud": "portal", "exp": now + 900})
     return {
         "expired": signed(key_set, iat=now - 1000, nbf=now - 1000, exp=now - 31),
-        "not good yet": signed(key_set, nbf=now + 60),
-        "without an end": signed(key_set, exp=None),
+        "not valid yet": signed(key_set, nbf=now + 60),
+        "without an expiry": signed(key_set, exp=None),
         "for another audience": signed(key_set, aud="another"),
-        "for nobody": signed(key_set, aud=None),
-        "for us by a longer name": signed(key_set, aud="portal.example.org"),
+        "without an audience": signed(key_set, aud=None),
+        "for our audience with a suffix": signed(key_set, aud="portal.example.org"),
         "by another issuer": signed(key_set, iss="https://evil.example"),
-        "by us with a slash": signed(key_set, iss=f"{ISSUER}/"),
-        "about nobody": signed(key_set, sub=None),
-        "of no session": signed(key_set, sid=None),
+        "by our issuer with a slash": signed(key_set, iss=f"{ISSUER}/"),
+        "without a subject": signed(key_set, sub=None),
+        "without a session": signed(key_set, sid=None),
         "of another type": signed(key_set, head={"typ": "JWT"}),
-        "of no type": signed(key_set, head={"typ": None}),
+        "without a type": signed(key_set, head={"typ": None}),
         "a logout token": signed(key_set, head={"typ": "logout+jwt"}),
-        "of an unknown key": signed(key_set, head={"kid": "unknown"}),
-        "of no key": signed(key_set, head={"kid": None}),
-        "of a key by a path": signed(key_set, head={"kid": "../../dev/null"}),
-        "of a strangers key": signed(key_set, key=stranger),
-        "with a strangers key in it": signed(key_set, key=stranger, head={"jwk": jwk(stranger)}),
-        "with a strangers address in it": signed(key_set, key=stranger, head={"jku": "https://evil.example/jwks"}),
+        "with an unknown key id": signed(key_set, head={"kid": "unknown"}),
+        "without a key id": signed(key_set, head={"kid": None}),
+        "with a path as key id": signed(key_set, head={"kid": "../../dev/null"}),
+        "signed by an attacker's key": signed(key_set, key=attacker_key),
+        "with an attacker's key in the header": signed(key_set, key=attacker_key, head={"jwk": jwk(attacker_key)}),
+        "with an attacker's key URL in the header": signed(
+            key_set, key=attacker_key, head={"jku": "https://evil.example/jwks"}
+        ),
         "HMAC with the public key": f"{hmac_input}.{encoded(hmac.digest(public, hmac_input.encode(), 'sha256'))}",
         "without a signature": f"{head}.{body}.",
         "with half a signature": good[:-40],
         "with a changed body": f"{head}.{changed}.{signature}",
-        "critical": signed(key_set, head={"crit": ["exp2"], "exp2": 1}),
-        "a list of keys": signed(key_set, head={"kid": [key_set.signing_kid]}),
-        "no token": "x",
-        "nothing": "",
+        "with a critical header parameter": signed(key_set, head={"crit": ["exp2"], "exp2": 1}),
+        "with a list of key ids": signed(key_set, head={"kid": [key_set.signing_kid]}),
+        "malformed": "x",
+        "empty": "",
     } | {
         f"alg {name}": f"{part({'alg': name, 'typ': 'at+jwt', 'kid': key_set.signing_kid})}.{body}.{tail}"
         for name in ("none", "None", "NONE", "nOnE", "")
@@ -177,7 +179,7 @@ def jwk(key: EllipticCurvePrivateKey) -> dict[str, str]:
     return access_tokens._jwk("x", key.public_key())
 
 
-# Services that verify by themselves.
+# Services that verify tokens themselves.
 
 
 @pytest.fixture(scope="session")
@@ -189,12 +191,12 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json", "verify.mjs"):
         shutil.copy(NODE / name, folder)
-    said = subprocess.run(
+    result = subprocess.run(
         [npm, "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, check=False, timeout=100
     )
-    if re.search(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH", said.stderr):
-        pytest.skip("npm reaches no registry from here")
-    assert said.returncode == 0, said.stderr
+    if re.search(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH", result.stderr):
+        pytest.skip("npm cannot reach the registry")
+    assert result.returncode == 0, result.stderr
     return folder
 
 
@@ -208,18 +210,18 @@ def command(kind: str, port: int, request: pytest.FixtureRequest) -> tuple[list[
 
 @contextmanager
 def verifier(kind: str, request: pytest.FixtureRequest, *, jwks_port: int) -> Iterator[int]:
-    """One of the examples, which fetches its keys from that port; gives its own."""
+    """One of the examples, with the JWKS at `jwks_port`; yields the port of the example."""
     port = free_port()
     run, folder = command(kind, port, request)
     keys = f"http://127.0.0.1:{jwks_port}/.well-known/jwks.json"
-    named = {
+    environment = {
         "ISSUER": ISSUER,
         "AUDIENCE": "portal",
         "JWKS_URL": keys,
         "PORT": f"{port}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    with running(run, port, folder=folder, **named):
+    with running(run, port, folder=folder, **environment):
         yield port
 
 
@@ -234,21 +236,23 @@ def test_tk1_tk2_tk3_tk4_verifiers_accept_valid_tokens_only(
     with verifier(kind, request, jwks_port=live.port) as port:
         assert ask(port, Authorization=f"Bearer {signed(key_set)}")[::2] == (200, me)
         now = int(time.time())
-        assert ask(port, Authorization=f"Bearer {signed(key_set, exp=now - 20)}")[0] == 200, "clocks differ a little"
+        assert ask(port, Authorization=f"Bearer {signed(key_set, exp=now - 20)}")[0] == 200, (
+            "verifiers tolerate clock skew"
+        )
         for name, token in forgeries(key_set).items():
             with subtests.test(name):
                 status, headers, _ = ask(port, Authorization=f"Bearer {token}")
                 assert (status, headers.get("www-authenticate")) == (401, "Bearer"), name
-        for odd in (
+        for other in (
             {},
             {"Authorization": ""},
             {"Authorization": f"Basic {signed(key_set)}"},
             {"X-Token": signed(key_set)},
         ):
-            assert ask(port, **odd)[0] == 401
+            assert ask(port, **other)[0] == 401
         assert ask(port, path=f"/whoami?access_token={signed(key_set)}")[0] == 401
 
-        # A rotation asks nothing of them: the key that signs from now on was published before.
+        # Key rotation needs no change in verifiers: a signing key is published before it signs.
         services: Services = app.extensions["auth_service"]
         with app.app_context():
             kid = rotated_in(services)
@@ -260,7 +264,7 @@ def test_tk1_tk2_tk3_tk4_verifiers_accept_valid_tokens_only(
 
 
 def rotated_in(services: Services) -> str:
-    """The id of the key that signs from now on, as soon as it may."""
+    """Rotate the signing keys as soon as the next key is old enough; return the id of the new signing key."""
     while True:
         try:
             with unit_of_work():
@@ -270,7 +274,7 @@ def rotated_in(services: Services) -> str:
 
 
 @every_kind
-def test_without_keys_verifiers_do_not_blame_the_token(
+def test_verifiers_without_signing_keys_answer_503_instead_of_401(
     kind: str, key_set: KeySet, request: pytest.FixtureRequest
 ) -> None:
     with verifier(kind, request, jwks_port=free_port()) as port:
@@ -282,15 +286,15 @@ def test_without_keys_verifiers_do_not_blame_the_token(
 
 
 class Shop(BaseHTTPRequestHandler):
-    """A service that believes what nginx tells it."""
+    """A service that trusts the headers that nginx sets."""
 
     def do_GET(self) -> None:
-        said = {
+        received = {
             "user": self.headers.get_all("X-User-Id", []),
             "roles": self.headers.get_all("X-User-Roles", []),
             "secrets": [name for name in ("Authorization", "Cookie") if name in self.headers],
         }
-        body = json.dumps(said).encode()
+        body = json.dumps(received).encode()
         self.send_response(500 if self.path == "/broken" else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -306,7 +310,7 @@ class Shop(BaseHTTPRequestHandler):
 
 @contextmanager
 def gateway(folder: Path, *, auth_port: int) -> Iterator[int]:
-    """nginx under the example's configuration, with a shop behind it; gives its port."""
+    """nginx with the configuration of the example and a service behind it; yields the port of nginx."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if not nginx:
         pytest.skip("nginx is not installed (.ci/run installs it)")
@@ -325,16 +329,16 @@ def gateway(folder: Path, *, auth_port: int) -> Iterator[int]:
         assert text.count(theirs) == 1
         text = text.replace(theirs, ours)
     (folder / "nginx.conf").write_text(text)
-    orders = f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/log;"
+    directives = f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/log;"
     try:
-        with running([nginx, "-p", str(folder), "-c", "nginx.conf", "-g", orders], port, folder=folder):
+        with running([nginx, "-p", str(folder), "-c", "nginx.conf", "-g", directives], port, folder=folder):
             yield port
     finally:
         shop.shutdown()
         shop.server_close()
 
 
-def test_tk12_nginx_passes_requests_of_live_sessions_only(
+def test_tk12_nginx_passes_requests_of_active_sessions_only(
     live: Live, api: ApiClient, mailbox: Mailbox, tmp_path: Path, key_set: KeySet
 ) -> None:
     ada = api.register(ADA, mailbox, password=PASSWORD)
@@ -346,7 +350,7 @@ def test_tk12_nginx_passes_requests_of_live_sessions_only(
         spoofed = {"X-User-Id": "1", "X-User-Roles": "ROLE_ADMIN", "X-Original-Method": "GET", "Cookie": "a=b"}
         assert ask(port, **bearer, **spoofed)[::2] == (200, hers)
         assert ask(port, "POST", **bearer)[::2] == (200, hers)
-        assert ask(port, path="/broken", **bearer)[::2] == (500, hers), "the shop's own mistakes stay its own"
+        assert ask(port, path="/broken", **bearer)[::2] == (500, hers), "errors of the service pass through nginx"
         for name, forged in forgeries(key_set).items():
             assert ask(port, Authorization=f"Bearer {forged}")[0] == 401, name
         status, headers, _ = ask(port, **spoofed)
@@ -357,7 +361,7 @@ def test_tk12_nginx_passes_requests_of_live_sessions_only(
         assert ask(port, **bearer)[0] == 401
 
 
-def test_se5_nginx_lets_a_cookie_speak_for_unsafe_requests_of_our_own_pages_only(
+def test_se5_nginx_applies_the_csrf_check_to_unsafe_requests_with_cookies(
     live: Live, api: ApiClient, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     ada = api.register(ADA, mailbox, password=PASSWORD)
@@ -365,17 +369,17 @@ def test_se5_nginx_lets_a_cookie_speak_for_unsafe_requests_of_our_own_pages_only
     answer = api.call(
         "POST", "/sign_in", json={"email": ADA, "password": PASSWORD, "transport": "cookie"}, headers=page
     )
-    cookies = "; ".join(said.partition(";")[0] for said in answer.headers.getlist("Set-Cookie"))
+    cookies = "; ".join(cookie.partition(";")[0] for cookie in answer.headers.getlist("Set-Cookie"))
     with gateway(tmp_path, auth_port=live.port) as port:
-        status, _, said = ask(port, Cookie=cookies)
-        assert (status, said["user"], said["secrets"]) == (200, [str(ada)], [])
+        status, _, body = ask(port, Cookie=cookies)
+        assert (status, body["user"], body["secrets"]) == (200, [str(ada)], [])
         assert ask(port, "POST", Cookie=cookies)[0] == 403
         assert ask(port, "POST", Cookie=cookies, X_Original_Method="GET")[0] == 403
         assert ask(port, "POST", Cookie=cookies, **{**page, "Origin": "https://evil.example"})[0] == 403
         assert ask(port, "POST", Cookie=cookies, **page)[0] == 200
 
 
-def test_nginx_says_503_while_it_cannot_ask(key_set: KeySet, tmp_path: Path) -> None:
+def test_nginx_answers_503_while_the_auth_service_is_unavailable(key_set: KeySet, tmp_path: Path) -> None:
     with gateway(tmp_path, auth_port=free_port()) as port:
         status, headers, _ = ask(port, Authorization=f"Bearer {signed(key_set)}")
 

@@ -33,7 +33,7 @@ def tokens(api: ApiClient, mailbox: Mailbox) -> dict[str, Any]:
 
 @pytest.fixture
 def forger(app: Flask, services: Services, tokens: dict[str, Any]) -> Forger:
-    """A forger who has got hold of our own key: what is refused is refused for what the token says."""
+    """A forger with the real signing key, so that each rejection is due to the contents of the token."""
     header, claims, _ = tokens["access_token"].split(".")
     with app.app_context():
         key_set = services.signing_keys.for_verification()
@@ -41,7 +41,7 @@ def forger(app: Flask, services: Services, tokens: dict[str, Any]) -> Forger:
 
 
 def check_refused(api: ApiClient, *forged: str) -> None:
-    """Whether each of them is a 401 of the contract."""
+    """Check that each forged token gets the 401 of the contract."""
     for token in forged:
         check_invalid(api.with_token(token, "GET", "/me"), token)
 
@@ -51,13 +51,13 @@ def check_invalid(answer: TestResponse, token: str) -> None:
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="auth", error="invalid_token"'
 
 
-def test_the_forger_can_make_good_tokens(api: ApiClient, forger: Forger) -> None:
+def test_the_forger_can_create_valid_tokens(api: ApiClient, forger: Forger) -> None:
     assert api.with_token(forger.token(), "GET", "/me").status_code == 200
 
 
-def test_tk1_no_other_algorithm_is_believed(api: ApiClient, forger: Forger) -> None:
-    odd = ["none", "None", "NONE", "nOnE", "", None, "ES256 ", "es256", "ES384", "EdDSA", "RS256", 0, ["ES256"]]
-    for algorithm in odd:
+def test_tk1_tokens_with_another_algorithm_are_rejected(api: ApiClient, forger: Forger) -> None:
+    invalid = ["none", "None", "NONE", "nOnE", "", None, "ES256 ", "es256", "ES384", "EdDSA", "RS256", 0, ["ES256"]]
+    for algorithm in invalid:
         check_refused(
             api,
             forger.unsigned(alg=algorithm),
@@ -66,7 +66,7 @@ def test_tk1_no_other_algorithm_is_believed(api: ApiClient, forger: Forger) -> N
         )
 
 
-def test_tk1_the_public_key_is_no_secret_to_sign_with(
+def test_tk1_tokens_signed_by_hmac_with_the_public_key_are_rejected(
     api: ApiClient, app: Flask, services: Services, forger: Forger
 ) -> None:
     with app.app_context():
@@ -86,7 +86,7 @@ def test_tk1_the_public_key_is_no_secret_to_sign_with(
         check_refused(api, *(forger.by_hmac(secret, algorithm=name) for name in ("HS256", "HS384", "HS512")))
 
 
-def test_tk2_a_token_brings_no_key_along(api: ApiClient, services: Services, forger: Forger) -> None:
+def test_tk2_tokens_with_a_key_in_the_header_are_rejected(api: ApiClient, services: Services, forger: Forger) -> None:
     own = generate_private_key(SECP256R1())
     numbers = own.public_key().public_numbers()
     jwk = {"kty": "EC", "crv": "P-256", "x": encoded(numbers.x.to_bytes(32)), "y": encoded(numbers.y.to_bytes(32))}
@@ -98,7 +98,7 @@ def test_tk2_a_token_brings_no_key_along(api: ApiClient, services: Services, for
     check_refused(api, theirs.token())
 
 
-ODD_KEY_IDS: list[Any] = [
+INVALID_KEY_IDS: list[Any] = [
     "",
     "unknown",
     "../../../../dev/null",
@@ -118,8 +118,8 @@ ODD_KEY_IDS: list[Any] = [
 ]
 
 
-def test_tk2_odd_key_ids_are_unknown(api: ApiClient, forger: Forger) -> None:
-    check_refused(api, *(forger.token({"kid": kid}) for kid in ODD_KEY_IDS))
+def test_tk2_unknown_and_malformed_key_ids_are_rejected(api: ApiClient, forger: Forger) -> None:
+    check_refused(api, *(forger.token({"kid": kid}) for kid in INVALID_KEY_IDS))
 
 
 ADDED_TO_HEADER: list[dict[str, Any]] = [
@@ -135,20 +135,20 @@ ADDED_TO_HEADER: list[dict[str, Any]] = [
 ]
 
 
-def test_tk3_what_the_header_adds_is_refused(api: ApiClient, forger: Forger) -> None:
+def test_tk3_additional_header_parameters_are_rejected(api: ApiClient, forger: Forger) -> None:
     check_refused(api, *(forger.token(header) for header in ADDED_TO_HEADER))
 
 
-def test_tk4_only_access_tokens_are_access_tokens(api: ApiClient, forger: Forger) -> None:
-    odd: list[Any] = [LEFT_OUT, "JWT", "jwt", "AT+JWT", "application/at+jwt", "at+jwt ", "", None, ["at+jwt"]]
+def test_tk4_tokens_of_another_type_are_rejected(api: ApiClient, forger: Forger) -> None:
+    invalid: list[Any] = [LEFT_OUT, "JWT", "jwt", "AT+JWT", "application/at+jwt", "at+jwt ", "", None, ["at+jwt"]]
 
-    check_refused(api, *(forger.token({"typ": typ}) for typ in odd))
+    check_refused(api, *(forger.token({"typ": typ}) for typ in invalid))
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud"])
-def test_tk4_issuer_and_audience_are_compared_as_a_whole(api: ApiClient, forger: Forger, claim: str) -> None:
+def test_tk4_issuer_and_audience_must_match_exactly(api: ApiClient, forger: Forger, claim: str) -> None:
     right = forger.claims[claim]
-    odd: list[Any] = [
+    invalid: list[Any] = [
         right + "/",
         right + " ",
         right[:-1],
@@ -160,12 +160,12 @@ def test_tk4_issuer_and_audience_are_compared_as_a_whole(api: ApiClient, forger:
         LEFT_OUT,
     ]
 
-    check_refused(api, *(forger.token(**{claim: wrong}) for wrong in odd))
+    check_refused(api, *(forger.token(**{claim: wrong}) for wrong in invalid))
     check_refused(api, forger.token(**{claim: [right]}), forger.token(**{claim: [right, "other"]}))
     check_refused(api, forger.token(**{claim: {right: True}}))
 
 
-def test_tk4_a_token_of_one_kind_is_useless_as_another(
+def test_tk4_a_token_of_one_kind_is_rejected_as_another(
     api: ApiClient, tokens: dict[str, Any], services: Services
 ) -> None:
     device = api.client.get_cookie("__Host-device") or api.client.get_cookie("device")
@@ -176,8 +176,8 @@ def test_tk4_a_token_of_one_kind_is_useless_as_another(
         answer = api.refresh(other)
         assert (answer.status_code, refusal(answer)["code"]) == (401, "refresh_rejected")
     for other in (tokens["access_token"], tokens["refresh_token"], device.value):
-        undone = api.client.post("/api/v1/account/undo", json={"token": other}, base_url="https://localhost")
-        assert undone.status_code in (404, 422)
+        reverted = api.client.post("/api/v1/account/undo", json={"token": other}, base_url="https://localhost")
+        assert reverted.status_code in (404, 422)
     assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 200
 
 
@@ -189,7 +189,7 @@ def test_tk5_clocks_may_differ_by_half_a_minute(api: ApiClient, forger: Forger) 
         check_refused(api, forger.token(**{claim: now + far}))
 
 
-ODD_TIMES: list[Any] = [
+INVALID_TIMES: list[Any] = [
     float("nan"),
     float("inf"),
     -float("inf"),
@@ -206,18 +206,18 @@ ODD_TIMES: list[Any] = [
 ]
 
 
-def test_tk5_times_are_whole_numbers(api: ApiClient, forger: Forger) -> None:
+def test_tk5_time_claims_must_be_integers(api: ApiClient, forger: Forger) -> None:
     for claim in ("exp", "nbf", "iat"):
-        check_refused(api, *(forger.token(**{claim: odd}) for odd in ODD_TIMES))
+        check_refused(api, *(forger.token(**{claim: invalid}) for invalid in INVALID_TIMES))
 
 
 @pytest.mark.clock
-def test_tk5_a_token_lives_fifteen_minutes_at_most(forger: Forger) -> None:
+def test_tk5_an_access_token_expires_after_fifteen_minutes(forger: Forger) -> None:
     assert forger.claims["exp"] - forger.claims["iat"] == 900
     assert forger.claims["nbf"] == forger.claims["iat"]
 
 
-def test_tk6_tokens_say_little_and_are_small(app: Flask, services: Services, forger: Forger) -> None:
+def test_tk6_tokens_contain_few_claims_and_are_small(app: Flask, services: Services, forger: Forger) -> None:
     assert forger.claims.keys() == {"iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles"}
     assert forger.header == {"alg": "ES256", "typ": "at+jwt", "kid": forger.header["kid"]}
     assert isinstance(forger.claims["sub"], str)
@@ -232,7 +232,7 @@ def test_tk6_tokens_say_little_and_are_small(app: Flask, services: Services, for
     assert len(token) <= 1024
 
 
-ODD_CLAIMS: list[tuple[str, Any]] = [
+INVALID_CLAIMS: list[tuple[str, Any]] = [
     ("sub", "nobody"),
     ("sub", 5),
     ("sub", "-1"),
@@ -260,11 +260,11 @@ ODD_CLAIMS: list[tuple[str, Any]] = [
 ]
 
 
-def test_tk13_odd_claims_are_no_crash(api: ApiClient, forger: Forger) -> None:
-    check_refused(api, *(forger.token(**{claim: odd}) for claim, odd in ODD_CLAIMS))
+def test_tk13_malformed_claims_are_rejected(api: ApiClient, forger: Forger) -> None:
+    check_refused(api, *(forger.token(**{claim: invalid}) for claim, invalid in INVALID_CLAIMS))
 
 
-def test_tk12_the_session_of_another_user_is_not_accepted_for_mine(
+def test_tk12_a_token_with_the_session_of_another_user_is_rejected(
     api: ApiClient, forger: Forger, app: Flask, mailbox: Mailbox
 ) -> None:
     other = ApiClient(app).register("grace@example.org", mailbox, password=PASSWORD)
@@ -272,7 +272,7 @@ def test_tk12_the_session_of_another_user_is_not_accepted_for_mine(
     check_refused(api, forger.token(sub=str(other)))
 
 
-def test_tk12_the_token_of_an_ended_session_is_refused_at_once(
+def test_tk12_the_token_of_an_ended_session_is_rejected_immediately(
     api: ApiClient, forger: Forger, tokens: dict[str, Any]
 ) -> None:
     assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 200
@@ -283,15 +283,15 @@ def test_tk12_the_token_of_an_ended_session_is_refused_at_once(
     check_refused(api, tokens["access_token"], forger.token(), forger.token(jti="another"))
 
 
-def test_tk12_roles_are_those_of_the_database(api: ApiClient, forger: Forger) -> None:
+def test_tk12_roles_come_from_the_database(api: ApiClient, forger: Forger) -> None:
     me = api.with_token(forger.token(roles=["ROLE_ADMIN"]), "GET", "/me").get_json()
 
     assert me["data"]["roles"] == ["ROLE_PORTAL_USER"]
 
 
-def test_tk13_every_flipped_bit_is_noticed(api: ApiClient, tokens: dict[str, Any]) -> None:
+def test_tk13_a_token_with_any_flipped_bit_is_rejected(api: ApiClient, tokens: dict[str, Any]) -> None:
     token = tokens["access_token"]
-    # The last character of each part has bits that say nothing, and those that say nothing have to be zero.
+    # The last character of each part has spare bits, which have to be zero.
     for place in range(len(token)):
         flipped = chr(ord(token[place]) ^ 1)
         check_invalid(
@@ -301,7 +301,7 @@ def test_tk13_every_flipped_bit_is_noticed(api: ApiClient, tokens: dict[str, Any
     assert api.with_token(token, "GET", "/me").status_code == 200
 
 
-def test_tk13_what_is_said_twice_is_refused(api: ApiClient, forger: Forger) -> None:
+def test_tk13_duplicate_claims_and_header_parameters_are_rejected(api: ApiClient, forger: Forger) -> None:
     twice = json.dumps(forger.claims)[:-1] + ', "sub": "1"}'
     header = json.dumps(forger.header)[:-1] + ', "alg": "none"}'
     header_too = '{"alg": "none", ' + json.dumps(forger.header)[1:]
@@ -314,7 +314,7 @@ def test_tk13_what_is_said_twice_is_refused(api: ApiClient, forger: Forger) -> N
     )
 
 
-def test_tk13_odd_contents_are_refused(api: ApiClient, forger: Forger, tokens: dict[str, Any]) -> None:
+def test_tk13_malformed_tokens_are_rejected(api: ApiClient, forger: Forger, tokens: dict[str, Any]) -> None:
     token = tokens["access_token"]
     head, body, signature = token.split(".")
 
@@ -350,7 +350,7 @@ def test_tk13_odd_contents_are_refused(api: ApiClient, forger: Forger, tokens: d
     )
 
 
-def test_tk13_odd_headers_are_refused(api: ApiClient, tokens: dict[str, Any]) -> None:
+def test_tk13_malformed_authorization_headers_are_rejected(api: ApiClient, tokens: dict[str, Any]) -> None:
     token = tokens["access_token"]
     for header in (
         f"bearer {token} ",
@@ -375,20 +375,18 @@ def test_tk13_odd_headers_are_refused(api: ApiClient, tokens: dict[str, Any]) ->
     assert api.call("GET", "/me", headers={"Authorization": f"bEARER {token}"}).status_code == 200
 
 
-def test_tk14_tokens_in_the_query_are_refused(app: Flask, tokens: dict[str, Any]) -> None:
-    stranger = ApiClient(app)
+def test_tk14_tokens_in_the_query_string_are_rejected(app: Flask, tokens: dict[str, Any]) -> None:
+    client = ApiClient(app)
     for name in ("access_token", "token", "authorization", "bearer"):
-        answer = stranger.call("GET", "/me", query_string={name: tokens["access_token"]})
+        answer = client.call("GET", "/me", query_string={name: tokens["access_token"]})
         assert (answer.status_code, refusal(answer)["code"]) == (401, "token_missing")
-    refreshed = stranger.call(
-        "POST", "/refresh_token", query_string={"refresh_token": tokens["refresh_token"]}, json={}
-    )
+    refreshed = client.call("POST", "/refresh_token", query_string={"refresh_token": tokens["refresh_token"]}, json={})
     assert refreshed.status_code == 422
-    signed_in = stranger.call("POST", "/sign_in", query_string={"email": ADA, "password": PASSWORD}, json={})
+    signed_in = client.call("POST", "/sign_in", query_string={"email": ADA, "password": PASSWORD}, json={})
     assert signed_in.status_code == 422
 
 
-def test_tk7_a_key_that_has_left_takes_its_tokens_along(
+def test_tk7_tokens_of_a_removed_signing_key_are_rejected(
     api: ApiClient, app: Flask, services: Services, tokens: dict[str, Any]
 ) -> None:
     assert api.with_token(tokens["access_token"], "GET", "/me").status_code == 200
