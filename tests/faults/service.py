@@ -244,7 +244,7 @@ class Service:
 
 
 def _is_at_work(mailer: Program) -> bool:
-    return "the mailer is at work" in mailer.said()
+    return "the mail worker has started" in mailer.said()
 
 
 def production(started: Engines, sink: SmtpSink, *, port: int) -> dict[str, str]:

@@ -34,9 +34,9 @@ def test_a_late_worker_does_not_end_the_lease_of_another_worker(app: Flask, serv
             services.delivery.leases.release([late])
             services.delivery.leases.defer(late, trouble="the server took too long")
         with autocommit() as connection:
-            held = connection.execute(select(OutboxMessage.lease_until, OutboxMessage.trouble)).one()
-            assert held.lease_until is not None
-            assert held.trouble is None
+            row = connection.execute(select(OutboxMessage.lease_until, OutboxMessage.trouble)).one()
+            assert row.lease_until is not None
+            assert row.trouble is None
         assert lease(services.delivery.leases) == []
 
         with unit_of_work():

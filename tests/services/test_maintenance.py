@@ -119,7 +119,7 @@ def test_partitions_older_than_the_retention_are_dropped_and_others_stay(
 ) -> None:
     run(app)
     now = datetime.now(UTC)
-    kept: list[str] = []
+    retained: list[str] = []
     for months_ago in (1, 11, 14, 30):
         months = now.year * 12 + now.month - 1 - months_ago
         first, following = (f"{m // 12:04}-{m % 12 + 1:02}-01" for m in (months, months + 1))
@@ -127,10 +127,10 @@ def test_partitions_older_than_the_retention_are_dropped_and_others_stay(
             f"CREATE TABLE {this_month(-months_ago)} PARTITION OF events"
             f" FOR VALUES FROM ('{first} 00:00Z') TO ('{following} 00:00Z')"
         )
-        kept += [this_month(-months_ago)] if months_ago < 12 else []
+        retained += [this_month(-months_ago)] if months_ago < 12 else []
 
     assert run(app).months_dropped == [this_month(-30), this_month(-14)]
-    assert set(kept) <= {name for (name,) in query(MONTHS)}
+    assert set(retained) <= {name for (name,) in query(MONTHS)}
     # The shortest retention that the setting allows; a constraint in the database has the same minimum.
     # On the 31st the previous month ended thirty days ago.
     ended = [this_month(-1)] if now.day == 31 else []

@@ -91,14 +91,14 @@ def reads(app: Flask) -> Iterator[list[str]]:
     """The statements that read the keys meanwhile."""
     executed: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def record_read(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if "signing_keys" in statement:
             executed.append(statement)
 
     with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", note)
+        event.listen(db.engine, "before_cursor_execute", record_read)
         yield executed
-        event.remove(db.engine, "before_cursor_execute", note)
+        event.remove(db.engine, "before_cursor_execute", record_read)
 
 
 @contextmanager
@@ -248,12 +248,12 @@ def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(
     app, _ = two
     published(app)
     heads = [{"alg": "ES256", "typ": "at+jwt", "kid": f"k{number}"} for number in range(20)]
-    strange = [
+    unknown_kid_tokens = [
         f"{base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip('=')}.e30.{'A' * 86}" for head in heads
     ]
 
     with later(monkeypatch, timedelta(seconds=1.1)), reads(app) as statements:
-        answers = [ApiClient(app).with_token(token, "GET", "/me") for token in strange]
+        answers = [ApiClient(app).with_token(token, "GET", "/me") for token in unknown_kid_tokens]
         assert {refusal(answer)["code"] for answer in answers} == {"token_invalid"}
 
     assert len(statements) == 1

@@ -27,8 +27,8 @@ def clear_environment() -> None:
     os.environ["APP_ENV"] = "test"
 
 
-def settings_of(stores: Stores, data_dir: Path, **given: Any) -> Settings:
-    """Settings over some stores; `given` takes precedence."""
+def settings_of(stores: Stores, data_dir: Path, **values: Any) -> Settings:
+    """Settings over some stores; `values` take precedence."""
     base: dict[str, Any] = {
         "app_env": "test",
         "database_url": stores.database_url,
@@ -39,13 +39,13 @@ def settings_of(stores: Stores, data_dir: Path, **given: Any) -> Settings:
         "session_key": SESSION_KEY,
         "keyring_key": KEYRING_KEY,
     }
-    if given.get("app_env") == "production":
+    if values.get("app_env") == "production":
         base |= {
             "smtp_url": "smtp://127.0.0.1:2525",
             "mail_from": "no-reply@portal.example.org",
             "public_url": "https://portal.example.org",
         }
-    return Settings.read(env_file=None, **(base | given))
+    return Settings.read(env_file=None, **(base | values))
 
 
 class Applications:
@@ -54,22 +54,22 @@ class Applications:
     def __init__(self, make_settings: Callable[..., Settings]) -> None:
         """`make_settings` completes the settings of an application."""
         self._make_settings = make_settings
-        self._made: dict[tuple[tuple[str, Any], ...], Flask] = {}
+        self._applications: dict[tuple[tuple[str, Any], ...], Flask] = {}
 
-    def __call__(self, **given: Any) -> Flask:
+    def __call__(self, **values: Any) -> Flask:
         """The application whose settings are these."""
-        key = tuple(sorted(given.items()))
-        if key not in self._made:
-            self._made[key] = create_app(self._make_settings(**given))
-        return self._made[key]
+        key = tuple(sorted(values.items()))
+        if key not in self._applications:
+            self._applications[key] = create_app(self._make_settings(**values))
+        return self._applications[key]
 
     def let_go(self, *, beyond: int) -> None:
         """Close idle database connections if all applications together have more than `beyond`.
 
         PostgreSQL allows one hundred in all, and a test run creates many applications, some with a large pool.
         """
-        if sum(_idle_connections(app) for app in self._made.values()) > beyond:
-            for app in self._made.values():
+        if sum(_idle_connections(app) for app in self._applications.values()) > beyond:
+            for app in self._applications.values():
                 forget(app)
 
 
@@ -88,14 +88,14 @@ def forget(app: Flask) -> None:
 
 
 @contextmanager
-def application(**given: Any) -> Iterator[Flask]:
+def application(**values: Any) -> Iterator[Flask]:
     """A migrated application with these settings; environment variables do not affect it."""
     clear_environment()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with engines.running(data_dir=folder / "engines", durable=False) as started:
             stores = Stores(database_url=started.database_url, redis_url=started.redis_url)
-            app = create_app(settings_of(stores, folder / "data", log_level="WARNING", **given))
+            app = create_app(settings_of(stores, folder / "data", log_level="WARNING", **values))
             with app.app_context():
                 upgrade()
             yield app

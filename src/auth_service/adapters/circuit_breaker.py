@@ -1,6 +1,6 @@
-"""Circuit breaker: after a dependency did not answer, further calls fail immediately for a short time.
+"""Circuit breaker: after a failure of a dependency, calls fail immediately for a short time instead of waiting.
 
-Libraries for this wrap calls. Here connections fail inside a pool, where only the events of the pool show the failure.
+No library is used: those wrap calls, but here connections fail inside a pool, which reports it by events only.
 """
 
 import threading
@@ -10,16 +10,16 @@ from auth_service import clock
 
 
 class CircuitBreaker:
-    """Open for a short time after a failure; then one caller probes while the others still fail immediately."""
+    """Open for `rest` after a failure. Then one call is the probe, while the others still fail immediately."""
 
     def __init__(self, *, rest: timedelta) -> None:
-        """`rest` is how long all calls fail after a failure, before the first probe."""
+        """`rest` is the time between a failure and the first probe, and between two probes."""
         self._rest = rest.total_seconds()
         self._lock = threading.Lock()
         self._probe_at: float | None = None
 
     def allows_call(self) -> bool:
-        """Whether this caller may call the dependency. A caller that may while the circuit is open is the probe."""
+        """Whether the caller may call the dependency. While the circuit is open, True makes the caller the probe."""
         if self._probe_at is None:
             return True
         with self._lock:

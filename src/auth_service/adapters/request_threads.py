@@ -1,4 +1,4 @@
-"""Request thread pool: so many requests are at work at once, and more of them only while they wait without a slot."""
+"""Request thread pool: request slots limit how many requests run concurrently; a waiting request releases its slot."""
 
 import logging
 import threading
@@ -11,25 +11,25 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 _this_thread = threading.local()
-"""The slots that the request of this thread holds one of, as `slots`; nothing outside of `RequestSlots`."""
+"""`slots` is the `RequestSlots` of which the request of this thread holds a slot; None or missing without one."""
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class RequestThreads(ThreadPoolExecutor):
-    """A thread for each client that is served or waited for, as far as the system gives threads.
+    """A thread pool with a thread for each connection, as long as the system allows new threads.
 
-    A container may have a limit far below that of connections. Where it is reached, work waits for one of the threads
-    that there are; the executor would raise an error, although it had taken the work.
+    A container may limit threads far below the number of connections. At that limit work waits for an existing thread.
+    `ThreadPoolExecutor` would raise an error although it has queued the work.
     """
 
     def __init__(self, most: int) -> None:
-        """At most so many threads; they are made when they are needed."""
+        """Start at most `most` threads, each when it is needed."""
         super().__init__(most, thread_name_prefix="request")
         self._is_open = True
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Have this done as soon as there is a thread for it."""
+        """Queue a call; return the future of its result."""
         outcome: Future[Any] = Future()
 
         def work() -> None:
@@ -37,7 +37,7 @@ class RequestThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as failure:  # noqa: BLE001 - it is raised where the outcome is asked for
+            except BaseException as failure:  # noqa: BLE001 - `Future.result` raises it
                 outcome.set_exception(failure)
             else:
                 outcome.set_result(result)
@@ -51,27 +51,28 @@ class RequestThreads(ThreadPoolExecutor):
         return outcome
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more work."""
+        """Shut down the pool; `submit` raises RuntimeError from now on."""
         self._is_open = False
         super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 class RequestSlots:
-    """Lets so many requests at once into an application.
+    """Limits the number of requests that an application handles concurrently.
 
-    More of them would only wait for one another, for connections and for processors. A request that waits for something
-    else (a password hash, the rest of its body) releases its slot meanwhile; nothing else may run while it has none.
+    More requests would only wait for each other, for connections and for processors. A request that waits for something
+    else (a password hash, the rest of its body) releases its slot until the wait ends. It may do nothing but wait while
+    it has no slot.
     """
 
     def __init__(self, number: int) -> None:
-        """`number` requests at once. Made before a fork, each process has that many."""
+        """Allow `number` concurrent requests in each process, if created before the fork."""
         # A queue of tokens is a semaphore without an owner. It is written in C; threading.Semaphore is not.
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(number):
             self._free.put(None)
 
     def around(self, application: WsgiApplication) -> WsgiApplication:
-        """The application, for so many requests at once. Sending the response needs no slot."""
+        """Return the application behind the limit. Sending the response needs no slot."""
 
         def limited(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             self._free.get()
@@ -86,7 +87,7 @@ class RequestSlots:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Do without the slot that this thread holds; wait for one afterwards."""
+        """Release the slot of this thread for the duration of the block; wait for a slot afterwards."""
         _this_thread.slots = None
         self._free.put(None)
         try:
@@ -98,7 +99,7 @@ class RequestSlots:
 
 @contextmanager
 def release_slot() -> Iterator[None]:
-    """Let another request have the slot of this one while it waits. Does nothing where there is none to release."""
+    """Release the request slot of this thread for the duration of the block, if it has one."""
     slots: RequestSlots | None = getattr(_this_thread, "slots", None)
     if slots is None:
         yield

@@ -18,28 +18,28 @@ from auth_service.wiring import Services, mail_transport
 log = logging.getLogger(__name__)
 
 LAST_BATCH = 2.0
-"""Seconds that the maintenance gets to end what it has begun; cut off, it loses nothing but that."""
+"""Seconds to wait at the stop for the current batch of maintenance. If it is killed, the next run repeats the batch."""
 
 
 @click.group()
 def mail() -> None:
-    """Letters."""
+    """Send emails, and show the backlog of the outbox."""
 
 
 @mail.command()
 @with_appcontext
 def deliver() -> None:
-    """Deliver the letters of the outbox until a signal comes."""
+    """Run a mail worker, which sends the emails of the outbox until SIGTERM or SIGINT."""
     app = current_app._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - Flask's documented way
     services: Services = app.extensions["auth_service"]
     settings = services.settings
     stop = threading.Event()
 
-    def asked_to_stop(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, asked_to_stop)
+        signal.signal(number, request_stop)
     if settings.metrics_port is not None and settings.production:
         metrics.serve(app, host=settings.metrics_host, port=settings.metrics_port)
     maintenance_thread = MaintenanceThread(enter=app.app_context, maintenance=services.maintenance, stop=stop).start()
@@ -56,8 +56,8 @@ def deliver() -> None:
 @mail.command()
 @with_appcontext
 def backlog() -> None:
-    """Say how many letters wait, how long the oldest has, and how many died today."""
+    """Print how many emails wait, for how long the oldest is due, and how many failed for good in the last 24 hours."""
     services: Services = current_app.extensions["auth_service"]
     with unit_of_work():
-        found = services.outbox.backlog()
-    print(f"waiting {found.waiting}, oldest due for {found.oldest.total_seconds():.0f} s, dead today {found.dead}")
+        state = services.outbox.backlog()
+    print(f"waiting {state.waiting}, oldest due for {state.oldest.total_seconds():.0f} s, dead today {state.dead}")

@@ -20,7 +20,7 @@ from auth_service.services.email.queue import ClaimedMessage
 log = logging.getLogger(__name__)
 
 IDLE = timedelta(milliseconds=300)
-"""The pause before the next look into the outbox when nothing was due."""
+"""The pause before the next query of the outbox if no email was due."""
 
 REST = timedelta(seconds=1)
 """The pause when the database is unreachable."""
@@ -28,12 +28,12 @@ REST = timedelta(seconds=1)
 EXPIRE_EVERY = timedelta(seconds=5)
 LEASED_PER_SENDER = 4
 
-OUTCOMES = Counter("auth_letters", "Letters that the mailer dealt with.", ["outcome"])
+OUTCOMES = Counter("auth_letters", "Emails that this mail worker processed, by outcome.", ["outcome"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class MailWorker:
-    """One mail worker: a thread that claims emails, and some that send them.
+    """One mail worker: a thread that claims emails, and `senders` threads that send them.
 
     It claims few more emails than it has threads, so that one slow recipient does not delay emails that another worker
     could send.
@@ -48,30 +48,30 @@ class MailWorker:
 
     def run(self) -> None:
         """Deliver until `stop` is set; then finish the emails that are being sent and release the other claims."""
-        under_way: dict[Future[None], ClaimedMessage] = {}
+        in_flight: dict[Future[None], ClaimedMessage] = {}
         expire_at = clock.monotonic()
-        log.info("the mailer is at work")
+        log.info("the mail worker has started")
         with ThreadPoolExecutor(self.senders, thread_name_prefix="sender") as pool:
             while not self.stop.is_set():
                 if clock.monotonic() >= expire_at:
                     self._survive(self.delivery.expire_due)
                     expire_at = clock.monotonic() + EXPIRE_EVERY.total_seconds()
-                room = self.senders * LEASED_PER_SENDER - len(under_way)
+                room = self.senders * LEASED_PER_SENDER - len(in_flight)
                 leased = self._lease(room) if room >= self.senders else []
-                for letter in leased:
-                    under_way[pool.submit(self._send, letter)] = letter
+                for email in leased:
+                    in_flight[pool.submit(self._send, email)] = email
                 if not leased:
-                    self._pause(under_way)
-                for done in [future for future in under_way if future.done()]:
-                    del under_way[done]
-            not_tried = [letter for future, letter in under_way.items() if future.cancel()]
+                    self._pause(in_flight)
+                for done in [future for future in in_flight if future.done()]:
+                    del in_flight[done]
+            not_tried = [email for future, email in in_flight.items() if future.cancel()]
             self._survive(lambda: self.delivery.release(not_tried))
-        log.info("the mailer has stopped", extra={"given_back": len(not_tried)})
+        log.info("the mail worker has stopped", extra={"released": len(not_tried)})
 
-    def _pause(self, under_way: dict[Future[None], ClaimedMessage]) -> None:
-        """Wait until a thread is free, or until it is time for the next look into the outbox."""
-        if under_way:
-            wait(under_way, timeout=IDLE.total_seconds(), return_when=FIRST_COMPLETED)
+    def _pause(self, in_flight: dict[Future[None], ClaimedMessage]) -> None:
+        """Wait until a thread is free, or until it is time to query the outbox again."""
+        if in_flight:
+            wait(in_flight, timeout=IDLE.total_seconds(), return_when=FIRST_COMPLETED)
         else:
             self.stop.wait(IDLE.total_seconds())
 
@@ -81,24 +81,24 @@ class MailWorker:
             self.stop.wait(REST.total_seconds())
         return leased
 
-    def _send(self, letter: ClaimedMessage) -> None:
+    def _send(self, email: ClaimedMessage) -> None:
         if self.stop.is_set():
-            self._survive(lambda: self.delivery.release([letter]))
+            self._survive(lambda: self.delivery.release([email]))
         else:
-            self._survive(lambda: self._deliver(letter))
+            self._survive(lambda: self._deliver(email))
 
-    def _deliver(self, letter: ClaimedMessage) -> None:
-        OUTCOMES.labels(self.delivery.deliver(letter, transport=self.transport)).inc()
+    def _deliver(self, email: ClaimedMessage) -> None:
+        OUTCOMES.labels(self.delivery.deliver(email, transport=self.transport)).inc()
 
     def _survive(self, work: Callable[[], None]) -> bool:
-        """Run `work` and report whether it succeeded. What failed is tried again when its lease ends."""
+        """Run `work`; return whether it succeeded. Emails whose step failed are claimed again when their lease ends."""
         try:
             with self.enter():
                 work()
-        except Unavailable as away:
-            log.warning("the mailer waits for a dependency", extra={"trouble": away.code})
+        except Unavailable as error:
+            log.warning("the mail worker waits for a dependency", extra={"trouble": error.code})
         except Exception:
-            log.exception("the mailer stumbled")
+            log.exception("a step of the mail worker failed")
         else:
             return True
         return False

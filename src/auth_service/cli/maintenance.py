@@ -88,4 +88,6 @@ class MaintenanceThread:
             log.exception("the maintenance failed")
         else:
             SUCCEEDED_AT.set(clock.now().timestamp())
-            log.info("the maintenance is done", extra={"did": "nothing" if report is None else _summary(report)})
+            log.info(
+                "the maintenance has finished", extra={"report": "nothing" if report is None else _summary(report)}
+            )

@@ -15,20 +15,20 @@ from auth_service import clock
 from auth_service.adapters.request_threads import release_slot
 
 ARRIVES_WITHIN = timedelta(seconds=4)
-"""The longest that a request may take to arrive, from its first byte to its last."""
+"""Time limit for the arrival of a request, from its first byte to its last (Slowloris)."""
 
 READ_WITHIN = timedelta(seconds=10)
-"""The longest that a client may leave a response unread before it is dropped."""
+"""Time limit for a client that does not read its response; then the connection is dropped."""
 
 LINGERS = timedelta(seconds=0.5)
 """How long a client may take to close a connection that is closed on this side."""
 
 SEND_BUFFER = 64 * 1024
-"""Bytes of a response that the kernel takes over (it doubles the figure). Without a bound it would take 4 MB for each
-client that reads nothing, and hear so late of one that reads slowly that it looked like one that does not read."""
+"""Bytes of a response that the kernel buffers (it doubles the number). Without a bound it would buffer 4 MB for each
+client that reads nothing, and report the progress of a slow client so late that it would seem to read nothing."""
 
 DISCARDED = 64 * 1024
-"""The most that is read from a client whose connection ends."""
+"""Bytes that are read and discarded at most while a connection is closed."""
 
 KEPT = 64 * 1024
 """Bytes of a request that are kept until it is answered."""
@@ -50,8 +50,8 @@ class TooSlow(ParseException):
 class ClientSocket(socket.socket):
     """The connection of a client, as gunicorn reads and writes it.
 
-    Reading and writing first try without waiting. A thread that has to wait releases its request slot meanwhile, if it
-    holds one, so that clients that are slow, or read nothing, do not keep others from being served.
+    Reading and writing first try without waiting. A thread that has to wait releases its request slot until the wait
+    ends, so that slow clients do not block others.
     """
 
     _deadline: float | None = None
@@ -62,7 +62,7 @@ class ClientSocket(socket.socket):
 
     @classmethod
     def take_over(cls, connection: socket.socket) -> Self:
-        """The same connection; the object that stood for it is of no use afterwards."""
+        """Return a `ClientSocket` for the same connection. `connection` is detached and cannot be used afterwards."""
         timeout = connection.gettimeout()
         taken = cls(connection.family, connection.type, connection.proto, fileno=connection.detach())
         taken.settimeout(timeout)
@@ -71,19 +71,19 @@ class ClientSocket(socket.socket):
         return taken
 
     def begin_request(self) -> None:
-        """Count the time of the next request from its first byte."""
+        """Reset the time limit: it starts with the first byte of the next request."""
         self._deadline = None
         self._received, self._room = [], KEPT
 
     def end_request(self) -> None:
-        """Forget what was received: a connection that stays open would keep it."""
+        """Free the received bytes, which a kept-alive connection would keep in memory."""
         self._received, self._room = [], 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Receive what there is; nothing after the end. Raises TooSlow."""
+        """Receive the bytes that have arrived; none after `finish`. Raises TooSlow."""
         if self._is_over:
             return b""
-        if self.gettimeout() is not None:  # gunicorn bounds by itself how long it discards the rest of a body
+        if self.gettimeout() is not None:  # gunicorn discards the rest of a body, with a timeout of its own
             return super().recv(size, flags)
         if self._deadline is None:
             self._deadline = clock.monotonic() + ARRIVES_WITHIN.total_seconds()
@@ -98,7 +98,7 @@ class ClientSocket(socket.socket):
                 raise TooSlow
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send all of it. Raises ConnectionResetError, and drops the connection, when the client reads nothing."""
+        """Send all of `data`. If the client reads nothing, drops the connection and raises ConnectionResetError."""
         rest = memoryview(data)
         while rest:
             try:
@@ -109,10 +109,9 @@ class ClientSocket(socket.socket):
                     raise ConnectionResetError(errno.ECONNRESET, "the response was not read in time") from None
 
     def origin(self, *, read_on: bool) -> str:
-        """The Origin header of a request that gunicorn could not parse; empty where it has none, or more than one.
+        """Return the Origin header of a request that gunicorn could not parse; empty if there is none or several.
 
-        `read_on` reads the rest of the headers first, as far as it arrives without a pause: gunicorn gives up in the
-        middle of a line that is too long.
+        `read_on` reads more of the headers until a pause: gunicorn stops in the middle of a line that is too long.
         """
         head = b"".join(self._received)
         found, searched = _origins(head), len(head)
@@ -121,7 +120,7 @@ class ClientSocket(socket.socket):
             if not more:
                 break
             searched += len(more)
-            # What was searched before ends in the middle of a line, which may be the one.
+            # The end of the searched part may be an incomplete Origin line, so its last line is searched again.
             head = head[head.rfind(b"\r\n") :][-KEPT:] + more
             found += _origins(head)
         return found[0].decode("latin-1") if len(found) == 1 else ""
@@ -135,9 +134,9 @@ class ClientSocket(socket.socket):
             return b""
 
     def finish(self) -> None:
-        """Let the client read the last response to its end (RFC 9112, 9.6), so that closing does not have to wait.
+        """Wait until the client has read the last response (RFC 9112, 9.6); the connection can then be closed at once.
 
-        A connection that is closed with something unread is reset, and what the client has not read yet is lost.
+        Closing a connection with unread input resets it, and the client loses the part of the response not yet read.
         """
         if self._is_over:
             return
@@ -152,7 +151,7 @@ class ClientSocket(socket.socket):
 
     def _drop(self) -> None:
         self._is_over = True
-        # By a reset: after an ordinary close the kernel would go on offering the rest for minutes.
+        # With a reset: after an ordinary close the kernel would retransmit the rest for minutes.
         self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _wait(self, event: int, *, within: float) -> bool:
@@ -163,6 +162,6 @@ class ClientSocket(socket.socket):
 
 
 def _origins(head: bytes) -> list[bytes]:
-    """The values of all Origin headers that have arrived whole; a body has none."""
+    """Return the values of all Origin headers that have arrived completely. The body is not searched."""
     end = head.find(END_OF_HEAD)
     return ORIGIN.findall(head if end < 0 else head[: end + 2])

@@ -1,4 +1,4 @@
-"""gunicorn worker: threads for clients that are slow, time limits for each of them, and JSON for malformed HTTP."""
+"""gunicorn worker: a thread for each connection, time limits for slow clients, and JSON errors for malformed HTTP."""
 
 import logging
 import os
@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 
 
 class Worker(gthread.ThreadWorker):
-    """Answers in JSON, and logs neither the request line nor headers: they may hold codes and cookies.
+    """Answers malformed HTTP in JSON. Logs neither request line nor headers, which may contain codes and cookies.
 
-    What it uses of gunicorn beyond the settings is listed in `docs/decisions/0018-private-api.md`.
+    `docs/decisions/0018-private-api.md` lists the private API of gunicorn that this class uses.
     """
 
     def get_thread_pool(self) -> RequestThreads:
-        """A thread for every client that may be slow; how many requests are at work is up to `RequestSlots`."""
+        """Return a pool with one thread for each connection. `RequestSlots` limits the concurrent requests."""
         return RequestThreads(self.cfg.worker_connections)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not. A worker that stops accepts those that wait already, and closes the listener.
+        """Start or stop accepting. A worker that shuts down accepts the waiting connections and closes the listener.
 
-        gunicorn closes it only after the last response. Connections that the kernel gave to this listener meanwhile
-        would not be served, and be reset in the end (E18).
+        gunicorn closes the listener only after the last response. Connections that the kernel assigns to it until then
+        would not be served but reset (E18).
         """
         super().set_accept_enabled(enabled)
         if self.alive and self.ppid == os.getppid():
@@ -54,12 +54,12 @@ class Worker(gthread.ThreadWorker):
         keep_alive = super().handle(conn)
         conn.sock.end_request()
         if not keep_alive:
-            # The main loop would wait for the client here, up to two seconds, and accept nobody meanwhile.
+            # Otherwise the main loop would wait up to two seconds for the client, without accepting connections.
             conn.sock.finish()
         return keep_alive
 
     def handle_error(self, req: Any, client: ClientSocket, addr: Any, exc: Exception) -> None:
-        """Answer a request that gunicorn could not hand to the application."""
+        """Answer a request that gunicorn could not parse or pass to the application."""
         refusal = _refusal(exc)
         metrics.observe_error(type(refusal))
         status = status_of(type(refusal))
@@ -84,7 +84,7 @@ class Worker(gthread.ThreadWorker):
         try:
             client.sendall("\r\n".join([*head, "", ""]).encode() + body)
         except OSError:
-            log.debug("the client has gone")
+            log.debug("the client has closed the connection")
 
 
 def _refusal(exc: Exception) -> ServiceError:

@@ -54,39 +54,39 @@ def application() -> Flask:
 
 
 def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE) -> list[str]:
-    """Wait until PostgreSQL and Redis answer; returns what is wrong with them, if anything is."""
+    """Wait until PostgreSQL and Redis answer; return the reasons why the API cannot start, if any."""
     give_up_at = clock.monotonic() + patience.total_seconds()
     while True:
         try:
             return _troubles(services)
-        except KeysSealed:  # no waiting mends that
+        except KeysSealed:  # waiting does not help
             return [OTHER_KEY]
-        except Unavailable as away:
+        except Unavailable as error:
             if clock.monotonic() > give_up_at:
-                return [f"{away.code}: a dependency does not answer"]
-            log.warning("waiting for a dependency", extra={"trouble": away.code})
+                return [f"{error.code}: a dependency does not answer"]
+            log.warning("waiting for a dependency", extra={"trouble": error.code})
             time.sleep(0.5)
 
 
 def _troubles(services: Services) -> list[str]:
     with unit_of_work(), autocommit() as connection:
-        found = schema_state(connection)
+        schema = schema_state(connection)
     troubles = (
         []
-        if found in (SchemaState.CURRENT, SchemaState.NEXT)
-        else [f"database: {found.value} (`manage.py db upgrade`)"]
+        if schema in (SchemaState.CURRENT, SchemaState.NEXT)
+        else [f"database: {schema.value} (`manage.py db upgrade`)"]
     )
     services.redis.ping()
     policy = services.redis.eviction_policy()
     if services.settings.production and policy not in (None, "noeviction"):
         troubles.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")
     if not troubles:
-        services.signing_keys.for_signing()  # with another KEYRING_KEY than before, nobody could sign in
+        services.signing_keys.for_signing()  # raises KeysSealed after a change of KEYRING_KEY: no sign-in would work
     return troubles
 
 
 def forget_connections(app: Flask) -> None:
-    """Forget connections on this side of a fork, without closing those of the other side."""
+    """Drop the connections that two processes share after a fork, without closing them for the other process."""
     with app.app_context():
         db.engine.dispose(close=False)
     services: Services = app.extensions["auth_service"]

@@ -38,7 +38,7 @@ def dev_inbox(settings: Settings) -> DevInbox | None:
 
 
 def mail_transport(settings: Settings) -> MailTransport:
-    """Build the transport that sends emails; each sending thread needs one of its own."""
+    """Build the transport that sends emails. All sending threads share it."""
     if (inbox := dev_inbox(settings)) is not None:
         return inbox
     if settings.smtp_url is None:

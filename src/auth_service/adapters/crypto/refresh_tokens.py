@@ -1,4 +1,4 @@
-"""Refresh tokens: session id, counter and MAC. The database stores none, so a leak of it contains no usable token."""
+"""Refresh tokens: session id, counter and MAC. The database stores no token, so its leak reveals none."""
 
 import hmac
 import uuid
@@ -20,22 +20,22 @@ class RefreshClaim:
 
 
 class RefreshTokens:
-    """Creates and parses refresh tokens. The same session and counter always yield the same token.
+    """Creates and parses refresh tokens. A token is a function of session and counter.
 
-    So a client whose response was lost can get the same successor again.
+    A client that lost a response therefore gets the same successor again, although no token is stored.
     """
 
     def __init__(self, secret: str) -> None:
-        """`secret` is a setting, from which the key of the MAC is derived."""
+        """`secret` is `SESSION_KEY`, from which the key of the MAC is derived."""
         self._key = derived_key(secret, purpose="refresh tokens")
 
     def make(self, *, session_id: uuid.UUID, counter: int) -> str:
-        """The token of a session at one value of its counter."""
+        """Return the token of a session at one value of its counter."""
         content = session_id.bytes + counter.to_bytes(COUNTER_BYTES)
         return base64url(content + self._mac(content))
 
     def read(self, token: str) -> RefreshClaim | None:
-        """Parse a token; None unless this service created it."""
+        """Parse a token and verify its MAC; None unless this service created it."""
         try:
             raw = from_base64url(token)
         except ValueError:

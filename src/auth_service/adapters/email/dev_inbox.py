@@ -1,4 +1,4 @@
-"""Dev inbox: the email transport of developers and tests, who find every email in a folder on this machine."""
+"""Dev inbox: the email transport for development and tests, which stores every email in a folder of this machine."""
 
 import mailbox
 import re
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from auth_service.adapters.email.transport import MailDeferred
 
-# Who a letter was handed over for, as mail servers note it on delivery; it need not be who the letter says it is to.
+# The recipient of the SMTP envelope, as mail servers record it on delivery. The header To may name another one.
 RECIPIENT = "Delivered-To"
-ISSUED = re.compile(r"([0-9]+)\.M([0-9]+)P[0-9]+Q([0-9]+)\.")
+FILE_NAME = re.compile(r"([0-9]+)\.M([0-9]+)P[0-9]+Q([0-9]+)\.")
 CODE = re.compile(r"[0-9]{4,8}(?= )")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InboxMessage:
-    """A letter as it was delivered. What may hold its code stays out of the `repr`."""
+    """A delivered email. Fields that can contain its code stay out of the `repr`, and so out of logs."""
 
     to: str
     subject: str = field(repr=False)
@@ -31,53 +31,53 @@ class InboxMessage:
     message_id: str
     received_at: datetime
     code: str | None = field(repr=False)
-    """The code that the letter is about: in front of its subject and alone on a line of its text."""
+    """The one-time code of the email: at the start of its subject and alone on a line of its text."""
 
 
 class DevInbox:
-    """A `MailTransport` into a Maildir, which several processes may fill, read and clear concurrently."""
+    """A `MailTransport` into a Maildir. Several processes may write, read and clear it concurrently."""
 
-    # The names that mailbox gives are counted within a process, but not safely between its threads.
+    # `mailbox` numbers the file names within a process, but its counter is not thread-safe.
     _naming = threading.Lock()
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is made with the first letter, readable by its owner alone."""
+        """`folder` is created with the first email; only its owner can read it."""
         self._folder = folder
 
     def send(self, message: Message, *, to: str) -> None:
-        """Put the letter in. Raises MailDeferred when the folder cannot be written."""
+        """Store an email. Raises MailDeferred if the folder cannot be written."""
         try:
             self.put(message, to=to)
         except (OSError, mailbox.Error):
             raise MailDeferred(reason="the inbox cannot be written") from None
 
     def put(self, message: Message, *, to: str) -> None:
-        """Put the letter in. Raises OSError, mailbox.Error, and ValueError for an address of more than one line."""
+        """Store an email. Raises OSError, mailbox.Error, and ValueError for an address with unprintable characters."""
         if not to.isprintable():
-            raise ValueError("the recipient's address is more than one line")
+            raise ValueError("the recipient's address contains unprintable characters")
         with self._naming:
             raw = message.as_bytes(policy=message.policy.clone(linesep="\n"))
             self._maildir().add(f"{RECIPIENT}: {to}\n".encode() + raw)
 
     def letters(self, to: str | None = None, limit: int = 50) -> list[InboxMessage]:
-        """The newest letters first, at most `limit`; only those for the address `to`, in any case, if it is given."""
-        found: list[InboxMessage] = []
+        """Return at most `limit` emails, the newest first; with `to` only those to this address, in any case."""
+        messages: list[InboxMessage] = []
         for path in self._newest_first():
-            if len(found) >= limit:
+            if len(messages) >= limit:
                 break
-            # Another process may have deleted it meanwhile.
+            # Another process may have deleted the file in the meantime.
             with suppress(FileNotFoundError):
                 if to is None or _recipient(path).casefold() == to.casefold():
-                    found.append(_read(path))
-        return found
+                    messages.append(_read(path))
+        return messages
 
     def clear(self) -> None:
-        """Throw all letters away."""
+        """Delete all emails."""
         for path in self._newest_first():
             path.unlink(missing_ok=True)
 
     def _maildir(self) -> mailbox.Maildir:
-        # Made here since mailbox fails when two processes make the same folder at once, or when none is above it.
+        # Not by `mailbox`: it fails if two processes create the folder concurrently, or if its parent does not exist.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in ("tmp", "new", "cur"):
             (self._folder / part).mkdir(mode=0o700, exist_ok=True)
@@ -85,27 +85,27 @@ class DevInbox:
 
     def _newest_first(self) -> list[Path]:
         # Emails that were opened in a mail reader have moved from `new` to `cur`.
-        return sorted((path for part in ("new", "cur") for path in self._files(part)), key=_issued, reverse=True)
+        return sorted((path for part in ("new", "cur") for path in self._files(part)), key=_delivered_at, reverse=True)
 
     def _files(self, part: str) -> Iterator[Path]:
         with suppress(FileNotFoundError):
-            yield from (path for path in (self._folder / part).iterdir() if ISSUED.match(path.name))
+            yield from (path for path in (self._folder / part).iterdir() if FILE_NAME.match(path.name))
 
 
-def _issued(path: Path) -> tuple[int, ...]:
-    """When the letter came, from its name: seconds, microseconds, and a count within its process."""
-    issued = ISSUED.match(path.name)
-    return tuple(map(int, issued.groups())) if issued else ()
+def _delivered_at(path: Path) -> tuple[int, ...]:
+    """Return the time of delivery from the file name: seconds, microseconds, and the number within its process."""
+    name = FILE_NAME.match(path.name)
+    return tuple(map(int, name.groups())) if name else ()
 
 
 def _recipient(path: Path) -> str:
-    with path.open("rb") as letter:
-        return letter.readline().decode().partition(": ")[2].strip()
+    with path.open("rb") as file:
+        return file.readline().decode().partition(": ")[2].strip()
 
 
 def _read(path: Path) -> InboxMessage:
     message = message_from_bytes(path.read_bytes(), policy=policy.default)
-    seconds, microseconds, _ = _issued(path)
+    seconds, microseconds, _ = _delivered_at(path)
     subject, text = str(message.get("Subject", "")), _body(message, "plain")
     return InboxMessage(
         to=_recipient(path),

@@ -1,6 +1,6 @@
-"""SMTP client connection: `smtplib` under deadlines, one time limit for each step and one for the whole email.
+"""SMTP client connection: `smtplib` with deadlines, one time limit for each step and one for the whole email.
 
-Why the standard library's own conversation is not enough is written down in docs/decisions/0016-smtp-library.md.
+docs/decisions/0016-smtp-library.md explains why `sendmail` of the standard library is not enough.
 """
 
 import base64
@@ -19,31 +19,30 @@ READY, AUTHENTICATED, DONE, AUTH_CONTINUES, START_INPUT, SHUTTING_DOWN = 220, 23
 # The first digit of a reply code.
 POSITIVE, TRANSIENT, PERMANENT = 2, 4, 5
 
-# Bounds of one reply, in bytes and lines: RFC 5321 has 512 bytes a line, and no server needs a hundred lines.
+# Bounds of one reply, in bytes of a line and in lines. RFC 5321 (4.5.3.1.5) allows 512 bytes for each line.
 LONGEST_LINE = 8192
 LONGEST_REPLY = 100
 
-# These codes are about the connection, our credentials or the abilities of the server, after whichever command they
-# come, and never about the email: an operator may correct the configuration, so the email is tried again.
+# After any command these codes concern the connection, the credentials or the features of the server, never the email.
+# The email is deferred, because an operator can correct the configuration before the next attempt.
 ABOUT_THE_SERVER = {SHUTTING_DOWN, 500, 502, 503, 504, 530, 534, 535, 538}
 
 
 class ConnectionLost(MailDeferred):
-    """The connection is useless and the server has certainly not accepted the email: a new connection may retry now."""
+    """The connection failed before the server could accept the email: a new connection may send it at once."""
 
 
 class SmtpConnection(smtplib.SMTP):
     """One connection to the server; every read and write has a deadline.
 
-    The timeout of smtplib starts anew with every byte that arrives: a tarpit (one byte a second) could hold a thread of
-    the mail worker for hours. Here each read and write gets only the rest of the time of its step and of its email, and
-    no second thread is needed as a watchdog. Only the DNS query for the server's name cannot be interrupted;
-    resolv.conf limits it.
+    The timeout of smtplib starts again with every byte that arrives: a tarpit, which sends one byte a second, could
+    block a thread of the mail worker for hours. Here each read and write gets only the time that is left of its step
+    and of its email. Only the DNS query for the name of the server cannot be interrupted; resolv.conf limits it.
     """
 
     def __init__(self, *, url: SmtpUrl, tls: ssl.SSLContext, step_seconds: float) -> None:
-        """Nothing is sent before `open`. A step is a command and its reply, a TLS handshake, or the email's content."""
-        # A name is passed because smtplib would otherwise query DNS for one; `open` replaces it.
+        """`open` connects. A step is a command with its reply, a TLS handshake, or sending the content."""
+        # Without `local_hostname` smtplib would query DNS for the name; `open` sets the final one.
         super().__init__(local_hostname="localhost")
         self.usable = False
         """Whether the connection can carry another email."""
@@ -75,7 +74,7 @@ class SmtpConnection(smtplib.SMTP):
         self.usable = True
 
     def deliver(self, *, sender: str, to: str, content: bytes, until: float) -> None:
-        """Send one email before `until`; `content` has its dots doubled and ends with a lone dot.
+        """Send one email before `until` (monotonic seconds); `content` is what follows DATA, with its final lone dot.
 
         Raises ConnectionLost, MailDeferred, MailRefused.
         """
@@ -88,7 +87,7 @@ class SmtpConnection(smtplib.SMTP):
                 self._needs_reset = False
             status, _ = self.docmd("MAIL", f"FROM:<{sender}>")
             if not _is_positive(status):
-                # The sender is the same for all emails: a server that refuses it is misconfigured, or we are.
+                # All emails have the same sender. If the server rejects it, the configuration is wrong, not the email.
                 raise self._failure(status, reason="sender not accepted", permanent=MailDeferred)
             status, _ = self.docmd("RCPT", f"TO:<{to}>")
             if not _is_positive(status):
@@ -113,15 +112,15 @@ class SmtpConnection(smtplib.SMTP):
             self._until = clock.monotonic() + 1
             self.putcmd("QUIT")
         except OSError:
-            pass  # The server closed the connection before.
+            pass  # The server has closed the connection already.
         finally:
             self.close()
 
     def send(self, s: bytes | str) -> None:  # type: ignore[override]  # smtplib itself sends only these two types
-        """Begin a step and send all of `s` before its deadline. Raises OSError. Overrides smtplib's."""
+        """Begin a step and send all of `s` before its deadline. Raises OSError. Overrides the method of smtplib."""
         if self._received:
-            # An unrequested reply would be read as the reply to the next command: a refused email could count as sent.
-            # If it came in plaintext before TLS, it would count as received under TLS (CVE-2011-0411).
+            # An unrequested reply would be read as the reply to the next command: a rejected email could count as sent.
+            # A reply in plaintext before the TLS handshake would count as received under TLS (CVE-2011-0411).
             raise smtplib.SMTPServerDisconnected("unrequested reply")
         self._begin_step()
         data = memoryview(s.encode("ascii") if isinstance(s, str) else s)
@@ -129,7 +128,7 @@ class SmtpConnection(smtplib.SMTP):
             data = data[self._socket().send(data) :]
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read one reply before the deadline: its status and its lines. Raises OSError. Overrides smtplib's."""
+        """Read one reply before the deadline: status and text. Raises OSError. Overrides the method of smtplib."""
         lines: list[bytes] = []
         while len(lines) < LONGEST_REPLY:
             line = self._line()
@@ -155,7 +154,7 @@ class SmtpConnection(smtplib.SMTP):
         self._step_until = min(clock.monotonic() + self._step_seconds, self._until)
 
     def _socket(self) -> socket.socket:
-        """The socket, which may block for the rest of the step. Raises OSError."""
+        """Return the socket, with the time that is left of the step as its timeout. Raises OSError."""
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("not connected")
         self.sock.settimeout(_seconds_until(self._step_until))
@@ -170,7 +169,7 @@ class SmtpConnection(smtplib.SMTP):
             except OSError as error:
                 failure = error
                 continue
-            # The last segment of an email must not wait until the server has acknowledged the first (Nagle).
+            # Nagle's algorithm would delay the last segment of an email until the server has acknowledged the others.
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.local_hostname = _own_name(self.sock)
             return
@@ -188,7 +187,7 @@ class SmtpConnection(smtplib.SMTP):
         self._expect(DONE, self.ehlo(), otherwise="the server does not accept EHLO")
 
     def _authenticate(self, user: str, password: str) -> None:
-        # Not by `login`, which raises UnicodeEncodeError for passwords with other characters than ASCII.
+        # Not with `login` of smtplib: it raises UnicodeEncodeError for a password with characters outside ASCII.
         sock = self._socket()
         if not isinstance(sock, ssl.SSLSocket) and not is_loopback(sock.getpeername()[0]):
             raise ConnectionLost(reason="no credentials without TLS")
@@ -209,7 +208,7 @@ class SmtpConnection(smtplib.SMTP):
             raise ConnectionLost(reason=otherwise, status=reply[0])
 
     def _failure(self, status: int, *, reason: str, permanent: type[MailFailure]) -> MailFailure:
-        """The meaning of an unexpected reply; `permanent` is the class of a permanent one at this command."""
+        """Return the error for an unexpected reply; `permanent` is its class if the status is permanent (5xx)."""
         if status == SHUTTING_DOWN:
             return ConnectionLost(reason="the server is shutting down", status=status)
         if status // 100 < TRANSIENT:
@@ -221,11 +220,11 @@ class SmtpConnection(smtplib.SMTP):
 
 
 def _seconds_until(deadline: float, *, at_most: float = inf) -> float:
-    """The timeout of one system call. Raises TimeoutError after the deadline."""
-    left = deadline - clock.monotonic()
-    if left <= 0:
+    """Return the timeout of one system call. Raises TimeoutError after the deadline."""
+    remaining = deadline - clock.monotonic()
+    if remaining <= 0:
         raise TimeoutError
-    return min(left, at_most)
+    return min(remaining, at_most)
 
 
 def _is_positive(status: int) -> bool:
@@ -237,7 +236,7 @@ def _base64(text: str) -> str:
 
 
 def _own_name(sock: socket.socket) -> str:
-    """The name for EHLO: the full name of this machine, or an address literal (RFC 5321, 4.1.4) where it has none."""
+    """Return the name for EHLO: the full name of this machine, else an address literal (RFC 5321, 4.1.4)."""
     name = socket.gethostname()
     if "." in name and HOST.fullmatch(name):
         return name

@@ -1,4 +1,4 @@
-"""SMTP transport (`SmtpTransport`): sends one email, on a connection that is kept from the email before."""
+"""SMTP transport (`SmtpTransport`): sends emails over SMTP connections that it reuses."""
 
 import contextlib
 import re
@@ -16,13 +16,13 @@ from auth_service.adapters.email.smtp_connection import ConnectionLost, SmtpConn
 from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailDeferred, MailRefused
 
-# Narrower than RFC 5321: no quoted local part, no address literal, no SMTPUTF8. Users' addresses are held to this where
-# they come in; here it prevents SMTP command injection and a second recipient.
+# Narrower than RFC 5321: no quoted local part, no address literal, no SMTPUTF8. The API has rejected other addresses
+# before; this second check prevents SMTP command injection and a second recipient.
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 
 
 class SmtpTransport:
-    """A `MailTransport` over SMTP. One serves all threads: each email in flight has a connection of its own."""
+    """A `MailTransport` over SMTP, safe for concurrent threads: each email is sent on a connection of its own."""
 
     def __init__(
         self,
@@ -34,11 +34,11 @@ class SmtpTransport:
         connect_timeout: timedelta = timedelta(seconds=5),
         idle: timedelta = timedelta(seconds=10),
     ) -> None:
-        """Nothing is connected before the first email. Raises ValueError when `url` is none of `SmtpUrl`.
+        """Open no connection before the first email. Raises ValueError if `SmtpUrl` cannot parse `url`.
 
-        `ca_file` replaces the system's certificate authorities. `timeout` limits a whole email, connecting included,
-        `step_timeout` each command with its reply, `connect_timeout` each address of the server. A connection is closed
-        when it was unused for `idle`.
+        `ca_file` replaces the certificate authorities of the system. `timeout` limits a whole email including the
+        connection, `step_timeout` each command with its reply, `connect_timeout` the connection to each IP address of
+        the server. A connection that is unused for `idle` is closed.
         """
         self._url = SmtpUrl.parse(url)
         self._tls = _tls_context(ca_file)
@@ -61,14 +61,14 @@ class SmtpTransport:
         content = _as_data(message)
         connection = self._newest_idle()
         if connection is not None:
-            # Servers close idle and old connections. That says nothing about the email, so a new connection follows.
+            # Servers close idle and old connections, whatever the email is. It is sent again on a new connection.
             with contextlib.suppress(ConnectionLost):
                 self._deliver(connection, sender=sender, to=to, content=content, until=until)
                 return
         self._deliver(self._open(until=until), sender=sender, to=to, content=content, until=until)
 
     def close(self) -> None:
-        """Close the idle connections. Emails that are being sent are not disturbed; another one connects anew."""
+        """Close the idle connections. Emails that are being sent are not affected; the next one opens a connection."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -93,7 +93,7 @@ class SmtpTransport:
                 connection.close()
 
     def _newest_idle(self) -> SmtpConnection | None:
-        # The newest, so that surplus connections become idle for long enough to be closed.
+        # The newest: the older ones stay unused until `_sweep` closes them, so surplus connections do not last.
         with self._lock:
             return self._idle.pop() if self._idle else None
 
@@ -106,32 +106,32 @@ class SmtpTransport:
                 self._sweeper.start()
 
     def _sweep(self) -> None:
-        """Close idle connections. The thread ends with the last of them, so an unused transport costs nothing."""
+        """Close idle connections. The thread ends with the last of them, so an unused transport has no thread."""
         while True:
             with self._lock:
                 if not self._idle:
                     self._sweeper = None
                     return
                 oldest = self._idle[0]
-                rest = oldest.idle_since + self._idle_seconds - clock.monotonic()
-                if rest <= 0:
+                remaining = oldest.idle_since + self._idle_seconds - clock.monotonic()
+                if remaining <= 0:
                     del self._idle[0]
-            if rest > 0:
-                time.sleep(rest)
+            if remaining > 0:
+                time.sleep(remaining)
             else:
                 oldest.leave()
 
 
 @lru_cache
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Verifies the server's certificate and name. Cached, because reading the authorities takes 40 ms."""
+    """Return a TLS context that verifies the certificate and name of the server. Cached: building it takes 40 ms."""
     return ssl.create_default_context(cafile=ca_file)
 
 
 def _as_data(message: Message) -> bytes:
-    """The email as DATA sends it: CRLF, leading dots doubled, ended by a lone dot (RFC 5321, 4.5.2).
+    """Return the content of DATA: lines end with CRLF, leading dots are doubled, a lone dot ends it (RFC 5321, 4.5.2).
 
-    Bare CR and LF become CRLF, which prevents SMTP smuggling. Seven bits need no extension of the server.
+    Bare CR and LF become CRLF, which prevents SMTP smuggling. The 7-bit encoding works without 8BITMIME (RFC 6152).
     """
     raw = message.as_bytes(policy=message.policy.clone(linesep="\r\n", cte_type="7bit"))
     lines = re.sub(rb"^\.", b"..", raw, flags=re.MULTILINE)

@@ -33,7 +33,7 @@ class SmtpUrl:
     def parse(cls, url: str) -> Self:
         """Parse a URL; user and password are percent-encoded, the port defaults to 25, 465 or 587.
 
-        Raises ValueError without any part of the URL: a mistyped one may have its password anywhere.
+        Raises ValueError. Its message quotes no part of the URL, because a mistyped URL may have the password anywhere.
         """
         parts = URL.fullmatch(url)
         if parts is None:

@@ -1,4 +1,4 @@
-"""Email transport (`MailTransport`): what sends one finished email, and the two ways in which sending can fail."""
+"""Email transport (`MailTransport`): the interface that sends one rendered email, and its two kinds of failure."""
 
 from email.message import Message
 from typing import Protocol
@@ -15,12 +15,12 @@ class MailTransport(Protocol):
 class MailFailure(Exception):
     """An email was not sent.
 
-    Holds only our own words and an SMTP status. The text of a server's reply may repeat the address or the email, and
-    neither belongs into logs.
+    Contains only a text of this service and an SMTP status: the reply of the server may repeat the address or the
+    email, which must not be logged.
     """
 
     def __init__(self, *, reason: str, status: int | None = None) -> None:
-        """`reason` is a few words of our own, `status` the reply code of the server (RFC 5321, 4.2.3)."""
+        """`reason` is a text of this service, `status` the reply code of the server (RFC 5321, 4.2.3)."""
         super().__init__(reason if status is None else f"{status} {reason}")
         self.reason = reason
         self.status = status

@@ -1,4 +1,4 @@
-"""Redis client: one Lua call on one key at a time, within a budget, or RedisUnavailable."""
+"""Redis client: Lua scripts, each on one key, with a time limit; every failure is RedisUnavailable."""
 
 import hashlib
 import logging
@@ -25,18 +25,18 @@ NAMESPACE = "auth:"
 
 T = TypeVar("T")
 Argument = str | bytes | int
-"""What a command consists of."""
+"""A part of a command."""
 
 
 NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
-"""Begins a script that needs the time: milliseconds by the server's own clock, in `now`."""
+"""The beginning of a script that needs the time: sets `now` to the milliseconds of the clock of the server."""
 
 
 class Script:
-    """A Lua script, known to the server by its digest."""
+    """A Lua script, which the server caches under its digest (EVALSHA)."""
 
     def __init__(self, source: str) -> None:
         """`source` works on KEYS[1] only, so that it also runs on a Redis Cluster."""
@@ -45,24 +45,25 @@ class Script:
 
 
 class RedisClient:
-    """Runs scripts and a few plain commands; each failure of the server is RedisUnavailable, no command is retried.
+    """Runs scripts and a few plain commands. Each failure of the server raises RedisUnavailable.
 
-    A retry would be wrong: a script whose answer was lost may have run, and an attempt would be counted twice.
+    No command is retried: a script whose answer was lost may have run, so a retry could count an attempt twice.
 
-    ServiceBusy where all connections are in use: nothing was counted, and nothing is to be counted elsewhere instead.
+    If all connections stay in use, the methods raise ServiceBusy: nothing was counted, and callers must not count in
+    their own memory instead.
     """
 
     def __init__(self, *, url: str, connections: int) -> None:
-        """`url` is a redis:// or rediss:// address; `connections` the most that this process opens."""
+        """`url` is a redis:// or rediss:// URL; `connections` is the maximum of this process."""
         self._client = redis.Redis.from_url(
             url,
             max_connections=connections,
             socket_timeout=BUDGET.total_seconds(),
             socket_connect_timeout=BUDGET.total_seconds(),
             retry=Retry(NoBackoff(), 0),
-            protocol=2,  # scripts answer numbers and strings only, and it is read faster than version 3
+            protocol=2,  # scripts return only numbers and strings, and version 2 is parsed faster than version 3
         )
-        # The pools of the client do not tell an exhausted pool from a server that is away, or do not wait.
+        # The pools of redis-py either report an exhausted pool like an unreachable server, or do not wait.
         self._free = threading.BoundedSemaphore(connections)
         self._breaker = CircuitBreaker(rest=timedelta(seconds=1))
 
@@ -85,7 +86,7 @@ class RedisClient:
         return value if isinstance(value, bytes) else None
 
     def put(self, key: str, value: str, *, ttl: timedelta) -> None:
-        """Write a plain value that lives for `ttl`."""
+        """Write a plain value that expires after `ttl`."""
         self._guarded(lambda: self._client.set(NAMESPACE + key, value, px=ttl))
 
     def ping(self) -> None:
@@ -93,7 +94,7 @@ class RedisClient:
         self._guarded(self._client.ping)
 
     def eviction_policy(self) -> str | None:
-        """The server's maxmemory-policy; None where the server does not tell (managed ones may not)."""
+        """Return the maxmemory-policy of the server; None if it does not report it, as some managed servers."""
         try:
             with self._connection():
                 policies: Any = self._client.config_get("maxmemory-policy")
@@ -105,7 +106,7 @@ class RedisClient:
         return policy
 
     def memory_used(self) -> int:
-        """Bytes that the server uses. Raises RedisUnavailable, also where the server does not tell."""
+        """Return the bytes that the server uses. Raises RedisUnavailable, also if the server does not report them."""
         figures: Any = self._guarded(lambda: self._client.info("memory"))
         if "used_memory" not in figures:
             raise RedisUnavailable(retry_after=1)
@@ -129,8 +130,8 @@ class RedisClient:
         return answers
 
     def _send(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        """Send commands in one go and read their answers, or errors in their place."""
-        if len(commands) == 1:  # most often, and a pipeline of one costs a fifth more
+        """Send commands in one round trip; return their answers, or an error in the place of an answer."""
+        if len(commands) == 1:  # the usual case, and a pipeline of one command costs a fifth more
             try:
                 return [self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
             except ResponseError as error:
@@ -144,7 +145,7 @@ class RedisClient:
     def _connection(self) -> Iterator[None]:
         """Wait until a connection is free. Raises ServiceBusy."""
         if not self._free.acquire(timeout=BUDGET.total_seconds()):
-            # Nothing is wrong with the server: the circuit stays closed, and no connection is given up.
+            # The server has not failed: the circuit stays closed and the connections stay open.
             log.warning("no redis connection became free in time")
             raise ServiceBusy(retry_after=1)
         try:
@@ -160,13 +161,13 @@ class RedisClient:
                 answer = ask()
         except (RedisConnectionError, RedisTimeout) as failure:
             self._breaker.failed()
-            # The next call has to connect first: a server that hangs carries out later what it was sent meanwhile, and
-            # an attempt would count that was refused.
+            # Idle connections are closed, so that the next call has to connect first: a server that hangs would execute
+            # commands on them later, and count attempts that were rejected.
             self._client.connection_pool.disconnect(inuse_connections=False)
             log.warning("redis does not answer", extra={"trouble": type(failure).__name__})
             raise RedisUnavailable(retry_after=1) from failure
         except RedisError as failure:
-            log.warning("redis refuses", extra={"trouble": type(failure).__name__})
+            log.warning("redis answers with an error", extra={"trouble": type(failure).__name__})
             raise RedisUnavailable(retry_after=1) from failure
         self._breaker.succeeded()
         return answer

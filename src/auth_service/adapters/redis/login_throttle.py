@@ -1,4 +1,4 @@
-"""Login throttle against brute force: delays that double with every failed attempt and expire without a lockout."""
+"""Login throttle against brute force: the pause doubles with each failed attempt; no permanent lockout."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ ATTEMPT = Script(
     NOW
     + """
 local free, first, longest, forget = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local was = redis.call('HMGET', KEYS[1], 'attempts', 'until')
-local attempts, paused = tonumber(was[1] or '0'), tonumber(was[2] or '0')
-if paused > now then return {0, paused - now} end
+local stored = redis.call('HMGET', KEYS[1], 'attempts', 'until')
+local attempts, pause_ends = tonumber(stored[1] or '0'), tonumber(stored[2] or '0')
+if pause_ends > now then return {0, pause_ends - now} end
 attempts = attempts + 1
 local pause = 0
 if attempts >= free then pause = math.min(first * 2 ^ (attempts - free), longest) end
@@ -28,7 +28,7 @@ return {attempts, 0}
 """
 )
 
-# Refunds one attempt, and its pause unless a later attempt of another client has set a pause of its own.
+# Refunds one attempt. Its pause ends too, unless a later attempt of another client has set a new pause.
 REFUND = Script(
     """
 local attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts') or '0')
@@ -42,7 +42,7 @@ return 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """An attempt at a secret, and how it was counted."""
+    """One attempt to present a secret (password), and how it was counted."""
 
     number: int
     """The number of the attempt for its subject; zero if it has to wait and was not counted."""
@@ -55,18 +55,18 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoginThrottle:
-    """Throttles attempts at a secret, separately for each subject. Redis gets digests of subjects, never addresses."""
+    """Throttles attempts to present a secret, for each subject. Redis stores digests of the subjects, no addresses."""
 
     store: RedisClient
     digests: Digests
     free: int
-    """Attempts before the first pause."""
+    """Number of the attempt that starts the first pause."""
     first_pause: timedelta
     longest_pause: timedelta
     forget: timedelta
     """After this time without an attempt the count starts again."""
     global_limit: Windows = ()
-    """Global limit of failed attempts; beyond it only `trusted` ones are admitted (password spraying)."""
+    """Global limit of failed attempts; beyond it only `trusted` attempts are admitted (password spraying)."""
     local: LocalRateLimiter = field(default_factory=LocalRateLimiter, repr=False)
     switched_on: bool = True
 
@@ -86,7 +86,7 @@ class LoginThrottle:
             return Attempt(number=int(hit.allowed), wait=wait, trusted=trusted, counted_here=True)
 
     def refund(self, name: str, subject: str, attempt: Attempt) -> None:
-        """Refund an attempt that succeeded or was never checked. Failed attempts of other clients stay counted."""
+        """Refund an attempt that succeeded or could not be verified. Failed attempts of other clients stay counted."""
         if not self.switched_on:
             return
         if attempt.counted_here:
@@ -109,7 +109,7 @@ class LoginThrottle:
         (number, wait), (admitted, full) = self.store.run_all(
             [(ATTEMPT, key, pauses), (HIT, global_key, script_arguments(self.global_limit))]
         )
-        # If one of the two rejects the attempt, the other one refunds it: until then it counts one too many.
+        # If one of the two counters rejects the attempt, it is refunded from the other one.
         if wait and admitted:
             self.store.run(UNDO_HIT, global_key)
         if not wait and not admitted:

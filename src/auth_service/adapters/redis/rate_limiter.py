@@ -18,8 +18,8 @@ Windows = Sequence[tuple[int, timedelta]]
 
 _MS = timedelta(milliseconds=1)
 
-# A key is a list of the instants of allowed requests, newest first. If the n-th newest lies inside the window, n
-# requests were allowed in it. So the limit is exact: a client gains nothing at the edge of a window.
+# Sliding window log: a key is a list of the instants of allowed requests, newest first. If the n-th newest lies inside
+# the window, its n requests are used up. A fixed window would allow twice as many requests around its edge.
 HIT = Script(
     NOW
     + """
@@ -31,16 +31,16 @@ local function wait()
   end
   return longest
 end
-local refused = wait()
-if refused > 0 then return {0, refused} end
-local most, longest = 0, 0
+local rejected_for = wait()
+if rejected_for > 0 then return {0, rejected_for} end
+local largest_count, longest_window = 0, 0
 for i = 1, #ARGV, 2 do
-  most = math.max(most, tonumber(ARGV[i]))
-  longest = math.max(longest, tonumber(ARGV[i + 1]))
+  largest_count = math.max(largest_count, tonumber(ARGV[i]))
+  longest_window = math.max(longest_window, tonumber(ARGV[i + 1]))
 end
 redis.call('LPUSH', KEYS[1], now)
-redis.call('LTRIM', KEYS[1], 0, most - 1)
-redis.call('PEXPIRE', KEYS[1], longest)
+redis.call('LTRIM', KEYS[1], 0, largest_count - 1)
+redis.call('PEXPIRE', KEYS[1], longest_window)
 return {1, wait()}
 """
 )
@@ -50,13 +50,13 @@ UNDO_HIT = Script("redis.call('LPOP', KEYS[1])")
 
 
 def script_arguments(windows: Windows) -> list[int]:
-    """The arguments of HIT: count and milliseconds of each window."""
+    """Return the arguments of HIT: for each window its count and its length in milliseconds."""
     return [number for count, window in windows for number in (count, window // _MS)]
 
 
 @lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
-    """The client network of an address: itself for IPv4, its /64 for IPv6, since one client can use a whole /64."""
+    """Return the network of an address: IPv4 itself, or the /64 of IPv6, because one client can use all of its /64."""
     parsed = ipaddress.ip_address(address)
     return address if parsed.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
 
@@ -72,7 +72,7 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit:
-    """Whether a request is allowed now, and after which time the next one is."""
+    """Whether a request is allowed, and how long the client has to wait before the next one."""
 
     allowed: bool
     wait: timedelta
@@ -80,7 +80,7 @@ class Hit:
 
 @dataclass(kw_only=True)
 class LocalRateLimiter:
-    """The same sliding windows in the memory of one process, for the most recent `subjects` only."""
+    """The same sliding windows in the memory of one process, for at most `subjects` keys (least recently used)."""
 
     subjects: int = 10_000
     _instants: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
@@ -114,7 +114,7 @@ def _wait(instants: deque[float], windows: Windows, now: float) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateLimiter:
-    """Counts requests before they are processed. Redis gets digests of the subjects, never addresses."""
+    """Counts requests before they are processed. Redis stores keyed digests of the subjects, never addresses."""
 
     store: RedisClient
     digests: Digests
@@ -122,7 +122,7 @@ class RateLimiter:
     switched: Literal["on", "off"]
 
     def hit(self, *limits: Limit) -> Hit:
-        """Count a request under every limit if none is reached; otherwise count it under none.
+        """Count a request under all `limits`, or under none of them if one is reached.
 
         While Redis is unavailable, this process counts in its own memory: if limits were off without Redis, an attacker
         would attack Redis first. Raises ServiceBusy.
@@ -138,8 +138,8 @@ class RateLimiter:
         return Hit(allowed=not rejected, wait=max(hit.wait for hit in rejected or hits))
 
     def _hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
-        # Each limit is counted by its own call. If one limit is reached, the others refund their hit afterwards. Until
-        # then they count one request too many, never one too few.
+        # Each limit is one key and one call (Redis Cluster). If one limit is reached, the others refund their hits.
+        # Until then concurrent requests may find one hit too many, never one too few.
         arguments = [script_arguments(each.windows) for each in limits]
         answers = self.store.run_each(HIT, list(zip(keys, arguments, strict=True)))
         allowed = [key for key, (allowed, _) in zip(keys, answers, strict=True) if allowed]

@@ -25,18 +25,18 @@ from auth_service.errors import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
-    """What an endpoint requires, accepts and answers. `endpoint` enforces the contract, `swagger` documents it."""
+    """What an endpoint requires, accepts and returns. `endpoint` enforces the contract, `swagger` documents it."""
 
     summary: str
-    """The line of the Swagger page, without a full stop. Explicit, because `python -OO` drops docstrings."""
+    """The title on the Swagger page, without a full stop. Not the docstring, because `python -OO` drops docstrings."""
     description: str = ""
     """Further text of the Swagger page."""
     access: Access = signed_in
-    """The access rule. The default is closed, so that an open endpoint shows in the diff."""
+    """The access rule. The default requires an access token, so an open endpoint has to declare that it is open."""
     query: type[BaseModel] | None = None
     """The model of the query string. Without one, a query string is an error."""
     ignores_query: bool = False
-    """Whether an unexpected query string is accepted: a gateway may pass on the one of the original request."""
+    """Whether any query string is accepted and ignored: a gateway may forward the one of the original request."""
     body: type[BaseModel] | None = None
     """The model of the JSON body."""
     accepts_form: bool = False

@@ -40,7 +40,7 @@ class Namespace(flask_restx.Namespace):
     """`@namespace.contract(…)` takes the fields of `Contract` by name."""
 
     def under(self, contract: Contract) -> Decorator:
-        """Return a decorator that makes a view an endpoint with this contract."""
+        """Return a decorator that turns a view into an endpoint with this contract."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -57,7 +57,7 @@ def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str,
     """Answer one request.
 
     Authorization and rendering happen inside the unit of work. Authorization writes audit events, and a rendering that
-    fails must not leave a commit behind an error response. A unit of work without statements costs nothing.
+    fails must roll back instead of committing behind an error response. A unit of work without statements is free.
     """
     with unit_of_work():
         _authorize(contract.access)

@@ -55,7 +55,7 @@ PATH_TYPES["user_id"] = "integer"
 
 FORM = "application/x-www-form-urlencoded"
 ACCEPTS_FORM = "x-accepts-form"
-"""Internal mark of an operation whose body may be a form. flask-restx has no parameter for the `consumes` of one."""
+"""Internal mark of an operation whose body may be a form. flask-restx cannot set `consumes` for one operation."""
 
 NEW_PASSWORD = "x-new-password"  # noqa: S105 - not a password
 """Internal mark of a new password, whose minimum length is a setting."""
@@ -64,7 +64,7 @@ CSRF_DESCRIPTION = "Any non-empty value. Required where cookies authenticate the
 
 
 class DocumentedApi(flask_restx.Api):
-    """flask-restx without its error handler, and with a Swagger page for a strict Content-Security-Policy."""
+    """The API of flask-restx without its error handler, with a Swagger page under a strict Content-Security-Policy."""
 
     def __init__(self, *, shortest_password: int, **options: Any) -> None:
         """`shortest_password` is the minimum length of new passwords; `options` are those of flask-restx."""
@@ -72,7 +72,7 @@ class DocumentedApi(flask_restx.Api):
         self._shortest_password = shortest_password
 
     def error_router(self, original_handler: Callable[[Exception], Any], e: Exception) -> Any:
-        """Leave every error to the one handler of the application.
+        """Leave every error to the error handler of the application.
 
         flask-restx would match the route of the request first, which fails again for an invalid Host header.
         """
@@ -284,7 +284,7 @@ def _converted(node: Any) -> Any:
 
 
 def _add_error_examples(paths: dict[str, Any]) -> None:
-    """Add an example of the first error to each error response; without one, the page shows `code_wrong` for all.
+    """Add the first error as the example of each error response; otherwise the page would show `code_wrong` everywhere.
 
     flask-restx has no parameter for examples. The errors are read from the lists that `_with_responses` wrote.
     """
@@ -308,7 +308,7 @@ def _state_consumed_types(paths: dict[str, Any]) -> None:
 def _with_minimum_length(node: Any, *, shortest_password: int) -> Any:
     """Return a copy of the schemas with the minimum length of new passwords in this deployment.
 
-    A copy: flask-restx shares the schemas between all applications of a process.
+    Not in place, because flask-restx shares the schemas between all applications of a process.
     """
     if isinstance(node, list):
         return [_with_minimum_length(item, shortest_password=shortest_password) for item in node]

@@ -41,7 +41,7 @@ def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
 
 
 def observe_error(error: type[ServiceError]) -> None:
-    """Count one error by its code: several errors share a status, and an operator has to tell them apart."""
+    """Count one error by its code: several errors share a status, but their causes and remedies differ."""
     _error_series(error.code).inc()
 
 
@@ -107,7 +107,7 @@ class RedisCollector:
 def serve(app: Flask, *, host: str, port: int) -> None:
     """Serve `/metrics` from a thread of this process, with the sum over its workers if there are any.
 
-    Exits the process with a message if the port is not available.
+    Exits the process with a message if the port cannot be bound.
     """
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

@@ -21,7 +21,7 @@ from auth_service.errors import (
 Model = TypeVar("Model", bound=BaseModel)
 
 INTEGER = "0|[1-9][0-9]*"
-"""A decimal integer in a path or a query. No leading zeros: each resource has one URL (access rules of proxies)."""
+"""A decimal integer in a path or a query. No leading zeros: with one URL for each resource, proxy rules match all."""
 
 MAX_PARAMETERS = 20
 
@@ -33,7 +33,7 @@ FORM_CONTENT_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/
 
 MAX_FIELD_ERRORS = 20
 MAX_FIELD_NAME = 64
-"""In characters. Bounds what an error response repeats of the request."""
+"""In characters. Bounds the part of the request that an error response repeats."""
 
 
 def body(model: type[Model]) -> Model:
@@ -59,7 +59,7 @@ def is_form() -> bool:
 def urlencoded(model: type[Model]) -> Model:
     """Parse the body as a URL-encoded form and validate it. Unknown parameters are ignored (RFC 6749, 3.2).
 
-    For endpoints only that no cookie authenticates: any page can send such a form (CSRF). Raises HttpRequestInvalid,
+    Only for endpoints that cookies never authenticate: any page can send such a form (CSRF). Raises HttpRequestInvalid,
     BodyTooLarge, ContentEncodingUnsupported, ValidationFailed.
     """
     pairs = _pairs(_raw_body(), source="form")
@@ -126,9 +126,9 @@ def _content_codings() -> set[str]:
 
 
 def _check_json(raw: bytes) -> None:
-    """Raise BodyNotJson for what pydantic's parser accepts: repeated names, and JSON that is no object.
+    """Raise BodyNotJson for repeated names and for JSON that is not an object, which pydantic would accept.
 
-    Parsers disagree about which value of a repeated name counts; a proxy may have checked another one (RFC 8259, 4).
+    Parsers disagree which value of a repeated name counts: a proxy may have checked another one (RFC 8259, 4).
     """
     try:
         # pydantic's parser first: it bounds the depth and rejects NaN and lone surrogates. Python's parser is safe only

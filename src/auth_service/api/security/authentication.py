@@ -87,7 +87,7 @@ def audit_denied(error: ServiceError) -> None:
 
 
 def _require_user_or_gateway() -> None:
-    """As `require_user`, for forward auth: the request describes another one, which a gateway asks to authorize."""
+    """As `require_user`, for forward auth: a gateway asks whether the request that it describes is authorized."""
     if (key := request.headers.get(SERVICE_KEY_HEADER)) is not None:
         _authenticate_service(key, VERIFY)
     g.current_user = services().sessions.current_user(_access_token())
@@ -110,7 +110,7 @@ def _check_csrf(*methods: str) -> None:
 
 
 def _access_token() -> str:
-    """Return the access token of the request. `Authorization` excludes the cookie: no ambient authority beside it."""
+    """Return the access token of the request. The cookie is ignored beside `Authorization`, valid or not."""
     header = request.headers.get("Authorization")
     if header is None:
         cookie = session_cookies.access_token()

@@ -11,16 +11,16 @@ CSRF_HEADER = "X-Requested-With"
 
 
 def check_csrf(*methods: str) -> None:
-    """Raise CrossSite unless an unsafe request comes from the own origin or one of CORS_ORIGINS, with `CSRF_HEADER`.
+    """Raise CrossSite unless an unsafe request has `CSRF_HEADER` and comes from PUBLIC_URL or one of CORS_ORIGINS.
 
-    `methods` replaces the method of the request: a forward-auth request is unsafe if one of several methods is.
+    `methods` replaces the method of the request. If one of several methods (forward auth) is unsafe, the request is.
     """
     if SAFE_METHODS.issuperset(methods or (request.method,)):
         return
     allowed = {settings().public_url, *settings().cors_origins}
     origin = request.headers.get("Origin")
-    site = request.headers.get("Sec-Fetch-Site")
+    fetch_site = request.headers.get("Sec-Fetch-Site")
     # Every current browser sends Origin or Sec-Fetch-Site with an unsafe request. A request with neither is rejected.
-    same_site = (origin in allowed) if origin is not None else site == "same-origin"
-    if not same_site or not request.headers.get(CSRF_HEADER):
+    is_allowed = (origin in allowed) if origin is not None else fetch_site == "same-origin"
+    if not is_allowed or not request.headers.get(CSRF_HEADER):
         raise CrossSite

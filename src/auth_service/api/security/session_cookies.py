@@ -24,7 +24,7 @@ def access_token() -> str | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PresentedToken:
-    """A refresh token and the transport that it came by, which its successor uses too: `bearer` or `cookie`."""
+    """A refresh token, and the transport that it and its successor use: `bearer` or `cookie`."""
 
     token: str
     transport: str
@@ -33,7 +33,7 @@ class PresentedToken:
 def sign_in_context(transport: str) -> SignInContext:
     """Return the context of a sign-in by this request. Raises CrossSite.
 
-    A sign-in with cookies is checked too: an attacker could sign the victim in to the attacker's account (login CSRF).
+    With cookies CSRF is checked: an attacker could sign the victim in to an account of the attacker (login CSRF).
     """
     if transport == "cookie":
         check_csrf()

@@ -41,7 +41,7 @@ REAUTHENTICATION_ERRORS = [ReauthenticationRequired, PasswordNotSet, PasswordWro
 
 @account.route("/me")
 class Me(Resource):
-    """The current user and the deletion of its account."""
+    """The current user; deletion of the account."""
 
     @account.contract(summary="Return the signed-in user and its roles", data=MeResponse)
     def get(self) -> CurrentUser:

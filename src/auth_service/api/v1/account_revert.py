@@ -15,7 +15,7 @@ account_revert = Namespace("undos", description="Account revert with the link of
 
 @account_revert.route("/undo")
 class Undo(Resource):
-    """Account revert links. The operation id contains the name of the class."""
+    """Account revert links. The class keeps its name, because the operation id in Swagger is derived from it."""
 
     @account_revert.contract(
         summary="Revert an account takeover with the token of an emailed link",

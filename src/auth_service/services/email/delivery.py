@@ -1,4 +1,4 @@
-"""Delivery: what the mailer does with one letter of the outbox."""
+"""Email delivery: a mail worker renders and sends one message of the outbox, and records the outcome."""
 
 import logging
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from auth_service import clock
 from auth_service.adapters.crypto.keys import SealBroken
 from auth_service.adapters.email.transport import MailDeferred, MailRefused, MailTransport
 from auth_service.db import unit_of_work
-from auth_service.services.email import rendering as letters
+from auth_service.services.email import rendering
 from auth_service.services.email.queue import ClaimedMessage, MailQueue
 
 log = logging.getLogger(__name__)
@@ -32,32 +32,32 @@ class Delivery:
         with unit_of_work():
             return self.leases.claim(at_most=at_most)
 
-    def deliver(self, letter: ClaimedMessage, *, transport: MailTransport) -> str:
+    def deliver(self, email: ClaimedMessage, *, transport: MailTransport) -> str:
         """Send one email and record the outcome, which is returned as one word: sent, deferred, dead or late.
 
         An email whose time to begin has passed (`ClaimedMessage.begin_by`) is released unsent.
         """
-        if clock.monotonic() > letter.begin_by:
-            self.release([letter])
+        if clock.monotonic() > email.begin_by:
+            self.release([email])
             return "late"
         try:
-            message = self._message(letter)
+            message = self._message(email)
         except SealBroken:
-            return self._dead(letter, trouble="sealed with another key")
+            return self._dead(email, trouble="sealed with another key")
         except ValueError:
             # A retry would fail the same way. The text of the error may contain what an anonymous client sent.
-            return self._dead(letter, trouble="cannot be written")
+            return self._dead(email, trouble="cannot be written")
         try:
-            transport.send(message, to=letter.recipient)
+            transport.send(message, to=email.recipient)
         except MailDeferred as deferred:
-            log.info("letter put off", extra={"letter": str(letter.id), "trouble": str(deferred)})
+            log.info("email deferred", extra={"message_id": str(email.id), "trouble": str(deferred)})
             with unit_of_work():
-                self.leases.defer(letter, trouble=str(deferred))
+                self.leases.defer(email, trouble=str(deferred))
             return "deferred"
         except MailRefused as refused:
-            return self._dead(letter, trouble=str(refused))
+            return self._dead(email, trouble=str(refused))
         with unit_of_work():
-            self.leases.mark_sent(letter)
+            self.leases.mark_sent(email)
         return "sent"
 
     def expire_due(self) -> None:
@@ -70,19 +70,19 @@ class Delivery:
         with unit_of_work():
             self.leases.release(not_tried)
 
-    def _dead(self, letter: ClaimedMessage, *, trouble: str) -> str:
-        log.error("letter is dead", extra={"letter": str(letter.id), "trouble": trouble})
+    def _dead(self, email: ClaimedMessage, *, trouble: str) -> str:
+        log.error("email is dead", extra={"message_id": str(email.id), "trouble": trouble})
         with unit_of_work():
-            self.leases.mark_dead(letter, trouble=trouble)
+            self.leases.mark_dead(email, trouble=trouble)
         return "dead"
 
-    def _message(self, letter: ClaimedMessage) -> Message:
-        return letters.render(
-            letter.kind,
-            letter.language,
-            to=letter.recipient,
+    def _message(self, email: ClaimedMessage) -> Message:
+        return rendering.render(
+            email.kind,
+            email.language,
+            to=email.recipient,
             sender=self.sender,
-            message_id=f"<{letter.id}@{self.sender.rpartition('@')[2]}>",
-            date=letter.created_at,
-            values={"service": self.service_name, **self.leases.open_payload(letter)},
+            message_id=f"<{email.id}@{self.sender.rpartition('@')[2]}>",
+            date=email.created_at,
+            values={"service": self.service_name, **self.leases.open_payload(email)},
         )

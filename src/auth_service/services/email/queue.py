@@ -32,7 +32,7 @@ class _Claim(TypedDict):
 
 
 class _OneClaim(OneMessage):
-    """One claim of a message: a late worker must not change the lease of another worker."""
+    """The claim of one worker, identified by `attempts`: a late worker must not change the lease of another one."""
 
     attempts: int
 
@@ -115,7 +115,7 @@ _RELEASE = Write(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimedMessage:
-    """A message that one mail worker has claimed: no other worker sends it until the lease expires."""
+    """A message that a mail worker has claimed: no other worker sends it until the lease expires."""
 
     id: uuid.UUID
     kind: str
@@ -123,16 +123,16 @@ class ClaimedMessage:
     language: str
     payload: bytes
     attempts: int
-    """How often the message was claimed, this time included: distinguishes this lease from earlier and later ones."""
+    """How often the message was claimed, including this time. Identifies this claim of the message."""
     created_at: datetime
     begin_by: float
-    """The latest time to begin sending, in seconds of the monotonic clock. Later than that the lease could expire while
-    the message is sent, or the message has expired."""
+    """The latest time to begin sending, in seconds of the monotonic clock. After it the message may have expired, or
+    the lease could expire while the message is sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MailQueue:
-    """Claims messages for a mail worker and records what became of them.
+    """Claims messages for a mail worker and records their outcomes.
 
     No message is lost if a worker is killed: the lease expires, and another worker claims the message.
     """
@@ -146,7 +146,7 @@ class MailQueue:
         """Claim messages that are due, oldest first: no other worker gets them until the lease expires."""
         asked_at = clock.monotonic()
         due = transaction().fetch_all(_CLAIM({"lease": self.lease, "at_most": at_most}))
-        # Sending takes `longest_sending` at most. Half of the rest of the lease is for the wait before it, the other
+        # Sending takes at most `longest_sending`. One half of the remaining lease is for waiting before it, the other
         # half for recording the outcome.
         longest_wait = (self.lease - self.longest_sending) / 2
         return [

@@ -1,4 +1,4 @@
-"""Letters: what the service writes to people, in their language, as text and as HTML."""
+"""Email rendering: from templates to MIME messages with a text and an HTML part, in the language of the user."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 LANGUAGES = ("en", "ru")
-"""The languages that letters are written in; the first is for those who ask for none of them."""
+"""The languages of emails. The first is the default."""
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -25,23 +25,24 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 
-# What must not be in a value. A line break could end the subject, which is the first line of a text. An encoded word
-# (RFC 2047) is decoded by the library in any header that it is given, so it could bring a line break in after all.
+# Forbidden in values (header injection). The subject is the first line of a text template: a line break would end it.
+# The email library decodes encoded words (RFC 2047) in headers, and a decoded one could contain a line break.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?.*\\?=")
 
-# A link has to be whole for the programs that find links in a text, and to begin in a way that opens a page.
+# Only characters that mail programs recognise as part of a link in plain text, and only schemes that open a page.
 LINK = re.compile(r"https?://[!#-;=?-~]+")
 
-# RFC 5322, 2.1.1: what a line may have without its line break, and what a subject may have on a line of 78 characters.
+# RFC 5322, 2.1.1: at most 998 characters in a line. A subject of 69 characters fits into the recommended 78.
 LONGEST_LINE = 998
 LONGEST_PLAIN_SUBJECT = 69
 
-# Headers travel as they are given, unfolded: some mail servers lose a Message-ID that is folded. `EmailMessage` makes,
-# parses and folds a class for each header of each email, which costs more CPU than everything else about an email
+# Headers are not folded: some mail servers lose a folded Message-ID. `EmailMessage` is not used, because it creates,
+# parses and folds an object for each header, which costs more CPU than the rest of an email
 # (docs/decisions/0020-email-format-and-addresses.md).
 POLICY = compat32.clone(linesep="\r\n", max_line_length=LONGEST_LINE)
 
-# It cannot be met in a part: base64 has no underscore, and lines of ASCII begin with words of ours, a code or a link.
+# No line of a part can be the boundary: base64 has no underscore, and a line of ASCII begins with text of a template, a
+# code or a link.
 BOUNDARY = "_another_form_of_the_same_letter_"
 
 
@@ -55,7 +56,7 @@ def render(
     date: datetime,
     values: Mapping[str, object],
 ) -> Message:
-    """Write a letter of a `kind` that has templates. All need the value `service`, and besides:
+    """Render an email of a `kind` that has templates. All kinds need the value `service`, and:
 
     - `registration_code`, `sign_in_code`, `recovery_code`, `email_code`, `deletion_code`: `code`, `minutes`;
     - `new_device`: `at`, `device`, `address`, `undo_url`, `hours`;
@@ -63,21 +64,22 @@ def render(
     - `email_changed`: `new_email`, `at`, `device`, `address`, `undo_url`, `hours`;
     - `account_deleted`: `at`.
 
-    Values are shown as they are. `undo_url` is the whole link, made from settings; it works for `hours` hours.
-    `to` is a bare address, `sender` may have a name before it, `message_id` has its angle brackets, `date` its zone.
-    Raises ValueError, without repeating any of them, for what would break out of its line or header or is no link, and
-    `jinja2.UndefinedError` for a value that is missing.
+    Values are not reformatted. `undo_url` is the complete link, built from settings; it works for `hours` hours.
+    `to` is an address without a name, `sender` may have a name, `message_id` has angle brackets, `date` a time zone.
+
+    Raises ValueError for a value that could break out of its line or header, or a link that is none; the message does
+    not quote the value. Raises `jinja2.UndefinedError` for a missing value.
     """
     if language not in LANGUAGES:
         raise ValueError("there are no letters in this language")
     if date.tzinfo is None:
-        raise ValueError("the date of a letter needs its zone")
+        raise ValueError("the date of an email needs a time zone")
     _refuse_unfit({"to": to, "sender": sender, "message_id": message_id, **values})
     if "@" not in to or parseaddr(to) != ("", to):
-        raise ValueError("a letter is to one address, without a name")
+        raise ValueError("the recipient of an email is one address without a name")
     sender_name, sender_address = parseaddr(sender)
     if "@" not in sender_address or not sender_address.isascii():
-        raise ValueError("a letter is from one address; a name before it that has a comma is in quotes")
+        raise ValueError("the sender of an email is one address; quote a name that contains a comma")
     words = {**values, "language": language}
     subject, _, text = TEMPLATES.get_template(f"{kind}.{language}.txt").render(words).partition("\n")
     html = TEMPLATES.get_template(f"{kind}.{language}.html").render(words)
@@ -97,7 +99,7 @@ def render(
 
 
 def _part(subtype: str, text: str) -> MIMEText:
-    # US-ASCII travels as it is, UTF-8 as base64. What base64 encodes are lines with CRLF (RFC 2045, 6.8).
+    # US-ASCII is sent without encoding, UTF-8 as base64 of lines that end with CRLF (RFC 2045, 6.8).
     charset = "us-ascii" if _fits_plainly(text, LONGEST_LINE) else "utf-8"
     return MIMEText(text.replace("\n", "\r\n"), subtype, charset, policy=POLICY)
 
@@ -115,9 +117,9 @@ def _mailbox(name: str, address: str) -> str:
 
 
 def _encoded_words(header: str, text: str) -> str:
-    """Encoded words, each on a line of at most 76 characters (RFC 2047, 2).
+    """Return the text as encoded words, each on a line of at most 76 characters (RFC 2047, 2).
 
-    Not by `EmailMessage`: in Python 3.11 it loses spaces between two encoded words.
+    Not with `EmailMessage`: in Python 3.11 it loses spaces between two encoded words.
     """
     return Header(text, "utf-8", maxlinelen=76, header_name=header).encode(linesep="\r\n")
 
@@ -125,6 +127,6 @@ def _encoded_words(header: str, text: str) -> str:
 def _refuse_unfit(values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if isinstance(value, str) and UNFIT.search(value):
-            raise ValueError(f"{name} has a line break, another control character or an encoded word")
+            raise ValueError(f"{name} contains a line break, another control character or an encoded word")
         if name.endswith("_url") and not LINK.fullmatch(str(value)):
             raise ValueError(f"{name} is not a link that can be opened")
