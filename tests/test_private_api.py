@@ -175,10 +175,6 @@ DOCUMENTED = {
 }
 """Names that begin with an underscore and are documented."""
 
-WITHOUT_RULES = {"prepared.py", "work.py"}
-"""Modules of `models` whose private API is being removed by a change of its own."""
-
-
 @pytest.mark.parametrize(("library", "name"), EXPECTED, ids=str)
 def test_private_api_is_as_expected(library: str, name: str) -> None:
     assert EXPECTED[library, name]()
@@ -226,8 +222,6 @@ def private_uses(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_private_name_is_used_outside_the_table(path: Path) -> None:
-    if path.name in WITHOUT_RULES:
-        pytest.skip("its private API is being removed")
     tree = ast.parse(path.read_text("utf-8"))
 
     assert [name for name in private_uses(tree) if name not in DOCUMENTED and not listed(name)] == []

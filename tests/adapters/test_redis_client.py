@@ -68,13 +68,12 @@ def test_a_full_server_rejects_new_codes_and_evicts_none(client: redis.Redis, st
 @contextmanager
 def all_connections_in_use(store: RedisClient) -> Iterator[None]:
     """Other requests use all connections meanwhile."""
-    acquired = 0
-    while store._free.acquire(blocking=False):
-        acquired += 1
+    connections = [store._idle.get() for _ in store._connections]
     try:
         yield
     finally:
-        store._free.release(acquired)
+        for connection in connections:
+            store._idle.put(connection)
 
 
 def test_a_client_whose_connections_are_all_in_use_is_busy_and_not_unavailable(
@@ -88,7 +87,7 @@ def test_a_client_whose_connections_are_all_in_use_is_busy_and_not_unavailable(
 
     assert busy.value.retry_after == 1
     assert store.get("kept") == b"value", "the circuit is closed"
-    assert {each["id"] for each in client.client_list()} == connected, "no connection was closed"
+    assert {each["id"] for each in client.client_list()} >= connected, "no connection was closed"
 
 
 def test_a_failed_refund_of_an_attempt_rejects_no_user(services: Services) -> None:
