@@ -175,6 +175,7 @@ DOCUMENTED = {
 }
 """Names that begin with an underscore and are documented."""
 
+
 @pytest.mark.parametrize(("library", "name"), EXPECTED, ids=str)
 def test_private_api_is_as_expected(library: str, name: str) -> None:
     assert EXPECTED[library, name]()
