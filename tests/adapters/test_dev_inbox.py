@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_defers_the_email(tmp_path: Path) -> Non
 
 
 def test_an_address_with_a_line_break_cannot_inject_a_header(inbox: DevInbox) -> None:
-    with pytest.raises(ValueError, match="one line"):
+    with pytest.raises(ValueError, match="unprintable"):
         inbox.put(code_email(), to="ada@example.org\nX-Evil: 1")
 
     assert inbox.letters() == []

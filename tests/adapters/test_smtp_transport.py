@@ -819,7 +819,9 @@ def test_starttls_encrypts_before_credentials_and_emails_are_sent(trusted: Path)
 def test_smtps_encrypts_from_the_first_byte(trusted: Path) -> None:
     with (
         SmtpSink(tls=server_side(trusted), users={"portal": PASSWORD}) as sink,
-        transport_to(f"smtps://portal:{QUOTED_PASSWORD}@127.0.0.1:{sink.port}", ca_file=trusted) as transport,
+        transport_to(
+            f"smtps://portal:{QUOTED_PASSWORD}@127.0.0.1:{sink.port}", ca_file=trusted, timeout=60
+        ) as transport,
     ):
         transport.send(large_email(), to=TO)
         transport.send(email(), to=TO)
