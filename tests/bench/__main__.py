@@ -17,12 +17,12 @@ from pathlib import Path
 
 from tests.bench.emails import emails_a_second
 from tests.bench.load import CONNECTIONS, WRK, Crowd, Load, UserRecord, wrk
-from tests.bench.members import asking_for, introspecting, members, refreshing, signing_in
 from tests.bench.pages import publish
-from tests.bench.people import USERS, asking, letterbox, looking_up, registering, signing_up
+from tests.bench.registration_requests import USERS, asking, letterbox, looking_up, registering, signing_up
 from tests.bench.report import Figures, Row, table
-from tests.bench.stage import ROOT, Server, Stage, set_up
-from tests.bench.storm import hashes_a_second, stormed
+from tests.bench.session_requests import asking_for, introspecting, members, refreshing, signing_in
+from tests.bench.sign_in_load import hashes_a_second, stormed
+from tests.bench.testbed import ROOT, Server, Stage, set_up
 
 FEW, MANY = 1_000, 1_000_000
 RUNS = 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 
 from auth_service.adapters.crypto.keys import Sealer
-from tests.bench.stage import ROOT, Stage, processor_seconds
+from tests.bench.testbed import ROOT, Stage, processor_seconds
 
 EMAILS = 3_000
 
@@ -59,7 +59,7 @@ def emails_a_second(
 def smtp_sink() -> Iterator[int]:
     """An SMTP server in a process of its own; its port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.sink"],
+        [sys.executable, "-m", "tests.bench.smtp_sink"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

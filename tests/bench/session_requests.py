@@ -16,8 +16,8 @@ import psycopg2
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
 from tests.bench.load import Answer, Crowd, Request, UserRecord, request
-from tests.bench.people import USERS, cookie_of
-from tests.bench.stage import ROOT, Server, Stage
+from tests.bench.registration_requests import USERS, cookie_of
+from tests.bench.testbed import ROOT, Server, Stage
 
 PASSWORD = "correct horse battery"
 SESSIONS = 1_000

@@ -1,4 +1,7 @@
-"""An SMTP server that answers at once and keeps nothing: `python -m tests.bench.sink`, until standard input ends."""
+"""SMTP sink: a server that answers at once and stores nothing.
+
+`python -m tests.bench.smtp_sink` runs until standard input is closed.
+"""
 
 import asyncio
 import sys

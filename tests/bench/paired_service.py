@@ -1,8 +1,8 @@
-"""Paired benchmark: two checkouts of the service in turn, over the same engines, compared by the median of ratios.
+"""Paired benchmark of the service: two checkouts, alternately, on the same engines, compared by the median of ratios.
 
-`PYTHONPATH=src python -m tests.bench.pairs OTHER [ROW…]` compares this checkout (A) with the one in the folder OTHER
-(B), which has to have the same tables. The machine may be busy: what counts is the processor time of the workers for
-one request, and that A and B alternate.
+`PYTHONPATH=src python -m tests.bench.paired_service OTHER [ROW…]` compares this checkout (A) with the one in the folder
+OTHER (B), which must have the same tables. The machine may be busy, so A and B alternate, and the most reliable figure
+is the processor time of the workers for one request.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.load import CONNECTIONS, Crowd, Load, UserRecord
-from tests.bench.members import Members, asking_for, members, refreshing, signing_in
-from tests.bench.people import USERS, letterbox, looking_up, registering
-from tests.bench.slow import beside_slow_clients
-from tests.bench.stage import ROOT, Server, Stage, set_up
-from tests.bench.storm import stormed
+from tests.bench.registration_requests import USERS, letterbox, looking_up, registering
+from tests.bench.session_requests import Members, asking_for, members, refreshing, signing_in
+from tests.bench.sign_in_load import stormed
+from tests.bench.slow_clients import beside_slow_clients
+from tests.bench.testbed import ROOT, Server, Stage, set_up
 
 FEW = 4_000
 CROWD, STORM, ASKING, SLOW = 512, 64, 16, 2_000
@@ -85,7 +85,7 @@ def measures(stage: Stage, database_url: str, known: Members) -> dict[str, Measu
 
 def main() -> int:
     """Print one line for each row."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.pairs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.paired_service", description=__doc__)
     parser.add_argument("other", type=Path, help="the checkout to compare this one with")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(ROWS)}; all of them if none is named")
     parser.add_argument("--pairs", type=int, default=5)

@@ -7,9 +7,9 @@ import nacl.pwhash
 
 from auth_service.adapters.crypto.password_hasher import MEMORY_KIB, TIME
 from tests.bench.load import CONNECTIONS, Crowd, Load
-from tests.bench.members import Members, asking_for, signing_in
-from tests.bench.people import USERS
-from tests.bench.stage import Server
+from tests.bench.registration_requests import USERS
+from tests.bench.session_requests import Members, asking_for, signing_in
+from tests.bench.testbed import Server
 
 PROCESSES = 2
 HEAD_START = 1.0

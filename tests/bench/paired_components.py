@@ -1,9 +1,10 @@
-"""Paired measurement of this checkout and another one: `PYTHONPATH=src python -m tests.bench.beside OTHER [WHAT …]`.
+"""Paired benchmark of components: email rendering, mail worker and look-ups of this checkout and another one.
 
-OTHER is the folder of the other checkout, for example `git worktree add /tmp/before 31e262d`. WHAT is any of
-`rendering`, `emails`, `look-ups`; all of them without it. Machines are shared and noisy, so the two checkouts take
-turns, and the result is the median of the ratios of the pairs: other / this, above 1 where this checkout is cheaper or
-slower. Processor time is the better measure; the rate is for orientation where a pair did not have the machine alone.
+`PYTHONPATH=src python -m tests.bench.paired_components OTHER [WHAT …]`. OTHER is the folder of the other checkout, for
+example `git worktree add /tmp/before 31e262d`. WHAT is any of `rendering`, `emails`, `look-ups`; the default is all of
+them. Machines are shared and noisy, so the two checkouts are measured alternately. The result is the median of the
+ratios of the pairs: other / this, above 1 where this checkout takes less processor time, or answers fewer requests.
+Processor time is the better measure; the rate is only an indication unless the machine was otherwise idle.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from pathlib import Path
 
 from tests.bench.emails import emails_a_second
 from tests.bench.load import WRK, wrk
-from tests.bench.people import USERS
-from tests.bench.stage import ROOT, Server, Stage, processor_seconds, set_up
+from tests.bench.registration_requests import USERS
+from tests.bench.testbed import ROOT, Server, Stage, processor_seconds, set_up
 
 USERS_STORED = 1_000
 EMAILS = 1_000
@@ -107,7 +108,7 @@ def both_services(stage: Stage, database_url: str, other: Path) -> Iterator[tupl
 
 def main() -> None:
     """Measure what is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.beside", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.paired_components", description=__doc__)
     parser.add_argument("other", type=Path)
     parser.add_argument("what", nargs="*", choices=["rendering", "emails", "look-ups", []])
     parser.add_argument("--pairs", type=int, default=7)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from multiprocessing.synchronize import Event
 
 from tests.bench.load import Load
-from tests.bench.stage import Server
+from tests.bench.testbed import Server
 
 PAUSE = 1.0
 PATIENCE = 5.0
