@@ -17,8 +17,8 @@ import redis
 from auth_service.embedded import engines, processes
 from auth_service.embedded.engines import Engines, Server
 from auth_service.settings import SECRETS
+from tests.faults.account_client import Member
 from tests.faults.client import Answer, CurrentUser, Unanswered, ask, good
-from tests.faults.members import Member
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
 from tests.support.fakes import SinkMessage, SmtpSink
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.client import good, persist
+from tests.faults.prepared_requests import PROMISED, SignedIn, Six, again_and_again, at_once, complaints, slowest
 from tests.faults.programs import wait_until
 from tests.faults.service import MOST_CONNECTIONS, Fault, Service, broken
-from tests.faults.steps import PROMISED, SignedIn, Six, again_and_again, at_once, complaints, slowest
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_every_request_is_refused_in_time_and_works_again_when_it_is_back(
     )
 
 
-@pytest.mark.parametrize(("fault", "seconds"), [("refused", 0.5), ("frozen", 2)])  # killed: see test_session_kills
+@pytest.mark.parametrize(("fault", "seconds"), [("refused", 0.5), ("frozen", 2)])  # killed: see test_session_faults
 def test_nobody_is_signed_in_or_out_meanwhile_and_keys_are_published(
     fault: Fault, seconds: float, service: Service, report: Callable[[str], None]
 ) -> None:

@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
+from tests.faults.account_client import Pair
 from tests.faults.client import CurrentUser, good, persist
-from tests.faults.members import Pair
+from tests.faults.prepared_requests import SignedIn, Six, again_and_again, at_once, complaints, p99, signed_in, slowest
 from tests.faults.programs import kill, wait_until
 from tests.faults.service import Fault, Service, broken
-from tests.faults.steps import SignedIn, Six, again_and_again, at_once, complaints, p99, signed_in, slowest
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,7 @@ def test_forgetting_everything_does_not_refill_the_codes_of_a_day(service: Servi
     assert len(service.codes(caller.email)) == 10
 
 
-@pytest.mark.parametrize(("fault", "seconds"), [("refused", 0.5), ("frozen", 2)])  # killed: see test_session_kills
+@pytest.mark.parametrize(("fault", "seconds"), [("refused", 0.5), ("frozen", 2)])  # killed: see test_session_faults
 def test_rl3_people_sign_in_refresh_and_sign_out_meanwhile(
     fault: Fault, seconds: float, service: Service, report: Callable[[str], None]
 ) -> None:

@@ -9,14 +9,14 @@ from threading import Barrier
 
 import pytest
 
-from tests.faults.account_laws import AccountLaws
+from tests.faults.account_client import Member, Pair
+from tests.faults.account_invariants import AccountLaws
 from tests.faults.client import Answer, good, persist
+from tests.faults.fault_injection import nothing_waits
 from tests.faults.ledger import Aftermath, Ledger
-from tests.faults.members import Member, Pair
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
-from tests.faults.session_laws import SessionLaws
-from tests.faults.storms import nothing_waits
+from tests.faults.session_invariants import SessionLaws
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

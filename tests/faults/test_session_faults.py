@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.lives import coming_and_going
+from tests.faults.account_scenario import coming_and_going
+from tests.faults.fault_injection import Victim, storm
 from tests.faults.service import Service
-from tests.faults.storms import Victim, storm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

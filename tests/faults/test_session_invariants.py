@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from tests.faults.account_client import Pair
 from tests.faults.client import Answer, AuditEntry
-from tests.faults.held import sessions_of
 from tests.faults.ledger import PORTAL, Aftermath, Ledger, User
-from tests.faults.members import Pair
-from tests.faults.session_laws import EventRow, SessionLaws, SessionRow
+from tests.faults.recorded_sessions import sessions_of
+from tests.faults.session_invariants import EventRow, SessionLaws, SessionRow
 
 ADA = "ada@example.org"
 ONE, TWO, THREE, FOUR = (str(uuid.UUID(int=number)) for number in range(1, 5))

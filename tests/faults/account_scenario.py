@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+from tests.faults.account_client import Member, Pair
 from tests.faults.client import Answer
 from tests.faults.ledger import Ledger
-from tests.faults.members import Member, Pair
-from tests.faults.people import LETTER_WITHIN, Life, Stuck, UserRecord
 from tests.faults.service import Service
+from tests.faults.virtual_users import LETTER_WITHIN, Life, Stuck, UserRecord
 
 VISITS = 3
 """How often a user signs in, at most."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.faults.fault_injection import storm
 from tests.faults.service import Service
-from tests.faults.storms import storm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

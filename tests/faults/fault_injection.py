@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.faults.account_laws import AccountLaws
+from tests.faults.account_invariants import AccountLaws
 from tests.faults.ledger import Aftermath, Ledger
-from tests.faults.people import Life, living, user_registers
 from tests.faults.programs import kill, wait_until
 from tests.faults.service import Service, broken
-from tests.faults.session_laws import SessionLaws
+from tests.faults.session_invariants import SessionLaws
+from tests.faults.virtual_users import Life, living, user_registers
 
 Victim = Literal[
     "mailer", "worker", "master", "postgres", "redis",

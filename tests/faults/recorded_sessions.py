@@ -5,9 +5,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from tests.faults.account_client import Member, Pair, has_expired, place_of, session_in, session_of
 from tests.faults.client import Answer, AuditEntry, persist
 from tests.faults.ledger import Ledger
-from tests.faults.members import Member, Pair, has_expired, place_of, session_in, session_of
 from tests.faults.service import Service
 
 NEVER = float("inf")

@@ -12,14 +12,14 @@ from threading import Event
 
 import pytest
 
+from tests.faults.account_client import Member, Pair, kid_in, session_of
 from tests.faults.client import Answer, Unanswered, good
+from tests.faults.fault_injection import nothing_waits, rotated
 from tests.faults.ledger import LATEST, Aftermath, Ledger
-from tests.faults.members import Member, Pair, kid_in, session_of
+from tests.faults.prepared_requests import p99, signed_in
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
-from tests.faults.session_laws import SessionLaws
-from tests.faults.steps import p99, signed_in
-from tests.faults.storms import nothing_waits, rotated
+from tests.faults.session_invariants import SessionLaws
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

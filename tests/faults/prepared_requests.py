@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
+from tests.faults.account_client import Member, Pair
 from tests.faults.client import Answer, CurrentUser, good
-from tests.faults.members import Member, Pair
 from tests.faults.service import Service
 
 PROMISED = 2.0

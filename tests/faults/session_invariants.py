@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.faults import held as bring_back
+from tests.faults import recorded_sessions as bring_back
+from tests.faults.account_client import Pair, has_expired, place_of, roles_in, session_in
 from tests.faults.client import AuditEntry
-from tests.faults.held import FOR_OTHERS, Held
 from tests.faults.ledger import PORTAL, Ledger
-from tests.faults.members import Pair, has_expired, place_of, roles_in, session_in
+from tests.faults.recorded_sessions import FOR_OTHERS, Held
 from tests.faults.service import Service
 
 CHANGES = {"recover": "password_recovered", "change_password": "password_changed", "move": "email_changed"}

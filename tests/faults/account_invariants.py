@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from tests.faults.account_client import Member
 from tests.faults.client import AuditEntry, persist
 from tests.faults.ledger import Ledger
-from tests.faults.members import Member
 from tests.faults.service import Service
 
 TOLD = ("email_changed", "account_deleted")

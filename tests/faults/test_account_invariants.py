@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.account_laws import AccountLaws
+from tests.faults.account_invariants import AccountLaws
 from tests.faults.client import Answer, AuditEntry
 from tests.faults.ledger import Aftermath, Ledger
 
