@@ -1,4 +1,4 @@
-"""People who have an account: they sign in on one device, and keep the tokens that they are given."""
+"""HTTP client of a user with an account: sign-in, refresh, password, email change, deletion; and token contents."""
 
 import base64
 import json
@@ -6,96 +6,96 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.faults.client import Answer, AuditEntry, CurrentUser
+from tests.faults.client import RecordedRequest, RegistrationClient, Response
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """What a session gave its holder at one time."""
+class TokenPair:
+    """An access token and the refresh token issued with it."""
 
     access: str
     refresh: str
 
     @classmethod
-    def of(cls, answer: Answer | None) -> Self | None:
-        """The tokens in an answer, if it is one that has some."""
-        if answer is None or answer.status != 200:
+    def of(cls, response: Response | None) -> Self | None:
+        """The tokens in a response; None if it has none."""
+        if response is None or response.status != 200:
             return None
-        data = answer.json.get("data") or {}
+        data = response.json.get("data") or {}
         return cls(access=data["access_token"], refresh=data["refresh_token"]) if "access_token" in data else None
 
 
-def session_of(access_token: str) -> str:
-    """The session that an access token is of, as it says itself."""
+def session_id_of(access_token: str) -> str:
+    """The claim `sid` of an access token."""
     session: str = _claims(access_token)["sid"]
     return session
 
 
-def roles_in(access_token: str) -> list[str]:
-    """The roles of its owner, as an access token says."""
+def roles_of(access_token: str) -> list[str]:
+    """The claim `roles` of an access token."""
     roles: list[str] = _claims(access_token)["roles"]
     return roles
 
 
-def place_of(refresh_token: str) -> tuple[str, int]:
-    """The session and the counter that a refresh token is of."""
+def position_of(refresh_token: str) -> tuple[str, int]:
+    """The session id and the counter in a refresh token."""
     raw = _decoded(refresh_token)
     digits = raw[:16].hex()
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
     return "-".join(parts), int.from_bytes(raw[16:24])
 
 
-def session_in(entry: AuditEntry) -> str | None:
-    """The session that a request was made from."""
+def session_of_request(entry: RecordedRequest) -> str | None:
+    """The id of the session whose token the request carries."""
     if entry.token is not None:
-        return session_of(entry.token)
+        return session_id_of(entry.token)
     if entry.step in REFRESHING and entry.credential is not None:
-        return place_of(entry.credential)[0]
+        return position_of(entry.credential)[0]
     return None
 
 
 REFRESHING = ("refresh", "replay")
 
 
-class Member(CurrentUser):
-    """A user who signs in and out again."""
+class AccountClient(RegistrationClient):
+    """The client of a user who registers, signs in and uses the account."""
 
-    def sign_in(self, password: str) -> Answer:
+    def sign_in(self, password: str) -> Response:
         return self._call(
             "sign_in", "POST", "/sign_in", body={"email": self.email, "password": password}, credential=password
         )
 
-    def ask_to_sign_in(self) -> Answer:
-        return self._call("ask_to_sign_in", "POST", "/sign_in/send_code", body={"email": self.email})
+    def send_sign_in_code(self) -> Response:
+        return self._call("send_sign_in_code", "POST", "/sign_in/send_code", body={"email": self.email})
 
-    def sign_in_by_code(self, code: str) -> Answer:
+    def sign_in_by_code(self, code: str) -> Response:
         return self._call(
             "sign_in_by_code", "POST", "/sign_in/code", body={"email": self.email, "code": code}, credential=code
         )
 
-    def me(self, access_token: str) -> Answer:
+    def me(self, access_token: str) -> Response:
         return self._call("me", "GET", "/me", token=access_token)
 
-    def refresh(self, refresh_token: str, *, step: str = "refresh") -> Answer:
-        """Exchange a token; a `step` called replay brings one that cannot be good any more."""
+    def refresh(self, refresh_token: str, *, step: str = "refresh") -> Response:
+        """Rotate a refresh token; the step `replay` sends an old one, which reuse detection must reject."""
         return self._call(
             step, "POST", "/refresh_token", body={"refresh_token": refresh_token}, credential=refresh_token
         )
 
-    def sign_out(self, access_token: str) -> Answer:
+    def sign_out(self, access_token: str) -> Response:
         return self._call("sign_out", "POST", "/sign_out", token=access_token)
 
-    def end_others(self, access_token: str) -> Answer:
-        return self._call("end_others", "DELETE", "/me/sessions", token=access_token)
+    def revoke_other_sessions(self, access_token: str) -> Response:
+        return self._call("revoke_other_sessions", "DELETE", "/me/sessions", token=access_token)
 
-    def ask_to_recover(self) -> Answer:
-        return self._call("ask_to_recover", "POST", "/password/send_code", body={"email": self.email})
+    def send_reset_code(self) -> Response:
+        return self._call("send_reset_code", "POST", "/password/send_code", body={"email": self.email})
 
-    def recover(self, code: str, new_password: str) -> Answer:
+    def reset_password(self, code: str, new_password: str) -> Response:
         body = {"email": self.email, "code": code, "new_password": new_password}
-        return self._call("recover", "PUT", "/password", body=body, credential=code, chosen=new_password)
+        return self._call("reset_password", "PUT", "/password", body=body, credential=code, new_password=new_password)
 
-    def change_password(self, access_token: str, current: str, new_password: str) -> Answer:
+    def change_password(self, access_token: str, current: str, new_password: str) -> Response:
         body = {"current_password": current, "new_password": new_password}
         return self._call(
             "change_password",
@@ -104,42 +104,46 @@ class Member(CurrentUser):
             body=body,
             token=access_token,
             credential=current,
-            chosen=new_password,
+            new_password=new_password,
         )
 
-    def ask_to_move(self, access_token: str, to: str, password: str | None = None) -> Answer:
-        """Ask for the code that moves the account to the address `to`."""
+    def request_email_change(self, access_token: str, to: str, password: str | None = None) -> Response:
+        """Request the code that changes the address of the account to `to`."""
         body = {"email": to} if password is None else {"email": to, "password": password}
-        return self._call("ask_to_move", "POST", "/me/email", body=body, token=access_token, to=to)
+        return self._call("request_email_change", "POST", "/me/email", body=body, token=access_token, to=to)
 
-    def move(self, access_token: str, code: str, to: str) -> Answer:
-        """Bring the code that was mailed to the address `to`; a member who succeeds continues with that address."""
-        return self._call("move", "PUT", "/me/email", body={"code": code}, token=access_token, credential=code, to=to)
+    def change_email(self, access_token: str, code: str, to: str) -> Response:
+        """Submit the code that was emailed to the address `to`."""
+        return self._call(
+            "change_email", "PUT", "/me/email", body={"code": code}, token=access_token, credential=code, to=to
+        )
 
-    def ask_to_leave(self, access_token: str) -> Answer:
-        return self._call("ask_to_leave", "POST", "/me/send_code", token=access_token)
+    def send_deletion_code(self, access_token: str) -> Response:
+        return self._call("send_deletion_code", "POST", "/me/send_code", token=access_token)
 
-    def leave(self, access_token: str, **proof: str) -> Answer:
-        """Delete the account, by its `password` or by a `code`."""
-        [credential] = proof.values()
-        return self._call("leave", "DELETE", "/me", body=proof, token=access_token, credential=credential)
+    def delete_account(self, access_token: str, **reauthentication: str) -> Response:
+        """Delete the account; reauthentication is by `password` or `code`."""
+        [credential] = reauthentication.values()
+        return self._call(
+            "delete_account", "DELETE", "/me", body=reauthentication, token=access_token, credential=credential
+        )
 
 
 def has_expired(access_token: str) -> bool:
-    """Whether an access token is refused for its age, or may be at any moment."""
+    """Whether an access token has expired."""
     expires_at: int = _claims(access_token)["exp"]
     return expires_at < time.time()
 
 
-def kid_in(access_token: str) -> str:
-    """The key that an access token is signed with."""
-    kid: str = json.loads(_decoded(access_token.partition(".")[0]))["kid"]
-    return kid
+def key_id_of(access_token: str) -> str:
+    """The header `kid` of an access token: the id of its signing key."""
+    key_id: str = json.loads(_decoded(access_token.partition(".")[0]))["kid"]
+    return key_id
 
 
 def _claims(access_token: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_decoded(access_token.split(".", maxsplit=2)[1]))
-    return found
+    claims: dict[str, Any] = json.loads(_decoded(access_token.split(".", maxsplit=2)[1]))
+    return claims
 
 
 def _decoded(text: str) -> bytes:

@@ -1,218 +1,242 @@
-"""The laws of accounts that move to another address, or go: what people were told, against what is there."""
+"""Account invariants L1, L2, L5 and L8: changes of address and deletions, compared with the database."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
-from tests.faults.account_client import Member
-from tests.faults.client import AuditEntry, persist
+from tests.faults.account_client import AccountClient
+from tests.faults.client import RecordedRequest, retry_unavailable
 from tests.faults.ledger import Ledger
 from tests.faults.service import Service
 
-TOLD = ("email_changed", "account_deleted")
-SIGNING_IN = ("sign_in", "sign_in_by_code")
-ALIVE = (*SIGNING_IN, "me", "refresh", "recover", "change_password", "ask_to_move", "move", "leave")
-"""What only succeeds as long as there is an account."""
+NOTIFICATION_KINDS = ("email_changed", "account_deleted")
+SIGN_INS = ("sign_in", "sign_in_by_code")
+NEEDS_ACCOUNT = (
+    *SIGN_INS,
+    "me",
+    "refresh",
+    "reset_password",
+    "change_password",
+    "request_email_change",
+    "change_email",
+    "delete_account",
+)
+"""The steps that only succeed while the account exists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Addresses:
-    """What the ledger knows of a user's addresses."""
+    """The addresses of a user according to the ledger."""
 
     certain: set[str]
-    """Those that the account had for sure: a request was acknowledged, or a sign-in succeeded."""
+    """Addresses that the account had: a change was acknowledged, or a sign-in succeeded."""
     possible: set[str]
-    """Those of which one is the last."""
+    """Addresses of which one is the current one."""
 
     @classmethod
-    def at(cls, entries: list[AuditEntry], when: float = float("inf")) -> "Addresses":
-        """As acknowledged before `when`, from the requests; what was requested since is possible."""
-        moves = [entry for entry in entries if entry.step == "move" and (entry.good or entry.uncertain)]
-        told = [entry for entry in moves if entry.good and entry.answered_at < when]
-        last = max(told, key=lambda entry: entry.answered_at, default=None)
-        since = {entry.address for entry in moves if last is None or entry.answered_at > last.at}
-        opened = {entry.address for entry in entries if entry.good and entry.step in SIGNING_IN}
+    def at(cls, entries: list[RecordedRequest], when: float = float("inf")) -> "Addresses":
+        """The addresses from the changes acknowledged before `when`; later requests are possible changes."""
+        changes = [
+            entry for entry in entries if entry.step == "change_email" and (entry.acknowledged or entry.uncertain)
+        ]
+        acknowledged = [entry for entry in changes if entry.acknowledged and entry.answered_at < when]
+        last = max(acknowledged, key=lambda entry: entry.answered_at, default=None)
+        since = {entry.address for entry in changes if last is None or entry.answered_at > last.at}
+        opened = {entry.address for entry in entries if entry.acknowledged and entry.step in SIGN_INS}
         return cls(
-            certain={entries[0].email, *(entry.address for entry in told), *opened},
+            certain={entries[0].email, *(entry.address for entry in acknowledged), *opened},
             possible={last.address if last else entries[0].email, *since},
         )
 
     @property
-    def left(self) -> set[str]:
-        """Those that the account had for sure, and has not any more."""
+    def former(self) -> set[str]:
+        """Addresses that the account had and no longer has."""
         return self.certain - self.possible
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccountLaws:
-    """Everything that there is to be compared when everything is over."""
+class AccountInvariants:
+    """The state after the run, to compare with the ledger."""
 
     ledger: Ledger
     rows: dict[str, list[str]]
-    """The addresses of the users that exist, by the address of the registration."""
-    letters: dict[tuple[str, str], list[str]]
-    """How the letters of a kind to an address ended."""
+    """The addresses of the existing users, by the address of the registration."""
+    notifications: dict[tuple[str, str], list[str]]
+    """The states of the security notifications, by recipient and email kind."""
     deletions: int
-    """How many the history tells of."""
-    ghosts: int
-    """Events that name a user who is not there any more."""
-    known: dict[str, bool]
-    """Of each address of a user who wanted to move: whether it is known, and its password opens the door."""
+    """The number of deletions in the audit log."""
+    orphaned_events: int
+    """The number of audit events with the id of a deleted user."""
+    can_sign_in: dict[str, bool]
+    """For each address of a user who requested a change: whether it can sign in."""
     free: dict[str, bool]
-    """Of each address of a deleted user: whether another client can register it."""
+    """For each address of a deleted user: whether another client can register it."""
 
     @classmethod
-    def of(cls, service: Service, ledger: Ledger) -> "AccountLaws":
-        """Look at the database, and try every address; after this there are more sessions and users than before."""
-        whose = ledger.whose
+    def of(cls, service: Service, ledger: Ledger) -> "AccountInvariants":
+        """Read the database and try every address, which opens sessions and registers users."""
+        user_by_address = ledger.user_by_address
         rows: dict[str, list[str]] = defaultdict(list)
         hashes: dict[str, str | None] = {}
         for email, password_hash in service.sql("SELECT email, password_hash FROM users"):
-            if email in whose:
-                rows[whose[email]].append(email)
-                hashes[whose[email]] = password_hash
-        letters: dict[tuple[str, str], list[str]] = defaultdict(list)
+            if email in user_by_address:
+                rows[user_by_address[email]].append(email)
+                hashes[user_by_address[email]] = password_hash
+        notifications: dict[tuple[str, str], list[str]] = defaultdict(list)
         for recipient, kind, state in service.sql("SELECT recipient, kind, state FROM letters"):
-            if recipient in whose and kind in TOLD:
-                letters[recipient, kind].append(state)
+            if recipient in user_by_address and kind in NOTIFICATION_KINDS:
+                notifications[recipient, kind].append(state)
         [[deletions]] = service.sql(
             "SELECT count(*) FROM events WHERE kind = 'account_deleted' AND at > %s", ledger.began_at
         )
-        [[ghosts]] = service.sql(
+        [[orphaned_events]] = service.sql(
             "SELECT count(*) FROM events e WHERE user_id IS NOT NULL"
             " AND NOT EXISTS (SELECT FROM users u WHERE u.id = e.user_id)"
         )
-        people = by_person(ledger)
-        known = {
-            address: _opens(service, address, password=_password(people[email], hashes[email]))
+        requests = requests_by_user(ledger)
+        can_sign_in = {
+            address: _can_sign_in(service, address, password=_password(requests[email], hashes[email]))
             for email in rows
-            for address in addresses_of(people[email])
-            if len(addresses_of(people[email])) > 1
+            for address in addresses_of(requests[email])
+            if len(addresses_of(requests[email])) > 1
         }
         free = {
-            address: persist(Member(service.port, address).sign_up).status == 201
-            for email in ledger.may_be_gone - rows.keys()
-            for address in addresses_of(people[email])
+            address: retry_unavailable(AccountClient(service.port, address).sign_up).status == 201
+            for email in ledger.maybe_deleted - rows.keys()
+            for address in addresses_of(requests[email])
         }
         return cls(
             ledger=ledger,
             rows=dict(rows),
-            letters=dict(letters),
+            notifications=dict(notifications),
             deletions=deletions,
-            ghosts=ghosts,
-            known=known,
+            orphaned_events=orphaned_events,
+            can_sign_in=can_sign_in,
             free=free,
         )
 
     @property
-    def gone(self) -> set[str]:
-        """Those who wanted their account to be deleted, and have none."""
-        return self.ledger.may_be_gone - self.rows.keys()
+    def deleted(self) -> set[str]:
+        """Users who requested deletion and do not exist."""
+        return self.ledger.maybe_deleted - self.rows.keys()
 
     @property
-    def left_behind(self) -> set[str]:
-        """The addresses of those who wanted to move, but the one that each of them has."""
-        return self.known.keys() - {address for addresses in self.rows.values() for address in addresses}
+    def former_addresses(self) -> set[str]:
+        """The tried addresses that no account has."""
+        return self.can_sign_in.keys() - {address for addresses in self.rows.values() for address in addresses}
 
-    def broken_laws(self) -> list[str]:
-        """Every way in which what there is contradicts what people were told."""
-        laws: list[Callable[[], Iterator[str]]] = [
-            self._at_one_address,
-            self._no_way_in_by_the_old_address,
-            self._gone_is_gone,
-            self._everybody_was_told,
-            self._history_of_deletions,
+    def violations(self) -> list[str]:
+        """Every contradiction between the ledger and the state."""
+        checks: list[Callable[[], Iterator[str]]] = [
+            self._one_address_per_account,
+            self._former_addresses_cannot_sign_in,
+            self._deletions_are_final,
+            self._notifications_are_sent,
+            self._audit_log_of_deletions,
         ]
-        return [broken for law in laws for broken in law()]
+        return [violation for check in checks for violation in check()]
 
-    def _at_one_address(self) -> Iterator[str]:
-        """L1: after an acknowledged change the account is there at the new address, once; else where it may be."""
-        people = by_person(self.ledger)
+    def _one_address_per_account(self) -> Iterator[str]:
+        """L1: each account has one address: the acknowledged one, or one that a later request may have set."""
+        requests = requests_by_user(self.ledger)
         for email, addresses in self.rows.items():
-            possible = Addresses.at(people[email]).possible
+            possible = Addresses.at(requests[email]).possible
             if len(addresses) != 1 or not possible.issuperset(addresses):
-                yield f"L1: {email} is at {addresses}, and should be at one of {possible}"
+                yield f"L1: {email} has {addresses}, expected one of {possible}"
 
-    def _no_way_in_by_the_old_address(self) -> Iterator[str]:
-        """L1: an address that the account has opens the door, and one that it had does not: then, and now."""
-        for address, opens in self.known.items():
-            if opens == (address in self.left_behind):
-                yield f"L1: {address} opens the door: {opens}"
-        for entries in by_person(self.ledger).values():
-            for entry in (entry for entry in entries if entry.good and entry.step in SIGNING_IN):
+    def _former_addresses_cannot_sign_in(self) -> Iterator[str]:
+        """L1: only the current address of an account signs in, during the run and after it."""
+        for address, signs_in in self.can_sign_in.items():
+            if signs_in == (address in self.former_addresses):
+                yield f"L1: {address} can sign in: {signs_in}"
+        for entries in requests_by_user(self.ledger).values():
+            for entry in (entry for entry in entries if entry.acknowledged and entry.step in SIGN_INS):
                 if entry.address not in Addresses.at(entries, entry.at).possible:
-                    yield f"L1: {entry.email} signed in at {entry.address}, which was replaced"
+                    yield f"L1: {entry.email} signed in with {entry.address}, a former address"
 
-    def _gone_is_gone(self) -> Iterator[str]:
-        """L2: after an acknowledged deletion there is no account, nothing is accepted, and the address is free."""
-        left = {entry.email: entry for entry in self.ledger.good("leave")}
-        for entry in self.ledger.good(*ALIVE):
-            if entry.email in left and entry.at > left[entry.email].answered_at:
+    def _deletions_are_final(self) -> Iterator[str]:
+        """L2: after an acknowledged deletion the account is gone, requests are rejected, and the address is free."""
+        deletions = {entry.email: entry for entry in self.ledger.acknowledged("delete_account")}
+        for entry in self.ledger.acknowledged(*NEEDS_ACCOUNT):
+            if entry.email in deletions and entry.at > deletions[entry.email].answered_at:
                 yield f"L2: {entry.step} of {entry.email} was accepted after the deletion"
-        for email, times in Counter(entry.email for entry in self.ledger.good("leave")).items():
+        for email, times in Counter(entry.email for entry in self.ledger.acknowledged("delete_account")).items():
             if times > 1 or email in self.rows:
-                yield f"L2: {email} was told {times} times of the deletion, and is at {self.rows.get(email)}"
+                yield f"L2: {email} has {times} acknowledged deletions and the addresses {self.rows.get(email)}"
         for address, is_free in self.free.items():
             if not is_free:
                 yield f"L2: {address} is not free after the deletion"
 
-    def _everybody_was_told(self) -> Iterator[str]:
-        """L5: who moved is told once at the old address, who is gone at every address that there was until lately."""
-        for email, entries in by_person(self.ledger).items():
-            of = Addresses.at(entries)
-            moved = {address for address in addresses_of(entries) if (address, "email_changed") in self.letters}
-            told = {address for address in addresses_of(entries) if (address, "account_deleted") in self.letters}
+    def _notifications_are_sent(self) -> Iterator[str]:
+        """L5: one notification of a change to the old address, and one of a deletion to the last addresses."""
+        for email, entries in requests_by_user(self.ledger).items():
+            known = Addresses.at(entries)
+            changed = {address for address in addresses_of(entries) if (address, "email_changed") in self.notifications}
+            deleted = {
+                address for address in addresses_of(entries) if (address, "account_deleted") in self.notifications
+            }
             states = [
-                state for address in moved | told for kind in TOLD for state in self.letters.get((address, kind), [])
+                state
+                for address in changed | deleted
+                for kind in NOTIFICATION_KINDS
+                for state in self.notifications.get((address, kind), [])
             ]
-            if len(states) != len(moved) + len(told):
-                yield f"L5: {email} was told twice: {states}"
-            if not of.left <= moved:
-                yield f"L5: {email} moved away from {of.left}, and was told at {moved}"
-            if email in self.gone:
-                if not moved < told or len(told) != len(moved) + 1 or not told - moved <= of.possible:
-                    yield f"L5: {email} left, and was told so at {told}, of a move at {moved}"
-                # A deletion withdraws what waits for the account, and tells the same people itself.
-                states = [state for address in told for state in self.letters[address, "account_deleted"]]
-            elif told or moved & {*self.rows.get(email, [])}:
-                yield f"L5: {email} is at {self.rows.get(email)}, and was told of a deletion at {told}, a move: {moved}"
+            if len(states) != len(changed) + len(deleted):
+                yield f"L5: {email} got a notification twice: {states}"
+            if not known.former <= changed:
+                yield f"L5: {email} had {known.former}; notifications of changes went to {changed}"
+            if email in self.deleted:
+                if not changed < deleted or len(deleted) != len(changed) + 1 or not deleted - changed <= known.possible:
+                    yield f"L5: {email} was deleted; notifications of it went to {deleted}, of changes to {changed}"
+                # A deletion cancels waiting emails of the account and sends its own to the same addresses.
+                states = [state for address in deleted for state in self.notifications[address, "account_deleted"]]
+            elif deleted or changed & {*self.rows.get(email, [])}:
+                yield (
+                    f"L5: {email} has {self.rows.get(email)}; notifications of a deletion went to {deleted}, "
+                    f"of changes to {changed}"
+                )
             if {*states} - {"sent"}:
-                yield f"L5: {email} was owed letters that ended as {states}"
+                yield f"L5: {email} has notifications in the states {states}"
 
-    def _history_of_deletions(self) -> Iterator[str]:
-        """L8: each deletion is in the history once, which does not say whose it was, nor anything else about them."""
-        if self.deletions != len(self.gone):
-            yield f"L8: {self.deletions} deletions in the history, and {len(self.gone)} people are gone"
-        if self.ghosts:
-            yield f"L8: {self.ghosts} events name a deleted user"
+    def _audit_log_of_deletions(self) -> Iterator[str]:
+        """L8: the audit log has each deletion once, and no event with the id of a deleted user."""
+        if self.deletions != len(self.deleted):
+            yield f"L8: {self.deletions} deletions in the audit log, {len(self.deleted)} deleted users"
+        if self.orphaned_events:
+            yield f"L8: {self.orphaned_events} events have the id of a deleted user"
 
 
-def by_person(ledger: Ledger) -> dict[str, list[AuditEntry]]:
-    """The requests of each person in the order in which they were made."""
-    found: dict[str, list[AuditEntry]] = defaultdict(list)
+def requests_by_user(ledger: Ledger) -> dict[str, list[RecordedRequest]]:
+    """The requests of each user in the order in which they were sent."""
+    requests: dict[str, list[RecordedRequest]] = defaultdict(list)
     for entry in sorted(ledger.entries, key=lambda entry: entry.at):
-        found[entry.email].append(entry)
-    return found
+        requests[entry.email].append(entry)
+    return requests
 
 
-def addresses_of(entries: list[AuditEntry]) -> set[str]:
-    """Every address that a user had, or may have had, from their requests."""
-    of = Addresses.at(entries)
-    tried = {entry.address for entry in entries if entry.step == "move" and (entry.good or entry.uncertain)}
-    return of.certain | of.possible | tried
+def addresses_of(entries: list[RecordedRequest]) -> set[str]:
+    """Every address that a user had or may have had, according to the ledger."""
+    known = Addresses.at(entries)
+    requested = {
+        entry.address for entry in entries if entry.step == "change_email" and (entry.acknowledged or entry.uncertain)
+    }
+    return known.certain | known.possible | requested
 
 
-def _password(entries: list[AuditEntry], password_hash: str | None) -> str | None:
-    """The password of a user who has one; any is wrong for the others, and which of them is for another law."""
+def _password(entries: list[RecordedRequest], password_hash: str | None) -> str | None:
+    """The password that matches the hash; None without one. Another invariant checks that it is the right one."""
     hasher = PasswordHasher(at_once=1)
-    chosen = [entry.chosen for entry in reversed(entries) if entry.chosen is not None]
-    return next((word for word in dict.fromkeys(chosen) if hasher.verify(word, password_hash).matches), None)
+    passwords = [entry.new_password for entry in reversed(entries) if entry.new_password is not None]
+    return next(
+        (password for password in dict.fromkeys(passwords) if hasher.verify(password, password_hash).matches), None
+    )
 
 
-def _opens(service: Service, address: str, *, password: str | None) -> bool:
-    """Whether an address is known, and opens the door with the password if there is one."""
-    member = Member(service.port, address)
+def _can_sign_in(service: Service, address: str, *, password: str | None) -> bool:
+    """Whether an account has the address and, if it has a password, signs in with it."""
+    client = AccountClient(service.port, address)
     if password is None:
-        return persist(member.look_up).status == 200
-    return (persist(member.look_up).status, persist(lambda: member.sign_in(password)).status) == (200, 200)
+        return retry_unavailable(client.look_up).status == 200
+    statuses = retry_unavailable(client.look_up).status, retry_unavailable(lambda: client.sign_in(password)).status
+    return statuses == (200, 200)

@@ -1,4 +1,4 @@
-"""Storms: faults at random points of what people do, and the figures of what they did."""
+"""Fault injection: faults at random moments while virtual users run a scenario, and the figures of the run."""
 
 import json
 import math
@@ -11,157 +11,157 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.faults.account_invariants import AccountLaws
-from tests.faults.ledger import Aftermath, Ledger
+from tests.faults.account_invariants import AccountInvariants
+from tests.faults.ledger import FinalState, Ledger
 from tests.faults.programs import kill, wait_until
-from tests.faults.service import Service, broken
-from tests.faults.session_invariants import SessionLaws
-from tests.faults.virtual_users import Life, living, user_registers
+from tests.faults.service import Service, inject_fault
+from tests.faults.session_invariants import SessionInvariants
+from tests.faults.virtual_users import Scenario, registration_scenario, running_users
 
-Victim = Literal[
+Target = Literal[
     "mailer", "worker", "master", "postgres", "redis",
     "postgres refused", "postgres frozen", "redis refused", "redis frozen", "redis flushed", "keys rotated",
 ]  # fmt: skip
-"""Who is killed, unless it says what else is done."""
+"""A process that is killed, or a server or key and what happens to it."""
 
-PATIENCE = 120.0
-"""Seconds within which everything has to be back, on a machine that is busy with other things, too."""
-LONGEST_FAULT = 2.5
-"""Seconds for which something is refused or frozen: longer than any budget."""
-LONGEST_LULL = 1.0
-MOST_LETTERS = 40
-"""What may pass between what was broken being back and the next kill: seconds, or letters, whichever comes first."""
+RECOVERY_TIMEOUT = 120.0
+"""Seconds within which the service must recover, also on a busy machine."""
+MAX_FAULT_SECONDS = 2.5
+"""The longest time for which a server is stopped or frozen: longer than any time limit of the service."""
+MAX_PAUSE_SECONDS = 1.0
+MAX_EMAILS_BETWEEN_FAULTS = 40
+"""The limits of the pause between recovery and the next fault: the first that is reached ends the pause."""
 
 
 @dataclass(kw_only=True)
 class Figures:
-    """What a storm did."""
+    """The figures of one run."""
 
     seed: int
     seconds: float = 0.0
-    kills: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
     registrations: int = 0
     requests: int = 0
     acknowledged: int = 0
-    refused_by_503: int = 0
+    status_503: int = 0
     unanswered: int = 0
-    letters: int = 0
-    lost: int = 0
-    duplicates: int = 0
+    emails: int = 0
+    lost_emails: int = 0
+    duplicate_emails: int = 0
     steps: dict[str, int] = field(default_factory=dict)
-    """How often something was acknowledged, by what it was."""
+    """The number of acknowledged requests by step."""
     sessions: int = 0
-    ended: int = 0
-    """Sessions whose end was acknowledged, and whose tokens were brought back when all was over."""
-    dead_tokens: int = 0
-    gone: int = 0
-    """Accounts that were deleted, whose addresses were tried when all was over."""
-    left_behind: int = 0
-    """Addresses that accounts had before, at which their owners tried to sign in when all was over."""
-    slowest_answer_s: float = 0.0
+    revoked_sessions: int = 0
+    """Sessions with an acknowledged revocation, whose tokens were sent again after the run."""
+    revoked_tokens: int = 0
+    deleted_accounts: int = 0
+    """Deleted accounts, whose addresses were registered again after the run."""
+    former_addresses: int = 0
+    """Addresses before a change, with which a sign-in was attempted after the run."""
+    slowest_response_s: float = 0.0
     recovery_s: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By victim, until the service is ready: after its end (worker), its start (master, mailer), or its return."""
+    """By target: seconds until readiness, after the kill (worker), the start (master, mailer) or the repair."""
 
     def line(self) -> str:
-        kills = ", ".join(f"{number} {victim}" for victim, number in self.kills.items())
+        faults = ", ".join(f"{number} {target}" for target, number in self.faults.items())
         recovery = "; ".join(
-            f"{victim} {found['p50']:.2f}/{found['p99']:.2f}" for victim, found in self.recovery_s.items()
+            f"{target} {seconds['p50']:.2f}/{seconds['p99']:.2f}" for target, seconds in self.recovery_s.items()
         )
         sessions = self.sessions and (
-            f"{self.sessions} sessions, {self.ended} ended with {self.dead_tokens} tokens, "
-            f"{self.gone} accounts deleted, {self.left_behind} addresses left behind, all of which were refused; "
+            f"{self.sessions} sessions, {self.revoked_sessions} revoked with {self.revoked_tokens} tokens, "
+            f"{self.deleted_accounts} accounts deleted, {self.former_addresses} former addresses, all rejected; "
             f"acknowledged {', '.join(f'{number} {step}' for step, number in self.steps.items())}; "
         )
         return (
-            f"seed {self.seed}, {self.seconds:.0f} s, killed {kills}; {self.registrations} registrations, "
-            f"{self.acknowledged} of {self.requests} requests acknowledged, {self.refused_by_503} refused by 503, "
-            f"{self.unanswered} cut; {sessions or ''}{self.letters} letters, {self.lost} lost, "
-            f"{self.duplicates} twice; "
-            f"slowest answer {self.slowest_answer_s:.2f} s; recovery p50/p99 s: {recovery}"
+            f"seed {self.seed}, {self.seconds:.0f} s, faults: {faults}; {self.registrations} registrations, "
+            f"{self.acknowledged} of {self.requests} requests acknowledged, {self.status_503} got 503, "
+            f"{self.unanswered} without a response; {sessions or ''}{self.emails} emails, "
+            f"{self.lost_emails} lost, {self.duplicate_emails} duplicates; "
+            f"slowest response {self.slowest_response_s:.2f} s; recovery p50/p99 s: {recovery}"
         )
 
     def write(self, name: str) -> None:
-        """Put the figures into the report: `CHAOS_REPORT`, or `.data/chaos.json`."""
+        """Write the figures to the report: `CHAOS_REPORT`, or `.data/chaos.json`."""
         path = Path(os.environ.get("CHAOS_REPORT", ".data/chaos.json"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        known = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps({**known, name: asdict(self)}, indent=2) + "\n")
+        report = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**report, name: asdict(self)}, indent=2) + "\n")
 
 
-def storm(
-    service: Service, *, victims: Sequence[Victim], kills: int, people: int, life: Life = user_registers
+def inject_faults(
+    service: Service, *, targets: Sequence[Target], faults: int, users: int, scenario: Scenario = registration_scenario
 ) -> tuple[Figures, list[str]]:
-    """Kill one of the victims at a time while people live; returns the figures, and the laws that were broken."""
+    """Inject one fault at a time while users run a scenario; returns the figures and the violated invariants."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
     print(f"CHAOS_SEED={seed}")
     chance = random.Random(seed)
     ledger = Ledger()
     recoveries: dict[str, list[float]] = {}
-    service.wait_until_mailing()
+    service.wait_until_mail_workers_run()
     began = time.monotonic()
-    with living(service, ledger, life, people=people, seed=seed) as fates:
-        for victim in drawn(victims, kills, chance=chance):
-            lull(service, chance=chance)
-            recoveries.setdefault(victim, []).append(killed(service, victim, chance=chance))
-    wait_until(lambda: nothing_waits(service), within=60, what="every letter was dealt with", every=0.2)
+    with running_users(service, ledger, scenario, users=users, seed=seed) as outcomes:
+        for target in shuffled(targets, faults, chance=chance):
+            wait_before_fault(service, chance=chance)
+            recoveries.setdefault(target, []).append(inject(service, target, chance=chance))
+    wait_until(lambda: outbox_is_empty(service), within=60, what="no email waits in the outbox", every=0.2)
 
-    aftermath = Aftermath.of(service, ledger)
-    laws = SessionLaws.of(service, ledger)
-    accounts = AccountLaws.of(service, ledger)
+    final_state = FinalState.of(service, ledger)
+    sessions = SessionInvariants.of(service, ledger)
+    accounts = AccountInvariants.of(service, ledger)
     figures = Figures(
         seed=seed,
         seconds=round(time.monotonic() - began, 1),
-        kills=dict(Counter({victim: len(each) for victim, each in recoveries.items()})),
-        registrations=len(fates.finished),
+        faults=dict(Counter({target: len(each) for target, each in recoveries.items()})),
+        registrations=len(outcomes.finished),
         requests=len(ledger.entries),
-        acknowledged=sum(entry.good for entry in ledger.entries),
-        refused_by_503=ledger.refused,
+        acknowledged=sum(entry.acknowledged for entry in ledger.entries),
+        status_503=ledger.unavailable,
         unanswered=ledger.unanswered,
-        letters=len(aftermath.letters),
-        lost=len(list(aftermath.lost())),
-        duplicates=aftermath.duplicates,
-        steps=dict(Counter(entry.step for entry in ledger.entries if entry.good)),
-        sessions=len(laws.held),
-        ended=len(laws.refused),
-        dead_tokens=laws.dead_tokens,
-        gone=len(accounts.gone),
-        left_behind=len(accounts.left_behind),
-        slowest_answer_s=round(ledger.slowest, 3),
-        recovery_s={victim: percentiles(each) for victim, each in recoveries.items()},
+        emails=len(final_state.outbox),
+        lost_emails=len(list(final_state.lost())),
+        duplicate_emails=final_state.duplicates,
+        steps=dict(Counter(entry.step for entry in ledger.entries if entry.acknowledged)),
+        sessions=len(sessions.recorded),
+        revoked_sessions=len(sessions.rejected),
+        revoked_tokens=sessions.revoked_tokens,
+        deleted_accounts=len(accounts.deleted),
+        former_addresses=len(accounts.former_addresses),
+        slowest_response_s=round(ledger.slowest, 3),
+        recovery_s={target: percentiles(each) for target, each in recoveries.items()},
     )
-    broken = [*fates.stuck, *aftermath.broken_laws(), *laws.broken_laws(), *accounts.broken_laws()]
-    return figures, broken
+    violations = [*outcomes.stuck, *final_state.violations(), *sessions.violations(), *accounts.violations()]
+    return figures, violations
 
 
-def lull(service: Service, *, chance: random.Random) -> None:
-    """Let people register until the next kill, which is to hit anything that may be under way."""
-    until = time.monotonic() + chance.uniform(0, LONGEST_LULL)
-    letters = len(service.sink.messages) + chance.randrange(MOST_LETTERS)
-    while time.monotonic() < until and len(service.sink.messages) < letters:
+def wait_before_fault(service: Service, *, chance: random.Random) -> None:
+    """Wait for a random time, so that the next fault hits requests at any stage."""
+    until = time.monotonic() + chance.uniform(0, MAX_PAUSE_SECONDS)
+    emails = len(service.sink.messages) + chance.randrange(MAX_EMAILS_BETWEEN_FAULTS)
+    while time.monotonic() < until and len(service.sink.messages) < emails:
         time.sleep(0.001)
 
 
-def drawn(victims: Sequence[Victim], number: int, *, chance: random.Random) -> list[Victim]:
-    """The victims in a random order, each as often as the others."""
-    order = [victims[place % len(victims)] for place in range(number)]
+def shuffled(targets: Sequence[Target], number: int, *, chance: random.Random) -> list[Target]:
+    """The targets in random order, each equally often."""
+    order = [targets[position % len(targets)] for position in range(number)]
     chance.shuffle(order)
     return order
 
 
-def killed(service: Service, victim: Victim, *, chance: random.Random) -> float:
-    """Kill it with SIGKILL and do what an orchestrator does; returns how long the next good answer took then."""
+def inject(service: Service, target: Target, *, chance: random.Random) -> float:
+    """Inject a fault and restart what an orchestrator restarts; returns the seconds until the service is ready."""
     began = time.monotonic()
-    match victim:
+    match target:
         case "mailer":
-            return killed_mailer(service)
+            return kill_mailer(service)
         case "worker":
             kill(chance.choice(service.workers()))
         case "master":
             service.api.kill()
             began = time.monotonic()
             service.api.start()
-            # Workers of the old one may answer until they notice that they are orphans.
-            wait_until(service.workers, within=PATIENCE, what="the API is up", every=0.05)
+            # Workers of the old master may respond until they detect that their parent is gone.
+            wait_until(service.workers, within=RECOVERY_TIMEOUT, what="the API is up", every=0.05)
         case "postgres":
             service.engines.postgres.kill()
             service.engines.postgres.start()
@@ -173,42 +173,44 @@ def killed(service: Service, victim: Victim, *, chance: random.Random) -> float:
         case "redis flushed":
             service.flush_redis()
         case "keys rotated":
-            return rotated(service)
+            return rotate_keys(service)
         case _:
-            began = away(service, victim, chance=chance)
-    wait_until(lambda: service.status("/health/ready") == 200, within=PATIENCE, what="a good answer", every=0.01)
+            began = interrupt(service, target, chance=chance)
+    wait_until(
+        lambda: service.status("/health/ready") == 200, within=RECOVERY_TIMEOUT, what="the service is ready", every=0.01
+    )
     return time.monotonic() - began
 
 
-def away(service: Service, victim: Victim, *, chance: random.Random) -> float:
-    """Let a server be refused or frozen for a while; returns since when it is back, in monotonic seconds."""
-    name, _, how = victim.partition(" ")
+def interrupt(service: Service, target: Target, *, chance: random.Random) -> float:
+    """Stop or freeze a server for a random time; returns the moment of its repair, in monotonic seconds."""
+    name, _, fault = target.partition(" ")
     server = service.engines.postgres if name == "postgres" else service.engines.redis
-    with broken(server, "frozen" if how == "frozen" else "refused"):
-        time.sleep(chance.uniform(0, LONGEST_FAULT))
+    with inject_fault(server, "frozen" if fault == "frozen" else "refused"):
+        time.sleep(chance.uniform(0, MAX_FAULT_SECONDS))
     return time.monotonic()
 
 
-def rotated(service: Service) -> float:
-    """Rotate the keys of access tokens; returns how long the command took."""
+def rotate_keys(service: Service) -> float:
+    """Rotate the signing keys; returns the seconds that the command took."""
     began = time.monotonic()
-    # At once: nobody here keeps a copy of the key set.
+    # `--now` skips the waiting time for JWKS caches: no client here has one.
     rotation = service.program("rotation", "keys", "rotate", "--now")
     rotation.start()
-    assert rotation.wait(PATIENCE) == 0, rotation.said()
+    assert rotation.wait(RECOVERY_TIMEOUT) == 0, rotation.output()
     return time.monotonic() - began
 
 
-def killed_mailer(service: Service) -> float:
-    """Kill the mailer; returns how long it took until a mailer is at work again."""
+def kill_mailer(service: Service) -> float:
+    """Kill the mail worker; returns the seconds until a new one has started."""
     service.mailer.kill()
     began = time.monotonic()
     service.mailer.start()
-    service.wait_until_mailing()
+    service.wait_until_mail_workers_run()
     return time.monotonic() - began
 
 
-def nothing_waits(service: Service) -> bool:
+def outbox_is_empty(service: Service) -> bool:
     return not service.sql("SELECT id FROM letters WHERE state = 'waiting'")
 
 

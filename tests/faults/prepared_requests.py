@@ -1,4 +1,4 @@
-"""Requests, each made by a user for whom it is the next step, and the form of an error."""
+"""Prepared requests: users at each step of registration and sign-in, and checks of error responses."""
 
 import math
 import time
@@ -7,41 +7,41 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
-from tests.faults.account_client import Member, Pair
-from tests.faults.client import Answer, CurrentUser, good
+from tests.faults.account_client import AccountClient, TokenPair
+from tests.faults.client import RegistrationClient, Response, expect_success
 from tests.faults.service import Service
 
-PROMISED = 2.0
-"""Seconds within which every fault is answered."""
+MAX_ERROR_SECONDS = 2.0
+"""Seconds within which an error must arrive during a fault."""
 
-Requests = Mapping[str, Callable[[], Answer]]
+Requests = Mapping[str, Callable[[], Response]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Six:
-    """Five people who are at different points of their registration."""
+class RegistrationRequests:
+    """Clients at each step of the registration."""
 
-    stranger: CurrentUser
-    temporary: CurrentUser
-    guessing: CurrentUser
+    anonymous: RegistrationClient
+    temporary: RegistrationClient
+    confirming: RegistrationClient
     code: str
-    """What `guessing` found in the mail."""
-    impatient: CurrentUser
-    confirmed: CurrentUser
+    """The code that was emailed to `confirming`."""
+    resending: RegistrationClient
+    confirmed: RegistrationClient
 
     @classmethod
     def prepared(cls, service: Service) -> Self:
-        temporary = service.caller("temporary")
-        good(temporary.sign_up)
-        guessing, code = service.with_code("guessing")
-        impatient, _ = service.with_code("impatient")
+        temporary = service.registration_client("temporary")
+        expect_success(temporary.sign_up)
+        confirming, code = service.client_with_code("confirming")
+        resending, _ = service.client_with_code("resending")
         return cls(
-            stranger=service.caller("stranger"),
+            anonymous=service.registration_client("anonymous"),
             temporary=temporary,
-            guessing=guessing,
+            confirming=confirming,
             code=code,
-            impatient=impatient,
-            confirmed=service.confirmed("confirmed"),
+            resending=resending,
+            confirmed=service.confirmed_client("confirmed"),
         )
 
     @property
@@ -50,112 +50,112 @@ class Six:
 
     @property
     def requests(self) -> Requests:
-        """All six; the code that is brought is wrong."""
+        """The six requests of a registration; the submitted code is wrong."""
         return {
-            "look_up": self.stranger.look_up,
-            "sign_up": self.stranger.sign_up,
+            "look_up": self.anonymous.look_up,
+            "sign_up": self.anonymous.sign_up,
             "send_code": self.temporary.send_code,
-            "mail": lambda: self.guessing.mail(self.wrong_code),
-            "resend_code": self.impatient.resend_code,
+            "confirm_email": lambda: self.confirming.confirm_email(self.wrong_code),
+            "resend_code": self.resending.resend_code,
             "finish": self.confirmed.finish,
         }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SignedIn:
-    """A user who is signed in twice, and has codes at hand to sign in with and to set another password with."""
+class SignedInRequests:
+    """A user with two sessions, a sign-in code and a code for a password reset."""
 
-    member: Member
+    client: AccountClient
     password: str
-    here: Pair
-    there: Pair
-    """The tokens of a session that is about to be ended."""
+    kept: TokenPair
+    signed_out: TokenPair
+    """The tokens of the session that `sign_out` revokes."""
     sign_in_code: str
     recovery_code: str
 
     @classmethod
     def prepared(cls, service: Service) -> Self:
         password = "correct horse battery"
-        member = service.member("signed-in", password=password)
-        here, there = (signed_in(member, password) for _ in range(2))
-        good(member.ask_to_sign_in)
-        good(member.ask_to_recover)
+        client = service.account_client("signed-in", password=password)
+        kept, signed_out = (sign_in_with_password(client, password) for _ in range(2))
+        expect_success(client.send_sign_in_code)
+        expect_success(client.send_reset_code)
         return cls(
-            member=member,
+            client=client,
             password=password,
-            here=here,
-            there=there,
-            sign_in_code=service.code_for(member, "sign_in_code"),
-            recovery_code=service.code_for(member, "recovery_code"),
+            kept=kept,
+            signed_out=signed_out,
+            sign_in_code=service.newest_code(client, "sign_in_code"),
+            recovery_code=service.newest_code(client, "recovery_code"),
         )
 
     @property
     def without_redis(self) -> Requests:
-        """What needs nothing but PostgreSQL."""
+        """Requests that only need PostgreSQL."""
         return {
-            "sign_in": lambda: self.member.sign_in(self.password),
-            "me": lambda: self.member.me(self.here.access),
-            "refresh": lambda: self.member.refresh(self.here.refresh),
-            "sign_out": lambda: self.member.sign_out(self.there.access),
+            "sign_in": lambda: self.client.sign_in(self.password),
+            "me": lambda: self.client.me(self.kept.access),
+            "refresh": lambda: self.client.refresh(self.kept.refresh),
+            "sign_out": lambda: self.client.sign_out(self.signed_out.access),
         }
 
     @property
     def by_codes(self) -> Requests:
-        """What needs Redis, too."""
+        """Requests that also need Redis."""
         return {
-            "ask_to_sign_in": self.member.ask_to_sign_in,
-            "sign_in_by_code": lambda: self.member.sign_in_by_code(self.sign_in_code),
-            "ask_to_recover": self.member.ask_to_recover,
-            "recover": lambda: self.member.recover(self.recovery_code, f"{self.password} staple"),
+            "send_sign_in_code": self.client.send_sign_in_code,
+            "sign_in_by_code": lambda: self.client.sign_in_by_code(self.sign_in_code),
+            "send_reset_code": self.client.send_reset_code,
+            "reset_password": lambda: self.client.reset_password(self.recovery_code, f"{self.password} staple"),
         }
 
 
-def signed_in(member: Member, password: str) -> Pair:
-    """The tokens of a sign-in with the password."""
-    pair = Pair.of(good(lambda: member.sign_in(password)))
+def sign_in_with_password(client: AccountClient, password: str) -> TokenPair:
+    """Sign in; returns the tokens."""
+    pair = TokenPair.of(expect_success(lambda: client.sign_in(password)))
     assert pair is not None
     return pair
 
 
-def at_once(requests: Requests) -> dict[str, Answer]:
-    """The answers to requests that are made at the same moment."""
+def concurrently(requests: Requests) -> dict[str, Response]:
+    """Send all requests at the same moment; returns their responses."""
     with ThreadPoolExecutor(len(requests)) as pool:
-        asked = {name: pool.submit(request) for name, request in requests.items()}
-        return {name: answer.result() for name, answer in asked.items()}
+        futures = {name: pool.submit(request) for name, request in requests.items()}
+        return {name: future.result() for name, future in futures.items()}
 
 
-def again_and_again(requests: Requests, *, seconds: float) -> list[tuple[str, Answer]]:
-    """The answers to requests that are made one after the other, for some time."""
-    until = time.monotonic() + seconds
-    answers: list[tuple[str, Answer]] = []
-    while time.monotonic() < until:
-        answers += [(name, request()) for name, request in requests.items()]
-    return answers
+def repeatedly(requests: Requests, *, seconds: float) -> list[tuple[str, Response]]:
+    """Send the requests one after the other for some time; returns the responses."""
+    end = time.monotonic() + seconds
+    responses: list[tuple[str, Response]] = []
+    while time.monotonic() < end:
+        responses += [(name, request()) for name, request in requests.items()]
+    return responses
 
 
-def complaints(answers: Mapping[str, Answer], *, code: str) -> list[str]:
-    """Where answers are not the refusal `code` in the shape of the contract and in time."""
-    found: list[str] = []
-    for name, answer in answers.items():
-        error = answer.json.get("error", {})
-        if (answer.status, error.get("code")) != (503, code):
-            found.append(f"{name}: {answer.status} {answer.body!r}")
-        elif answer.json != {"success": False, "result": None, "error": error} or not error.get("msg"):
-            found.append(f"{name}: not in the shape of a refusal: {answer.body!r}")
-        elif answer.headers.get("content-type") != "application/json" or not answer.headers.get("x-request-id"):
-            found.append(f"{name}: headers {dict(answer.headers)}")
-        elif int(answer.headers.get("retry-after", 0)) < 1 or error.get("retry_after") is None:
-            found.append(f"{name}: does not say when to come back: {answer.body!r}")
-        if answer.seconds > PROMISED:
-            found.append(f"{name}: after {answer.seconds:.2f} s")
-    return found
+def contract_violations(responses: Mapping[str, Response], *, code: str) -> list[str]:
+    """Deviations of responses from the error `code` with the schema and the time limit of the contract."""
+    violations: list[str] = []
+    for name, response in responses.items():
+        error = response.json.get("error", {})
+        if (response.status, error.get("code")) != (503, code):
+            violations.append(f"{name}: {response.status} {response.body!r}")
+        elif response.json != {"success": False, "result": None, "error": error} or not error.get("msg"):
+            violations.append(f"{name}: not the schema of an error: {response.body!r}")
+        elif response.headers.get("content-type") != "application/json" or not response.headers.get("x-request-id"):
+            violations.append(f"{name}: headers {dict(response.headers)}")
+        elif int(response.headers.get("retry-after", 0)) < 1 or error.get("retry_after") is None:
+            violations.append(f"{name}: no retry_after: {response.body!r}")
+        if response.seconds > MAX_ERROR_SECONDS:
+            violations.append(f"{name}: after {response.seconds:.2f} s")
+    return violations
 
 
-def p99(answers: list[Answer]) -> float:
-    """The seconds that one of a hundred answers takes longer than."""
-    ordered = sorted(answer.seconds for answer in answers)
+def p99(responses: list[Response]) -> float:
+    """The 99th percentile of the response times, in seconds."""
+    ordered = sorted(response.seconds for response in responses)
     return ordered[min(len(ordered) - 1, math.ceil(len(ordered) * 0.99) - 1)]
 
 
-def slowest(answers: list[tuple[str, Answer]]) -> float:
-    return max(answer.seconds for _, answer in answers)
+def slowest(responses: list[tuple[str, Response]]) -> float:
+    return max(response.seconds for _, response in responses)

@@ -1,117 +1,136 @@
-"""What a ledger says of sessions: which tokens each of them gave, and when a user was told of its end."""
+"""Sessions in the ledger: the tokens of each session, and when its revocation was acknowledged."""
 
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from tests.faults.account_client import Member, Pair, has_expired, place_of, session_in, session_of
-from tests.faults.client import Answer, AuditEntry, persist
+from tests.faults.account_client import (
+    AccountClient,
+    TokenPair,
+    has_expired,
+    position_of,
+    session_id_of,
+    session_of_request,
+)
+from tests.faults.client import RecordedRequest, Response, retry_unavailable
 from tests.faults.ledger import Ledger
 from tests.faults.service import Service
 
 NEVER = float("inf")
-FOR_OTHERS = ("change_password", "end_others")
-ENDING = ("sign_out", "replay", "recover", "leave", *FOR_OTHERS)
+REVOKES_OTHERS = ("change_password", "revoke_other_sessions")
+REVOKES = ("sign_out", "replay", "reset_password", "delete_account", *REVOKES_OTHERS)
 
 
 @dataclass(kw_only=True)
-class Held:
-    """What the ledger knows of one session."""
+class RecordedSession:
+    """The data of one session in the ledger."""
 
     email: str
-    opened: AuditEntry
-    pairs: list[Pair] = field(default_factory=list)
-    asked_to_end: float = NEVER
-    """When its end was first requested."""
-    ended: float = NEVER
-    """When an answer first said that it has ended."""
+    opened: RecordedRequest
+    pairs: list[TokenPair] = field(default_factory=list)
+    revocation_requested: float = NEVER
+    """When its revocation was first requested."""
+    revoked: float = NEVER
+    """When a response first acknowledged its revocation."""
 
 
-def sessions_of(ledger: Ledger) -> dict[str, Held]:
-    """What the ledger knows of each session that a user was given."""
-    held: dict[str, Held] = {}
-    by_email: dict[str, list[str]] = defaultdict(list)
+def recorded_sessions_of(ledger: Ledger) -> dict[str, RecordedSession]:
+    """The sessions in the ledger, by their ids."""
+    sessions: dict[str, RecordedSession] = {}
+    ids_by_email: dict[str, list[str]] = defaultdict(list)
     for entry in sorted(ledger.entries, key=lambda entry: entry.answered_at):
-        pair = Pair.of(entry.answer)
+        pair = TokenPair.of(entry.response)
         if pair is None:
             continue
-        id_ = session_of(pair.access)
-        if id_ not in held:
-            held[id_] = Held(email=entry.email, opened=entry)
-            by_email[entry.email].append(id_)
-        held[id_].pairs.append(pair)
+        id_ = session_id_of(pair.access)
+        if id_ not in sessions:
+            sessions[id_] = RecordedSession(email=entry.email, opened=entry)
+            ids_by_email[entry.email].append(id_)
+        sessions[id_].pairs.append(pair)
     for entry in ledger.entries:
-        # A refused deletion was answered by an error.
-        if entry.step not in ENDING or (entry.step == "leave" and not (entry.good or entry.uncertain)):
+        # An error shows that the deletion had no effect.
+        if entry.step not in REVOKES or (
+            entry.step == "delete_account" and not (entry.acknowledged or entry.uncertain)
+        ):
             continue
-        for session in (held[id_] for id_ in _meant(entry, by_email[entry.email]) if id_ in held):
+        ids = _sessions_to_revoke(entry, ids_by_email[entry.email])
+        for session in (sessions[id_] for id_ in ids if id_ in sessions):
             if session.opened.at < entry.answered_at:
-                session.asked_to_end = min(session.asked_to_end, entry.at)
-                if _ended(entry, session):
-                    session.ended = min(session.ended, entry.answered_at)
-    return held
+                session.revocation_requested = min(session.revocation_requested, entry.at)
+                if _acknowledges_revocation(entry, session):
+                    session.revoked = min(session.revoked, entry.answered_at)
+    return sessions
 
 
-def _meant(entry: AuditEntry, sessions: list[str]) -> list[str | None]:
-    """The sessions of the user that a request is to revoke."""
-    own = session_in(entry)
+def _sessions_to_revoke(entry: RecordedRequest, ids: list[str]) -> list[str | None]:
+    """The ids of the sessions that a request revokes."""
+    own = session_of_request(entry)
     if entry.step in ("sign_out", "replay"):
         return [own]
-    return [id_ for id_ in sessions if id_ != own or entry.step == "leave"]
+    return [id_ for id_ in ids if id_ != own or entry.step == "delete_account"]
 
 
-def _ended(entry: AuditEntry, session: Held) -> bool:
-    """Whether the answer says that the session has ended. It says so of those that were there when it was asked for."""
+def _acknowledges_revocation(entry: RecordedRequest, session: RecordedSession) -> bool:
+    """Whether the response acknowledges the revocation; it applies to sessions opened before the request."""
     if entry.step == "replay":
-        return entry.answer is not None and entry.answer.status == 401
-    if not entry.good:
+        return entry.response is not None and entry.response.status == 401
+    if not entry.acknowledged:
         return False
-    if entry.step == "leave" or session.opened.answered_at < entry.at:
+    if entry.step == "delete_account" or session.opened.answered_at < entry.at:
         return True
-    # Opened meanwhile, by a password that was replaced meanwhile: it must not outlive the change.
-    return entry.chosen is not None and session.opened.step == "sign_in" and session.opened.credential != entry.chosen
+    # A session opened during the request with the replaced password must not outlive the change.
+    return (
+        entry.new_password is not None
+        and session.opened.step == "sign_in"
+        and session.opened.credential != entry.new_password
+    )
 
 
-def accepted(service: Service, held: dict[str, Held]) -> dict[str, tuple[bool, bool]]:
-    """Of each session that nobody asked to end: whether its newest access and refresh tokens are accepted.
+def accepted_tokens(service: Service, sessions: dict[str, RecordedSession]) -> dict[str, tuple[bool, bool]]:
+    """For each session without a revocation request: whether its newest access and refresh tokens are accepted.
 
-    Of an access token that has expired meanwhile, the one is asked for that it is refreshed to.
+    An expired access token is replaced by refreshing, and the new one is checked.
     """
 
-    def bring(session: Held) -> tuple[bool, bool]:
-        member = Member(service.port, session.email)
-        newest = max(session.pairs, key=lambda pair: place_of(pair.refresh)[1])
-        is_known = has_expired(newest.access) or _status(lambda: member.me(newest.access)) == 200
-        refreshed = Pair.of(persist(lambda: member.refresh(newest.refresh)))
+    def check(session: RecordedSession) -> tuple[bool, bool]:
+        client = AccountClient(service.port, session.email)
+        newest = max(session.pairs, key=lambda pair: position_of(pair.refresh)[1])
+        access_accepted = has_expired(newest.access) or _status(lambda: client.me(newest.access)) == 200
+        refreshed = TokenPair.of(retry_unavailable(lambda: client.refresh(newest.refresh)))
         if refreshed is None:
-            return is_known, False
-        return is_known and _status(lambda: member.me(refreshed.access)) == 200, True
+            return access_accepted, False
+        return access_accepted and _status(lambda: client.me(refreshed.access)) == 200, True
 
-    return _of_each({id_: session for id_, session in held.items() if session.asked_to_end == NEVER}, bring)
+    unrevoked = {id_: session for id_, session in sessions.items() if session.revocation_requested == NEVER}
+    return _for_each(unrevoked, check)
 
 
-def refused(service: Service, held: dict[str, Held], *, gone: set[str]) -> dict[str, tuple[bool, bool]]:
-    """Of each session whose end was acknowledged, or whose owner is gone: whether all of its tokens are refused.
+def rejected_tokens(
+    service: Service, sessions: dict[str, RecordedSession], *, deleted: set[str]
+) -> dict[str, tuple[bool, bool]]:
+    """For each session that was revoked or belongs to a deleted user: whether all its tokens are rejected.
 
-    First those for access, then those to refresh with.
+    The first value is for access tokens, the second for refresh tokens.
     """
 
-    def bring(session: Held) -> tuple[bool, bool]:
-        member = Member(service.port, session.email)
-        access = [_status(lambda pair=pair: member.me(pair.access)) for pair in session.pairs]  # type: ignore[misc]
-        tokens = {pair.refresh for pair in session.pairs}  # A repeated request gets the same token again.
-        refresh = [_status(lambda token=token: member.refresh(token)) for token in tokens]  # type: ignore[misc]
+    def check(session: RecordedSession) -> tuple[bool, bool]:
+        client = AccountClient(service.port, session.email)
+        access = [_status(lambda pair=pair: client.me(pair.access)) for pair in session.pairs]  # type: ignore[misc]
+        tokens = {pair.refresh for pair in session.pairs}  # A repeated request returns the same token.
+        refresh = [_status(lambda token=token: client.refresh(token)) for token in tokens]  # type: ignore[misc]
         return {*access} == {401}, {*refresh} == {401}
 
-    dead = {id_: session for id_, session in held.items() if session.ended < NEVER or session.email in gone}
-    return _of_each(dead, bring)
+    revoked = {id_: session for id_, session in sessions.items() if session.revoked < NEVER or session.email in deleted}
+    return _for_each(revoked, check)
 
 
-def _of_each(which: dict[str, Held], bring: Callable[[Held], tuple[bool, bool]]) -> dict[str, tuple[bool, bool]]:
+def _for_each(
+    sessions: dict[str, RecordedSession], check: Callable[[RecordedSession], tuple[bool, bool]]
+) -> dict[str, tuple[bool, bool]]:
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip(which, pool.map(bring, which.values()), strict=True))
+        return dict(zip(sessions, pool.map(check, sessions.values()), strict=True))
 
 
-def _status(request: Callable[[], Answer]) -> int:
-    return persist(request).status
+def _status(request: Callable[[], Response]) -> int:
+    return retry_unavailable(request).status

@@ -1,4 +1,4 @@
-"""The laws of accounts notice what they are for: people who moved and left, and one lie at a time."""
+"""The account invariants detect each violation: a valid run with one violation added in each test."""
 
 import json
 from collections.abc import Callable
@@ -7,148 +7,167 @@ from typing import Any
 
 import pytest
 
-from tests.faults.account_invariants import AccountLaws
-from tests.faults.client import Answer, AuditEntry
-from tests.faults.ledger import Aftermath, Ledger
+from tests.faults.account_invariants import AccountInvariants
+from tests.faults.client import RecordedRequest, Response
+from tests.faults.ledger import FinalState, Ledger
 
 ADA, BOB, EVE = "ada@example.org", "bob@example.org", "eve@example.org"
-"""Ada moves twice, Bob moves and leaves, Eve leaves; of Ada's first move and of Eve's leaving the answers got lost."""
+"""Ada changes her address twice, Bob changes his and deletes his account, Eve deletes hers. The responses to Ada's
+first change and to Eve's deletion are lost."""
 
 
-def at(who: str, number: int) -> str:
-    """The address that a user moves to."""
-    return f"{number}-{who}"
+def new_address(email: str, number: int) -> str:
+    """The address of a user after a change."""
+    return f"{number}-{email}"
 
 
 @dataclass(kw_only=True)
-class Story:
-    """What people did, and what was there when it was over."""
+class RecordedRun:
+    """The requests of three users and the state after the run."""
 
-    entries: list[AuditEntry] = field(default_factory=list)
+    entries: list[RecordedRequest] = field(default_factory=list)
     rows: dict[str, list[str]] = field(default_factory=dict)
-    letters: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    notifications: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     deletions: int = 2
-    ghosts: int = 0
-    known: dict[str, bool] = field(default_factory=dict)
+    orphaned_events: int = 0
+    can_sign_in: dict[str, bool] = field(default_factory=dict)
     free: dict[str, bool] = field(default_factory=dict)
 
-    def did(self, email: str, step: str, *, to: str | None = None, status: int | None = 200) -> None:
-        """Add a request and its answer; None for an answer that got lost."""
-        answer = None
+    def record(self, email: str, step: str, *, to: str | None = None, status: int | None = 200) -> None:
+        """Add a request; the status is None for a lost response."""
+        response = None
         if status is not None:
             body = json.dumps({"success": status == 200}).encode()
-            answer = Answer(status=status, headers={"content-type": "application/json"}, body=body, seconds=0.1)
+            response = Response(status=status, headers={"content-type": "application/json"}, body=body, seconds=0.1)
         moment = float(len(self.entries))
-        self.entries.append(AuditEntry(step=step, email=email, to=to, answer=answer, seconds=0.1, at=moment))
+        self.entries.append(RecordedRequest(step=step, email=email, to=to, response=response, seconds=0.1, at=moment))
 
-    def broken(self) -> set[str]:
-        """The laws that this breaks."""
+    def violated(self) -> set[str]:
+        """The ids of the violated invariants."""
         ledger = Ledger(entries=self.entries)
-        laws = AccountLaws(
+        invariants = AccountInvariants(
             ledger=ledger,
             rows=self.rows,
-            letters=self.letters,
+            notifications=self.notifications,
             deletions=self.deletions,
-            ghosts=self.ghosts,
-            known=self.known,
+            orphaned_events=self.orphaned_events,
+            can_sign_in=self.can_sign_in,
             free=self.free,
         )
-        aftermath = Aftermath(ledger=ledger, users={}, letters={}, mail=[])
-        finished = [law for law in aftermath.broken_laws() if "finished" in law]
-        return {law.partition(":")[0] for law in [*laws.broken_laws(), *finished]}
+        final_state = FinalState(ledger=ledger, users={}, outbox={}, received=[])
+        finished = [violation for violation in final_state.violations() if "finished" in violation]
+        return {violation.partition(":")[0] for violation in [*invariants.violations(), *finished]}
 
 
 @pytest.fixture
-def story() -> Story:
-    story = Story()
-    story.did(BOB, "finish")
-    story.did(EVE, "finish")
-    story.did(ADA, "sign_in")
-    story.did(ADA, "move", to=at(ADA, 1), status=None)
-    story.did(ADA, "sign_in", to=at(ADA, 1))
-    story.did(ADA, "move", to=at(ADA, 2))
-    story.did(ADA, "sign_in", to=at(ADA, 2))
-    story.did(BOB, "move", to=at(BOB, 1))
-    story.did(BOB, "leave", to=at(BOB, 1))
-    story.did(BOB, "me", to=at(BOB, 1), status=401)
-    story.did(EVE, "leave", status=None)
-    story.did(EVE, "leave", status=401)
-    story.rows = {ADA: [at(ADA, 2)]}
-    story.letters = {
+def run() -> RecordedRun:
+    run = RecordedRun()
+    run.record(BOB, "finish")
+    run.record(EVE, "finish")
+    run.record(ADA, "sign_in")
+    run.record(ADA, "change_email", to=new_address(ADA, 1), status=None)
+    run.record(ADA, "sign_in", to=new_address(ADA, 1))
+    run.record(ADA, "change_email", to=new_address(ADA, 2))
+    run.record(ADA, "sign_in", to=new_address(ADA, 2))
+    run.record(BOB, "change_email", to=new_address(BOB, 1))
+    run.record(BOB, "delete_account", to=new_address(BOB, 1))
+    run.record(BOB, "me", to=new_address(BOB, 1), status=401)
+    run.record(EVE, "delete_account", status=None)
+    run.record(EVE, "delete_account", status=401)
+    run.rows = {ADA: [new_address(ADA, 2)]}
+    run.notifications = {
         (ADA, "email_changed"): ["sent"],
-        (at(ADA, 1), "email_changed"): ["sent"],
-        # Withdrawn by the deletion, which tells him at both addresses.
+        (new_address(ADA, 1), "email_changed"): ["sent"],
+        # Cancelled by the deletion, whose notification goes to both addresses.
         (BOB, "email_changed"): ["expired"],
         (BOB, "account_deleted"): ["sent"],
-        (at(BOB, 1), "account_deleted"): ["sent"],
+        (new_address(BOB, 1), "account_deleted"): ["sent"],
         (EVE, "account_deleted"): ["sent"],
     }
-    story.known = {ADA: False, at(ADA, 1): False, at(ADA, 2): True}
-    story.free = dict.fromkeys((BOB, at(BOB, 1), EVE), True)
-    return story
+    run.can_sign_in = {ADA: False, new_address(ADA, 1): False, new_address(ADA, 2): True}
+    run.free = dict.fromkeys((BOB, new_address(BOB, 1), EVE), True)
+    return run
 
 
-def test_a_story_without_lies_breaks_no_law(story: Story) -> None:
-    assert story.broken() == set()
+def test_a_valid_run_violates_no_invariant(run: RecordedRun) -> None:
+    assert run.violated() == set()
 
 
-def test_what_nobody_acknowledged_may_have_been_done_or_not(story: Story) -> None:
-    story.rows[EVE] = [EVE]
-    del story.letters[EVE, "account_deleted"], story.free[EVE]
-    story.deletions = 1
-    story.did(EVE, "move", to=at(EVE, 1), status=503)
+def test_a_request_without_an_acknowledgement_may_or_may_not_take_effect(run: RecordedRun) -> None:
+    run.rows[EVE] = [EVE]
+    del run.notifications[EVE, "account_deleted"], run.free[EVE]
+    run.deletions = 1
+    run.record(EVE, "change_email", to=new_address(EVE, 1), status=503)
 
-    assert story.broken() == set()
+    assert run.violated() == set()
 
-    story.rows[EVE] = [at(EVE, 1)]
-    story.letters[EVE, "email_changed"] = ["sent"]
-    story.known |= {EVE: False, at(EVE, 1): True}
+    run.rows[EVE] = [new_address(EVE, 1)]
+    run.notifications[EVE, "email_changed"] = ["sent"]
+    run.can_sign_in |= {EVE: False, new_address(EVE, 1): True}
 
-    assert story.broken() == set()
+    assert run.violated() == set()
 
 
-LIES: dict[str, tuple[str, Callable[[Story], Any]]] = {
-    "the old address is back": ("L1", lambda it: it.rows.update({ADA: [at(ADA, 1)]})),
-    "one account at two addresses": ("L1", lambda it: it.rows.update({ADA: [at(ADA, 1), at(ADA, 2)]})),
-    "an address that nobody wanted": ("L1", lambda it: it.rows.update({ADA: [at(ADA, 3)]})),
-    "the old address opens the door": ("L1", lambda it: it.known.update({ADA: True})),
-    "the new address does not": ("L1", lambda it: it.known.update({at(ADA, 2): False})),
-    "the old address opened the door": ("L1", lambda it: it.did(ADA, "sign_in", to=at(ADA, 1))),
-    "a code for the old address did": ("L1", lambda it: it.did(ADA, "sign_in_by_code")),
-    "gone without having asked for it": ("L1", lambda it: it.did("zoe@example.org", "finish")),
-    "the account is back": ("L2", lambda it: it.rows.update({BOB: [at(BOB, 1)]})),
-    "its tokens are accepted": ("L2", lambda it: it.did(BOB, "refresh", to=at(BOB, 1))),
-    "it was deleted twice": ("L2", lambda it: it.did(BOB, "leave", to=at(BOB, 1))),
-    "its address is taken": ("L2", lambda it: it.free.update({at(BOB, 1): False})),
-    "a lost deletion leaves the address taken": ("L2", lambda it: it.free.update({EVE: False})),
-    "nobody was told of the move": ("L5", lambda it: it.letters.pop((at(ADA, 1), "email_changed"))),
-    "told of the move twice": ("L5", lambda it: it.letters.update({(ADA, "email_changed"): ["sent", "sent"]})),
-    "told of the move at the new address": (
-        "L5",
-        lambda it: it.letters.update({(at(ADA, 2), "email_changed"): ["sent"]}),
+VIOLATIONS: dict[str, tuple[str, Callable[[RecordedRun], Any]]] = {
+    "the address is the former one": ("L1", lambda run: run.rows.update({ADA: [new_address(ADA, 1)]})),
+    "an account has two addresses": (
+        "L1",
+        lambda run: run.rows.update({ADA: [new_address(ADA, 1), new_address(ADA, 2)]}),
     ),
-    "the word of the move was not sent": ("L5", lambda it: it.letters.update({(ADA, "email_changed"): ["dead"]})),
-    "told of a deletion that was none": (
+    "an address without a request": ("L1", lambda run: run.rows.update({ADA: [new_address(ADA, 3)]})),
+    "a former address can sign in": ("L1", lambda run: run.can_sign_in.update({ADA: True})),
+    "the current address cannot sign in": ("L1", lambda run: run.can_sign_in.update({new_address(ADA, 2): False})),
+    "a former address signed in by password": ("L1", lambda run: run.record(ADA, "sign_in", to=new_address(ADA, 1))),
+    "a former address signed in by code": ("L1", lambda run: run.record(ADA, "sign_in_by_code")),
+    "an account is missing without a deletion request": ("L1", lambda run: run.record("zoe@example.org", "finish")),
+    "a deleted account exists": ("L2", lambda run: run.rows.update({BOB: [new_address(BOB, 1)]})),
+    "a token of a deleted account is accepted": ("L2", lambda run: run.record(BOB, "refresh", to=new_address(BOB, 1))),
+    "an account was deleted twice": ("L2", lambda run: run.record(BOB, "delete_account", to=new_address(BOB, 1))),
+    "the address of a deleted account is taken": ("L2", lambda run: run.free.update({new_address(BOB, 1): False})),
+    "the address is taken after a deletion with a lost response": ("L2", lambda run: run.free.update({EVE: False})),
+    "no notification of a change": ("L5", lambda run: run.notifications.pop((new_address(ADA, 1), "email_changed"))),
+    "two notifications of a change": (
         "L5",
-        lambda it: it.letters.update({(at(ADA, 2), "account_deleted"): ["sent"]}),
+        lambda run: run.notifications.update({(ADA, "email_changed"): ["sent", "sent"]}),
     ),
-    "nobody was told of the deletion": ("L5", lambda it: it.letters.pop((EVE, "account_deleted"))),
-    "not at the address before": ("L5", lambda it: it.letters.pop((BOB, "account_deleted"))),
-    "not at the last address": ("L5", lambda it: it.letters.pop((at(BOB, 1), "account_deleted"))),
-    "told of the deletion twice": ("L5", lambda it: it.letters.update({(EVE, "account_deleted"): ["sent", "sent"]})),
-    "the word of the deletion was not sent": (
+    "a notification of a change to the new address": (
         "L5",
-        lambda it: it.letters.update({(EVE, "account_deleted"): ["expired"]}),
+        lambda run: run.notifications.update({(new_address(ADA, 2), "email_changed"): ["sent"]}),
     ),
-    "a deletion is not in the history": ("L8", lambda it: setattr(it, "deletions", 1)),
-    "a deletion is there that was none": ("L8", lambda it: setattr(it, "deletions", 3)),
-    "the history says whose it was": ("L8", lambda it: setattr(it, "ghosts", 1)),
+    "the notification of a change was not sent": (
+        "L5",
+        lambda run: run.notifications.update({(ADA, "email_changed"): ["dead"]}),
+    ),
+    "a notification without a deletion": (
+        "L5",
+        lambda run: run.notifications.update({(new_address(ADA, 2), "account_deleted"): ["sent"]}),
+    ),
+    "no notification of a deletion": ("L5", lambda run: run.notifications.pop((EVE, "account_deleted"))),
+    "no notification of a deletion to the former address": (
+        "L5",
+        lambda run: run.notifications.pop((BOB, "account_deleted")),
+    ),
+    "no notification of a deletion to the last address": (
+        "L5",
+        lambda run: run.notifications.pop((new_address(BOB, 1), "account_deleted")),
+    ),
+    "two notifications of a deletion": (
+        "L5",
+        lambda run: run.notifications.update({(EVE, "account_deleted"): ["sent", "sent"]}),
+    ),
+    "the notification of a deletion was not sent": (
+        "L5",
+        lambda run: run.notifications.update({(EVE, "account_deleted"): ["expired"]}),
+    ),
+    "a deletion is missing from the audit log": ("L8", lambda run: setattr(run, "deletions", 1)),
+    "the audit log has a deletion too many": ("L8", lambda run: setattr(run, "deletions", 3)),
+    "the audit log has the id of a deleted user": ("L8", lambda run: setattr(run, "orphaned_events", 1)),
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_lie_breaks_its_law(lie: str, story: Story) -> None:
-    law, tell = LIES[lie]
-    tell(story)
+@pytest.mark.parametrize("violation", VIOLATIONS)
+def test_a_violation_is_detected(violation: str, run: RecordedRun) -> None:
+    invariant, apply = VIOLATIONS[violation]
+    apply(run)
 
-    assert law in story.broken()
+    assert invariant in run.violated()

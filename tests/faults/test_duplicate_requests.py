@@ -1,4 +1,4 @@
-"""E25: a crowd of people, each of whom does everything fifty times at once, and has done it once."""
+"""Concurrent duplicates of each request (E25): fifty copies at one moment have the effect of one."""
 
 import time
 from collections import Counter
@@ -9,48 +9,48 @@ from threading import Barrier
 
 import pytest
 
-from tests.faults.account_client import Member, Pair
-from tests.faults.account_invariants import AccountLaws
-from tests.faults.client import Answer, good, persist
-from tests.faults.fault_injection import nothing_waits
-from tests.faults.ledger import Aftermath, Ledger
+from tests.faults.account_client import AccountClient, TokenPair
+from tests.faults.account_invariants import AccountInvariants
+from tests.faults.client import Response, expect_success, retry_unavailable
+from tests.faults.fault_injection import outbox_is_empty
+from tests.faults.ledger import FinalState, Ledger
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
-from tests.faults.session_invariants import SessionLaws
+from tests.faults.session_invariants import SessionInvariants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 SETTINGS = {"LIMIT_CODES_A_DAY": "1000"}
 
-PEOPLE = 400
-"""How many there are in the long form: eleven minutes on two cores, where the 1,000 of the plan take half an hour."""
-OF_ONE_LEDGER = 50
-"""After so many people the laws are looked at and the ledger begins anew: all answers would fill the memory."""
-SIDE_BY_SIDE = 6
-"""How many people there are at the same time: while one waits for a letter, another one does something."""
-AT_ONCE = 50
-A_FEW = 10
+LONG_USERS = 400
+"""The users of the long form: eleven minutes on two cores; the 1,000 of the plan take half an hour."""
+USERS_PER_LEDGER = 50
+"""After each group of users the invariants are checked and a new ledger begins, which limits the memory."""
+CONCURRENT_USERS = 6
+"""Users at the same time: while one waits for an email, others send requests."""
+COPIES = 50
+FEW_COPIES = 10
 NO_EFFECT = {401, 404, 409}
-"""The session, the code or the account as it was is gone: the errors of a request that comes too late."""
+"""The errors of a request whose session, code or account was revoked, used or changed by another request."""
 
 
-def crowd(*acts: Callable[[], Answer], at_once: int = AT_ONCE) -> list[Counter[int]]:
-    """The statuses of the answers to requests at the same moment, each of `acts` as often as the others."""
-    barrier = Barrier(at_once)
+def concurrently(*requests: Callable[[], Response], total: int = COPIES) -> list[Counter[int]]:
+    """Send `total` requests at the same moment, each of `requests` equally often; returns the statuses of each."""
+    barrier = Barrier(total)
 
-    def together(number: int) -> int:
+    def send(number: int) -> int:
         barrier.wait()
-        return persist(acts[number % len(acts)]).status
+        return retry_unavailable(requests[number % len(requests)]).status
 
-    with ThreadPoolExecutor(at_once) as pool:
-        statuses = list(pool.map(together, range(at_once)))
-    return [Counter(statuses[number :: len(acts)]) for number in range(len(acts))]
+    with ThreadPoolExecutor(total) as pool:
+        statuses = list(pool.map(send, range(total)))
+    return [Counter(statuses[number :: len(requests)]) for number in range(len(requests))]
 
 
-def fifty(act: Callable[[], Answer]) -> Counter[int]:
-    """The statuses of the answers to the same request fifty times at once."""
-    [statuses] = crowd(act)
+def fifty_copies(request: Callable[[], Response]) -> Counter[int]:
+    """Send fifty copies of a request at the same moment; returns the statuses."""
+    [statuses] = concurrently(request)
     return statuses
 
 
@@ -58,141 +58,149 @@ def deadlocks(service: Service) -> int:
     return int(service.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0][0])
 
 
-LONG_FORM = pytest.param(PEOPLE, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(7200)])
+LONG_FORM = pytest.param(LONG_USERS, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(7200)])
 
 
-@pytest.mark.parametrize("people", [pytest.param(1, id="short"), LONG_FORM])
+@pytest.mark.parametrize("users", [pytest.param(1, id="short"), LONG_FORM])
 def test_e25_fifty_copies_of_each_request_have_one_effect(
-    people: int, service: Service, report: Callable[[str], None]
+    users: int, service: Service, report: Callable[[str], None]
 ) -> None:
     before = deadlocks(service)
     began = time.monotonic()
-    requests = refused = 0
+    requests = unavailable = 0
     slowest = 0.0
     outcomes: Counter[str] = Counter()
-    for first in range(0, people, OF_ONE_LEDGER):
+    for first in range(0, users, USERS_PER_LEDGER):
         ledger = Ledger()
-        eager = [
-            Member(service.port, service.new_address("eager"), note=ledger.note)
-            for _ in range(min(OF_ONE_LEDGER, people - first))
+        clients = [
+            AccountClient(service.port, service.new_address("eager"), record=ledger.record)
+            for _ in range(min(USERS_PER_LEDGER, users - first))
         ]
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            outcomes.update(pool.map(partial(live_fifty_times, service), eager))
-        wait_until(partial(nothing_waits, service), within=60, what="every letter was dealt with", every=0.2)
-        assert Aftermath.of(service, ledger).broken_laws() == []
-        assert SessionLaws.of(service, ledger).broken_laws() == []
-        accounts = AccountLaws.of(service, ledger)
-        assert accounts.broken_laws() == []
-        assert accounts.gone == {member.began_with for member in eager}
-        requests, refused = requests + len(ledger.entries), refused + ledger.refused
+        with ThreadPoolExecutor(CONCURRENT_USERS) as pool:
+            outcomes.update(pool.map(partial(run_duplicate_requests, service), clients))
+        wait_until(partial(outbox_is_empty, service), within=60, what="no email waits in the outbox", every=0.2)
+        assert FinalState.of(service, ledger).violations() == []
+        assert SessionInvariants.of(service, ledger).violations() == []
+        accounts = AccountInvariants.of(service, ledger)
+        assert accounts.violations() == []
+        assert accounts.deleted == {client.registered_email for client in clients}
+        requests, unavailable = requests + len(ledger.entries), unavailable + ledger.unavailable
         slowest = max(slowest, ledger.slowest)
 
     assert deadlocks(service) == before
     report(
-        f"{people} people, {requests} requests in {time.monotonic() - began:.0f} s, {refused} refused by 503 and no "
-        f"other 5xx, no deadlock; slowest answer {slowest:.2f} s; moving and leaving at once: {dict(outcomes)}"
+        f"{users} users, {requests} requests in {time.monotonic() - began:.0f} s, {unavailable} got 503 and none got "
+        f"another 5xx, no deadlock; slowest response {slowest:.2f} s; "
+        f"concurrent change of address and deletion: {dict(outcomes)}"
     )
 
 
-def live_fifty_times(service: Service, eager: Member) -> str:
-    """Register, sign in and out, move, and leave, everything many times at once; returns who won the last race."""
-    register_fifty_times(eager, service)
-    sign_in_and_out_fifty_times(eager, service)
-    good(eager.ask_to_sign_in)
-    pair = Pair.of(good(lambda: eager.sign_in_by_code(service.code_for(eager, "sign_in_code", number=5))))
+def run_duplicate_requests(service: Service, client: AccountClient) -> str:
+    """Send concurrent duplicates of all requests of an account; returns which request won the last race."""
+    register_with_duplicates(client, service)
+    use_sessions_with_duplicates(client, service)
+    expect_success(client.send_sign_in_code)
+    pair = TokenPair.of(
+        expect_success(lambda: client.sign_in_by_code(service.newest_code(client, "sign_in_code", number=5)))
+    )
     assert pair is not None
-    move_ten_times(eager, pair, service)
-    return leave_ten_times(eager, pair, service)
+    change_email_with_duplicates(client, pair, service)
+    return delete_account_with_duplicates(client, pair, service)
 
 
-def register_fifty_times(eager: Member, service: Service) -> None:
+def register_with_duplicates(client: AccountClient, service: Service) -> None:
     """Sign up, confirm the address and finish, each fifty times at once."""
-    assert fifty(eager.sign_up) == {201: 1, 409: AT_ONCE - 1}
-    # The last answer may have been an error.
-    good(eager.look_up)
-    good(eager.send_code)
-    code = service.code_for(eager)
-    assert fifty(lambda: eager.mail(code)) == {200: 1, 404: AT_ONCE - 1}
-    assert fifty(eager.finish) == {200: AT_ONCE}
+    assert fifty_copies(client.sign_up) == {201: 1, 409: COPIES - 1}
+    # Sets the id of the user, whichever response arrived last.
+    expect_success(client.look_up)
+    expect_success(client.send_code)
+    code = service.newest_code(client)
+    assert fifty_copies(lambda: client.confirm_email(code)) == {200: 1, 404: COPIES - 1}
+    assert fifty_copies(client.finish) == {200: COPIES}
 
 
-def sign_in_and_out_fifty_times(eager: Member, service: Service) -> None:
-    """Sign in by a code, refresh, end the other sessions, and sign out, each fifty times at once."""
+def use_sessions_with_duplicates(client: AccountClient, service: Service) -> None:
+    """Sign in by a code, refresh, revoke the other sessions and sign out, each fifty times at once."""
     pairs = []
     for number in range(1, 4):
-        good(eager.ask_to_sign_in)
-        code = service.code_for(eager, "sign_in_code", number=number)
+        expect_success(client.send_sign_in_code)
+        code = service.newest_code(client, "sign_in_code", number=number)
         if number == 1:
-            assert fifty(partial(eager.sign_in_by_code, code)) == {200: 1, 401: AT_ONCE - 1}
+            assert fifty_copies(partial(client.sign_in_by_code, code)) == {200: 1, 401: COPIES - 1}
             [[id_]] = service.sql(
-                "SELECT s.id FROM sessions s JOIN users u ON u.id = user_id WHERE email = %s", eager.email
+                "SELECT s.id FROM sessions s JOIN users u ON u.id = user_id WHERE email = %s", client.email
             )
             assert id_
         else:
-            pair = Pair.of(good(partial(eager.sign_in_by_code, code)))
+            pair = TokenPair.of(expect_success(partial(client.sign_in_by_code, code)))
             assert pair is not None
             pairs.append(pair)
     for pair in pairs:
-        assert fifty(partial(eager.refresh, pair.refresh)) == {200: AT_ONCE}
+        assert fifty_copies(partial(client.refresh, pair.refresh)) == {200: COPIES}
 
-    # Each ends the other one: who comes later finds that it has ended itself.
-    for statuses in crowd(*(partial(eager.end_others, pair.access) for pair in pairs)):
+    # Each session revokes the other one: later requests find their own session revoked.
+    for statuses in concurrently(*(partial(client.revoke_other_sessions, pair.access) for pair in pairs)):
         assert set(statuses) <= {200, 401}
-    good(eager.ask_to_sign_in)
-    pair = Pair.of(good(lambda: eager.sign_in_by_code(service.code_for(eager, "sign_in_code", number=4))))
+    expect_success(client.send_sign_in_code)
+    pair = TokenPair.of(
+        expect_success(lambda: client.sign_in_by_code(service.newest_code(client, "sign_in_code", number=4)))
+    )
     assert pair is not None
-    assert set(fifty(partial(eager.sign_out, pair.access))) <= {200, 401}
-    assert persist(partial(eager.refresh, pair.refresh)).code == "refresh_rejected"
+    assert set(fifty_copies(partial(client.sign_out, pair.access))) <= {200, 401}
+    assert retry_unavailable(partial(client.refresh, pair.refresh)).code == "refresh_rejected"
 
 
-def code_to_move(eager: Member, pair: Pair, to: str, service: Service) -> str:
-    """The code of the newest letter to another address, which nobody asks for at the same time."""
-    had = len(service.codes(to, "email_code"))
-    good(lambda: eager.ask_to_move(pair.access, to))
-    return service.code_at(to, "email_code", number=had + 1)
+def email_change_code(client: AccountClient, pair: TokenPair, to: str, service: Service) -> str:
+    """Request one code for a change of address and wait for it."""
+    known = len(service.codes(to, "email_code"))
+    expect_success(lambda: client.request_email_change(pair.access, to))
+    return service.newest_code_at(to, "email_code", number=known + 1)
 
 
-def code_to_leave(eager: Member, pair: Pair, service: Service) -> str:
-    had = len(service.codes(eager.email, "deletion_code"))
-    good(lambda: eager.ask_to_leave(pair.access))
-    return service.code_for(eager, "deletion_code", number=had + 1)
+def deletion_code(client: AccountClient, pair: TokenPair, service: Service) -> str:
+    known = len(service.codes(client.email, "deletion_code"))
+    expect_success(lambda: client.send_deletion_code(pair.access))
+    return service.newest_code(client, "deletion_code", number=known + 1)
 
 
-def move_ten_times(eager: Member, pair: Pair, service: Service) -> None:
-    """Ask for a code and bring it, each ten times at once: one of them moves the account."""
+def change_email_with_duplicates(client: AccountClient, pair: TokenPair, service: Service) -> None:
+    """Request a code and submit it, each ten times at once: one request changes the address."""
     to = service.new_address("moved")
-    assert crowd(partial(eager.ask_to_move, pair.access, to), at_once=A_FEW) == [{200: A_FEW}]
-    service.code_at(to, "email_code", number=A_FEW)
-    code = code_to_move(eager, pair, to, service)
-    assert crowd(partial(eager.move, pair.access, code, to), at_once=A_FEW) == [{200: 1, 404: A_FEW - 1}]
-    assert persist(eager.look_up).status == 404
-    eager.email = to
-    assert persist(eager.look_up).status == 200
+    assert concurrently(partial(client.request_email_change, pair.access, to), total=FEW_COPIES) == [{200: FEW_COPIES}]
+    service.newest_code_at(to, "email_code", number=FEW_COPIES)
+    code = email_change_code(client, pair, to, service)
+    assert concurrently(partial(client.change_email, pair.access, code, to), total=FEW_COPIES) == [
+        {200: 1, 404: FEW_COPIES - 1}
+    ]
+    assert retry_unavailable(client.look_up).status == 404
+    client.email = to
+    assert retry_unavailable(client.look_up).status == 200
 
 
-def leave_ten_times(eager: Member, pair: Pair, service: Service) -> str:
-    """Leave ten times at once, while the same session moves, refreshes, asks who it is, and ends the others.
+def delete_account_with_duplicates(client: AccountClient, pair: TokenPair, service: Service) -> str:
+    """Delete the account ten times at once, with a change of address and other requests of the same session.
 
-    Either the account moves or it is deleted, since each makes the code of the other worth nothing; then it leaves.
+    Either the address changes or the account is deleted, since each invalidates the code of the other. After a change
+    of address the account is deleted again.
     """
     to = service.new_address("moved-again")
-    to_move, to_leave = code_to_move(eager, pair, to, service), code_to_leave(eager, pair, service)
-    leaving = partial(eager.leave, pair.access, code=to_leave)
-    left, moved, *others = crowd(
-        leaving,
-        partial(eager.move, pair.access, to_move, to),
-        partial(eager.refresh, pair.refresh),
-        partial(eager.me, pair.access),
-        partial(eager.end_others, pair.access),
+    change_code, delete_code = email_change_code(client, pair, to, service), deletion_code(client, pair, service)
+    delete = partial(client.delete_account, pair.access, code=delete_code)
+    deleted, changed, *others = concurrently(
+        delete,
+        partial(client.change_email, pair.access, change_code, to),
+        partial(client.refresh, pair.refresh),
+        partial(client.me, pair.access),
+        partial(client.revoke_other_sessions, pair.access),
     )
-    assert left[200] + moved[200] == 1, (left, moved)
-    assert {*left, *moved} <= {200, *NO_EFFECT}
+    assert deleted[200] + changed[200] == 1, (deleted, changed)
+    assert {*deleted, *changed} <= {200, *NO_EFFECT}
     assert all({*statuses} <= {200, 401} for statuses in others), others
-    if left[200]:
-        return "left"
-    eager.email = to
-    code = code_to_leave(eager, pair, service)
-    [left] = crowd(partial(eager.leave, pair.access, code=code), at_once=A_FEW)
-    assert left[200] == 1
-    assert {*left} <= {200, *NO_EFFECT}
-    return "moved, and left then"
+    if deleted[200]:
+        return "deleted"
+    client.email = to
+    code = deletion_code(client, pair, service)
+    [deleted] = concurrently(partial(client.delete_account, pair.access, code=code), total=FEW_COPIES)
+    assert deleted[200] == 1
+    assert {*deleted} <= {200, *NO_EFFECT}
+    return "changed, then deleted"

@@ -1,4 +1,4 @@
-"""Too many at once: three hundred passwords, and new keys in the middle of everything."""
+"""Sessions under load: the memory of three hundred concurrent sign-ins, and key rotation during requests."""
 
 import os
 import time
@@ -12,125 +12,128 @@ from threading import Event
 
 import pytest
 
-from tests.faults.account_client import Member, Pair, kid_in, session_of
-from tests.faults.client import Answer, Unanswered, good
-from tests.faults.fault_injection import nothing_waits, rotated
-from tests.faults.ledger import LATEST, Aftermath, Ledger
-from tests.faults.prepared_requests import p99, signed_in
+from tests.faults.account_client import AccountClient, TokenPair, key_id_of, session_id_of
+from tests.faults.client import NoResponse, Response, expect_success
+from tests.faults.fault_injection import outbox_is_empty, rotate_keys
+from tests.faults.ledger import MAX_RESPONSE_SECONDS, FinalState, Ledger
+from tests.faults.prepared_requests import p99, sign_in_with_password
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
-from tests.faults.session_invariants import SessionLaws
+from tests.faults.session_invariants import SessionInvariants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DURABLE = True
 PASSWORD = "correct horse battery"
 HASH_MIB = 19
-ROOM_MIB = 60
-"""What a worker may grow by besides: three hundred connections, and whatever it had not used before."""
+OTHER_MIB = 60
+"""The growth of a worker apart from password hashes: three hundred connections, and code on its first use."""
 
 
-def test_pw6_three_hundred_passwords_at_once_cost_memory_for_a_few(
+def test_pw6_three_hundred_concurrent_sign_ins_use_the_memory_of_a_few_hashes(
     service: Service, report: Callable[[str], None]
 ) -> None:
-    ada = service.member("ada", password=PASSWORD)
-    pair = signed_in(ada, PASSWORD)
+    ada = service.account_client("ada", password=PASSWORD)
+    pair = sign_in_with_password(ada, PASSWORD)
     workers = service.workers()
     before = {pid: memory_mib(pid, "VmRSS") for pid in workers}
     over = Event()
 
-    def refresh() -> list[Answer | None]:
-        answers: list[Answer | None] = []
+    def refresh() -> list[Response | None]:
+        responses: list[Response | None] = []
         newest = pair
         while not over.is_set():
-            answer = answered(partial(ada.refresh, newest.refresh))
-            answers.append(answer)
-            newest = Pair.of(answer) or newest
-        return answers
+            response = response_or_none(partial(ada.refresh, newest.refresh))
+            responses.append(response)
+            newest = TokenPair.of(response) or newest
+        return responses
 
-    def sign_in(number: int) -> Answer | None:
-        stranger = Member(service.port, f"stranger-{number}-{os.getpid()}@example.org")
-        return answered(partial(stranger.sign_in, PASSWORD))
+    def sign_in(number: int) -> Response | None:
+        unknown = AccountClient(service.port, f"unknown-{number}-{os.getpid()}@example.org")
+        return response_or_none(partial(unknown.sign_in, PASSWORD))
 
     with ThreadPoolExecutor(301) as pool:
         refreshing = pool.submit(refresh)
         began = time.monotonic()
-        answers = list(pool.map(sign_in, range(300)))
+        responses = list(pool.map(sign_in, range(300)))
         seconds = time.monotonic() - began
         over.set()
 
-    told = [answer for answer in answers if answer is not None]
-    judged = [answer for answer in told if answer.status == 401]
-    sent_away = [answer for answer in told if answer.status == 503]
-    assert len(judged) + len(sent_away) == 300, Counter(answer and answer.status for answer in answers)
-    assert judged
-    assert max(answer.seconds for answer in told) < LATEST
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in sent_away)
+    answered = [response for response in responses if response is not None]
+    checked = [response for response in answered if response.status == 401]
+    overloaded = [response for response in answered if response.status == 503]
+    assert len(checked) + len(overloaded) == 300, Counter(response and response.status for response in responses)
+    assert checked
+    assert max(response.seconds for response in answered) < MAX_RESPONSE_SECONDS
+    assert all(int(response.headers["retry-after"]) >= 1 for response in overloaded)
     assert service.workers() == workers
     grown = {pid: memory_mib(pid, "VmHWM") - before[pid] for pid in workers}
     hashes_at_once = 2
-    assert max(grown.values()) < hashes_at_once * HASH_MIB + ROOM_MIB
-    refreshed = [answer for answer in refreshing.result() if answer is not None]
-    assert {answer.status for answer in refreshed} == {200}
+    assert max(grown.values()) < hashes_at_once * HASH_MIB + OTHER_MIB
+    refreshed = [response for response in refreshing.result() if response is not None]
+    assert {response.status for response in refreshed} == {200}
     assert len(refreshed) == len(refreshing.result())
-    good(lambda: ada.sign_in(PASSWORD))
+    expect_success(lambda: ada.sign_in(PASSWORD))
     report(
-        f"300 sign-ins in {seconds:.1f} s: {len(judged)} judged, {len(sent_away)} sent away, the slowest answer after "
-        f"{max(answer.seconds for answer in told):.1f} s; a worker grew by {max(grown.values()):.0f} MiB at most; "
-        f"{len(refreshed)} refreshes meanwhile, p99 {p99(refreshed):.2f} s"
+        f"300 sign-ins in {seconds:.1f} s: {len(checked)} checked, {len(overloaded)} got 503, "
+        f"the slowest response after {max(response.seconds for response in answered):.1f} s; "
+        f"a worker grew by at most {max(grown.values()):.0f} MiB; "
+        f"{len(refreshed)} concurrent refreshes, p99 {p99(refreshed):.2f} s"
     )
 
 
-def answered(request: Callable[[], Answer]) -> Answer | None:
-    """The answer, unless the client gave up waiting for it."""
-    with suppress(Unanswered):
+def response_or_none(request: Callable[[], Response]) -> Response | None:
+    """The response; None if no complete response arrived."""
+    with suppress(NoResponse):
         return request()
     return None
 
 
 def memory_mib(pid: int, name: str) -> float:
-    """How much memory a process has (VmRSS), or had at most (VmHWM), in MiB."""
+    """The current (VmRSS) or peak memory (VmHWM) of a process in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 @pytest.mark.parametrize("times", [pytest.param(1, id="short"), pytest.param(10, id="long", marks=pytest.mark.chaos)])
-def test_tk7_new_keys_in_the_middle_of_everything_refuse_nobody(
+def test_tk7_key_rotation_during_requests_rejects_no_token(
     times: int, service: Service, report: Callable[[str], None]
 ) -> None:
     ledger = Ledger()
-    people = [service.member(f"steady-{number}", password=PASSWORD, note=ledger.note) for number in range(3)]
+    clients = [
+        service.account_client(f"steady-{number}", password=PASSWORD, record=ledger.record) for number in range(3)
+    ]
     over = Event()
 
-    def stay(member: Member) -> Sequence[str]:
-        pairs = [signed_in(member, PASSWORD)]
+    def use_session(client: AccountClient) -> Sequence[str]:
+        pairs = [sign_in_with_password(client, PASSWORD)]
         while not over.is_set():
-            good(lambda: member.me(pairs[0].access))
-            good(lambda: member.me(pairs[-1].access))
-            pair = Pair.of(good(lambda: member.refresh(pairs[-1].refresh)))
+            expect_success(lambda: client.me(pairs[0].access))
+            expect_success(lambda: client.me(pairs[-1].access))
+            pair = TokenPair.of(expect_success(lambda: client.refresh(pairs[-1].refresh)))
             assert pair is not None
             pairs.append(pair)
         return [pair.access for pair in pairs]
 
-    with ThreadPoolExecutor(len(people)) as pool:
-        staying = [pool.submit(stay, member) for member in people]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        futures = [pool.submit(use_session, client) for client in clients]
         try:
-            took = [rotated(service) for _ in range(times)]
-            # Every process has read the keys again after this long.
+            took = [rotate_keys(service) for _ in range(times)]
+            # Every process reads the keys again within this time.
             time.sleep(5.5)
         finally:
             over.set()
-    tokens = [token for each in staying for token in each.result()]
+    tokens = [token for future in futures for token in future.result()]
     published = {key["kid"] for key in service.get("/.well-known/jwks.json").json["keys"]}
 
-    signed_by = Counter(kid_in(token) for token in tokens)
+    signed_by = Counter(key_id_of(token) for token in tokens)
     assert len(signed_by) >= 2
     assert signed_by.keys() <= published
-    wait_until(lambda: nothing_waits(service), within=60, what="every letter was dealt with", every=0.2)
-    assert Aftermath.of(service, ledger).broken_laws() == []
-    assert SessionLaws.of(service, ledger).broken_laws() == []
-    assert len({session_of(token) for token in tokens}) == len(people)
+    wait_until(lambda: outbox_is_empty(service), within=60, what="no email waits in the outbox", every=0.2)
+    assert FinalState.of(service, ledger).violations() == []
+    assert SessionInvariants.of(service, ledger).violations() == []
+    assert len({session_id_of(token) for token in tokens}) == len(clients)
     report(
-        f"{len(ledger.entries)} requests, {len(tokens)} tokens signed by {len(signed_by)} keys, none refused; "
+        f"{len(ledger.entries)} requests, {len(tokens)} tokens signed by {len(signed_by)} keys, none rejected; "
         f"a rotation took {max(took):.1f} s"
     )

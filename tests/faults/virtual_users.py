@@ -1,4 +1,4 @@
-"""Virtual users: they register whatever breaks meanwhile, and do about it what a person would do."""
+"""Virtual users: they run a scenario during faults and retry what a fault interrupts."""
 
 import random
 import threading
@@ -9,152 +9,153 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.faults.client import Answer, CurrentUser, Unanswered
+from tests.faults.client import NoResponse, RegistrationClient, Response
 from tests.faults.ledger import Ledger
 from tests.faults.service import Service
 
-LONGEST = 180.0
-"""Seconds after which a registration that has not succeeded counts as stuck."""
-LETTER_WITHIN = 60.0
-"""Seconds after which a user who waits for a letter asks for another."""
-MOST_WAITING = 20
-"""Letters, beyond which those who only ask for them hold back."""
+PROGRESS_TIMEOUT = 180.0
+"""Seconds after which a user without success counts as stuck."""
+EMAIL_TIMEOUT = 60.0
+"""Seconds after which a user who waits for an email requests another one."""
+MAX_WAITING_EMAILS = 20
+"""The number of waiting emails above which users who only request codes pause."""
 
 
-class Stuck(Exception):
-    """A user makes no progress, however many attempts."""
+class NoProgress(Exception):
+    """A user makes no progress in spite of retries."""
 
 
 @dataclass(kw_only=True)
-class UserRecord:
-    """One registration, carried on through every fault."""
+class VirtualUser:
+    """A user who registers and retries through every fault."""
 
     service: Service
     ledger: Ledger
-    caller: CurrentUser
+    client: RegistrationClient
     chance: random.Random
-    until: float = field(default_factory=lambda: time.monotonic() + LONGEST)
-    tried: set[str] = field(default_factory=set)
+    give_up_at: float = field(default_factory=lambda: time.monotonic() + PROGRESS_TIMEOUT)
+    tried_codes: set[str] = field(default_factory=set)
 
     def register(self) -> None:
-        self.persevere(self.caller.look_up)
-        # An answer that got lost makes the next one say that the address is taken: by oneself.
-        if self.persevere(self.caller.sign_up).status == 409:
-            self.persevere(self.caller.look_up)
-        ask = self.caller.send_code
+        self.retry(self.client.look_up)
+        # 409: the response to an earlier attempt was lost, and the address belongs to this user.
+        if self.retry(self.client.sign_up).status == 409:
+            self.retry(self.client.look_up)
+        send = self.client.send_code
         while True:
-            self.persevere(ask)
+            self.retry(send)
             if self.confirm() and self.finish():
                 return
-            ask = self.caller.resend_code
+            send = self.client.resend_code
 
-    def ask_only(self) -> None:
-        """Ask for some codes and go away; but not while many letters wait, or nobody else would get any."""
-        if self.persevere(self.caller.sign_up).status == 409:
-            self.persevere(self.caller.look_up)
+    def request_codes_only(self) -> None:
+        """Request some codes and stop; pause while many emails wait, so that other users get theirs."""
+        if self.retry(self.client.sign_up).status == 409:
+            self.retry(self.client.look_up)
         for _ in range(5):
             while (
-                self.ledger.letters - len(self.service.sink.messages) > MOST_WAITING and time.monotonic() < self.until
+                self.ledger.acknowledged_emails - len(self.service.sink.messages) > MAX_WAITING_EMAILS
+                and time.monotonic() < self.give_up_at
             ):
                 time.sleep(0.05)
-            self.persevere(self.caller.send_code)
+            self.retry(self.client.send_code)
 
     def confirm(self) -> bool:
-        """Bring codes from the mailbox until one is right; false when it takes a new one."""
-        give_up_at = time.monotonic() + LETTER_WITHIN
+        """Submit codes from the mailbox until one is accepted; false if a new code is necessary."""
+        give_up_at = time.monotonic() + EMAIL_TIMEOUT
         while time.monotonic() < give_up_at:
-            fresh = [code for code in self.service.codes(self.caller.email) if code not in self.tried]
-            if not fresh:
+            untried = [code for code in self.service.codes(self.client.email) if code not in self.tried_codes]
+            if not untried:
                 time.sleep(0.02)
                 continue
             if self.chance.random() < 0.2:
-                self.persevere(lambda: self.caller.mail(f"{self.chance.randrange(10**6):06}"))
-            bring = partial(self.caller.mail, fresh[-1])
-            self.tried.add(fresh[-1])
-            answer = self.persevere(bring)
-            if answer.status == 200:
+                self.retry(lambda: self.client.confirm_email(f"{self.chance.randrange(10**6):06}"))
+            submit = partial(self.client.confirm_email, untried[-1])
+            self.tried_codes.add(untried[-1])
+            response = self.retry(submit)
+            if response.status == 200:
                 if self.chance.random() < 0.3:
-                    self.persevere(bring)  # which the ledger must not show as accepted again
+                    self.retry(submit)  # not accepted again: L3
                 return True
-            if answer.code == "code_expired":
+            if response.code == "code_expired":
                 return False
         return False
 
     def finish(self) -> bool:
-        """Finish; false when the confirmation was forgotten."""
+        """Finish the registration; false if Redis lost the confirmation."""
         password = self.new_password() if self.chance.random() < 0.2 else None
         return self.finish_with(password)
 
     def finish_with(self, password: str | None) -> bool:
-        """Finish with a password or without; false when the confirmation was forgotten."""
-        answer = self.persevere(lambda: self.caller.finish(password))
-        if answer.status != 200 and answer.code != "mail_not_confirmed":
-            raise Stuck(f"finish: {answer.status} {answer.body!r}")
-        return answer.status == 200
+        """Finish with a password or without; false if Redis lost the confirmation."""
+        response = self.retry(lambda: self.client.finish(password))
+        if response.status != 200 and response.code != "mail_not_confirmed":
+            raise NoProgress(f"finish: {response.status} {response.body!r}")
+        return response.status == 200
 
     def new_password(self) -> str:
-        return f"{self.caller.email} {self.chance.random()}"
+        return f"{self.client.email} {self.chance.random()}"
 
-    def persevere(self, request: Callable[[], Answer]) -> Answer:
-        """Repeat a request until an answer is not a consequence of a fault."""
-        while time.monotonic() < self.until:
+    def retry(self, request: Callable[[], Response]) -> Response:
+        """Repeat a request until its response is not the result of a fault."""
+        while time.monotonic() < self.give_up_at:
             try:
-                answer = request()
-            except Unanswered:
+                response = request()
+            except NoResponse:
                 time.sleep(0.1)
                 continue
-            if answer.status in (500, 503):  # The ledger tells of the former.
+            if response.status in (500, 503):  # The ledger records 500 as a violation.
                 time.sleep(0.1)
-            elif answer.status == 429:
-                raise Stuck(f"{answer.status} {answer.body!r}")
+            elif response.status == 429:
+                raise NoProgress(f"{response.status} {response.body!r}")
             else:
-                return answer
-        raise Stuck(f"{self.caller.email} did not get on for {LONGEST} s")
+                return response
+        raise NoProgress(f"{self.client.email} made no progress for {PROGRESS_TIMEOUT} s")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fates:
-    """What became of people."""
+class Outcomes:
+    """The users who finished the scenario, and the errors of those who made no progress."""
 
     finished: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
 
 
-Life = Callable[[Service, Ledger, random.Random, int], str | None]
-"""What one virtual user after the other does, with the number of the place that they take; returns who got on."""
+Scenario = Callable[[Service, Ledger, random.Random, int], str | None]
+"""The actions of one virtual user, who runs in the thread with a number; returns the address on success."""
 
 
-def user_registers(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str | None:
-    """Register; but every second one only asks for codes, so that there are letters also while nobody gets any."""
-    caller = service.caller("person", note=ledger.note)
-    user = UserRecord(service=service, ledger=ledger, caller=caller, chance=chance)
+def registration_scenario(service: Service, ledger: Ledger, chance: random.Random, number: int) -> str | None:
+    """Register; users in odd threads only request codes, so that emails are also queued while none is delivered."""
+    client = service.registration_client("user", record=ledger.record)
+    user = VirtualUser(service=service, ledger=ledger, client=client, chance=chance)
     if number % 2:
-        user.ask_only()
+        user.request_codes_only()
         return None
     user.register()
-    return caller.email
+    return client.email
 
 
 @contextmanager
-def living(service: Service, ledger: Ledger, life: Life, *, people: int, seed: int) -> Iterator[Fates]:
-    """Some people live one after the other, and finish what they began at the end."""
+def running_users(service: Service, ledger: Ledger, scenario: Scenario, *, users: int, seed: int) -> Iterator[Outcomes]:
+    """Run the scenario in `users` threads, one new user after another; at the end wait for the current ones."""
     over = threading.Event()
-    fates = Fates()
+    outcomes = Outcomes()
 
-    def live(number: int) -> None:
+    def repeat_scenario(number: int) -> None:
         chance = random.Random(f"{seed} {number}")
         while not over.is_set():
             try:
-                if finished := life(service, ledger, chance, number):
-                    fates.finished.append(finished)
-            except Stuck as trouble:
-                fates.stuck.append(str(trouble))
+                if finished := scenario(service, ledger, chance, number):
+                    outcomes.finished.append(finished)
+            except NoProgress as error:
+                outcomes.stuck.append(str(error))
 
-    with ThreadPoolExecutor(people) as pool:
-        lives: list[Future[None]] = [pool.submit(live, number) for number in range(people)]
+    with ThreadPoolExecutor(users) as pool:
+        runs: list[Future[None]] = [pool.submit(repeat_scenario, number) for number in range(users)]
         try:
-            yield fates
+            yield outcomes
         finally:
             over.set()
-    for each in lives:
-        each.result()
+    for run in runs:
+        run.result()
