@@ -1,4 +1,4 @@
-"""The people of the bench who have an account: they sign in, ask who they are, and stay signed in."""
+"""Benchmark requests with an account: sign-in, current user, introspection and refresh token rotation."""
 
 import itertools
 import json
@@ -15,17 +15,17 @@ import psycopg2
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
-from tests.bench.load import Answer, Crowd, Request, UserRecord, request
+from tests.bench.load import LoadClient, Request, Response, VirtualUser, request
 from tests.bench.registration_requests import USERS, cookie_of
-from tests.bench.testbed import ROOT, Server, Stage
+from tests.bench.testbed import ROOT, Server, Testbed
 
 PASSWORD = "correct horse battery"
 SESSIONS = 1_000
-MEMBERS_AT_DOOR = 64
+ACCOUNTS_WITH_PASSWORD = 64
 
-MEMBERS = """
+PREPARE_ACCOUNTS = """
 UPDATE users SET password_hash = %(password_hash)s WHERE id IN (
-  SELECT id FROM users WHERE verified_mail ORDER BY id LIMIT %(members)s);
+  SELECT id FROM users WHERE verified_mail ORDER BY id LIMIT %(accounts)s);
 INSERT INTO sessions (id, user_id, counter, method, transport, device, address, idle_at, expires_at)
 SELECT gen_random_uuid(), id, 0, 'password', 'bearer', 'Firefox 143 on Linux', '127.0.0.1',
   now() + interval '7 days', now() + interval '30 days' FROM users WHERE verified_mail;
@@ -33,21 +33,21 @@ SELECT gen_random_uuid(), id, 0, 'password', 'bearer', 'Firefox 143 on Linux', '
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Members:
-    """Accounts with one password, and tokens of their sessions."""
+class Accounts:
+    """Accounts with the same password, and tokens of sessions."""
 
     emails: Sequence[str]
     access_tokens: Sequence[str]
     refresh_tokens: Sequence[str]
-    """Of other sessions than the access tokens."""
+    """Their sessions are not those of the access tokens."""
 
 
-def members(stage: Stage, server: Server, database_url: str) -> Members:
-    """Give passwords and sessions to the users of a database that `server` serves."""
+def prepare_accounts(testbed: Testbed, server: Server, database_url: str) -> Accounts:
+    """Add passwords and sessions to the users in the database of `server`."""
     with closing(psycopg2.connect(database_url.replace("+psycopg2", ""))) as connection, connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
         password_hash = PasswordHasher(at_once=1).hash(PASSWORD)
-        cursor.execute(MEMBERS, {"password_hash": password_hash, "members": MEMBERS_AT_DOOR})
+        cursor.execute(PREPARE_ACCOUNTS, {"password_hash": password_hash, "accounts": ACCOUNTS_WITH_PASSWORD})
         cursor.execute("SELECT email FROM users WHERE password_hash IS NOT NULL")
         emails = [email for (email,) in cursor.fetchall()]
         cursor.execute("SELECT id FROM sessions ORDER BY id LIMIT %s", (2 * SESSIONS,))
@@ -55,109 +55,112 @@ def members(stage: Stage, server: Server, database_url: str) -> Members:
         connection.commit()
         connection.autocommit = True
         cursor.execute("VACUUM ANALYZE users, sessions")
-    makes = RefreshTokens(stage.secrets["SESSION_KEY"])
-    tokens = [makes.make(session_id=session, counter=0) for session in sessions]
+    refresh_tokens = RefreshTokens(testbed.secrets["SESSION_KEY"])
+    tokens = [refresh_tokens.make(session_id=session, counter=0) for session in sessions]
     half = len(tokens) // 2
-    return Members(emails=emails, refresh_tokens=tokens[:half], access_tokens=_exchanged(server, tokens[half:]))
+    return Accounts(
+        emails=emails, refresh_tokens=tokens[:half], access_tokens=_access_tokens_for(server, tokens[half:])
+    )
 
 
-def _exchanged(server: Server, refresh_tokens: Sequence[str]) -> list[str]:
-    waiting, access_tokens = iter(refresh_tokens), []
+def _access_tokens_for(server: Server, refresh_tokens: Sequence[str]) -> list[str]:
+    remaining, access_tokens = iter(refresh_tokens), []
 
-    def user() -> UserRecord:
-        for token in waiting:
-            answer = yield _refresh(token)
-            assert isinstance(answer, Answer)
-            access_tokens.append(json.loads(answer.body)["data"]["access_token"])
-        while True:  # everything has been exchanged
+    def user() -> VirtualUser:
+        for token in remaining:
+            response = yield _refresh(token)
+            assert isinstance(response, Response)
+            access_tokens.append(json.loads(response.body)["data"]["access_token"])
+        while True:  # all tokens have been exchanged
             yield request("GET", "/health/live", expects=200)
 
-    crowd = Crowd(port=server.port, make_person=user, connections=4)
+    client = LoadClient(port=server.port, new_user=user, connections=4)
     give_up_at = time.monotonic() + 60
     while len(access_tokens) < len(refresh_tokens) and time.monotonic() < give_up_at:
-        crowd.use(seconds=0.5)
+        client.use(seconds=0.5)
     return access_tokens
 
 
-def asking_for(path: str, found: Members) -> Callable[[], UserRecord]:
-    """A user who is signed in and asks for something, each time with the token of another user."""
+def requests_with_tokens(path: str, accounts: Accounts) -> Callable[[], VirtualUser]:
+    """Users who repeat one GET, each time with a random access token."""
     requests = [
-        request("GET", path, expects=200, headers=[f"Authorization: Bearer {token}"]) for token in found.access_tokens
+        request("GET", path, expects=200, headers=[f"Authorization: Bearer {token}"])
+        for token in accounts.access_tokens
     ]
 
-    def user() -> UserRecord:
+    def user() -> VirtualUser:
         while True:
             yield random.choice(requests)
 
     return user
 
 
-def introspecting(stage: Stage, database_url: str, found: Members) -> Callable[[], UserRecord]:
-    """A service that is shown one token after the other."""
-    made = subprocess.run(
+def introspections(testbed: Testbed, database_url: str, accounts: Accounts) -> Callable[[], VirtualUser]:
+    """A service that introspects random access tokens."""
+    command = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "service-keys", "create", "bench", "--scope", "tokens:introspect"],
-        env=stage.environment(database_url),
-        cwd=stage.engines.data_dir,
+        env=testbed.environment(database_url),
+        cwd=testbed.engines.data_dir,
         check=True,
         capture_output=True,
         text=True,
     )
-    key = made.stdout.strip()
+    key = command.stdout.strip()
     head = [
         "POST /api/v1/tokens/introspect HTTP/1.1",
         "Host: 127.0.0.1",
         f"Authorization: Bearer {key}",
         "Content-Type: application/x-www-form-urlencoded",
     ]
-    bodies = [f"token={token}" for token in found.access_tokens]
+    bodies = [f"token={token}" for token in accounts.access_tokens]
     requests = [
         Request("\r\n".join([*head, f"Content-Length: {len(body)}", "", body]).encode(), 200) for body in bodies
     ]
 
-    def user() -> UserRecord:
+    def user() -> VirtualUser:
         while True:
             yield random.choice(requests)
 
     return user
 
 
-def refreshing(found: Members) -> Callable[[], UserRecord]:
-    """A user who exchanges one refresh token after the other, of one session."""
-    tokens = dict(enumerate(found.refresh_tokens))
+def refreshes(accounts: Accounts) -> Callable[[], VirtualUser]:
+    """Users who rotate the refresh token of one session again and again."""
+    tokens = dict(enumerate(accounts.refresh_tokens))
     numbers = itertools.cycle(tokens)
 
-    def user() -> UserRecord:
+    def user() -> VirtualUser:
         number = next(numbers)
         while True:
-            answer = yield _refresh(tokens[number])
-            assert isinstance(answer, Answer)
-            tokens[number] = json.loads(answer.body)["data"]["refresh_token"]
+            response = yield _refresh(tokens[number])
+            assert isinstance(response, Response)
+            tokens[number] = json.loads(response.body)["data"]["refresh_token"]
 
     return user
 
 
-def signing_in(found: Members) -> Callable[[], UserRecord]:
-    """A user who signs in again and again from one device, which the account knows after the first time.
+def sign_ins(accounts: Accounts) -> Callable[[], VirtualUser]:
+    """Users who sign in repeatedly from one device, which is a known device after the first sign-in.
 
-    After an answer that says when to retry it retries at once.
+    After a 503 they retry at once.
     """
-    emails = itertools.cycle(found.emails)
+    emails = itertools.cycle(accounts.emails)
     devices: dict[str, list[str]] = {}
 
-    def user() -> UserRecord:
+    def user() -> VirtualUser:
         email = next(emails)
         body = json.dumps({"email": email, "password": PASSWORD})
         while True:
-            answer = yield request(
+            response = yield request(
                 "POST",
                 f"{USERS}/sign_in",
                 body=body,
                 headers=devices.get(email, []),
                 expects=200,
-                may_be_sent_away=True,
+                may_be_unavailable=True,
             )
-            if isinstance(answer, Answer) and answer.status == 200:
-                devices[email] = [f"Cookie: {cookie_of(answer)}"]
+            if isinstance(response, Response) and response.status == 200:
+                devices[email] = [f"Cookie: {cookie_of(response)}"]
 
     return user
 
