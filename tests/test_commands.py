@@ -322,7 +322,7 @@ def test_an_unavailable_database_is_reported_without_its_password(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "ENGINES_WITHIN", 0.0)
-    unavailable = make_settings(database_url="postgresql://nobody:secret@127.0.0.1:9/nothing")
+    unavailable = make_settings(database_url="postgresql://auth:secret@127.0.0.1:9/unavailable")
 
     with pytest.raises(SystemExit, match="does not answer") as ended:
         supervisor._migrate(unavailable)

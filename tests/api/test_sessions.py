@@ -42,7 +42,7 @@ def test_en1_every_failed_sign_in_gets_the_same_response(
 
     answers = [
         client.sign_in(ADA, "a wrong password"),
-        client.sign_in("nobody@example.org", PASSWORD),
+        client.sign_in("unknown@example.org", PASSWORD),
         client.sign_in("temporary@example.org", PASSWORD),
         client.sign_in("without@example.org", PASSWORD),
     ]
@@ -272,7 +272,7 @@ def test_en3_unknown_addresses_are_throttled_like_known_ones(
 ) -> None:
     codes = []
     for _ in range(7):
-        codes.append(refusal(api.sign_in("nobody@example.org", "a wrong password"))["code"])
+        codes.append(refusal(api.sign_in("unknown@example.org", "a wrong password"))["code"])
         lasting_pauses()
 
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2

@@ -293,7 +293,7 @@ def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(
 def test_tk7_without_postgres_tokens_are_verified_with_the_cached_keys(
     two: list[Flask], make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unavailable = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    unavailable = make_app(database_url="postgresql://auth@127.0.0.1:1/unavailable")
     with two[0].app_context():
         key_set = signing_keys(two[0]).for_verification()
 
@@ -309,7 +309,7 @@ def test_tk7_without_postgres_tokens_are_verified_with_the_cached_keys(
 
 
 def test_a_first_start_without_postgres_is_a_503(make_app: MakeApp) -> None:
-    unavailable = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    unavailable = make_app(database_url="postgresql://auth@127.0.0.1:1/unavailable")
 
     for answer in (
         unavailable.test_client().get(JWKS),

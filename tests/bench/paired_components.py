@@ -1,9 +1,10 @@
-"""Paired measurement of this checkout and another one: `PYTHONPATH=src python -m tests.bench.beside OTHER [WHAT …]`.
+"""Paired benchmark of components: email rendering, mail worker and look-ups of this checkout and another one.
 
-OTHER is the folder of the other checkout, for example `git worktree add /tmp/before 31e262d`. WHAT is any of
-`rendering`, `emails`, `look-ups`; all of them without it. Machines are shared and noisy, so the two checkouts take
-turns, and the result is the median of the ratios of the pairs: other / this, above 1 where this checkout is cheaper or
-slower. Processor time is the better measure; the rate is for orientation where a pair did not have the machine alone.
+`PYTHONPATH=src python -m tests.bench.paired_components OTHER [WHAT …]`. OTHER is the folder of the other checkout, for
+example `git worktree add /tmp/before 31e262d`. WHAT is any of `rendering`, `emails`, `look-ups`; the default is all of
+them. Machines are shared and noisy, so the two checkouts are measured alternately. The result is the median of the
+ratios of the pairs: other / this, above 1 where this checkout takes less processor time, or answers fewer requests.
+Processor time is the better measure; the rate is only an indication unless the machine was otherwise idle.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from pathlib import Path
 
 from tests.bench.emails import emails_a_second
 from tests.bench.load import WRK, wrk
-from tests.bench.people import USERS
-from tests.bench.stage import ROOT, Server, Stage, processor_seconds, set_up
+from tests.bench.registration_requests import USERS
+from tests.bench.testbed import ROOT, Server, Testbed, processor_seconds, set_up
 
 USERS_STORED = 1_000
 EMAILS = 1_000
@@ -30,10 +31,10 @@ Measure = Callable[[], Figures]
 RENDER = """
 import json, time
 from datetime import UTC, datetime
-from auth_service.services.email import rendering as letters
+from auth_service.services.email import rendering
 
 def render(language, service):
-    return letters.render(
+    return rendering.render(
         "registration_code", language, to="ada@example.org", sender="no-reply@example.org", date=datetime.now(UTC),
         message_id="<1@example.org>", values={"service": service, "code": "750505", "minutes": 10},
     ).as_bytes()
@@ -50,21 +51,21 @@ print(json.dumps(figures))
 
 
 def rendering(checkout: Path) -> Figures:
-    """Processor time of rendering one email into bytes."""
+    """The processor time of rendering one email into bytes."""
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
     command = [sys.executable, "-c", RENDER]
-    ended = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return {name: float(figure) for name, figure in json.loads(ended.stdout).items()}
+    process = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return {name: float(figure) for name, figure in json.loads(process.stdout).items()}
 
 
-def emails(stage: Stage, database_url: str, checkout: Path) -> Figures:
-    """Rate and processor time of one mail worker."""
-    rate, processor = emails_a_second(stage, database_url, emails=EMAILS, checkout=checkout)
+def emails(testbed: Testbed, database_url: str, checkout: Path) -> Figures:
+    """The rate and processor time of one mail worker."""
+    rate, processor = emails_a_second(testbed, database_url, emails=EMAILS, checkout=checkout)
     return {"emails a second": rate, "processor µs an email": processor * 1e6}
 
 
 def look_ups(server: Server, *, seconds: float) -> Figures:
-    """Rate, p99 and processor time of looking up random addresses."""
+    """The rate, p99 and processor time of look-ups of random addresses."""
     before = sum(map(processor_seconds, server.workers))
     load = wrk(port=server.port, seconds=seconds, arguments=["random", USERS, str(USERS_STORED)])
     if load.failures:
@@ -78,19 +79,19 @@ def look_ups(server: Server, *, seconds: float) -> Figures:
 
 
 def in_pairs(name: str, this: Measure, other: Measure, *, pairs: int) -> None:
-    """Measure both in turn and print a line for each figure."""
-    ran: list[tuple[Figures, Figures]] = []
+    """Measure both alternately and print a row for each figure."""
+    results: list[tuple[Figures, Figures]] = []
     for number in range(pairs):
-        # Each of the two goes first in every second pair, so that neither always meets the warmer machine.
+        # The order alternates, so that warm caches do not favour one checkout.
         if number % 2:
             second = other()
-            ran.append((this(), second))
+            results.append((this(), second))
         else:
-            ran.append((this(), other()))
-        print(f"{name}, pair {number + 1} of {pairs}: {ran[-1]}", file=sys.stderr, flush=True)
-    for figure in ran[0][0]:
-        ratios = sorted(theirs[figure] / ours[figure] for ours, theirs in ran)
-        ours, theirs = (statistics.median(pair[side][figure] for pair in ran) for side in (0, 1))
+            results.append((this(), other()))
+        print(f"{name}, pair {number + 1} of {pairs}: {results[-1]}", file=sys.stderr, flush=True)
+    for figure in results[0][0]:
+        ratios = sorted(theirs[figure] / ours[figure] for ours, theirs in results)
+        ours, theirs = (statistics.median(pair[side][figure] for pair in results) for side in (0, 1))
         print(
             f"| {name}: {figure} | {ours:,.0f} | {theirs:,.0f} | {statistics.median(ratios):.2f}"
             f" ({ratios[0]:.2f} to {ratios[-1]:.2f}) |",
@@ -99,22 +100,24 @@ def in_pairs(name: str, this: Measure, other: Measure, *, pairs: int) -> None:
 
 
 @contextmanager
-def both_services(stage: Stage, database_url: str, other: Path) -> Iterator[tuple[Server, Server]]:
-    """This service and the other one over one database."""
-    with stage.service(database_url) as ours, stage.service(database_url, root=other) as theirs:
+def both_services(testbed: Testbed, database_url: str, other: Path) -> Iterator[tuple[Server, Server]]:
+    """The services of both checkouts on one database."""
+    with testbed.service(database_url) as ours, testbed.service(database_url, root=other) as theirs:
         yield ours, theirs
 
 
 def main() -> None:
-    """Measure what is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.beside", description=__doc__)
+    """Measure the requested components."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.paired_components", description=__doc__)
     parser.add_argument("other", type=Path)
     parser.add_argument("what", nargs="*", choices=["rendering", "emails", "look-ups", []])
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=5, help="of look-ups; many short pairs see through more noise")
-    asked = parser.parse_args()
-    other, pairs = asked.other.resolve(), asked.pairs
-    what = set(asked.what or ["rendering", "emails", "look-ups"])
+    parser.add_argument(
+        "--seconds", type=int, default=5, help="of look-ups; many short pairs reduce the effect of noise"
+    )
+    arguments = parser.parse_args()
+    other, pairs = arguments.other.resolve(), arguments.pairs
+    what = set(arguments.what or ["rendering", "emails", "look-ups"])
     if "look-ups" in what and not WRK:
         raise SystemExit("look-ups need wrk; on Debian: apt install wrk")
     print("| what | this | other | other / this, median (lowest to highest pair) |\n| --- | --- | --- | --- |")
@@ -122,18 +125,18 @@ def main() -> None:
         in_pairs("rendering", lambda: rendering(ROOT), lambda: rendering(other), pairs=pairs)
     if what == {"rendering"}:
         return
-    with set_up(ROOT / ".data" / "beside") as stage:
-        database_url = stage.database("beside", users=USERS_STORED)
+    with set_up(ROOT / ".data" / "paired_components") as testbed:
+        database_url = testbed.database("paired_components", users=USERS_STORED)
         if "emails" in what:
             in_pairs(
                 "mail worker",
-                lambda: emails(stage, database_url, ROOT),
-                lambda: emails(stage, database_url, other),
+                lambda: emails(testbed, database_url, ROOT),
+                lambda: emails(testbed, database_url, other),
                 pairs=pairs,
             )
         if "look-ups" in what:
-            with both_services(stage, database_url, other) as (ours, theirs):
-                seconds: int = asked.seconds
+            with both_services(testbed, database_url, other) as (ours, theirs):
+                seconds: int = arguments.seconds
                 for server in (ours, theirs):
                     look_ups(server, seconds=2)
                 in_pairs(

@@ -1,4 +1,4 @@
-"""Slow clients (E21): connections that send one header a second, and how other clients are served meanwhile."""
+"""Slow clients (E21): connections that send one header per second, and the responses to other clients."""
 
 import http.client
 import multiprocessing
@@ -12,40 +12,40 @@ from http import HTTPStatus
 from multiprocessing.synchronize import Event
 
 from tests.bench.load import Load
-from tests.bench.stage import Server
+from tests.bench.testbed import Server
 
 PAUSE = 1.0
-PATIENCE = 5.0
+TIMEOUT = 5.0
 THINK = 0.05
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 _fork = multiprocessing.get_context("fork")
 
 
-def beside_slow_clients(server: Server, path: str, *, seconds: float, slow: int) -> Load:
-    """Twenty requests a second at most, each on a connection of its own, beside so many slow clients."""
+def with_slow_clients(server: Server, path: str, *, seconds: float, slow: int) -> Load:
+    """Send at most twenty requests per second on new connections, while `slow` slow clients are connected."""
     connected, over = _fork.Event(), _fork.Event()
-    crowd = _fork.Process(target=_send_slowly, args=(server.port, slow, connected, over))
-    crowd.start()
+    process = _fork.Process(target=_send_slowly, args=(server.port, slow, connected, over))
+    process.start()
     try:
         connected.wait(30)
         time.sleep(PAUSE)
-        return _one_by_one(server.port, path, seconds)
+        return _send_on_new_connections(server.port, path, seconds)
     finally:
         over.set()
-        crowd.join()
+        process.join()
 
 
-def _one_by_one(port: int, path: str, seconds: float) -> Load:
+def _send_on_new_connections(port: int, path: str, seconds: float) -> Load:
     latencies: list[float] = []
     failures, began = 0, time.perf_counter()
-    while (asked_at := time.perf_counter()) < began + seconds:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+    while (sent_at := time.perf_counter()) < began + seconds:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)) as connection:
             try:
                 connection.request("GET", path)
                 failures += connection.getresponse().status != HTTPStatus.OK
             except OSError:
                 failures += 1
-        latencies.append(time.perf_counter() - asked_at)
+        latencies.append(time.perf_counter() - sent_at)
         time.sleep(THINK)
     latencies.sort()
     return Load(
@@ -59,7 +59,7 @@ def _one_by_one(port: int, path: str, seconds: float) -> Load:
 
 @dataclass(slots=True)
 class _SlowClient:
-    """One connection, which is made anew whenever the server ends it."""
+    """One connection, which is opened again when the server closes it."""
 
     port: int
     connection: socket.socket = field(init=False)
@@ -75,7 +75,7 @@ class _SlowClient:
             self.connection.connect(("127.0.0.1", self.port))
 
     def send_line(self) -> None:
-        """Send the next line of the request; where the server does not take the connection yet, try again later."""
+        """Send the next line of the request; does nothing while the connection is not yet accepted."""
         try:
             if self._has_been_answered():
                 raise ConnectionResetError
@@ -94,8 +94,8 @@ class _SlowClient:
 
 
 def _send_slowly(port: int, number: int, connected: Event, over: Event) -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
     clients = [_SlowClient(port) for _ in range(number)]
     for client in clients:
         client.send_line()
