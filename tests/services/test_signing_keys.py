@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,6 @@ from flask_migrate import upgrade
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
-from auth_service import clock
 from auth_service.adapters.crypto.keys import SealBroken, Sealer
 from auth_service.cli.keys import keys
 from auth_service.db import db, unit_of_work
@@ -35,6 +35,7 @@ from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
 from tests.support.races import at_once
+from tests.support.rewiring import rewired
 from tests.support.stores import KEYRING_KEY, SESSION_KEY, Query, Stores, asking, temporary_database
 
 ADA = "ada@example.org"
@@ -101,13 +102,10 @@ def reads(app: Flask) -> Iterator[list[str]]:
         event.remove(db.engine, "before_cursor_execute", record_read)
 
 
-@contextmanager
-def later(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> Iterator[None]:
-    """Meanwhile the clock of this process is stopped, this much ahead."""
+def later(app: Flask, by: timedelta) -> SigningKeys:
+    """The signing keys of an application with its cache, and with a clock that stands still, this much ahead."""
     then = time.monotonic() + by.total_seconds()
-    with monkeypatch.context() as patched:
-        patched.setattr(clock, "monotonic", lambda: then)
-        yield
+    return replace(signing_keys(app), monotonic=lambda: then)
 
 
 @pytest.mark.clock
@@ -229,17 +227,15 @@ def test_tk7_three_rotations_under_load_reject_no_token(two: list[Flask], tmp_pa
     assert len(kids) >= 3
 
 
-def test_tk7_every_process_uses_the_new_key_within_seconds_of_a_rotation(
-    two: list[Flask], query: Query, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tk7_every_process_uses_the_new_key_within_seconds_of_a_rotation(two: list[Flask], query: Query) -> None:
     app, other = two
     assert published(app) == published(other)
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     kid = rotate(app)
 
     assert signing_keys(other).for_verification().signing_kid != kid
-    with later(monkeypatch, CACHE_TTL), other.app_context():
-        assert signing_keys(other).for_signing().signing_kid == kid
+    with other.app_context():
+        assert later(other, CACHE_TTL).for_signing().signing_kid == kid
 
 
 def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(
@@ -252,60 +248,62 @@ def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(
         f"{base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip('=')}.e30.{'A' * 86}" for head in heads
     ]
 
-    with later(monkeypatch, timedelta(seconds=1.1)), reads(app) as statements:
+    soon = rewired(app.extensions["auth_service"], signing_keys(app), by=later(app, timedelta(seconds=1.1)))
+    monkeypatch.setitem(app.extensions, "auth_service", soon)
+    with reads(app) as statements:
         answers = [ApiClient(app).with_token(token, "GET", "/me") for token in unknown_kid_tokens]
         assert {refusal(answer)["code"] for answer in answers} == {"token_invalid"}
 
     assert len(statements) == 1
 
 
-def test_tk7_concurrent_requests_share_one_read_of_the_keys(two: list[Flask], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tk7_concurrent_requests_share_one_read_of_the_keys(two: list[Flask]) -> None:
     app, _ = two
-
-    def read_signing_key() -> str:
-        with app.app_context():
-            return signing_keys(app).for_verification().signing_kid
-
     with app.app_context():
         signing_keys(app).for_verification()
-    with later(monkeypatch, CACHE_TTL), reads(app) as statements:
-        assert len(set(at_once(20, read_signing_key))) == 1
-
-    assert len(statements) == 1
-
-
-def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(
-    two: list[Flask], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app, _ = two
+    key_service = later(app, CACHE_TTL)
 
     def read_signing_key() -> str:
         with app.app_context():
-            return signing_keys(app).for_signing().signing_kid
+            return key_service.for_verification().signing_kid
 
-    read_signing_key()
-    with later(monkeypatch, timedelta(seconds=31)), reads(app) as statements:
+    with reads(app) as statements:
         assert len(set(at_once(20, read_signing_key))) == 1
 
     assert len(statements) == 1
 
 
-def test_tk7_without_postgres_tokens_are_verified_with_the_cached_keys(
-    two: list[Flask], make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(two: list[Flask]) -> None:
+    app, _ = two
+    with app.app_context():
+        signing_keys(app).for_signing()
+    key_service = later(app, timedelta(seconds=31))
+
+    def read_signing_key() -> str:
+        with app.app_context():
+            return key_service.for_signing().signing_kid
+
+    with reads(app) as statements:
+        assert len(set(at_once(20, read_signing_key))) == 1
+
+    assert len(statements) == 1
+
+
+def test_tk7_without_postgres_tokens_are_verified_with_the_cached_keys(two: list[Flask], make_app: MakeApp) -> None:
     unavailable = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
     with two[0].app_context():
         key_set = signing_keys(two[0]).for_verification()
 
     # The same process, after its database became unavailable.
-    with later(monkeypatch, CACHE_TTL), unavailable.app_context():
-        assert signing_keys(two[0]).for_verification() is key_set
-        assert signing_keys(two[0]).for_signing() is key_set
-        assert signing_keys(two[0]).for_kid(key_set.signing_kid) is key_set
+    with unavailable.app_context():
+        key_service = later(two[0], CACHE_TTL)
+        assert key_service.for_verification() is key_set
+        assert key_service.for_signing() is key_set
+        assert key_service.for_kid(key_set.signing_kid) is key_set
         with pytest.raises(DatabaseUnavailable):
-            signing_keys(two[0]).for_kid("unknown")  # it may be a key that was created meanwhile
-    with later(monkeypatch, timedelta(seconds=31)), unavailable.app_context(), pytest.raises(DatabaseUnavailable):
-        signing_keys(two[0]).for_signing()  # they may have been rotate since
+            key_service.for_kid("unknown")  # it may be a key that was created meanwhile
+        with pytest.raises(DatabaseUnavailable):
+            later(two[0], timedelta(seconds=31)).for_signing()  # the keys may have been rotated since
 
 
 def test_a_first_start_without_postgres_is_a_503(make_app: MakeApp) -> None:
