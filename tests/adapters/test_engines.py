@@ -22,9 +22,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from auth_service.embedded import engines as module
-from auth_service.embedded import processes, server
-from auth_service.embedded.engines import EngineError, Engines, Redis, running
+from auth_service.embedded import processes
+from auth_service.embedded.engines import EngineError, Engines, Redis, Server, running
 
 pytestmark = pytest.mark.slow
 
@@ -206,14 +205,13 @@ def test_a_second_process_waits_for_an_owner_that_is_stopping(data_dir: Path) ->
             assert not engines.borrowed
 
 
-def test_a_state_file_of_an_ended_owner_is_ignored(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NEIGHBOUR_PATIENCE", 0.2)
+def test_a_state_file_of_an_ended_owner_is_ignored(data_dir: Path) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     (data_dir / "engines.json").write_text(json.dumps({"owner": dead.pid}))
     with (data_dir / "engines.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(EngineError, match="Another process holds"), running(data_dir=data_dir):
+        with pytest.raises(EngineError, match="Another process holds"), running(data_dir=data_dir, patience=0.2):
             pass
 
 
@@ -324,7 +322,7 @@ def test_frozen_redis_does_not_answer_until_it_is_thawed(engines: Engines) -> No
 
 @pytest.mark.parametrize("name", ["postgres", "redis"])
 def test_a_killed_server_restarts_at_the_same_port_with_its_data(engines: Engines, name: str) -> None:
-    broken: server.Server = getattr(engines, name)
+    broken: Server = getattr(engines, name)
     write(engines, value=name)
     members = families({broken.pid or 0})
 
@@ -340,7 +338,7 @@ def test_a_killed_server_restarts_at_the_same_port_with_its_data(engines: Engine
 
 @pytest.mark.parametrize("name", ["postgres", "redis"])
 def test_a_restarted_server_is_another_process_at_the_same_port(engines: Engines, name: str) -> None:
-    restarted: server.Server = getattr(engines, name)
+    restarted: Server = getattr(engines, name)
     write(engines, value=name)
     before = restarted.pid
 
@@ -367,17 +365,26 @@ def test_stopping_engines_that_are_already_stopped_is_no_error(data_dir: Path) -
         assert not pids(engines)
 
 
-def test_a_server_that_ignores_sigterm_is_killed(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Redis, "stop_signals", ((signal.SIGCONT, 0.1),))
-    engines.redis.stop()
-    assert engines.redis.pid is None
+class StubbornRedis(Redis):
+    """A server that does not end on the signals that ask it to."""
+
+    stop_signals = ((signal.SIGCONT, 0.1),)
 
 
-def test_a_server_that_never_answers_is_an_error(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "START_PATIENCE", 0.1)
+def test_a_server_that_ignores_sigterm_is_killed(engines: Engines) -> None:
+    running_server = engines.redis
+    stubborn = StubbornRedis(
+        data_dir=engines.data_dir, durable=True, port=running_server.port, password=running_server.password
+    )
+    assert stubborn.pid == running_server.pid
+    stubborn.stop()
+    assert running_server.pid is None
+
+
+def test_a_server_that_never_answers_is_an_error(engines: Engines) -> None:
     engines.redis.freeze()
     with pytest.raises(EngineError, match=r"redis did not answer within .* The end of .*redis\.log"):
-        engines.redis.wait()
+        engines.redis.wait(within=0.1)
 
 
 def test_a_server_starts_once_and_from_the_main_thread(engines: Engines) -> None:
