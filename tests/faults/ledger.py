@@ -10,7 +10,7 @@ from auth_service import clock
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from tests.faults.client import AuditEntry
 from tests.faults.service import Service, code_in
-from tests.support.fakes import SinkMessage
+from tests.support.smtp_sink_message import SinkMessage
 
 LATEST = 6.0
 """Seconds after which no answer comes any more."""

@@ -20,7 +20,8 @@ from auth_service.settings import SECRETS
 from tests.faults.client import Answer, CurrentUser, Unanswered, ask, good
 from tests.faults.members import Member
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
-from tests.support.fakes import SinkMessage, SmtpSink
+from tests.support.smtp_sink import SmtpSink
+from tests.support.smtp_sink_message import SinkMessage
 
 MOST_CONNECTIONS = 3 * 5
 """What two workers and a mailer may have open at PostgreSQL: four threads each, and one for health."""
