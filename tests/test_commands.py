@@ -282,6 +282,7 @@ def app_with_engines(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fl
         close()
 
 
+@pytest.mark.slow
 def test_a_command_starts_embedded_engines_if_the_settings_have_no_stores(app_with_engines: Flask) -> None:
     result = app_with_engines.test_cli_runner().invoke(args=["db", "current"])
 
