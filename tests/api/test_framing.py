@@ -167,6 +167,7 @@ STALLED = {
 }
 
 
+@pytest.mark.slow
 def test_api4_a_client_that_stalls_gets_an_error_in_time(live: Live) -> None:
     with ThreadPoolExecutor(len(STALLED)) as pool:
         for response in pool.map(live.say, STALLED.values()):
