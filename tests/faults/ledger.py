@@ -10,7 +10,7 @@ from auth_service import clock
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from tests.faults.client import RecordedRequest
 from tests.faults.service import Service, code_of
-from tests.support.fakes import SinkMessage
+from tests.support.smtp_sink_message import SinkMessage
 
 MAX_RESPONSE_SECONDS = 6.0
 """The longest time that any response may take."""

@@ -20,7 +20,8 @@ from auth_service.settings import SECRETS
 from tests.faults.account_client import AccountClient
 from tests.faults.client import NoResponse, RegistrationClient, Response, expect_success, send_request
 from tests.faults.programs import MANAGE, Program, free_port, kill, wait_until
-from tests.support.fakes import SinkMessage, SmtpSink
+from tests.support.smtp_sink import SmtpSink
+from tests.support.smtp_sink_message import SinkMessage
 
 MAX_CONNECTIONS = 3 * 5
 """PostgreSQL connections of two workers and one mail worker: four threads each, and one for the health check."""

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.client import RegistrationClient, expect_success
 from tests.faults.programs import wait_until
 from tests.faults.service import Service
-from tests.support.fakes import Mode
+from tests.support.smtp_sink_message import Mode
 
 pytestmark = pytest.mark.slow
 

@@ -70,9 +70,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _migrate(settings: Settings) -> None:
+def _migrate(settings: Settings, *, within: float = ENGINES_WITHIN) -> None:
     """Migrate the database as soon as it answers; engines in containers may still be starting."""
-    deadline = clock.monotonic() + ENGINES_WITHIN
+    deadline = clock.monotonic() + within
     with create_app(settings).app_context():
         while True:
             try:
