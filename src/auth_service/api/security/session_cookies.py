@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
 from auth_service.api.security.client_info import client_info
-from auth_service.api.security.csrf import check_csrf
+from auth_service.api.security.csrf import check_csrf, check_same_site
 from auth_service.errors import RefreshRejected
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext
 from auth_service.services.sessions.sessions import Tokens
@@ -20,6 +20,11 @@ DEVICE = Cookie(purpose="device", samesite="Lax")
 def access_token() -> str | None:
     """Return the access token of the cookie, or None."""
     return ACCESS.read()
+
+
+def refresh_token() -> str | None:
+    """Return the refresh token of the cookie, or None. The caller has to check CSRF."""
+    return REFRESH.read()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +42,7 @@ def sign_in_context(transport: str) -> SignInContext:
     """
     if transport == "cookie":
         check_csrf()
+        check_same_site()
     return SignInContext(client=client_info(), transport=transport, device_token=DEVICE.read())
 
 
@@ -50,7 +56,7 @@ def presented_refresh_token(in_body: SecretStr | None) -> PresentedToken:
     """Return the refresh token of the body, or the one in the cookie. Raises RefreshRejected, CrossSite."""
     if in_body is not None:
         return PresentedToken(token=in_body.get_secret_value(), transport="bearer")
-    cookie = REFRESH.read()
+    cookie = refresh_token()
     if cookie is None:
         raise RefreshRejected
     check_csrf()

@@ -7,10 +7,17 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from auth_service import clock
-from auth_service.adapters.crypto.access_tokens import AccessTokens, Claims, KeySet, TokenRejected, kid_of
+from auth_service.adapters.crypto.access_tokens import (
+    AccessTokens,
+    Claims,
+    KeySet,
+    TokenOutdated,
+    TokenRejected,
+    kid_of,
+)
 from auth_service.adapters.crypto.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.db import fetch_one, transaction
-from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInvalid
+from auth_service.errors import CredentialsRejected, RefreshRejected, TokenExpired, TokenInvalid
 from auth_service.models.audit_event import FAILURE, EventType
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.sessions.revocation import revoke_sessions
@@ -144,13 +151,15 @@ class Sessions:
             self.security_notifications.send("refresh_reused", user_id=owner, client=client, about=f"{session_id}")
 
     def current_user(self, token: str) -> CurrentUser:
-        """Verify an access token and return its user. Raises TokenInvalid, also if the session is not active.
+        """Verify an access token and return its user. Raises TokenExpired, and TokenInvalid also for an ended session.
 
         The signature and claims are verified first; then one SELECT reads the session and the user, so that a
         revocation takes effect with the next request.
         """
         try:
             claims = self.access_tokens.verify(token, self.signing_keys.for_kid(kid_of(token)))
+        except TokenOutdated:
+            raise TokenExpired from None
         except TokenRejected:
             raise TokenInvalid from None
         row = fetch_one(CURRENT_USER({"session": claims.session_id, "owner": claims.user_id}))
