@@ -1,5 +1,7 @@
 """Session cookies: access token, refresh token and device token in cookies that scripts cannot read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -8,7 +10,7 @@ from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.csrf import check_csrf, check_same_site
-from auth_service.errors import RefreshRejected
+from auth_service.errors import RefreshRejected, Unauthenticated
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext
 from auth_service.services.sessions.sessions import Tokens
 
@@ -73,6 +75,20 @@ def delivered(tokens: Tokens, *, transport: str) -> Tokens:
     ACCESS.set(tokens.access_token or "", max_age=tokens.expires_in)
     REFRESH.set(tokens.refresh_token or "", max_age=settings().session_idle_seconds)
     return tokens.hidden()
+
+
+@contextmanager
+def cleared_if_rejected(transport: str) -> Iterator[None]:
+    """Delete the session cookies if their tokens are rejected; scripts of the page cannot delete them.
+
+    After the CSRF check, so that no foreign page can delete them.
+    """
+    try:
+        yield
+    except Unauthenticated:
+        if transport == "cookie":
+            clear_session_cookies()
+        raise
 
 
 def clear_session_cookies() -> None:
