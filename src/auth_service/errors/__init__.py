@@ -2,6 +2,7 @@
 
 from auth_service.errors.account import (
     AccountChanged,
+    EmailUnchanged,
     PasswordNotSet,
     PasswordWrong,
     ReauthenticationRequired,
@@ -82,6 +83,7 @@ __all__ = [
     "CrossSite",
     "DatabaseUnavailable",
     "EmailTaken",
+    "EmailUnchanged",
     "Forbidden",
     "HeaderFieldsTooLarge",
     "HeadersTooLarge",
