@@ -234,7 +234,7 @@ def test_the_client_of_the_front_end_page_registers_signs_in_refreshes_and_signs
     assert process.returncode == 0, process.stderr
     email = "lovelace@example.org"
     cookies = ["registration", "device"]
-    assert json.loads(process.stdout) == ["code", email, email, email, "refresh_rejected", cookies]
+    assert json.loads(process.stdout) == ["code", email, email, email, "token_missing", cookies]
 
 
 def test_the_start_prints_the_output_of_the_readme(service: Running) -> None:

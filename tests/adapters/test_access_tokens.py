@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_service.adapters.crypto import access_tokens
-from auth_service.adapters.crypto.access_tokens import AccessTokens, KeySet, TokenRejected, Verified
+from auth_service.adapters.crypto.access_tokens import AccessTokens, KeySet, TokenOutdated, TokenRejected, Verified
 from tests.support.forgery import Forger, decoded
 
 KID, PRIVATE, PUBLIC = access_tokens.new_key()
@@ -93,6 +93,8 @@ def test_tk5_a_cached_token_expires() -> None:
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
     assert datetime.now(UTC) >= signed_at + timedelta(minutes=15, seconds=29), "at the end of the leeway, not before"
+    with pytest.raises(TokenOutdated):
+        verifier.verify(token, RING)
 
 
 def test_tk7_a_cached_token_is_rejected_when_its_key_is_removed() -> None:

@@ -217,7 +217,7 @@ def refresh_with_a_reused_token(world: World) -> Callable[[], object]:
 
 def sign_out(world: World) -> Callable[[], object]:
     caller = world.caller()
-    return lambda: world.services.sessions.sign_out(caller, client=CLIENT)
+    return lambda: world.services.sessions.sign_out(caller.holder, client=CLIENT)
 
 
 def end_another_session(world: World) -> Callable[[], object]:
@@ -230,7 +230,7 @@ def end_another_session(world: World) -> Callable[[], object]:
 
 def end_all_sessions(world: World) -> Callable[[], object]:
     caller = world.caller()
-    return lambda: world.services.my_sessions.revoke_all(caller, client=CLIENT)
+    return lambda: world.services.my_sessions.revoke_all(caller.holder, client=CLIENT)
 
 
 def change_password(world: World) -> Callable[[], object]:

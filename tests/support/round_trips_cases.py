@@ -143,10 +143,17 @@ def _(accounts: Accounts) -> Request:
 # Sessions.
 
 
-@row("POST /api/v1/users/sign_out")
+@row("POST /api/v1/users/sign_out", "with the access token")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
     return lambda: account.call("POST", "/sign_out")
+
+
+@row("POST /api/v1/users/sign_out", "with the refresh token")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    body = {"refresh_token": account.tokens["refresh_token"]}
+    return lambda: accounts.api(cookies=False).call("POST", "/sign_out", json=body)
 
 
 @row("POST /api/v1/users/sign_out/everywhere", "two sessions")

@@ -2,6 +2,7 @@
 
 from auth_service.errors.account import (
     AccountChanged,
+    EmailUnchanged,
     PasswordNotSet,
     PasswordWrong,
     ReauthenticationRequired,
@@ -61,6 +62,7 @@ from auth_service.errors.sessions import (
     ServiceKeyInvalid,
     ServiceKeyMissing,
     SessionUnknown,
+    TokenExpired,
     TokenInvalid,
     TokenMissing,
     TooManyAttempts,
@@ -81,6 +83,7 @@ __all__ = [
     "CrossSite",
     "DatabaseUnavailable",
     "EmailTaken",
+    "EmailUnchanged",
     "Forbidden",
     "HeaderFieldsTooLarge",
     "HeadersTooLarge",
@@ -108,6 +111,7 @@ __all__ = [
     "ServiceKeyInvalid",
     "ServiceKeyMissing",
     "SessionUnknown",
+    "TokenExpired",
     "TokenInvalid",
     "TokenMissing",
     "TooManyAttempts",

@@ -24,6 +24,13 @@ class PasswordNotSet(Conflict):
     message = "This account has no password; set one with a password reset."
 
 
+class EmailUnchanged(Conflict):
+    """The requested address is the address of the account in the same spelling: no email is sent."""
+
+    code = "email_unchanged"
+    message = "This is the address of the account already; send another address or another spelling of it."
+
+
 class AccountChanged(Conflict):
     """A concurrent request changed the password, the address or the status of the account (credential version)."""
 

@@ -21,11 +21,21 @@ class TokenMissing(Unauthenticated):
     message = "This request needs an access token; sign in and send the token."
 
 
+class TokenExpired(Unauthenticated):
+    """The access token is genuine but has expired, or its cookie has, and the browser still sends the refresh cookie.
+
+    Whether the session is still active is not checked: the refresh decides that.
+    """
+
+    code = "token_expired"
+    message = "The access token has expired; refresh it, then send the request again."
+
+
 class TokenInvalid(Unauthenticated):
-    """The access token is malformed, forged or expired, or its session was revoked."""
+    """The access token is malformed or forged, its signing key was removed, or its session was revoked."""
 
     code = "token_invalid"
-    message = "The access token is invalid, expired or revoked; refresh it or sign in again."
+    message = "The access token is invalid or its session has ended; refresh it or sign in again."
 
 
 class RefreshRejected(Unauthenticated):
@@ -73,7 +83,13 @@ class ScopeMissing(Forbidden):
 
 
 class CrossSite(Forbidden):
-    """The CSRF check failed: cookies authenticate an unsafe request that does not come from an allowed origin."""
+    """The CSRF check failed: an unsafe request with cookies does not come from an allowed page. Needs `reason`.
+
+    `api/security/csrf.py` lists the reasons.
+    """
 
     code = "cross_site"
-    message = "Send requests with cookies from an allowed origin and with a non-empty X-Requested-With header."
+    message = (
+        "Send requests with cookies from an allowed origin, from the site of the API and with a non-empty "
+        "X-Requested-With header; `reason` says which of `origin`, `site` and `header` is wrong."
+    )

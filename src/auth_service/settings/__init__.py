@@ -18,7 +18,7 @@ from auth_service.settings.env_file import applicable
 from auth_service.settings.rate_limits import AuditSettings, RateLimitSettings
 from auth_service.settings.service import ComposeSettings, RetentionSettings, SecretSettings, ServiceSettings
 from auth_service.settings.sessions import PasswordSettings, SessionSettings
-from auth_service.settings.types import Network, Rate
+from auth_service.settings.types import LOOPBACK_ORIGIN, Network, Rate
 
 __all__ = ["SECRETS", "Network", "Rate", "Settings", "SettingsRefused"]
 
@@ -159,6 +159,12 @@ class Settings(
     def production(self) -> bool:
         """Whether the profile is `production`."""
         return self.app_env == "production"
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether pages of an origin may call the API: CORS_ORIGINS, and pages of this machine in `local`."""
+        return origin in self.cors_origins or (
+            self.app_env == "local" and LOOPBACK_ORIGIN.fullmatch(origin) is not None
+        )
 
     @property
     def sender(self) -> str:

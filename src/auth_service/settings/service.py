@@ -33,7 +33,9 @@ class ServiceSettings(BaseSettings):
         (), description="Networks (CIDRs, comma-separated) of proxies whose `X-Forwarded-For` is trusted."
     )
     cors_origins: Origins = Field(
-        (), description="Origins (comma-separated) whose pages may call the API (CORS, CSRF check)."
+        (),
+        description="Origins (comma-separated) whose pages may call the API (CORS, CSRF check). In `local` pages of "
+        "loopback hosts (`localhost`, `127.0.0.1`, `[::1]`) may, too.",
     )
     swagger_page: Flag = Field(True, description="Serves `/api/swagger` and `/api/swagger.json`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")

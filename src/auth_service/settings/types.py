@@ -77,6 +77,12 @@ def _origin(value: str) -> str:
     return f"{scheme}://{host}" if port is None or int(port) == PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
 
 
+LOOPBACK_ORIGIN = re.compile(
+    r"https?://(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.ASCII
+)
+"""An origin, as browsers send it, of a page that this machine serves."""
+
+
 def _postgres(value: str) -> str:
     """Accept every URL scheme of PostgreSQL and name the installed driver, psycopg2."""
     scheme, separator, rest = value.partition("://")

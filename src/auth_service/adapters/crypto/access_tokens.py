@@ -49,6 +49,10 @@ class TokenRejected(Exception):
     """The token is not a valid access token of this service. The text is for the log; clients do not get the reason."""
 
 
+class TokenOutdated(TokenRejected):
+    """The token was issued by this service and has expired."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
     """The claims of a valid access token."""
@@ -105,7 +109,7 @@ class AccessTokens:
     def verify(self, token: str, keys: KeySet) -> Claims:
         """Verify form, header, signature and claims; whether the session is active is checked elsewhere.
 
-        Raises TokenRejected.
+        Raises TokenRejected, and TokenOutdated if only the expiry is wrong.
         """
         key = keys.verifying.get(kid_of(token))
         if key is None:
@@ -122,11 +126,14 @@ class AccessTokens:
                     audience=self.audience,
                     issuer=self.issuer,
                     leeway=LEEWAY,
-                    options={"require": list(CLAIMS), "strict_aud": True},
+                    # The expiry is checked last, so that an expired token is known to be genuine.
+                    options={"require": list(CLAIMS), "strict_aud": True, "verify_exp": False},
                 )
             )
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise TokenRejected(type(error).__name__) from None
+        if _has_expired(claims):
+            raise TokenOutdated("expired")
         self._verified.remember(token, key, claims)
         return claims
 
@@ -148,14 +155,17 @@ class Verified:
         cached = self._claims.get(_digest(token))
         if cached is None or cached[0] != key:
             return None
-        claims = cached[1]
-        return claims if clock.now().timestamp() < claims.expires_at + LEEWAY.total_seconds() else None
+        return None if _has_expired(cached[1]) else cached[1]
 
     def remember(self, token: str, key: EllipticCurvePublicKey, claims: Claims) -> None:
         """Cache the claims of a verified token."""
         if len(self._claims) >= self._at_most:
             self._claims = {}
         self._claims[_digest(token)] = (key, claims)
+
+
+def _has_expired(claims: Claims) -> bool:
+    return clock.now().timestamp() >= claims.expires_at + LEEWAY.total_seconds()
 
 
 def _digest(token: str) -> bytes:

@@ -14,6 +14,7 @@ from auth_service.errors import (
     BodyTooLarge,
     ContentEncodingUnsupported,
     ContentTypeUnsupported,
+    CrossSite,
     DatabaseUnavailable,
     HttpRequestInvalid,
     ServiceBusy,
@@ -57,6 +58,13 @@ class Contract:
     """The rate limits that count every authorized request."""
     errors: Sequence[type[ServiceError]] = ()
     """The errors that the service behind the view raises."""
+    is_unsafe: bool = False
+    """Whether the method is unsafe (RFC 9110, 9.2.1), so that the CSRF check applies; the decorator sets it."""
+
+    @property
+    def needs_csrf_header(self) -> bool:
+        """Whether session cookies can authenticate the request or are set, which requires `CSRF_HEADER`."""
+        return self.is_unsafe and CrossSite in (*self.errors, *self.access.errors)
 
     def all_errors(self) -> list[type[ServiceError]]:
         """Return every error that the endpoint can answer with: `errors` and those that the other fields imply."""
@@ -69,6 +77,8 @@ class Contract:
                 ContentTypeUnsupported,
                 ContentEncodingUnsupported,
             ]
+        if self.is_unsafe and not self.access.requires_service_key:
+            possible.append(CrossSite)  # `check_origin`
         possible.append(ValidationFailed)
         if self.limits:
             possible.append(TooManyRequests)

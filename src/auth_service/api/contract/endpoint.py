@@ -1,6 +1,7 @@
 """Endpoint decorator: authorize, count rate limits, parse, run the view in one unit of work, render the response."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -13,6 +14,7 @@ from auth_service.api.contract.contract import Contract
 from auth_service.api.http import parsing
 from auth_service.api.http.responses import PageLink, bare_response, success_response
 from auth_service.api.http.schemas import ResponseModel
+from auth_service.api.security import csrf
 from auth_service.api.security.authentication import Access, audit_denied
 from auth_service.db import unit_of_work
 from auth_service.errors import Forbidden
@@ -43,12 +45,14 @@ class Namespace(flask_restx.Namespace):
         """Return a decorator that turns a view into an endpoint with this contract."""
 
         def decorate(view: View) -> View:
+            of_view = replace(contract, is_unsafe=view.__name__.upper() not in csrf.SAFE_METHODS)
+
             @wraps(view)
             def endpoint(resource: Any, **arguments: Any) -> Response:
-                return _respond(contract, view, resource, arguments)
+                return _respond(of_view, view, resource, arguments)
 
-            endpoint.contract = contract  # type: ignore[attr-defined] # tests/test_house.py reads it
-            return swagger.document(self, endpoint, contract)
+            endpoint.contract = of_view  # type: ignore[attr-defined] # tests/test_house.py reads it
+            return swagger.document(self, endpoint, of_view)
 
         return decorate
 
@@ -70,6 +74,8 @@ def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str,
 def _authorize(access: Access) -> None:
     try:
         access.check()
+        # After the authentication, so that the audit event of a forged request names the attacked user.
+        csrf.check_origin()
     except Forbidden as error:
         audit_denied(error)
         raise

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from auth_service.api.contract.contract import Contract
 from auth_service.api.http.responses import JSON, status_of
 from auth_service.api.security.csrf import CSRF_HEADER
-from auth_service.errors import CrossSite, ServiceError
+from auth_service.errors import ServiceError
 
 ERROR: dict[str, Any] = {
     "type": "object",
@@ -30,6 +30,7 @@ ERROR: dict[str, Any] = {
                 "code": {"type": "string", "description": "Stable; clients compare it.", "example": "code_wrong"},
                 "msg": {"type": "string", "description": "In English: what to do next."},
                 "retry_after": {"type": "integer", "description": "Seconds after which to send the request again."},
+                "reason": {"type": "string", "description": "The failed CSRF check: `origin`, `site` or `header`."},
                 "scope": {"type": "string", "description": "The scope that the service key lacks."},
                 "attempts_left": {"type": "integer", "description": "Attempts that remain after a wrong code."},
                 "fields": {
@@ -136,11 +137,10 @@ def document(namespace: flask_restx.Namespace, view: Callable[..., Any], contrac
 
 
 def _security(contract: Contract) -> list[dict[str, list[str]]]:
-    access = contract.access
-    if access.needs_token:
+    if contract.access.needs_token:
         return [{"bearer": []}]
     # An optional service key is described by the sentence of the access rule: `security` would declare it as required.
-    return [{"service": []}, {"service_basic": []}] if access.takes_service_key and not access.is_open else []
+    return [{"service": []}, {"service_basic": []}] if contract.access.requires_service_key else []
 
 
 def _with_responses(
@@ -169,7 +169,7 @@ def _parameters(
         # Not with `expect` of flask-restx: it declares every body as required.
         schema = {"$ref": f"#/definitions/{_model(namespace, model).name}"}
         parameters["payload"] = {"in": "body", "required": required, "schema": schema}
-    csrf = {CSRF_HEADER: CSRF_DESCRIPTION} if view.__name__ != "get" and CrossSite in contract.all_errors() else {}
+    csrf = {CSRF_HEADER: CSRF_DESCRIPTION} if contract.needs_csrf_header else {}
     for name, description in {**csrf, **contract.access.headers}.items():
         parameters[name] = {"in": "header", "type": "string", "required": False, "description": description}
     return parameters

@@ -1,4 +1,4 @@
-"""HTTP cookies: host-only, HttpOnly, and set only on responses that report success."""
+"""HTTP cookies: host-only, HttpOnly, and set only on responses that report success; deletions also on 401."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,14 +30,17 @@ class Cookie:
         g.setdefault("cookies", {})[self] = (value, max_age)
 
     def clear(self) -> None:
-        """Delete the cookie in the browser."""
+        """Delete the cookie in the browser, also if the response is 401.
+
+        Scripts cannot delete an HttpOnly cookie, so a browser would send a dead one for ever.
+        """
         self.set("", max_age=timedelta())
 
 
 def add_cookies(response: Response) -> Response:
     """Add the cookies that were set during this request to its response. Errors set no cookie."""
     for cookie, (value, max_age) in g.pop("cookies", {}).items():
-        if response.status_code < 300:
+        if response.status_code < 300 or (not max_age and response.status_code == 401):
             response.set_cookie(
                 cookie.name,
                 value,

@@ -68,7 +68,7 @@ def _before_request() -> Response | None:
 
 def _after_request(settings: Settings):  # type: ignore[no-untyped-def] # Flask has no public type for this callback
     fixed = list(fixed_headers(settings).items())
-    origins = frozenset(settings.cors_origins)
+    allows_pages = bool(settings.cors_origins) or settings.app_env == "local"
 
     def finish(response: Response) -> Response:
         # A header that the view has set is not replaced. One `extend`: `setdefault` searches all headers each time.
@@ -76,8 +76,8 @@ def _after_request(settings: Settings):  # type: ignore[no-untyped-def] # Flask 
         response.headers.extend([(name, value) for name, value in fixed if name.lower() not in present])
         response.headers["X-Request-Id"] = g.request_id
         cookies.add_cookies(response)
-        if origins:
-            _allow_origin(response, origins)
+        if allows_pages:
+            _allow_origin(response, settings)
         seconds = clock.monotonic() - g.started_at
         metrics.observe(_route(), request.method, response.status_code, seconds)
         level = logging.INFO if response.status_code >= 400 else logging.DEBUG
@@ -101,9 +101,9 @@ def _after_request(settings: Settings):  # type: ignore[no-untyped-def] # Flask 
 
 def cors_headers(settings: Settings, origin: str) -> dict[str, str]:
     """What lets the pages of an allowed origin read a response (CORS), for requests that no route answers."""
-    if not settings.cors_origins:
+    if not settings.cors_origins and settings.app_env != "local":
         return {}
-    allowed = {"Access-Control-Allow-Origin": origin, **_ALLOWED} if origin in settings.cors_origins else {}
+    allowed = {"Access-Control-Allow-Origin": origin, **_ALLOWED} if settings.allows_origin(origin) else {}
     return {"Vary": "Origin", **allowed}
 
 
@@ -113,10 +113,10 @@ _ALLOWED = {
 }
 
 
-def _allow_origin(response: Response, origins: frozenset[str]) -> None:
+def _allow_origin(response: Response, settings: Settings) -> None:
     response.vary.add("Origin")
     origin = request.headers.get("Origin", "")
-    if origin not in origins:
+    if not settings.allows_origin(origin):
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers.extend(_ALLOWED)

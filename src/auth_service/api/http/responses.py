@@ -32,6 +32,7 @@ JSON = "application/json"
 
 CHALLENGE: dict[type[ServiceError], str] = {
     errors.TokenInvalid: 'Bearer realm="auth", error="invalid_token"',
+    errors.TokenExpired: 'Bearer realm="auth", error="invalid_token"',
     errors.ServiceKeyInvalid: 'Bearer realm="auth", error="invalid_token"',
     errors.ScopeMissing: 'Bearer realm="auth", error="insufficient_scope"',
 }

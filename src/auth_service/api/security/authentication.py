@@ -18,6 +18,7 @@ from auth_service.errors import (
     ServiceError,
     ServiceKeyInvalid,
     ServiceKeyMissing,
+    TokenExpired,
     TokenInvalid,
     TokenMissing,
 )
@@ -49,6 +50,11 @@ class Access:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that the rule reads apart from `Authorization` and `Cookie`, with their descriptions."""
 
+    @property
+    def requires_service_key(self) -> bool:
+        """Whether only services have access, by `Authorization`: cookies have no effect."""
+        return self.takes_service_key and not self.is_open
+
 
 def current_user() -> CurrentUser:
     """Return the user who sent the request. Only for endpoints whose access rule requires an access token."""
@@ -67,7 +73,10 @@ def _allow_anyone() -> None:
 
 
 def require_user() -> None:
-    """Set the current user from the access token, and check CSRF. Raises TokenMissing, TokenInvalid, CrossSite."""
+    """Set the current user from the access token, and check CSRF.
+
+    Raises TokenMissing, TokenExpired, TokenInvalid, CrossSite.
+    """
     g.current_user = services().sessions.current_user(_access_token())
     _check_csrf(request.method)
 
@@ -115,7 +124,8 @@ def _access_token() -> str:
     if header is None:
         cookie = session_cookies.access_token()
         if cookie is None:
-            raise TokenMissing
+            # A browser deletes the cookie of an access token when the token expires.
+            raise TokenMissing if session_cookies.refresh_token() is None else TokenExpired
         return cookie
     token = _bearer(header)
     if token is None:
@@ -180,7 +190,7 @@ signed_in = Access(
     name="signed_in",
     sentence="Access: signed-in users.",
     check=require_user,
-    errors=(TokenMissing, TokenInvalid, CrossSite),
+    errors=(TokenMissing, TokenExpired, TokenInvalid, CrossSite),
     needs_token=True,
 )
 
@@ -188,7 +198,7 @@ forward_auth = Access(
     name="forward_auth",
     sentence="Access: signed-in users, directly or through a gateway that forwards their credentials.",
     check=_require_user_or_gateway,
-    errors=(TokenMissing, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
+    errors=(TokenMissing, TokenExpired, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
     needs_token=True,
     headers={
         SERVICE_KEY_HEADER: f"The service key of the gateway, of scope `{VERIFY}`, if it has one.",

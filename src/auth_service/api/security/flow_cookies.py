@@ -4,8 +4,11 @@ import re
 import secrets
 from dataclasses import dataclass
 
+from flask import request
+
 from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
+from auth_service.api.security.csrf import check_same_site
 from auth_service.services.credentials.one_time_codes import CodeSent
 
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
@@ -17,6 +20,17 @@ class FlowCookie:
     """The cookie with the flow ticket of one flow."""
 
     cookie: Cookie
+    is_required: bool = False
+    """Whether the flow cannot continue without the cookie in production."""
+
+    def renewed(self) -> str | None:
+        """Return the flow ticket of a request whose answer sets the cookie. Raises CrossSite.
+
+        If the browser would not keep a cookie that the flow needs, the user would get a code that never works.
+        """
+        if self.is_required and settings().production and "Authorization" not in request.headers:
+            check_same_site()
+        return self.presented()
 
     def presented(self) -> str | None:
         """Return the flow ticket of this request; None without the cookie.
@@ -35,6 +49,6 @@ class FlowCookie:
         return sent
 
 
-REGISTRATION = FlowCookie(Cookie(purpose="registration", samesite="Strict"))
+REGISTRATION = FlowCookie(Cookie(purpose="registration", samesite="Strict"), is_required=True)
 SIGN_IN = FlowCookie(Cookie(purpose="sign-in", samesite="Strict"))
 PASSWORD_RESET = FlowCookie(Cookie(purpose="recovery", samesite="Strict"))

@@ -1,5 +1,7 @@
 """Session cookies: access token, refresh token and device token in cookies that scripts cannot read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -7,8 +9,8 @@ from pydantic import SecretStr
 from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
 from auth_service.api.security.client_info import client_info
-from auth_service.api.security.csrf import check_csrf
-from auth_service.errors import RefreshRejected
+from auth_service.api.security.csrf import check_csrf, check_same_site
+from auth_service.errors import RefreshRejected, Unauthenticated
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext
 from auth_service.services.sessions.sessions import Tokens
 
@@ -20,6 +22,11 @@ DEVICE = Cookie(purpose="device", samesite="Lax")
 def access_token() -> str | None:
     """Return the access token of the cookie, or None."""
     return ACCESS.read()
+
+
+def refresh_token() -> str | None:
+    """Return the refresh token of the cookie, or None. The caller has to check CSRF."""
+    return REFRESH.read()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +44,7 @@ def sign_in_context(transport: str) -> SignInContext:
     """
     if transport == "cookie":
         check_csrf()
+        check_same_site()
     return SignInContext(client=client_info(), transport=transport, device_token=DEVICE.read())
 
 
@@ -50,7 +58,7 @@ def presented_refresh_token(in_body: SecretStr | None) -> PresentedToken:
     """Return the refresh token of the body, or the one in the cookie. Raises RefreshRejected, CrossSite."""
     if in_body is not None:
         return PresentedToken(token=in_body.get_secret_value(), transport="bearer")
-    cookie = REFRESH.read()
+    cookie = refresh_token()
     if cookie is None:
         raise RefreshRejected
     check_csrf()
@@ -67,6 +75,20 @@ def delivered(tokens: Tokens, *, transport: str) -> Tokens:
     ACCESS.set(tokens.access_token or "", max_age=tokens.expires_in)
     REFRESH.set(tokens.refresh_token or "", max_age=settings().session_idle_seconds)
     return tokens.hidden()
+
+
+@contextmanager
+def cleared_if_rejected(transport: str) -> Iterator[None]:
+    """Delete the session cookies if their tokens are rejected; scripts of the page cannot delete them.
+
+    After the CSRF check, so that no foreign page can delete them.
+    """
+    try:
+        yield
+    except Unauthenticated:
+        if transport == "cookie":
+            clear_session_cookies()
+        raise
 
 
 def clear_session_cookies() -> None:

@@ -23,6 +23,7 @@ from auth_service.errors import (
     CodeExpired,
     CodeWrong,
     EmailTaken,
+    EmailUnchanged,
     PasswordNotSet,
     PasswordWrong,
     ReauthenticationRequired,
@@ -83,12 +84,15 @@ class MyEmail(Resource):
 
     @account.contract(
         summary="Send a code to the new email address",
-        description="The answer is the same whether or not a user has this address.",
+        description=(
+            "The answer is the same whether or not another user has this address. Another spelling of the own address "
+            "is changed by code, too."
+        ),
         body=ChangeEmailRequest,
         data=CodeSentResponse,
         done=True,
         limits=[CODE_REQUESTS],
-        errors=[*REAUTHENTICATION_ERRORS, TooManyCodes, RedisUnavailable],
+        errors=[EmailUnchanged, *REAUTHENTICATION_ERRORS, TooManyCodes, RedisUnavailable],
     )
     def post(self, body: ChangeEmailRequest) -> CodeSent:
         return services().email_change_flow.begin(

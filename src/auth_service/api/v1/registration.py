@@ -92,7 +92,7 @@ class SendCode(Resource):
                 user_id=user_id,
                 client_supplied=body.code,
                 by_service=current_service() is not None,
-                ticket=REGISTRATION.presented(),
+                ticket=REGISTRATION.renewed(),
                 language=accepted_language(),
                 network=client_network(),
             )

@@ -9,8 +9,9 @@ from auth_service.api.security import session_cookies
 from auth_service.api.security.authentication import anyone, current_user
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import REFRESHES
+from auth_service.api.security.sign_out import session_holder, sign_out
 from auth_service.api.v1.schemas.pagination import PageQuery
-from auth_service.api.v1.schemas.sessions import RefreshRequest, SessionResponse
+from auth_service.api.v1.schemas.sessions import RefreshRequest, SessionResponse, SignOutRequest
 from auth_service.api.v1.schemas.sign_in import TokensResponse
 from auth_service.api.v1.sign_in import sessions
 from auth_service.errors import CrossSite, RefreshRejected, SessionUnknown
@@ -39,7 +40,8 @@ class RefreshToken(Resource):
     )
     def post(self, body: RefreshRequest) -> Tokens:
         presented = session_cookies.presented_refresh_token(body.refresh_token)
-        tokens = services().sessions.refresh(token=presented.token, client=client_info())
+        with session_cookies.cleared_if_rejected(presented.transport):
+            tokens = services().sessions.refresh(token=presented.token, client=client_info())
         return session_cookies.delivered(tokens, transport=presented.transport)
 
 
@@ -47,20 +49,30 @@ class RefreshToken(Resource):
 class SignOut(Resource):
     """Sign-out."""
 
-    @sessions.contract(summary="Revoke this session", done=True)
-    def post(self) -> None:
-        services().sessions.sign_out(current_user(), client=client_info())
-        session_cookies.clear_session_cookies()
+    @sessions.contract(
+        summary="Revoke this session",
+        description="Deletes the session cookies.",
+        access=session_holder,
+        body=SignOutRequest,
+        done=True,
+    )
+    def post(self, body: SignOutRequest) -> None:
+        sign_out(body.refresh_token, revoke=services().sessions.sign_out)
 
 
 @sessions.route("/sign_out/everywhere")
 class SignOutEverywhere(Resource):
     """Sign-out on all devices."""
 
-    @sessions.contract(summary="Revoke all sessions of the account, including this one", done=True)
-    def post(self) -> None:
-        services().my_sessions.revoke_all(current_user(), client=client_info())
-        session_cookies.clear_session_cookies()
+    @sessions.contract(
+        summary="Revoke all sessions of the account, including this one",
+        description="Deletes the session cookies.",
+        access=session_holder,
+        body=SignOutRequest,
+        done=True,
+    )
+    def post(self, body: SignOutRequest) -> None:
+        sign_out(body.refresh_token, revoke=services().my_sessions.revoke_all)
 
 
 @sessions.route("/me/sessions")

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, Windows
 from auth_service.db import Statement, Write, fetch_one, transaction
-from auth_service.errors import CodeExpired, TokenInvalid, TooManyCodes
+from auth_service.errors import CodeExpired, EmailUnchanged, TokenInvalid, TooManyCodes
 from auth_service.models import PendingEmailChange, Session
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
@@ -81,17 +81,23 @@ class EmailChangeFlow:
     ) -> CodeSent:
         """Send a code to the new address, and replace the pending change of this session.
 
-        For the address of an existing user, the current user included, the same work is done without an email. Constant
-        work prevents user enumeration by answer or timing (ASVS 6.3.8). Raises ReauthenticationRequired,
-        PasswordNotSet, TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisUnavailable.
+        For the address of another user the same work is done without an email. Constant work prevents user enumeration
+        by answer or timing (ASVS 6.3.8). Users know their own address: another spelling of it is sent a code like any
+        new address, and the same spelling is an error. Raises EmailUnchanged, ReauthenticationRequired, PasswordNotSet,
+        TooManyAttempts, PasswordWrong, TooManyCodes, ServiceBusy, RedisUnavailable.
         """
         user = self.users.signed_in_user(current_user.id)
+        if email == user.address:
+            raise EmailUnchanged
         self.reauthentication.require_recent(
             user, password, current_user=current_user, purpose="email_change", client=client
         )
         self._count_request(user)
         owner = self.users.by_email(email)
-        is_taken = owner is not None and owner.verified_mail
+        is_own = owner is not None and owner.id == user.id
+        if is_own and self.codes.outbox.is_full(email):
+            raise self.codes.outbox.refusal(email)  # of their own address, users may know that the daily cap is reached
+        is_taken = owner is not None and owner.verified_mail and not is_own
         to = recipient(user, address=email, session_id=current_user.session_id, is_decoy=is_taken)
         sent = self.codes.send(to, network=network)
         self._save_pending(current_user, email)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, func, select
 
 from auth_service.db import autocommit
-from auth_service.errors import TokenInvalid
+from auth_service.errors import TokenExpired, TokenInvalid
 from auth_service.models import Session, User, UserRole
 from auth_service.services.sessions.sessions import Sessions
 
@@ -66,7 +66,7 @@ class Introspection:
     def _access(self, token: str) -> TokenState:
         try:
             current_user = self.sessions.current_user(token)
-        except TokenInvalid:
+        except (TokenExpired, TokenInvalid):
             return INACTIVE
         claims = current_user.claims
         return TokenState(

@@ -14,7 +14,7 @@ from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.pagination import Cursors, Page
 from auth_service.services.sessions.revocation import revoke_sessions
-from auth_service.services.sessions.sessions import CurrentUser
+from auth_service.services.sessions.sessions import CurrentUser, SessionHolder
 
 _position = tuple_(Session.opened_at, Session.id)
 
@@ -114,9 +114,9 @@ class MySessions:
         """Revoke all sessions of the current user except the current one."""
         revoke_sessions(current_user.id, all_but=current_user.session_id, reason="ended_by_owner", client=client)
 
-    def revoke_all(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
-        """Revoke all sessions of the current user, the current one included."""
-        revoke_sessions(current_user.id, reason="ended_by_owner", client=client)
+    def revoke_all(self, holder: SessionHolder, *, client: ClientInfo) -> None:
+        """Revoke all sessions of a user, that of the request included."""
+        revoke_sessions(holder.user_id, reason="ended_by_owner", client=client)
 
     def _is_owned(self, session_id: uuid.UUID, current_user: CurrentUser) -> bool:
         return transaction().fetch_one(_OWNED({"session": session_id, "owner": current_user.id})) is not None

@@ -4,17 +4,32 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Self
+from typing import NamedTuple, Self
 
 from auth_service import clock
-from auth_service.adapters.crypto.access_tokens import AccessTokens, Claims, KeySet, TokenRejected, kid_of
+from auth_service.adapters.crypto.access_tokens import (
+    AccessTokens,
+    Claims,
+    KeySet,
+    TokenOutdated,
+    TokenRejected,
+    kid_of,
+)
 from auth_service.adapters.crypto.refresh_tokens import RefreshClaim, RefreshTokens
 from auth_service.db import fetch_one, transaction
-from auth_service.errors import CredentialsRejected, RefreshRejected, TokenInvalid
+from auth_service.errors import CredentialsRejected, RefreshRejected, TokenExpired, TokenInvalid
 from auth_service.models.audit_event import FAILURE, EventType
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.sessions.revocation import revoke_sessions
-from auth_service.services.sessions.statements import CURRENT_USER, IS_RECENT, OPEN, REFRESH, ROTATION_STATE, Owner
+from auth_service.services.sessions.statements import (
+    CURRENT_USER,
+    IS_RECENT,
+    OPEN,
+    REFRESH,
+    ROTATION_STATE,
+    Owner,
+    RotationState,
+)
 from auth_service.services.tokens.signing_keys import SigningKeys
 from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.statements import UserRecord
@@ -35,6 +50,13 @@ class Tokens:
         return replace(self, access_token=None, refresh_token=None)
 
 
+class SessionHolder(NamedTuple):
+    """A session and its user, as a valid token names them."""
+
+    user_id: int
+    session_id: uuid.UUID
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurrentUser:
     """The user of a valid access token whose session is active."""
@@ -47,6 +69,11 @@ class CurrentUser:
     authenticated_at: datetime
     transport: str
     claims: Claims
+
+    @property
+    def holder(self) -> SessionHolder:
+        """The session and its user."""
+        return SessionHolder(self.id, self.session_id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,11 +149,32 @@ class Sessions:
 
         Raises RefreshRejected.
         """
-        session = fetch_one(ROTATION_STATE({"session": claim.session_id, "grace": self.grace}))
-        if session is None or claim.counter >= session.counter:
+        session = self._unused_or_recent(claim, client)
+        if claim.counter >= session.counter:
             raise RefreshRejected
-        if claim.counter == session.counter - 1 and session.is_recent:
-            return Owner(session.owner, session.roles)
+        return Owner(session.owner, session.roles)
+
+    def holder(self, token: str, *, client: ClientInfo) -> SessionHolder:
+        """Return the session of a refresh token and its user, without rotating the token.
+
+        Only for requests that revoke sessions: the refresh token outlives the access token, so a client can always sign
+        out. The laws of reuse detection hold here, too. Raises RefreshRejected.
+        """
+        claim = self.refresh_tokens.read(token)
+        if claim is None:
+            raise RefreshRejected
+        return SessionHolder(self._unused_or_recent(claim, client).owner, claim.session_id)
+
+    def _unused_or_recent(self, claim: RefreshClaim, client: ClientInfo) -> RotationState:
+        """Return the active session of a token that is unused or was rotated within the grace period.
+
+        Any other token was used before; its session is revoked. Raises RefreshRejected.
+        """
+        session = fetch_one(ROTATION_STATE({"session": claim.session_id, "grace": self.grace}))
+        if session is None:
+            raise RefreshRejected
+        if claim.counter >= session.counter or (claim.counter == session.counter - 1 and session.is_recent):
+            return session
         self._revoke_stolen(claim.session_id, owner=session.owner, client=client)
         raise RefreshRejected
 
@@ -144,13 +192,15 @@ class Sessions:
             self.security_notifications.send("refresh_reused", user_id=owner, client=client, about=f"{session_id}")
 
     def current_user(self, token: str) -> CurrentUser:
-        """Verify an access token and return its user. Raises TokenInvalid, also if the session is not active.
+        """Verify an access token and return its user. Raises TokenExpired, and TokenInvalid also for an ended session.
 
         The signature and claims are verified first; then one SELECT reads the session and the user, so that a
         revocation takes effect with the next request.
         """
         try:
             claims = self.access_tokens.verify(token, self.signing_keys.for_kid(kid_of(token)))
+        except TokenOutdated:
+            raise TokenExpired from None
         except TokenRejected:
             raise TokenInvalid from None
         row = fetch_one(CURRENT_USER({"session": claims.session_id, "owner": claims.user_id}))
@@ -171,10 +221,10 @@ class Sessions:
         """Whether the user authenticated in this session within the given time."""
         return fetch_one(IS_RECENT({"session": current_user.session_id, "within": within})) is not None
 
-    def sign_out(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
-        """Revoke the session of the access token; idempotent."""
+    def sign_out(self, holder: SessionHolder, *, client: ClientInfo) -> None:
+        """Revoke one session; idempotent."""
         revoke_sessions(
-            current_user.id, only=current_user.session_id, reason="signed_out", client=client, kind=EventType.SIGNED_OUT
+            holder.user_id, only=holder.session_id, reason="signed_out", client=client, kind=EventType.SIGNED_OUT
         )
 
     def revoke_all(self, *, user_id: int, reason: str, client: ClientInfo, all_but: uuid.UUID | None = None) -> None:

@@ -22,6 +22,15 @@ class RefreshRequest(RequestModel):
     refresh_token: Annotated[RefreshToken | None, Field(description="Absent if it is in a cookie.")] = None
 
 
+class SignOutRequest(RequestModel):
+    """The refresh token of a client whose access token may have expired; absent if cookies hold the session."""
+
+    refresh_token: Annotated[
+        RefreshToken | None,
+        Field(description="Sufficient without an access token. Absent if it is in a cookie."),
+    ] = None
+
+
 class SessionResponse(ResponseModel):
     """An active session of the current user."""
 
