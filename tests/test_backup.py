@@ -17,6 +17,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.app import create_app
+from auth_service.cli.maintenance import maintenance
 from auth_service.embedded import engines, processes
 from auth_service.embedded.engines import Engines
 from auth_service.settings import Settings
@@ -216,7 +217,7 @@ def test_a_restored_database_has_its_users_sessions_keys_owners_and_rights(
         assert api.is_signed_in(refreshed.get_json()["data"]["access_token"])
         assert ApiClient(app).sign_in(ADA, PASSWORD).status_code == 200
         assert refusal(ApiClient(app).sign_in(ADA, f"{PASSWORD}!"))["code"] == "credentials_rejected"
-        assert app.test_cli_runner().invoke(args=["maintenance"]).exception is None
+        assert app.test_cli_runner().invoke(maintenance).exception is None
     connection = psycopg2.connect(new.url(f"auth:{SERVICE}"))
     with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute("DELETE FROM events")
