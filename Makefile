@@ -16,7 +16,7 @@ PRODUCTION := $(COMPOSE) --env-file .env.test
 # Containers read these files as other users; after a checkout with a strict umask they could not.
 READABLE := chmod -R a+rX deploy migrations src manage.py
 
-.PHONY: help run test test_all check format docs round_trips lock up up_local_compose down logs bench bench_paired chaos
+.PHONY: help run test test_all check format docs round_trips lock up backup restore up_local_compose down logs bench bench_paired chaos
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ up: ## build and start production in containers, on port 5000
 	@$(COMPOSE) exec -T nginx nginx -c /etc/nginx/service/nginx.conf -s reload
 	@echo "Production is up, by HTTP on port $$(sed -n 's/^PUBLISH_PORT=//p' .env | grep . || echo 5000) of this machine."
 	@echo "\`make logs\` follows the logs, \`make down\` stops it and keeps the data."
+
+backup: ## write a backup of the production database to a new file (FILE=backups/….dump)
+	@COMPOSE="$(COMPOSE)" sh deploy/backup.sh $(FILE)
+
+restore: ## restore a backup of the production database (FILE=…); then make up
+	@$(READABLE)
+	@COMPOSE="$(COMPOSE)" sh deploy/restore.sh $(FILE)
 
 up_local_compose: ## start PostgreSQL, Redis and Mailpit for development, and the API in a container on port 5001
 	@$(READABLE)

@@ -78,8 +78,8 @@ def test_settings_exist(page: Path) -> None:
     # A name behind a dot is an attribute of a module.
 
     settings = {name.upper() for name in Settings.model_fields}
-    of_the_verifiers = {"JWKS_URL"}
-    assert {name for name in names if not name.startswith("ROLE_")} <= settings | of_the_verifiers
+    of_other_programs = {"JWKS_URL", "ON_ERROR_STOP"}
+    assert {name for name in names if not name.startswith("ROLE_")} <= settings | of_other_programs
 
 
 def test_operations_documents_every_setting_that_production_requires() -> None:

@@ -1,20 +1,30 @@
 """`manage.py users import`: imported users sign in with their legacy password hashes."""
 
+import base64
+import hashlib
 import json
+import re
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
+from auth_service.adapters.crypto import legacy_hashes
 from auth_service.cli.users import users
 from auth_service.services.users import import_users as imports
 from auth_service.services.users.import_users import BATCH
 from tests.support.actors import ApiClient, Mailbox
+from tests.support.documents import IMPORT_USERS
 from tests.support.legacy_hashes import CHEAP, PASSWORD
 
 ADA, GRACE = "ada@example.org", "grace@example.org"
-HASHES = list(CHEAP.values())
+KEYCLOAK = (
+    "$pbkdf2-sha256$275$c2FsdCBvZiBLZXljbG9haw==$"
+    + base64.b64encode(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b"salt of Keycloak", 275, dklen=64)).decode()
+)
+"""As Keycloak before 24 stores it: the key is twice as long as the output of SHA-256."""
+HASHES = [*CHEAP.values(), KEYCLOAK]
 
 
 def line(email: str = ADA, **fields: Any) -> str:
@@ -40,6 +50,7 @@ def test_imported_users_sign_in_with_their_existing_passwords(app: Flask) -> Non
     assert result.output == f"imported {len(emails) + 1}, already there 0, not verified 0, refused 0\n"
     api = ApiClient(app)
     for email in emails:
+        assert api.sign_in(email, f"{PASSWORD}!").status_code == 401, email
         assert api.sign_in(email, PASSWORD).status_code == 200, email
     assert api.sign_in(GRACE, PASSWORD).status_code == 401, "a user without a password signs in by code"
     assert api.look_up(GRACE).get_json()["data"] == {
@@ -106,12 +117,21 @@ INVALID_LINES = {
     ],
     "verified: must be true or false": [json.dumps({"email": ADA}), line(verified=1), line(verified="true")],
     "language: must be one of en, ru": [line(language="de"), line(language=None)],
-    "password_hash: must have a supported form and cost": [
+    "password_hash: must be a string or null": [line(password_hash=7505), line(password_hash=[HASHES[0]])],
+    "password_hash: must have a supported form": [
         line(password_hash=PASSWORD),
         line(password_hash="5f4dcc3b5aa765d61d8327deb882cf99"),
         line(password_hash=""),
-        line(password_hash=7505),
+        line(password_hash="pbkdf2:sha256:1000$salt$" + "0" * 30),
+    ],
+    "password_hash: must have parameters that can be computed": [
+        line(password_hash="scrypt:3:8:1$salt$" + "0" * 128),
+        line(password_hash="scrypt:0:0:0$salt$" + "0" * 128),
+        line(password_hash="$argon2id$v=19$m=0,t=0,p=0$7LLO4aTIABzxUf4/EEqW5Q$7LLO4aTIABzxUf4/EEqW5Q"),
+    ],
+    "password_hash: must not exceed the cost limits in docs/import-users.md": [
         line(password_hash=HASHES[0].replace("1024", "536870912")),
+        line(password_hash="$2b$31$nMxdnyaQxUvlY3oHLe4n/ekfeY.7dKyK9/Aaxomm4tzaWDyGFZP86"),
     ],
 }
 
@@ -135,6 +155,23 @@ def test_the_content_of_a_line_is_never_printed(app: Flask) -> None:
     assert "example.org" not in result.output
     assert known[:20] not in result.output
     assert known[:20] not in repr(imports.read(line(password_hash=HASHES[0]).encode()))
+
+
+def test_the_page_about_the_import_is_right_about_hashes_and_limits() -> None:
+    page = IMPORT_USERS.read_text("utf-8")
+    [example] = re.findall(r'^\{.*"password_hash": "(\$pbkdf2-sha256\$27500\$.*?)".*\}$', page, re.MULTILINE)
+    of_keycloak = legacy_hashes.check(example)
+
+    assert of_keycloak is not None
+    assert of_keycloak(PASSWORD.encode())
+    assert f"cost 4 to {legacy_hashes.BCRYPT_COST};" in page
+    rounds = legacy_hashes.PBKDF2_BLOCKS
+    assert rounds["sha1"] == rounds["sha256"]
+    assert f"up to {rounds['sha1']:,} with SHA-1 or SHA-256, {rounds['sha512']:,} with SHA-512" in page
+    assert page.count(f"{legacy_hashes.MEMORY_KIB // 1024} MiB of memory") == 2
+    assert (legacy_hashes.ARGON2_BLOCKS, legacy_hashes.SCRYPT_BLOCKS) == (2**19, 2**20)
+    assert "passes up to 2¹⁹" in page
+    assert "N × r × p up to 2²⁰" in page
 
 
 def test_many_users_are_imported_in_batches(app: Flask) -> None:

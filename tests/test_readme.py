@@ -307,5 +307,6 @@ def test_every_other_command_of_the_documents_runs(run: Run) -> None:
 
     run("python manage.py db upgrade")
     others = named - LONG_RUNNING - set(of_migrations()) - {"python manage.py db upgrade"}
-    for command in sorted(others, key=lambda command: ("downgrade" in command, command)):
+    # New signing keys are too young for a rotation.
+    for command in sorted(others, key=lambda command: ("downgrade" in command, "replace" in command, command)):
         run(command)

@@ -29,6 +29,8 @@ OUTDATED = PasswordMatch(matches=True, outdated=True)
 
 OURS: dict[str, Any] = {"time_cost": 2, "memory_cost": 19456, "parallelism": 1, "hash_len": 32, "salt_len": 16}
 
+OF_DJANGO = "pbkdf2_sha256$1000$uUc1LAqyJX47QsGope8axg$cfLTciCMXxXNb8F8gbqugnewcJ9VfbKiaUGFtJN8p9A="
+
 compute = nacl.pwhash.argon2id.kdf
 
 T = TypeVar("T")
@@ -126,10 +128,8 @@ def test_pw5_other_parameters_match_and_are_outdated(hasher: PasswordHasher, oth
 
 
 def test_pw5_hashes_of_other_systems_match_and_are_outdated(hasher: PasswordHasher) -> None:
-    of_django = "pbkdf2_sha256$1000$uUc1LAqyJX47QsGope8axg$cfLTciCMXxXNb8F8gbqugnewcJ9VfbKiaUGFtJN8p9A="
-
-    assert hasher.verify(PASSWORD, of_django) == OUTDATED
-    assert hasher.verify(PASSWORD + "!", of_django) == WRONG
+    assert hasher.verify(PASSWORD, OF_DJANGO) == OUTDATED
+    assert hasher.verify(PASSWORD + "!", OF_DJANGO) == WRONG
 
 
 def test_legacy_hashes_are_compared_without_unicode_normalisation(hasher: PasswordHasher) -> None:
@@ -158,6 +158,30 @@ def test_pw8_pw11_without_a_hash_no_password_matches_and_the_work_is_the_same(
     wrong, *unknown = library.calls
     assert wrong == {"size": 32, "salt": 16, "opslimit": 2, "memlimit": 19456 * 1024}
     assert unknown == [wrong] * 3
+
+
+@pytest.mark.parametrize(("spent", "memory"), [(0.0, 19456), (0.25, 14592), (0.5, 9728), (0.999, 19), (1.0, None)])
+def test_pw8_a_wrong_password_costs_a_legacy_hash_and_a_dummy_hash_for_the_rest(
+    library: Library, spent: float, memory: int | None
+) -> None:
+    used = iter([0.0, 0.03125, 1.0, 1.0 + 0.03125 * spent])  # before and after our hash, then the legacy hash
+    hasher = PasswordHasher(at_once=1, patience=timedelta(seconds=60), cpu_time=lambda: next(used))
+
+    assert hasher.verify(PASSWORD, None) == WRONG
+    assert hasher.verify(PASSWORD + "!", OF_DJANGO) == WRONG
+
+    ours, *rest = library.calls
+    assert rest == ([] if memory is None else [ours | {"memlimit": memory * 1024}])
+
+
+def test_pw8_the_first_legacy_hash_of_a_process_costs_a_whole_dummy_hash(library: Library) -> None:
+    hasher = PasswordHasher(at_once=1, patience=timedelta(seconds=60))
+
+    assert hasher.verify(PASSWORD + "!", OF_DJANGO) == WRONG
+    assert library.calls == [{"size": 32, "salt": 16, "opslimit": 2, "memlimit": 19456 * 1024}]
+    library.calls.clear()
+    assert hasher.verify(PASSWORD, OF_DJANGO) == OUTDATED
+    assert library.calls == [], "a right password is told by its answer"
 
 
 def test_pw11_the_empty_password_matches_nothing(hasher: PasswordHasher) -> None:

@@ -268,6 +268,10 @@ def _change_password(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"current_password": next(_right_or_wrong), "new_password": f"{PASSWORD} again"}
 
 
+def _choose_language(api: ApiClient, case: Case[Any]) -> None:
+    case.body = {"language": "ru"}
+
+
 def _request_email_change(api: ApiClient, case: Case[Any]) -> None:
     # Every third address is invalid: generated requests seldom combine that with an otherwise valid body.
     case.body = {"email": next(_valid_or_invalid).format(f"wanted{next(_numbers)}"), "password": PASSWORD}
@@ -309,6 +313,7 @@ ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
     "PUT /v1/users/me/password": (_change_password, {200, 401, 403, 422}),
     "POST /v1/users/me/email": (_request_email_change, {200, 401, 403, 422}),
     "PUT /v1/users/me/email": (_confirm_email_change, {401, 404, 422}),
+    "PATCH /v1/users/me": (_choose_language, {200, 401, 422}),
     "DELETE /v1/users/me": (_delete_account, {200, 401, 403, 422}),
     "POST /v1/users/me/send_code": (_with_token, {200, 401}),
     "GET /v1/users/me/export": (_with_token, {200, 401}),

@@ -40,6 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         superuser.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
         script = ROLES.read_text(encoding="utf-8").replace(":'owner_password'", f"'{OWNER}'")
         script = re.sub(r"^\\getenv.*$", "", script, flags=re.MULTILINE).replace(":'app_password'", f"'{SERVICE}'")
+        script = script.replace(':"DBNAME"', "auth")
         for statement in ("DROP DATABASE auth", "DROP ROLE auth", "CREATE DATABASE auth"):
             superuser.cursor().execute(statement)
         superuser.close()

@@ -9,6 +9,7 @@ README, RUSSIAN = ROOT / "README.md", ROOT / "README.ru.md"
 API, ERRORS, FRONT_END = (ROOT / "docs" / name for name in ("api.md", "errors.md", "front-end.md"))
 ARCHITECTURE, OPERATIONS = ROOT / "docs" / "architecture.md", ROOT / "docs" / "operations.md"
 IMPORT_USERS, RUNBOOK = ROOT / "docs" / "import-users.md", ROOT / "docs" / "runbook.md"
+BACKUP, RETENTION = ROOT / "docs" / "backup.md", ROOT / "docs" / "retention.md"
 THREATS = ROOT / "docs" / "threats.md"
 PAGES = [
     README,

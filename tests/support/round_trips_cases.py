@@ -215,6 +215,12 @@ def _(accounts: Accounts) -> Request:
     return lambda: accounts.schema_state.call("GET", "/me")
 
 
+@row("PATCH /api/v1/users/me")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.call("PATCH", "/me", json={"language": "ru"})
+
+
 @row("DELETE /api/v1/users/me", "with the password")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()

@@ -20,6 +20,7 @@ COMMANDS = {
     "mail": "auth_service.cli.mail",
     "maintenance": "auth_service.cli.maintenance",
     "service-keys": "auth_service.cli.service_keys",
+    "sessions": "auth_service.cli.sessions",
     "users": "auth_service.cli.users",
 }
 """The module of each command; the command is a function of the same name. A module is imported when its command

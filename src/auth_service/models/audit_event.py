@@ -57,6 +57,7 @@ class EventType(StrEnum):
         "new_device_undone",
         "A sign-in was reverted with the link of the security notification about a new device.",
     )
+    LANGUAGE_CHANGED = "language_changed", "The language of emails was changed."
     DATA_EXPORTED = "data_exported", "The data of the account was exported."
     ACCOUNT_DELETED = (
         "account_deleted",

@@ -1,11 +1,10 @@
 """Legacy hashes: verification of imported users' passwords against the password hashes of other systems.
 
-Supported are bcrypt, Argon2 in PHC form, and PBKDF2 and scrypt in the forms of Werkzeug, Django and passlib. No
-password matches a hash of another form, or one that needs more time or memory than the bounds below.
+Supported are bcrypt, Argon2 in PHC form, and PBKDF2 and scrypt in the forms of Werkzeug, Django and passlib. `parse`
+accepts a hash only if the right password matches it: a hash that can never be verified would lock its user out.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -16,83 +15,114 @@ import nacl.exceptions
 import nacl.pwhash
 
 Check = Callable[[bytes], bool]
-"""Whether a password (UTF-8) matches the hash. Never raises; compares in constant time."""
+"""Whether a password (UTF-8) matches the hash. Compares in constant time.
+
+Raises ValueError or MemoryError if there is not enough memory."""
 
 # Bounds: above the defaults of all of these systems, and below about one second of a processor. They prevent denial of
-# service by an imported hash with excessive parameters.
-PBKDF2_ROUNDS = {"sha1": 3_000_000, "sha256": 3_000_000, "sha512": 1_000_000}
-BCRYPT_COST = 14
+# service by an imported hash with excessive parameters. `docs/import-users.md` lists them.
+PBKDF2_BLOCKS = {"sha1": 1_500_000, "sha256": 1_500_000, "sha512": 600_000}
+"""Rounds times blocks: PBKDF2 computes a key that is longer than the hash function's output block by block."""
+BCRYPT_COST = 13
 MEMORY_KIB = 128 * 1024
-SCRYPT_BLOCKS = 2**21
-"""N times r times p: twice the largest parameters in the OWASP password storage cheat sheet."""
-ARGON2_BLOCKS = 2**20
+SCRYPT_BLOCKS = 2**20
+"""N times r times p: the largest parameters in the OWASP password storage cheat sheet."""
+ARGON2_BLOCKS = 2**19
 """KiB times passes."""
 PARALLELISM = 64
 """Parameter p of scrypt and Argon2."""
 
+KEY_BYTES = range(16, 65)
+"""Lengths of a key. A shorter one could match a wrong password by chance."""
+ARGON2_SALT_BYTES = 8
+ARGON2_LENGTH = 127
+"""The limits of libsodium: bytes of a salt, characters of a PHC string."""
 BCRYPT_BYTES = 72
+
+FORM = "must have a supported form"
+COST = "must not exceed the cost limits in docs/import-users.md"
+PARAMETERS = "must have parameters that can be computed"
+
+
+class HashRejected(ValueError):
+    """A hash cannot be verified; the message says why, without any part of the hash."""
 
 
 def check(stored: str) -> Check | None:
-    """The check for a stored hash; None if its form is unknown or it exceeds the bounds. Never raises."""
+    """The check for a stored hash; None if `parse` rejects the hash. Never raises."""
+    try:
+        return parse(stored)
+    except HashRejected:
+        return None
+
+
+def parse(stored: str) -> Check:
+    """Return the check for a hash, without computing anything.
+
+    Raises HashRejected if the form is unknown, the parameters are out of range, or the cost exceeds the bounds.
+    """
     for form, read in _FORMS:
         if match := form.fullmatch(stored):
             try:
                 return read(**match.groupdict())
-            except ValueError:  # malformed digits, base64 or hexadecimal
-                return None
-    return None
+            except HashRejected:
+                raise
+            except ValueError:  # malformed base64
+                break
+    raise HashRejected(FORM)
 
 
-def _pbkdf2(name: str, rounds: int, salt: bytes, digest: bytes) -> Check | None:
-    if not 0 < rounds <= PBKDF2_ROUNDS[name]:
-        return None
-    return lambda password: hmac.compare_digest(hashlib.pbkdf2_hmac(name, password, salt, rounds), digest)
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise HashRejected(reason)
 
 
-def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> Check | None:
-    if 128 * n * r > MEMORY_KIB * 1024 or n * r * p > SCRYPT_BLOCKS or p > PARALLELISM or len(digest) not in {32, 64}:
-        return None
-
-    def matches(password: bytes) -> bool:
-        try:
-            # The memory bound of OpenSSL has to leave room for its buffers beside the blocks.
-            computed = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=2**28, dklen=len(digest))
-        except ValueError:  # OpenSSL rejects the parameters
-            return False
-        return hmac.compare_digest(computed, digest)
-
-    return matches
+def _pbkdf2(name: str, rounds: int, salt: bytes, key: bytes) -> Check:
+    _require(rounds >= 1, PARAMETERS)
+    _require(len(key) in KEY_BYTES, FORM)
+    blocks = -(-len(key) // hashlib.new(name).digest_size)
+    _require(rounds * blocks <= PBKDF2_BLOCKS[name], COST)
+    return lambda password: hmac.compare_digest(
+        # The length of the stored key: systems store keys that are shorter or longer than the output of the hash.
+        hashlib.pbkdf2_hmac(name, password, salt, rounds, dklen=len(key)),
+        key,
+    )
 
 
-def _bcrypt(stored: str, cost: str, before: Callable[[bytes], bytes] = lambda password: password) -> Check | None:
+def _scrypt(n: int, r: int, p: int, salt: bytes, key: bytes) -> Check:
+    # RFC 7914, 2: N is a power of two, greater than 1 and less than 2^(128 * r / 8).
+    _require(n > 1 and n & (n - 1) == 0 and r >= 1 and p >= 1 and n.bit_length() <= 16 * r, PARAMETERS)
+    _require(len(key) in {32, 64}, FORM)
+    memory = 128 * r * (n + p + 2)  # as OpenSSL counts it
+    _require(n * r * p <= SCRYPT_BLOCKS and p <= PARALLELISM and memory <= (MEMORY_KIB + 1024) * 1024, COST)
+    return lambda password: hmac.compare_digest(
+        hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=memory + 1024, dklen=len(key)), key
+    )
+
+
+def _bcrypt(stored: str, cost: str, before: Callable[[bytes], bytes] = lambda password: password) -> Check:
     """`before` is what the other system applies to a password first, usually because bcrypt reads only 72 bytes.
 
     Older bcrypt libraries silently truncate a password to 72 bytes. The check does the same, or users with a longer
     password could not sign in. The hash that replaces the legacy hash at sign-in covers the whole password.
     """
-    if not 4 <= int(cost) <= BCRYPT_COST:
-        return None
-
-    def matches(password: bytes) -> bool:
-        try:
-            return bcrypt.checkpw(before(password)[:BCRYPT_BYTES], stored.encode())
-        except ValueError:  # a salt with unused bits set
-            return False
-
-    return matches
+    _require(int(cost) >= 4, PARAMETERS)
+    _require(int(cost) <= BCRYPT_COST, COST)
+    return lambda password: bcrypt.checkpw(before(password)[:BCRYPT_BYTES], stored.encode())
 
 
-def _argon2(stored: str, memory: str, passes: str, parallelism: str) -> Check | None:
-    # libsodium computes parallel lanes one after the other, and accepts at most 127 characters.
-    blocks = int(memory) * int(passes)
-    if int(memory) > MEMORY_KIB or blocks > ARGON2_BLOCKS or int(parallelism) > PARALLELISM or len(stored) > 127:
-        return None
+def _argon2(stored: str, memory: str, passes: str, parallelism: str, salt: str, key: str) -> Check:
+    # libsodium computes parallel lanes one after the other.
+    m, t, p = int(memory), int(passes), int(parallelism)
+    _require(t >= 1 and p >= 1 and m >= 8 * p, PARAMETERS)  # RFC 9106, 3.1
+    _require(m <= MEMORY_KIB and m * t <= ARGON2_BLOCKS and p <= PARALLELISM, COST)
+    _require(len(_unpadded(salt)) >= ARGON2_SALT_BYTES and len(_unpadded(key)) in KEY_BYTES, FORM)
+    _require(len(stored) <= ARGON2_LENGTH, FORM)
 
     def matches(password: bytes) -> bool:
         try:
             return nacl.pwhash.verify(stored.encode(), password)
-        except nacl.exceptions.CryptoError:  # wrong, malformed or out of memory: libsodium does not distinguish them
+        except nacl.exceptions.CryptoError:  # wrong, or out of memory: libsodium does not distinguish them
             return False
 
     return matches
@@ -101,69 +131,82 @@ def _argon2(stored: str, memory: str, passes: str, parallelism: str) -> Check | 
 # Readers: one for each form. The named groups of its regular expression are its arguments.
 
 
-def _werkzeug_pbkdf2(name: str, rounds: str, salt: str, digest: str) -> Check | None:
-    return _pbkdf2(name, int(rounds), salt.encode(), bytes.fromhex(digest))
+def _werkzeug_pbkdf2(name: str, rounds: str, salt: str, key: str) -> Check:
+    return _pbkdf2(name, int(rounds), salt.encode(), bytes.fromhex(key))
 
 
-def _werkzeug_scrypt(n: str, r: str, p: str, salt: str, digest: str) -> Check | None:
-    return _scrypt(int(n), int(r), int(p), salt.encode(), bytes.fromhex(digest))
+def _werkzeug_scrypt(n: str, r: str, p: str, salt: str, key: str) -> Check:
+    return _scrypt(int(n), int(r), int(p), salt.encode(), bytes.fromhex(key))
 
 
-def _django_pbkdf2(name: str, rounds: str, salt: str, digest: str) -> Check | None:
-    return _pbkdf2(name, int(rounds), salt.encode(), base64.b64decode(digest, validate=True))
+def _django_pbkdf2(name: str, rounds: str, salt: str, key: str) -> Check:
+    return _pbkdf2(name, int(rounds), salt.encode(), _padded(key))
 
 
-def _django_scrypt(n: str, r: str, p: str, salt: str, digest: str) -> Check | None:
-    return _scrypt(int(n), int(r), int(p), salt.encode(), base64.b64decode(digest, validate=True))
+def _django_scrypt(n: str, r: str, p: str, salt: str, key: str) -> Check:
+    return _scrypt(int(n), int(r), int(p), salt.encode(), _padded(key))
 
 
-def _django_bcrypt_sha256(stored: str, cost: str) -> Check | None:
-    return _bcrypt(stored, cost, lambda password: binascii.hexlify(hashlib.sha256(password).digest()))
+def _django_bcrypt_sha256(stored: str, cost: str) -> Check:
+    return _bcrypt(stored, cost, lambda password: hashlib.sha256(password).hexdigest().encode())
 
 
-def _passlib_pbkdf2(name: str | None, rounds: str, salt: str, digest: str) -> Check | None:
-    return _pbkdf2(name or "sha1", int(rounds), _unpadded(salt), _unpadded(digest))
+def _passlib_pbkdf2(name: str | None, rounds: str, salt: str, key: str) -> Check:
+    return _pbkdf2(name or "sha1", int(rounds), _unpadded(salt), _unpadded(key))
 
 
-def _passlib_scrypt(ln: str, r: str, p: str, salt: str, digest: str) -> Check | None:
-    return _scrypt(1 << int(ln), int(r), int(p), _unpadded(salt), _unpadded(digest))
+def _passlib_scrypt(ln: str, r: str, p: str, salt: str, key: str) -> Check:
+    return _scrypt(1 << int(ln), int(r), int(p), _unpadded(salt), _unpadded(key))
 
 
-def _passlib_bcrypt_sha256(kind: str, cost: str, salt: str, digest: str) -> Check | None:
-    key = salt.encode()
+def _passlib_bcrypt_sha256(kind: str, cost: str, salt: str, key: str) -> Check:
+    hmac_key = salt.encode()
     return _bcrypt(
-        f"${kind}${int(cost):02}${salt}{digest}",
+        f"${kind}${int(cost):02}${salt}{key}",
         cost,
-        lambda password: base64.b64encode(hmac.digest(key, password, "sha256")),
+        lambda password: base64.b64encode(hmac.digest(hmac_key, password, "sha256")),
     )
 
 
-def _passlib_bcrypt_sha256_1(kind: str, cost: str, salt: str, digest: str) -> Check | None:
+def _passlib_bcrypt_sha256_1(kind: str, cost: str, salt: str, key: str) -> Check:
     return _bcrypt(
-        f"${kind}${int(cost):02}${salt}{digest}",
+        f"${kind}${int(cost):02}${salt}{key}",
         cost,
         lambda password: base64.b64encode(hashlib.sha256(password).digest()),
     )
 
 
+def _padded(text: str) -> bytes:
+    """Decode base64 that uses its last bits, as every system writes it. Raises ValueError."""
+    decoded = base64.b64decode(text, validate=True)
+    if base64.b64encode(decoded).decode() != text:
+        raise ValueError
+    return decoded
+
+
 def _unpadded(text: str) -> bytes:
-    """Decode base64 without padding; passlib writes a full stop instead of the plus sign."""
-    return base64.b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)
+    """Decode base64 with or without padding; passlib writes a full stop for the plus sign. Raises ValueError."""
+    text = text.replace(".", "+").rstrip("=")
+    return _padded(text + "=" * (-len(text) % 4))
 
 
-_N = r"[0-9]{1,9}"
+_N = r"(?:0|[1-9][0-9]{0,17})"
+"""A number without leading zeros, which libsodium rejects."""
 _SALT = r"(?P<salt>[!-#%-~]{1,128})"
-_HEX = r"(?P<digest>(?:[0-9a-f]{2}){16,64})"
-_BASE64 = r"(?P<digest>[A-Za-z0-9+/]{20,88}={0,2})"
-_UNPADDED = r"(?P<salt>[A-Za-z0-9./+]{1,128})\$(?P<digest>[A-Za-z0-9./+]{20,88})"
-_BCRYPT = r"(?P<stored>\$2[aby]\$(?P<cost>[0-9]{2})\$[A-Za-z0-9./]{53})"
-_BCRYPT_PARTS = r"(?P<salt>[A-Za-z0-9./]{22})\$(?P<digest>[A-Za-z0-9./]{31})"
+_HEX = r"(?P<key>(?:[0-9a-f]{2}){1,128})"
+_BASE64 = r"(?P<key>[A-Za-z0-9+/]{1,172}={0,2})"
+_UNPADDED = r"(?P<salt>[A-Za-z0-9./+]{1,128}={0,2})\$(?P<key>[A-Za-z0-9./+]{1,172}={0,2})"
+# 128 bits of salt in 22 characters and 184 bits of key in 31: the unused bits of the last character are zero.
+_BCRYPT_SALT = r"[A-Za-z0-9./]{21}[.Oeu]"
+_BCRYPT_KEY = r"[A-Za-z0-9./]{30}[.CGKOSWaeimquy26]"
+_BCRYPT = rf"(?P<stored>\$2[aby]\$(?P<cost>[0-9]{{2}})\${_BCRYPT_SALT}{_BCRYPT_KEY})"
+_BCRYPT_PARTS = rf"(?P<salt>{_BCRYPT_SALT})\$(?P<key>{_BCRYPT_KEY})"
 _ARGON2 = (
     rf"(?P<stored>\$argon2id?\$v=19\$m=(?P<memory>{_N}),t=(?P<passes>{_N}),p=(?P<parallelism>{_N})"
-    r"\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+)"
+    r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<key>[A-Za-z0-9+/]+))"
 )
 
-_FORMS: tuple[tuple[re.Pattern[str], Callable[..., Check | None]], ...] = tuple(
+_FORMS: tuple[tuple[re.Pattern[str], Callable[..., Check]], ...] = tuple(
     (re.compile(form), read)
     for form, read in (
         (_BCRYPT, _bcrypt),

@@ -8,6 +8,7 @@ import re
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from auth_service.errors import ServiceBusy
 MEMORY_KIB, TIME, PARALLELISM = 19456, 2, 1
 SALT_BYTES, DIGEST_BYTES = 16, 32
 """Parameters of the OWASP password storage cheat sheet; one hash takes about 30 ms of one processor."""
+SMALLEST_KIB = 8
+"""The smallest memory of Argon2id with one lane."""
 
 PATIENCE = timedelta(seconds=3)
 """How long a request waits for its hash at most, so that it is answered within five seconds."""
@@ -61,8 +64,12 @@ class PasswordHasher:
         at_once: int,
         waiting: int = 16,
         patience: timedelta = PATIENCE,
+        cpu_time: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`at_once` bounds concurrent hashes, `waiting` the requests in the queue, `patience` their time in it."""
+        """`at_once` bounds concurrent hashes, `waiting` the requests in the queue, `patience` their time in it.
+
+        `cpu_time` is how much processor time the calling thread has used, in seconds.
+        """
         self._at_once = at_once
         self._waiting = waiting
         self._patience = patience
@@ -70,6 +77,8 @@ class PasswordHasher:
         # during the fork would stay locked in the child.
         self._threads: dict[int, _Threads] = {}
         self._dummy_salt = secrets.token_bytes(SALT_BYTES)
+        self._cpu_time = cpu_time
+        self._usual_cost: float | None = None
 
     def ensure_capacity(self) -> None:
         """Raise ServiceBusy if the queue is full; callers check this before they do other work."""
@@ -88,24 +97,54 @@ class PasswordHasher:
         takes as long as that of a wrong password: prevents user enumeration by timing (ASVS 6.3.8). The empty password
         matches nothing.
 
-        `password_hash` may be a legacy hash of another system (`legacy_hashes`). Its cost differs until the first
-        sign-in replaces it, so until then the duration reveals an imported account. Other systems hash the password
-        as the user types it (`typed`), without normalisation, so that form is also compared.
+        `password_hash` may be a legacy hash of another system (`legacy_hashes`). A wrong password then also costs a
+        dummy hash, which is as much cheaper than ours as the legacy hash has already cost. So the duration reveals an
+        imported account only if its legacy hash costs more than ours, until the first sign-in replaces that hash.
+        Other systems hash the password as the user types it (`typed`), without normalisation, so that form is also
+        compared.
         """
         return self._run(lambda: self._compare(password, password_hash or "", typed or password))
 
     def _compare(self, password: str, password_hash: str, typed: str) -> PasswordMatch:
         if current := _CURRENT_FORM.fullmatch(password_hash):
             salt, expected = (_from_base64(part) for part in current.groups())
-            matches = hmac.compare_digest(_digest(_bytes(password), salt), expected)
+            matches = hmac.compare_digest(self._measured_digest(_bytes(password), salt), expected)
             return PasswordMatch(matches=matches and password != "", outdated=False)
         matches_legacy = legacy_hashes.check(password_hash)
         if matches_legacy is None:
-            _digest(_bytes(password), self._dummy_salt)
+            self._measured_digest(_bytes(password), self._dummy_salt)
             return PasswordMatch(matches=False, outdated=False)
         forms = dict.fromkeys((_bytes(typed), _bytes(password)))
-        matches = any(matches_legacy(form) for form in forms) and password != ""
+        began = self._cpu_time()
+        try:
+            matches = any(matches_legacy(form) for form in forms) and password != ""
+        except (ValueError, MemoryError):  # the parameters can be computed, so the memory for them is not available
+            raise ServiceBusy(retry_after=RETRY_AFTER) from None
+        if not matches:
+            self._compute_rest(_bytes(password), spent=self._cpu_time() - began)
         return PasswordMatch(matches=matches, outdated=matches)
+
+    def _measured_digest(self, password: bytes, salt: bytes) -> bytes:
+        """The digest with the current parameters; its processor time enters the average."""
+        began = self._cpu_time()
+        digest = _digest(password, salt)
+        cost = self._cpu_time() - began
+        # Concurrent updates may lose one measurement, which does no harm.
+        self._usual_cost = cost if self._usual_cost is None else self._usual_cost + (cost - self._usual_cost) / 8
+        return digest
+
+    def _compute_rest(self, password: bytes, *, spent: float) -> None:
+        """Compute a dummy hash for the rest of the cost of our hash: prevents user enumeration by timing (ASVS 6.3.8).
+
+        Work instead of a pause: a pause would occupy no processor, so that load would reveal it. The cost of Argon2id
+        is proportional to its memory.
+        """
+        if not self._usual_cost:
+            self._measured_digest(password, self._dummy_salt)
+            return
+        memory_kib = int(MEMORY_KIB * (1 - spent / self._usual_cost))
+        if memory_kib >= SMALLEST_KIB:
+            _digest(password, self._dummy_salt, memory_kib=memory_kib)
 
     def _run(self, work: Callable[[], T]) -> T:
         pid = os.getpid()
@@ -180,11 +219,11 @@ def _hash(password: bytes) -> str:
     return f"{_PARAMETERS}{_base64(salt)}${_base64(_digest(password, salt))}"
 
 
-def _digest(password: bytes, salt: bytes) -> bytes:
+def _digest(password: bytes, salt: bytes, *, memory_kib: int = MEMORY_KIB) -> bytes:
     """Argon2id with the current parameters. Raises ServiceBusy if the memory for it is not available."""
     # The verification function of the library also reports "wrong password" if it gets no memory.
     try:
-        return nacl.pwhash.argon2id.kdf(DIGEST_BYTES, password, salt, opslimit=TIME, memlimit=MEMORY_KIB * 1024)
+        return nacl.pwhash.argon2id.kdf(DIGEST_BYTES, password, salt, opslimit=TIME, memlimit=memory_kib * 1024)
     except nacl.exceptions.RuntimeError:
         raise ServiceBusy(retry_after=RETRY_AFTER) from None
 

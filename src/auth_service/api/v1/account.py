@@ -11,9 +11,11 @@ from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS
 from auth_service.api.v1.schemas.account import (
     ChangeEmailRequest,
+    ChangeLanguageRequest,
     ConfirmNewEmailRequest,
     DeleteAccountRequest,
     ExportResponse,
+    LanguageResponse,
     MeResponse,
 )
 from auth_service.api.v1.schemas.fields import revealed
@@ -42,11 +44,23 @@ REAUTHENTICATION_ERRORS = [ReauthenticationRequired, PasswordNotSet, PasswordWro
 
 @account.route("/me")
 class Me(Resource):
-    """The current user; deletion of the account."""
+    """The current user; language of emails; deletion of the account."""
 
     @account.contract(summary="Return the signed-in user and its roles", data=MeResponse)
     def get(self) -> CurrentUser:
         return current_user()
+
+    @account.contract(
+        summary="Choose the language of the emails to the signed-in user",
+        description="It applies to all emails that are written afterwards.",
+        body=ChangeLanguageRequest,
+        data=LanguageResponse,
+        done=True,
+        limits=[SIGN_INS],
+    )
+    def patch(self, body: ChangeLanguageRequest) -> ChangeLanguageRequest:
+        services().account.change_language(current_user(), language=body.language, client=client_info())
+        return body
 
     @account.contract(
         summary="Delete the account, with the password or an emailed deletion code",

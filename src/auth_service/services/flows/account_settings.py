@@ -1,4 +1,4 @@
-"""Account settings: password change and account deletion, both with reauthentication."""
+"""Account settings: password change and account deletion, both with reauthentication; language of emails."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from auth_service.services.users.users import Users
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountSettings:
-    """Changes that a signed-in user makes to the own account after reauthentication."""
+    """Changes that a signed-in user makes to the own account."""
 
     users: Users
     passwords: Passwords
@@ -52,6 +52,20 @@ class AccountSettings:
             EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id
         )
         self.security_notifications.send("password_changed", user_id=user.id, client=client)
+
+    def change_language(self, current_user: CurrentUser, *, language: str, client: ClientInfo) -> None:
+        """Change the language of all later emails; idempotent.
+
+        A change is an audit event: security notifications in a language that the owner does not read hide an attack.
+        """
+        if self.users.set_language(current_user.id, language):
+            self.history.record(
+                EventType.LANGUAGE_CHANGED,
+                user_id=current_user.id,
+                client=client,
+                session_id=current_user.session_id,
+                language=language,
+            )
 
     def send_deletion_code(self, current_user: CurrentUser, *, network: str) -> CodeSent:
         """Send a code that confirms a deletion from this session. Raises TooManyCodes, RedisUnavailable.

@@ -46,7 +46,11 @@ class _DeleteEnded(TypedDict):
     at_most: int
 
 
-def _revoke(*which: ColumnElement[bool]) -> Any:
+def revocation(*which: ColumnElement[bool]) -> Any:
+    """Build the statement that revokes active sessions and records an event about each; it returns their ids.
+
+    The statement takes the parameters of `EventsOfSessions`, and `reason`.
+    """
     # Rows are locked in the order of their ids, so that two concurrent revocations cannot deadlock: an UPDATE alone
     # locks them in physical order, which refreshes change. FOR NO KEY UPDATE is the lock of the UPDATE itself and does
     # not conflict with the key-share locks of foreign keys.
@@ -85,9 +89,9 @@ def _id(session_id: uuid.UUID) -> uuid.UUID:
 
 _owned = Session.user_id == bindparam("user_id")
 _this: BindParameter[uuid.UUID] = bindparam("session_id", type_=Session.id.type)
-_REVOKE_ALL = Statement(_revoke(_owned), parameters=_RevokeAll, row=_id)
-_REVOKE_ONE = Statement(_revoke(_owned, Session.id == _this), parameters=_RevokeBySession, row=_id)
-_REVOKE_OTHERS = Statement(_revoke(_owned, Session.id != _this), parameters=_RevokeBySession, row=_id)
+_REVOKE_ALL = Statement(revocation(_owned), parameters=_RevokeAll, row=_id)
+_REVOKE_ONE = Statement(revocation(_owned, Session.id == _this), parameters=_RevokeBySession, row=_id)
+_REVOKE_OTHERS = Statement(revocation(_owned, Session.id != _this), parameters=_RevokeBySession, row=_id)
 _DELETE_ENDED = Statement(_delete_ended(), parameters=_DeleteEnded, row=_id, prepared=False)
 
 

@@ -44,8 +44,7 @@ class ImportedUser:
 def read(line: bytes) -> ImportedUser:
     """Parse a line: one JSON object in UTF-8 without unknown or repeated names or values of another type.
 
-    Raises LineRejected, also for a hash of an unknown form or above the cost limits of `legacy_hashes`: no sign-in
-    could verify it.
+    Raises LineRejected, also for a hash that `legacy_hashes` rejects: no sign-in could verify it.
     """
     try:
         fields = json.loads(line.decode(), object_pairs_hook=_reject_repeated_names)
@@ -85,9 +84,15 @@ def _address(value: Any) -> Address:
 
 
 def _hash(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and legacy_hashes.check(value) is not None):
-        return value
-    raise LineRejected("password_hash: must have a supported form and cost")
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise LineRejected("password_hash: must be a string or null")
+    try:
+        legacy_hashes.parse(value)
+    except legacy_hashes.HashRejected as rejected:
+        raise LineRejected(f"password_hash: {rejected}") from None
+    return value
 
 
 def _import() -> Any:

@@ -174,6 +174,12 @@ class ChangeEmail(IfUnchanged):
     key: str
 
 
+class SetLanguage(ById):
+    """Parameters of a change of the language of emails."""
+
+    language: str
+
+
 class RevertTakeover(ById):
     """Parameters of the revert of an account takeover; both are None to keep the address."""
 
@@ -215,6 +221,14 @@ REVERT_TAKEOVER = Statement(
     )
     .returning(User.id),
     parameters=RevertTakeover,
+    row=int,
+)
+SET_LANGUAGE = Statement(
+    update(User)
+    .where(_by_id, User.language != bindparam("language"))
+    .values(language=bindparam("language"))
+    .returning(User.id),
+    parameters=SetLanguage,
     row=int,
 )
 DELETE_PENDING_EMAIL_CHANGES = Write(

@@ -26,6 +26,7 @@ from auth_service.services.users.statements import (
     RECORD_BY_ID,
     RECORD_BY_KEY,
     REVERT_TAKEOVER,
+    SET_LANGUAGE,
     SET_PASSWORD,
     ChangeEmail,
     Create,
@@ -144,6 +145,10 @@ class Users:
             return False
         transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user.id}))
         return True
+
+    def set_language(self, user_id: int, language: str) -> bool:
+        """Change the language of emails; return False if it is the same. Concurrent changes count once each."""
+        return transaction().fetch_one(SET_LANGUAGE({"user_id": user_id, "language": language})) is not None
 
     def lock_for_update(self, user_id: int) -> int | None:
         """Lock a user exclusively until this unit of work ends; return the credential version, or None if deleted.

@@ -21,6 +21,21 @@ class MeResponse(ResponseModel):
     verified_mail: bool
 
 
+Language = Literal["en", "ru"]
+
+
+class ChangeLanguageRequest(RequestModel):
+    """The language of the emails to the current user."""
+
+    language: Language
+
+
+class LanguageResponse(ResponseModel):
+    """The language of the emails to the current user."""
+
+    language: Language
+
+
 class ChangeEmailRequest(RequestModel):
     """The new email address, with the password as reauthentication.
 
@@ -64,7 +79,7 @@ class ExportedUserResponse(ResponseModel):
     verified_mail: bool
     verified_at: datetime | None
     has_password: bool
-    language: Literal["en", "ru"]
+    language: Language
     created_at: datetime
 
 
