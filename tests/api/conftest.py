@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import redis
 
 from tests.support.actors import ADA, PASSWORD, USERS, ApiClient, Mailbox
 from tests.support.live import WITNESS, Live
+from tests.support.passing_time import time_machine
 from tests.support.stores import Stores
 
 
@@ -29,8 +31,8 @@ def lasting_pauses(stores: Stores) -> Callable[[], None]:
 
     def extend() -> None:
         with redis.Redis.from_url(stores.redis_url) as client:
-            for key in client.scan_iter("throttle:*", _type="HASH"):
-                if int(client.hget(key, "until") or 0):
+            for key in client.scan_iter("auth:throttle:*", _type="HASH"):
+                if int(client.hget(key, "until") or 0) > time.time() * 1000:
                     client.hset(key, "until", int(time.time() * 1000) + 3_600_000)
 
     return extend
@@ -46,3 +48,10 @@ def ada(api: ApiClient, mailbox: Mailbox) -> int:
 def token(ada: int, api: ApiClient) -> str:
     """Ada is signed in; this is her access token."""
     return str(api.signed_in(ADA, PASSWORD)["access_token"])
+
+
+@pytest.fixture
+def pass_time(stores: Stores) -> Callable[..., None]:
+    """Lets time pass for everything that the rate limits and the login throttle have counted."""
+    machine = time_machine(stores)
+    return lambda **time: machine(timedelta(**time))

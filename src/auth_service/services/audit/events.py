@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +30,8 @@ class ClientInfo:
     """The IP address of the client, resolved through the trusted proxies."""
     device: str
     """The device as users read it, such as "Firefox on Linux"; at most 256 characters."""
+    device_token: str | None = field(default=None, repr=False)
+    """The device token that the browser sent, which may prove a known device."""
 
     @property
     def network(self) -> str:

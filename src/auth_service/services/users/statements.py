@@ -1,7 +1,7 @@
 """SQL statements about users, with their typed parameters and rows."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, literal, null, or_, select, update
@@ -64,6 +64,7 @@ class UserRecord:
     registration_digest: memoryview | None = field(repr=False)
     password_hash: str | None = field(repr=False)
     credential_version: int
+    verified_at: datetime | None
 
     @property
     def address(self) -> Address:
@@ -88,6 +89,7 @@ _record = select(
     User.registration_digest,
     User.password_hash,
     User.credential_version,
+    User.verified_at,
 )
 _by_id = User.id == bindparam("user_id")
 RECORD_BY_ID = Statement(_record.where(_by_id), parameters=ById, row=UserRecord)
