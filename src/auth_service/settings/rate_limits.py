@@ -13,8 +13,8 @@ class AuditSettings(BaseSettings):
 
     history_failures_a_day: Count = Field(
         100,
-        description="Failed attempts that the audit log records in 24 hours for each account, and as many for all "
-        "unknown addresses together.",
+        description="Failed attempts that the audit log records in 24 hours for each account, of anonymous clients and "
+        "as many of signed-in clients, and for all unknown addresses together.",
     )
 
 
