@@ -20,7 +20,7 @@ class RoundTrips:
 
     postgres: int = 0
     redis: int = 0
-    scripts: list[bytes] = field(default_factory=list)
+    scripts: list[bytes] = field(default_factory=list, compare=False)
     """The digests of the scripts that Redis ran."""
 
 
