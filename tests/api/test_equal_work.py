@@ -43,6 +43,8 @@ class Work:
     """The statements that PostgreSQL ran, by name."""
     scripts: list[bytes] = field(default_factory=list)
     """The scripts that Redis ran, by digest."""
+    rows_read: int = 0
+    """Rows that PostgreSQL returned."""
     rows: int = 0
     """Rows that the audit log got, and slots that took the place of such a row."""
 
@@ -65,6 +67,7 @@ class Meter:
         work.postgres = trips.postgres - committed.added
         work.commits = len(committed.ids)
         work.statements, work.scripts = committed.statements, trips.scripts
+        work.rows_read = committed.rows_read
         for written in committed.ids:
             [(rows,)] = self.query(ROWS_OF_TRANSACTION, written, written)
             work.rows += rows
@@ -177,6 +180,7 @@ def test_en2_repeated_failed_attempts_cost_equal_work_below_and_beyond_the_cap_o
             assert each == [each[0]] * len(addresses), request.__name__
         for cost in costs:
             assert (cost.rows, cost.commits) == (1, 1), request.__name__
+            assert cost.rows_read == costs[0].rows_read > 0
             assert (cost.statements, cost.scripts) == (costs[0].statements, costs[0].scripts)
     recorded = meter.query("SELECT coalesce(user_id, 0), count(*) FROM events WHERE outcome = 'failure' GROUP BY 1")
     assert [count for _, count in recorded] == [3] * 4, "three of each user, and three of all unknown addresses"

@@ -27,6 +27,8 @@ class Transactions:
     """Statements that the measurement itself added, each one round trip."""
     statements: list[str] = field(default_factory=list)
     """The statements of the application without their values: `EXECUTE` and the name of a prepared one."""
+    rows_read: int = 0
+    """Rows that the statements of the application returned."""
 
     def ask(self, connection: psycopg2.extensions.connection, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement of the measurement itself."""
@@ -56,6 +58,7 @@ class _RecordingCursor(psycopg2.extensions.cursor):
             self._run_as_transaction(query, values)
         else:
             super().execute(query, values)
+            self._transactions.rows_read += self.rowcount if self.description else 0
 
     def _is_a_transaction(self, text: str) -> bool:
         idle = self.connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
@@ -69,6 +72,7 @@ class _RecordingCursor(psycopg2.extensions.cursor):
             if not self.connection.closed:
                 self._transactions.ask(self.connection, "ROLLBACK")
             raise
+        self._transactions.rows_read += self.rowcount if self.description else 0
         self._transactions.record(self.connection)
         self._transactions.ask(self.connection, "COMMIT")
 
