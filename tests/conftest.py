@@ -103,7 +103,8 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
     request.getfixturevalue("make_app").let_go(beyond=50)
     stores: Stores = request.getfixturevalue("stores")
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-        cursor.execute("DELETE FROM letters; DELETE FROM users; DELETE FROM events; DELETE FROM service_keys")
+        for table in ("letters", "users", "events", "service_keys", "failure_slots"):
+            cursor.execute(f"DELETE FROM {table}")
     connection.close()
     with redis.Redis.from_url(stores.redis_url) as client:
         client.flushdb()

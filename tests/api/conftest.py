@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import redis
@@ -12,6 +13,7 @@ from auth_service.adapters.crypto.access_tokens import KeySet
 from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, USERS, ApiClient, Mailbox
 from tests.support.live import WITNESS, Live
+from tests.support.passing_time import time_machine
 from tests.support.stores import Stores
 
 
@@ -32,8 +34,8 @@ def lasting_pauses(stores: Stores) -> Callable[[], None]:
 
     def extend() -> None:
         with redis.Redis.from_url(stores.redis_url) as client:
-            for key in client.scan_iter("throttle:*", _type="HASH"):
-                if int(client.hget(key, "until") or 0):
+            for key in client.scan_iter("auth:throttle:*", _type="HASH"):
+                if int(client.hget(key, "until") or 0) > time.time() * 1000:
                     client.hset(key, "until", int(time.time() * 1000) + 3_600_000)
 
     return extend
@@ -57,3 +59,10 @@ def key_set(app: Flask, live: Live) -> KeySet:
     services: Services = app.extensions["auth_service"]
     with app.app_context():
         return services.signing_keys.for_verification()
+
+
+@pytest.fixture
+def pass_time(stores: Stores) -> Callable[..., None]:
+    """Lets time pass for everything that the rate limits and the login throttle have counted."""
+    machine = time_machine(stores)
+    return lambda **time: machine(timedelta(**time))

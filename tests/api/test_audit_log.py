@@ -11,10 +11,7 @@ from werkzeug.test import TestResponse
 
 from auth_service.db import unit_of_work
 from auth_service.models.audit_event import EventType
-from tests.support import transactions
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
-from tests.support.application import MakeApp
-from tests.support.statements import plan_of, statements
 from tests.support.stores import Query
 
 GRACE = "grace@example.org"
@@ -203,105 +200,6 @@ def test_every_event_type_has_a_sentence_and_is_recorded_somewhere() -> None:
     for event_type in EventType:
         assert event_type.sentence.endswith(".")
         assert f"EventType.{event_type.name}" in source, event_type
-
-
-# Daily cap of failed attempts, separate from all other events.
-
-
-@pytest.fixture
-def capped(make_app: MakeApp) -> Flask:
-    """An application that records three failed attempts a day."""
-    return make_app(rate_limits="off", history_failures_a_day=3)
-
-
-@pytest.mark.clock
-def test_lg2_failed_attempts_cannot_flood_the_audit_log(ada: int, capped: Flask, query: Query) -> None:
-    api = ApiClient(capped)
-    for _ in range(5):
-        api.sign_in(ADA, "a wrong password")
-        api.sign_in("unknown@example.org", PASSWORD)
-    for _ in range(5):
-        api.signed_in(ADA, PASSWORD)
-
-    failures: dict[Any, Any] = dict(
-        query("SELECT coalesce(user_id::text, kind), count(*) FROM events WHERE outcome = 'failure' GROUP BY 1")
-    )
-    assert failures == {str(ada): 3, "sign_in_refused": 3}
-    assert query("SELECT count(*) FROM events WHERE kind = 'signed_in'") == [(5,)]
-
-    # Failures older than a day do not count.
-    query("UPDATE events SET at = at - interval '25 hours' WHERE outcome = 'failure'")
-    api.sign_in(ADA, "a wrong password")
-    assert query("SELECT count(*) FROM events WHERE outcome = 'failure' AND user_id = %s", ada) == [(4,)]
-
-
-def test_en2_a_failed_attempt_runs_the_same_statements_for_known_and_unknown_addresses(
-    ada: int, api: ApiClient, query: Query
-) -> None:
-    app = api.client.application
-    executed: list[list[str]] = []
-    for path, body in (
-        ("/sign_in", {"password": "a wrong password"}),
-        ("/sign_in/code", {"code": "123456"}),
-        ("/password", {"code": "123456", "new_password": "another good password"}),
-    ):
-        method = "PUT" if path == "/password" else "POST"
-        for email in ("warm@example.org", ADA, "unknown@example.org"):  # the first one prepares the statements
-            with statements(app) as trace:
-                assert api.call(method, path, json={"email": email, **body}).status_code in (401, 404)
-            executed.append([statement.partition(" (")[0] for statement, _ in trace])
-
-    for known, unknown in zip(executed[1::3], executed[2::3], strict=True):
-        assert known == unknown
-        assert all(statement.startswith("EXECUTE ") for statement in known), (
-            "a statement that is not prepared would contain its values"
-        )
-    assert query("SELECT count(*) FROM events WHERE outcome = 'failure'") == [(9,)]
-
-
-@pytest.mark.clock
-def test_en2_failures_in_a_long_audit_log_are_counted_by_an_index_for_every_address(
-    ada: int, api: ApiClient, query: Query
-) -> None:
-    app = api.client.application
-    # Events of five weeks before and after now: PostgreSQL scans an empty partition sequentially, and the counted day
-    # touches a second month at the end and at the beginning of a month.
-    query(
-        "INSERT INTO events (at, user_id, kind, outcome, device, details)"
-        " SELECT now() + number * interval '200 seconds',"
-        "  CASE number %% 3 WHEN 0 THEN NULL WHEN 1 THEN %s ELSE number END,"
-        "  'sign_in_refused', CASE number %% 2 WHEN 0 THEN 'success' ELSE 'failure' END, '', '{}'"
-        " FROM generate_series(-15120, 15120) AS number",
-        ada,
-    )
-    query("ANALYZE events")
-
-    plans = []
-    for email in (ADA, "unknown@example.org"):
-        with statements(app) as trace:
-            api.sign_in(email, "a wrong password")
-        [statement] = [text for text, _ in trace if text.startswith("EXECUTE ") and "'sign_in_refused'" in text]
-        plans.append(plan_of(app, statement, None))
-
-    known, unknown = plans
-    assert known == unknown
-    # The plan of the user look-up depends on whether autovacuum has analysed the table.
-    months = [(kind, name) for kind, name in known if name.startswith("events_")]
-    assert 1 <= len(months) <= 2, "only the partitions of the counted day are scanned"
-    assert all(kind.startswith("Index") and "coalesce_at" in name for kind, name in months), months
-    query("DELETE FROM events")
-
-
-def test_en2_a_failed_attempt_commits_once_below_and_beyond_the_cap(ada: int, capped: Flask, query: Query) -> None:
-    api = ApiClient(capped)
-    for email in (ADA, "unknown@example.org"):
-        commits = []
-        for _ in range(6):
-            with transactions.committed(capped) as committed:
-                api.sign_in(email, "a wrong password")
-            commits.append(len(committed.ids))
-        assert commits == [1] * 6
-        assert query("SELECT count(*) FROM events WHERE outcome = 'failure'") != [(0,)]
 
 
 # Login history.

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from auth_service.api.contract.contract import Contract
-from auth_service.api.security import flow_cookies, session_cookies
+from auth_service.api.security import client_info, flow_cookies, session_cookies
 from auth_service.api.security.csrf import SAFE_METHODS
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
@@ -47,7 +47,7 @@ COOKIES = {
     for cookie in (
         session_cookies.ACCESS,
         session_cookies.REFRESH,
-        session_cookies.DEVICE,
+        client_info.DEVICE,
         flow_cookies.REGISTRATION.cookie,
         flow_cookies.SIGN_IN.cookie,
         flow_cookies.PASSWORD_RESET.cookie,

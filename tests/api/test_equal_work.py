@@ -9,13 +9,20 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from auth_service.models.audit_event import FAILURE_SLOTS
 from auth_service.wiring import Services
 from tests.support import round_trips, transactions
 from tests.support.actors import ApiClient, Mailbox, refusal
+from tests.support.stores import Query
 
 PASSWORD = "correct horse battery"
 KNOWN, TEMPORARY, WITHOUT, UNKNOWN = (f"{state}@example.org" for state in ("known", "temporary", "without", "unknown"))
 ADDRESSES = (KNOWN, TEMPORARY, WITHOUT, UNKNOWN)
+
+ROWS_OF_TRANSACTION = """
+    SELECT (SELECT count(*) FROM events WHERE xmin::text::bigint = %s)
+        + (SELECT count(*) FROM failure_slots WHERE xmin::text::bigint = %s)
+"""
 
 Request = Callable[[ApiClient, str], TestResponse]
 
@@ -32,6 +39,14 @@ class Work:
     """Round trips."""
     commits: int = 0
     """Transactions with a commit record on disk."""
+    statements: list[str] = field(default_factory=list)
+    """The statements that PostgreSQL ran, by name."""
+    scripts: list[bytes] = field(default_factory=list)
+    """The scripts that Redis ran, by digest."""
+    rows_read: int = 0
+    """Rows that PostgreSQL returned."""
+    rows: int = 0
+    """Rows that the audit log got, and slots that took the place of such a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +55,7 @@ class Meter:
 
     app: Flask
     work: list[Work]
+    query: Query
 
     def of(self, request: Request, email: str) -> tuple[Work, TestResponse]:
         """The work of a request for an address, from a separate client and network."""
@@ -50,11 +66,16 @@ class Meter:
         work.redis = trips.redis
         work.postgres = trips.postgres - committed.added
         work.commits = len(committed.ids)
+        work.statements, work.scripts = committed.statements, trips.scripts
+        work.rows_read = committed.rows_read
+        for written in committed.ids:
+            [(rows,)] = self.query(ROWS_OF_TRANSACTION, written, written)
+            work.rows += rows
         return work, response
 
 
 @pytest.fixture
-def meter(api: ApiClient, app: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Meter:
+def meter(api: ApiClient, app: Flask, mailbox: Mailbox, query: Query, monkeypatch: pytest.MonkeyPatch) -> Meter:
     """A meter, and one user of every state."""
     api.register(KNOWN, mailbox, password=PASSWORD)
     ApiClient(app).register(WITHOUT, mailbox)
@@ -67,7 +88,7 @@ def meter(api: ApiClient, app: Flask, mailbox: Mailbox, monkeypatch: pytest.Monk
         return kdf(size, password, salt, **costs)
 
     monkeypatch.setattr(nacl.pwhash.argon2id, "kdf", counted_kdf)
-    return Meter(app=app, work=work)
+    return Meter(app=app, work=work, query=query)
 
 
 def sign_in(api: ApiClient, email: str) -> TestResponse:
@@ -102,43 +123,105 @@ REQUESTS: list[Request] = [
 """Failed attempts before and after a client, not necessarily the owner, has requested a code."""
 
 
+def assert_equal(request: Request, costs: dict[str, Work]) -> None:
+    """Every address costs the same work as an unknown one."""
+    if request in (send_sign_in_code, send_reset_code):
+        # An email to an unknown address is added and deleted: other statements take the place of the foreign key check.
+        costs = {email: replace(cost, statements=[]) for email, cost in costs.items()}
+    assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
+
+
 def test_en2_pw8_a_failed_attempt_costs_equal_work_for_every_address(meter: Meter) -> None:
     for request in REQUESTS:
         meter.of(request, "warm@example.org")  # prepares the statements and loads the scripts
     for request in REQUESTS:
         costs = {email: meter.of(request, email)[0] for email in ADDRESSES}
-        assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
+        assert_equal(request, costs)
         assert costs[UNKNOWN].postgres > 0
         assert costs[UNKNOWN].commits == 1, request.__name__
     assert len(meter.of(sign_in, UNKNOWN)[0].hashes) == 1
 
 
 def test_en2_a_failed_attempt_costs_equal_work_beyond_the_daily_caps(
-    meter: Meter, make_app: Callable[..., Flask]
+    meter: Meter, make_app: Callable[..., Flask], forget_everything_in_redis: Callable[[], None]
 ) -> None:
-    app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", history_failures_a_day=1)
-    exhausted = Meter(app=app, work=meter.work)
-    for _ in range(11):
+    app = make_app(limit_codes_per_network="1000/1d", limit_codes_reserved=0, history_failures_a_day=1)
+    exhausted = replace(meter, app=app)
+    for _ in range(10):
         for email in ADDRESSES:
             exhausted.of(send_sign_in_code, email)
+    forget_everything_in_redis()  # PostgreSQL counts the ten codes of a day too
     for request in REQUESTS:
         exhausted.of(request, "warm@example.org")
         costs = {email: exhausted.of(request, email)[0] for email in ADDRESSES}
-        assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
+        assert_equal(request, costs)
         assert costs[UNKNOWN].commits == 1, request.__name__
 
 
-def test_cd3_beyond_the_daily_cap_even_the_right_code_is_rejected(
-    meter: Meter, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_requested_codes", [False, True])
+def test_en2_repeated_failed_attempts_cost_equal_work_below_and_beyond_the_cap_of_the_audit_log(
+    meter: Meter, make_app: Callable[..., Flask], has_requested_codes: bool
 ) -> None:
-    app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", limit_codes_a_day=1)
+    """The cap of a known address is its own; all unknown addresses share one, which is reached much earlier."""
+    app = make_app(history_failures_a_day=3, sign_in_free_attempts=64, limit_sign_ins="1000/1m")
+    repeated = replace(meter, app=app)
+    addresses = (*ADDRESSES, *(f"unknown-{number}@example.org" for number in range(3)))
+    for request in (send_sign_in_code, send_reset_code):
+        for email in addresses if has_requested_codes else ():
+            repeated.of(request, email)
+    for _ in range(20):  # opens every connection to Redis
+        repeated.of(try_sign_in_code, "warm@example.org")
+    for request in (sign_in, try_sign_in_code, try_reset_code):
+        repeated.of(request, "warm@example.org")
+        costs = [repeated.of(request, email)[0] for _ in range(6) for email in addresses]
+        # The five unbound attempts of a code end, for all addresses alike: another script answers.
+        rounds = [costs[number : number + len(addresses)] for number in range(0, len(costs), len(addresses))]
+        for each in rounds:
+            assert each == [each[0]] * len(addresses), request.__name__
+        for cost in costs:
+            assert (cost.rows, cost.commits) == (1, 1), request.__name__
+            assert cost.rows_read == costs[0].rows_read > 0
+            assert (cost.statements, cost.scripts) == (costs[0].statements, costs[0].scripts)
+    recorded = meter.query("SELECT coalesce(user_id, 0), count(*) FROM events WHERE outcome = 'failure' GROUP BY 1")
+    assert [count for _, count in recorded] == [3] * 4, "three of each user, and three of all unknown addresses"
+
+
+def test_en2_a_slot_has_as_many_indexes_as_an_event(meter: Meter) -> None:
+    """A row in place of an event costs the same only if it is written to as many indexes."""
+    [(of_event,), (of_slot,)] = meter.query(
+        "SELECT count(*) FROM pg_index WHERE indrelid IN ('events_default'::regclass, 'failure_slots'::regclass)"
+        " GROUP BY indrelid"
+    )
+
+    assert of_event == of_slot
+
+
+def test_en2_the_slots_are_bounded_and_reveal_nothing(meter: Meter, make_app: Callable[..., Flask]) -> None:
+    app = make_app(history_failures_a_day=1)
+    for number in range(5):
+        ApiClient(app, address="198.51.100.9").sign_in(f"unknown-{number}@example.org", "a wrong password")
+
+    rows = meter.query("SELECT slot, filling FROM failure_slots")
+
+    assert 1 <= len(rows) <= 4
+    assert all(0 <= slot < FAILURE_SLOTS and set(filling) == {"x"} for slot, filling in rows)
+
+
+def test_cd3_beyond_the_daily_cap_even_the_right_code_is_rejected(
+    meter: Meter,
+    make_app: Callable[..., Flask],
+    monkeypatch: pytest.MonkeyPatch,
+    forget_everything_in_redis: Callable[[], None],
+) -> None:
+    app = make_app(limit_codes_a_day=1)
     attacker = ApiClient(app, address="198.51.100.9")
     services: Services = app.extensions["auth_service"]
     codes = replace(services.sign_in.codes, draw=lambda: "750505")  # the code that the attacker submits
     drawing = replace(services, sign_in=replace(services.sign_in, codes=codes))
     monkeypatch.setitem(app.extensions, "auth_service", drawing)
 
-    for _ in range(2):
+    for _ in range(3):
+        forget_everything_in_redis()
         assert send_sign_in_code(attacker, KNOWN).status_code == 200
     attempt = attacker.call("POST", "/sign_in/code", json={"email": KNOWN, "code": "750505"})
 

@@ -129,19 +129,6 @@ def test_finishing_is_idempotent_after_a_lost_response(api: ApiClient, mailbox: 
     assert code_of(other) == "password_already_set"
 
 
-def test_pw12_repeated_finish_requests_with_wrong_passwords_are_throttled(
-    api: ApiClient, mailbox: Mailbox, query: Query
-) -> None:
-    ada = api.register(ADA, mailbox, password="correct horse battery")
-
-    codes = [code_of(api.finish(ada, password=f"wrong horse battery {number}")) for number in range(66)]
-
-    assert codes == ["password_already_set"] * 64 + ["too_many_attempts"] * 2
-    assert code_of(api.finish(ada, password="correct horse battery")) == "too_many_attempts"
-    assert query("SELECT DISTINCT kind, user_id FROM events WHERE outcome = 'failure'") == [("password_refused", ada)]
-    assert api.sign_in(ADA, "correct horse battery").status_code == 200, "failed attempts there do not throttle sign-in"
-
-
 @pytest.mark.parametrize("password", [None, "another horse battery"])
 def test_cd4_a_registration_ticket_is_invalid_after_a_password_change(
     api: ApiClient, mailbox: Mailbox, password: str | None
@@ -182,14 +169,14 @@ def test_the_daily_limit_of_codes_survives_a_flush_of_redis(
 def test_cd10_rejected_requests_do_not_count_against_the_global_limit(
     app: Flask, make_app: Callable[..., Flask]
 ) -> None:
-    narrow = make_app(limit_codes_altogether="4/1h", limit_codes_per_network="4/1d")
+    narrow = make_app(limit_codes_altogether="4/1h")
     impatient, other = ApiClient(narrow), ApiClient(narrow, address="198.51.100.9")
     ada, grace = impatient.sign_up(ADA), impatient.sign_up("grace@example.org")
 
     statuses = [impatient.ask_for_code(ada, 7505).status_code for _ in range(12)]
 
     assert statuses == [200] * 3 + [429] * 9
-    assert int(impatient.ask_for_code(ada, 7505).headers["Retry-After"]) <= 60
+    assert 3500 < int(impatient.ask_for_code(ada, 7505).headers["Retry-After"]) <= 3600
     assert other.ask_for_code(grace, 7505).status_code == 200
 
 

@@ -98,7 +98,7 @@ class Flow:
 @pytest.fixture
 def roomy(make_app: MakeApp) -> Iterator[Flask]:
     """An application whose rate limits are not reached; this is its context, in which services are called."""
-    app = make_app(limit_codes="1000/1m", limit_codes_per_network="1000/1d", limit_codes_a_day=100)
+    app = make_app(limit_codes_per_network="1000/1d", limit_codes_a_day=100)
     with app.app_context():
         yield app
 

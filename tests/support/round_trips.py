@@ -1,13 +1,17 @@
 """Round trips: how often a request waits for PostgreSQL and for Redis."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2.extensions
 from redis.connection import AbstractConnection
+
+SCRIPT = re.compile(rb"EVALSHA\r\n\$40\r\n([0-9a-f]{40})\r\n")
+"""A script call as Redis receives it."""
 
 
 @dataclass
@@ -16,6 +20,8 @@ class RoundTrips:
 
     postgres: int = 0
     redis: int = 0
+    scripts: list[bytes] = field(default_factory=list, compare=False)
+    """The digests of the scripts that Redis ran."""
 
 
 @contextmanager
@@ -52,7 +58,9 @@ def of_this_thread() -> Iterator[RoundTrips]:
         wait(connection)
 
     def counting_send(connection: Any, *arguments: Any, **options: Any) -> None:
-        round_trips.redis += threading.get_ident() == here
+        if threading.get_ident() == here:
+            round_trips.redis += 1
+            round_trips.scripts += SCRIPT.findall(b"".join(arguments[0]))
         send(connection, *arguments, **options)
 
     psycopg2.extensions.set_wait_callback(counting_wait)

@@ -30,6 +30,7 @@ SETTINGS: Mapping[str, Any] = {
     "app_env": "production",
     **{name: "100000/1m" for name in Settings.model_fields if name.startswith("limit_")},
     "limit_codes_a_day": 100_000,
+    "limit_codes_reserved": 0,
 }
 COMMAND = "make round_trips"
 TIMES = 3

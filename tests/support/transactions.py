@@ -25,6 +25,10 @@ class Transactions:
     """Ids of the transactions that wrote. PostgreSQL assigns none to a transaction that only reads."""
     added: int = 0
     """Statements that the measurement itself added, each one round trip."""
+    statements: list[str] = field(default_factory=list)
+    """The statements of the application without their values: `EXECUTE` and the name of a prepared one."""
+    rows_read: int = 0
+    """Rows that the statements of the application returned."""
 
     def ask(self, connection: psycopg2.extensions.connection, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement of the measurement itself."""
@@ -47,12 +51,14 @@ class _RecordingCursor(psycopg2.extensions.cursor):
 
     def execute(self, query: Any, values: Any = None) -> None:
         text = query.decode() if isinstance(query, bytes) else str(query)
+        self._transactions.statements += [statement.partition(" (")[0] for statement in text.split(";\n")]
         if ends := _ENDS.fullmatch(text):
             self._run_and_commit(ends[1], values)
         elif self._is_a_transaction(text):
             self._run_as_transaction(query, values)
         else:
             super().execute(query, values)
+            self._transactions.rows_read += self.rowcount if self.description else 0
 
     def _is_a_transaction(self, text: str) -> bool:
         idle = self.connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
@@ -66,6 +72,7 @@ class _RecordingCursor(psycopg2.extensions.cursor):
             if not self.connection.closed:
                 self._transactions.ask(self.connection, "ROLLBACK")
             raise
+        self._transactions.rows_read += self.rowcount if self.description else 0
         self._transactions.record(self.connection)
         self._transactions.ask(self.connection, "COMMIT")
 

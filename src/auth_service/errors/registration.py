@@ -25,7 +25,10 @@ class MailAlreadyVerified(Conflict):
 
 
 class MailNotConfirmed(Conflict):
-    """The request would finish a registration, but no code was confirmed with its flow ticket."""
+    """The request would finish a registration, but no code was confirmed with its flow ticket.
+
+    Also a repeated request, more than an hour after the registration was finished.
+    """
 
     code = "mail_not_confirmed"
     message = "The address is not confirmed; confirm it with an emailed code, then send this request again."

@@ -1,7 +1,7 @@
 """Database tables as SQLAlchemy models."""
 
 from auth_service.models.account_change import PendingEmailChange, RevertLink
-from auth_service.models.audit_event import Event
+from auth_service.models.audit_event import Event, FailureSlot
 from auth_service.models.outbox_message import OutboxMessage
 from auth_service.models.role import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, Role, UserRole
 from auth_service.models.service_key import ServiceKey
@@ -14,6 +14,7 @@ __all__ = [
     "REGISTRATION_ROLES",
     "TEMPORARY_USER",
     "Event",
+    "FailureSlot",
     "OutboxMessage",
     "PendingEmailChange",
     "RevertLink",

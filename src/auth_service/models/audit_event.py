@@ -97,3 +97,29 @@ class Event(Base):
     address: Mapped[str | None] = mapped_column(INET)
     device: Mapped[str] = mapped_column(Text, default="")
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+
+
+FAILURE_SLOTS = 1024
+
+
+class FailureSlot(Base):
+    """A row that is overwritten instead of adding an event, for a failed attempt beyond the cap of the audit log.
+
+    The time of an answer would otherwise reveal whether an event was added, and so whether the address has an account:
+    the cap of a known address is its own, and all unknown addresses share one (timing side channel). A row has as many
+    indexes as an event, and says nothing about the attempt.
+    """
+
+    __tablename__ = "failure_slots"
+    __table_args__ = (
+        CheckConstraint(f"slot BETWEEN 0 AND {FAILURE_SLOTS - 1}", name="slot_bounded"),
+        Index("ix_failure_slots_number_changed_at", "number", "changed_at"),
+        Index("ix_failure_slots_number_slot", "number", "slot"),
+    )
+
+    slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    number: Mapped[int] = mapped_column(BigInteger)
+    """Random, so that each change writes to all indexes, at other places."""
+    filling: Mapped[str] = mapped_column(Text)
+    """As many bytes as the event would have had."""

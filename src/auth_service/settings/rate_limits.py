@@ -13,8 +13,8 @@ class AuditSettings(BaseSettings):
 
     history_failures_a_day: Count = Field(
         100,
-        description="Failed attempts that the audit log records in 24 hours for each account, and as many for all "
-        "unknown addresses together.",
+        description="Failed attempts that the audit log records in 24 hours for each account, of anonymous clients and "
+        "as many of signed-in clients, and for all unknown addresses together.",
     )
 
 
@@ -43,21 +43,33 @@ class RateLimitSettings(BaseSettings):
     )
     limit_exports: RateLimit = Field(Rate("5/1m,30/1h"), description="Data exports, for each client network.")
     limit_email_changes: RateLimit = Field(Rate("5/1h,20/1d"), description="Changes of address, for each user.")
-    # The pauses double up to one day, so an address gets fewer than 100 failed attempts in the first weeks: NIST
-    # SP 800-63B-4, 3.2.2.
+    # The pauses double up to one day: an address gets about twenty failed attempts on the first day and one on each
+    # later day. With the reserved attempts NIST's limit of 100 is not reached (SP 800-63B-4, 3.2.2).
     sign_in_free_attempts: int = Field(
         5,
         ge=1,
         le=64,
-        description="Attempts for an address before throttling begins; concurrent attempts count.",
+        description="Attempts at the password of an address before throttling begins; concurrent attempts count.",
     )
-    limit_codes: RateLimit = Field(Rate("3/1m,5/1h"), description="Codes of one purpose, for each address.")
+    sign_in_reserved_attempts: int = Field(
+        50,
+        ge=0,
+        le=50,
+        description="Attempts in 24 hours at the password of an address that is throttled: one for each client network "
+        "that has not failed for it in 24 hours.",
+    )
     limit_codes_a_day: Count = Field(
-        10, description="Codes of all purposes in 24 hours, for each address; counted in PostgreSQL."
+        10, description="Codes of all purposes in 24 hours, for each address; counted in PostgreSQL too."
+    )
+    limit_codes_reserved: int = Field(
+        4,
+        ge=0,
+        le=1_000_000,
+        description="How many of the codes of a day only networks get that had none in 24 hours for the address; at "
+        "least one code of a day is for every network.",
     )
     limit_codes_per_network: RateLimit = Field(
-        Rate("8/1d"),
-        description="Codes of all purposes, for each address and client network; the rest is for other networks.",
+        Rate("3/1h,4/1d"), description="Codes of all purposes, for each address and client network."
     )
     limit_codes_altogether: RateLimit = Field(
         Rate("20000/1h"), description="Codes of all clients together (global limit)."

@@ -1,10 +1,15 @@
 """Factory of the audit log."""
 
+from dataclasses import replace
+
+from auth_service.adapters.redis.rate_limiter import RateLimiter
 from auth_service.services.audit.events import AuditLog
 from auth_service.services.pagination import Cursors
 from auth_service.settings import Settings
 
 
-def audit_log(settings: Settings, cursors: Cursors) -> AuditLog:
-    """Build the log of security events."""
-    return AuditLog(failures_a_day=settings.history_failures_a_day, cursors=cursors)
+def audit_log(settings: Settings, cursors: Cursors, limiter: RateLimiter) -> AuditLog:
+    """Build the log of security events. Its cap applies without rate limits too: it protects the disk."""
+    return AuditLog(
+        failures_a_day=settings.history_failures_a_day, cursors=cursors, limiter=replace(limiter, switched="on")
+    )

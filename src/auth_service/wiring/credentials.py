@@ -39,8 +39,9 @@ def code_limiter(settings: Settings, limiter: RateLimiter) -> CodeLimiter:
     return CodeLimiter(
         limiter=limiter,
         limits=CodeLimits(
-            per_address=settings.limit_codes.windows,
             per_address_and_network=settings.limit_codes_per_network.windows,
+            a_day=settings.limit_codes_a_day,
+            reserved=settings.limit_codes_reserved,
             global_limit=settings.limit_codes_altogether.windows,
         ),
     )
@@ -55,5 +56,6 @@ def login_throttle(settings: Settings, redis: RedisClient) -> LoginThrottle:
         first_pause=timedelta(seconds=1),
         longest_pause=timedelta(days=1),
         forget=timedelta(days=2),
+        reserved=settings.sign_in_reserved_attempts,
         switched_on=settings.rate_limits == "on",
     )

@@ -18,15 +18,9 @@ from auth_service.services.flows.sign_in_stages import NewDeviceNotification, Si
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.wiring.shared import Shared
 
-REPEATS = 64
-"""Repeated requests that finish a registration, before the login throttle delays those with a wrong password."""
-
 
 def registration(shared: Shared, reauthentication: Reauthentication) -> Registration:
     """Build the registration flow."""
-    # A finished registration may be repeated, also concurrently, for example after a lost response. A repeat with the
-    # right password is no failed attempt, so the throttle admits more of them before it delays anything.
-    throttle = replace(shared.throttle, free=REPEATS)
     production = shared.settings.production
     return Registration(
         users=shared.users,
@@ -37,7 +31,7 @@ def registration(shared: Shared, reauthentication: Reauthentication) -> Registra
         ),
         outbox=shared.outbox,
         passwords=shared.passwords,
-        reauthentication=replace(reauthentication, throttle=throttle, counted_as="registration_repeats"),
+        reauthentication=reauthentication,
         tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
         client_supplied_codes=not production,
     )
@@ -53,7 +47,7 @@ def sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -
         history=shared.audit_log,
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
-            devices=DeviceTokens(settings.secret("session_key"), ttl=settings.device_lifetime_seconds),
+            devices=_devices(shared),
             stages=[NewDeviceNotification(account_revert=account_revert)],
             sessions=sessions,
         ),
@@ -80,6 +74,7 @@ def reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
         history=shared.audit_log,
         throttle=shared.throttle,
         max_age=shared.settings.reauthentication_seconds,
+        devices=_devices(shared),
     )
 
 
@@ -131,3 +126,7 @@ def account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
 def data_export(shared: Shared) -> DataExport:
     """Build the export of the data of an account."""
     return DataExport(history=shared.audit_log)
+
+
+def _devices(shared: Shared) -> DeviceTokens:
+    return DeviceTokens(shared.settings.secret("session_key"), ttl=shared.settings.device_lifetime_seconds)

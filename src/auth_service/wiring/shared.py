@@ -78,7 +78,7 @@ def shared_parts(settings: Settings) -> Shared:
         users=users.users(),
         passwords=credentials.passwords(settings),
         signing_keys=tokens.signing_keys(settings),
-        audit_log=audit.audit_log(settings, cursors),
+        audit_log=audit.audit_log(settings, cursors, limiter),
         outbox=outbox,
         security_notifications=users.security_notifications(outbox),
         email_sealer=email_sealer,

@@ -11,30 +11,85 @@ from auth_service.errors import RedisUnavailable, ServiceBusy
 
 _MS = timedelta(milliseconds=1)
 
+DAY = timedelta(days=1)
+MOST_NETWORKS = 256
+"""Networks that one key remembers. Beyond them no network gets an attempt of the reserved share."""
+MOST_FAILURES = 90
+"""Failed attempts of one subject beyond which there is no reserved share: NIST SP 800-63B-4, 3.2.2, allows 100, and one
+attempt a day remains."""
+
 # An attempt is counted before the password is checked, so that concurrent attempts cannot bypass the throttle (race).
+#
+# The reserved share: during a pause, a network that has not failed for the subject in the last day gets one attempt,
+# and all networks together get a limited number of them a day. An attacker who keeps an address in its pause would
+# otherwise lock its owner out of every unknown device (denial of service). Such an attempt neither ends nor extends the
+# pause.
+#
+# A key is a hash: `attempts`, `until` (the end of the pause), `reserved` (all attempts of the share that were not
+# refunded), and for each network the instant of its newest attempt (`f:`) and of its attempt of the share (`r:`).
 ATTEMPT = Script(
     NOW
     + """
 local free, first, longest, forget = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local stored = redis.call('HMGET', KEYS[1], 'attempts', 'until')
+local network, share, day = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local most_networks, most_failures = tonumber(ARGV[8]), tonumber(ARGV[9])
+local key, failed_at, reserved_at = KEYS[1], 'f:' .. network, 'r:' .. network
+local stored = redis.call('HMGET', key, 'attempts', 'until', 'reserved', failed_at)
 local attempts, pause_ends = tonumber(stored[1] or '0'), tonumber(stored[2] or '0')
-if pause_ends > now then return {0, pause_ends - now} end
+local reserved, last = tonumber(stored[3] or '0'), tonumber(stored[4] or '0')
+
+local function forget_old_networks()
+  local used, all = 0, redis.call('HGETALL', key)
+  for i = 1, #all, 2 do
+    local kind = string.sub(all[i], 1, 2)
+    if kind == 'f:' or kind == 'r:' then
+      if tonumber(all[i + 1]) + day <= now then redis.call('HDEL', key, all[i])
+      elseif kind == 'r:' then used = used + 1 end
+    end
+  end
+  return used
+end
+
+if pause_ends > now then
+  local rejected = {0, pause_ends - now, 0, 0, 0}
+  if network == '' or last + day > now or attempts + reserved >= most_failures then return rejected end
+  if forget_old_networks() >= share or redis.call('HLEN', key) >= most_networks then return rejected end
+  redis.call('HSET', key, 'reserved', reserved + 1, failed_at, now, reserved_at, now)
+  redis.call('PEXPIRE', key, forget)
+  return {attempts, 0, now, last, 1}
+end
 attempts = attempts + 1
 local pause = 0
 if attempts >= free then pause = math.min(first * 2 ^ (attempts - free), longest) end
-redis.call('HSET', KEYS[1], 'attempts', attempts, 'until', now + math.floor(pause))
-redis.call('PEXPIRE', KEYS[1], forget)
-return {attempts, 0}
+redis.call('HSET', key, 'attempts', attempts, 'until', now + math.floor(pause))
+if network ~= '' then
+  if redis.call('HLEN', key) >= most_networks then forget_old_networks() end
+  if redis.call('HLEN', key) < most_networks then redis.call('HSET', key, failed_at, now) end
+end
+redis.call('PEXPIRE', key, forget)
+return {attempts, 0, now, last, 0}
 """
 )
 
-# Refunds one attempt. Its pause ends too, unless a later attempt of another client has set a new pause.
+# Refunds one attempt; the network is remembered as before it. The pause of the attempt ends too, unless a later attempt
+# of another client has set a new pause.
 REFUND = Script(
     """
-local attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts') or '0')
-if attempts <= 1 then return redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], 'attempts', attempts - 1)
-if attempts == tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'until', 0) end
+local key, number, network, instant, last, is_reserved = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
+local stored = redis.call('HMGET', key, 'attempts', 'reserved', 'f:' .. network)
+local attempts, reserved = tonumber(stored[1] or '0'), tonumber(stored[2] or '0')
+if stored[3] == instant then
+  if last == '0' then redis.call('HDEL', key, 'f:' .. network) else redis.call('HSET', key, 'f:' .. network, last) end
+end
+if is_reserved then
+  if redis.call('HDEL', key, 'r:' .. network) == 1 then
+    redis.call('HSET', key, 'reserved', math.max(reserved - 1, 0))
+  end
+  return 1
+end
+if attempts <= 1 and reserved == 0 then return redis.call('DEL', key) end
+redis.call('HSET', key, 'attempts', math.max(attempts - 1, 0))
+if attempts == tonumber(number) then redis.call('HSET', key, 'until', 0) end
 return 1
 """
 )
@@ -51,6 +106,8 @@ class Attempt:
     """Whether it came from a known device and was not counted under the global limit."""
     counted_here: bool = False
     """Whether Redis was unavailable and this process counted the attempt."""
+    counted_as: tuple[str | int, ...] = ()
+    """The digest of the network and the answer of the script, which a refund needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,21 +122,25 @@ class LoginThrottle:
     longest_pause: timedelta
     forget: timedelta
     """After this time without an attempt the count starts again."""
+    reserved: int = 0
+    """Attempts in 24 hours that a subject in its pause allows, one for each network that has not failed for it."""
     global_limit: Windows = ()
     """Global limit of failed attempts; beyond it only `trusted` attempts are admitted (password spraying)."""
     local: LocalRateLimiter = field(default_factory=LocalRateLimiter, repr=False)
     switched_on: bool = True
 
-    def attempt(self, name: str, subject: str, *, trusted: bool = False) -> Attempt:
+    def attempt(self, name: str, subject: str, *, network: str = "", trusted: bool = False) -> Attempt:
         """Count an attempt, or return how long the subject still has to wait; one round trip.
 
-        `trusted` attempts, from known devices, are neither counted nor limited by the global limit. While Redis is
-        unavailable, this process admits `free` attempts in each `longest_pause`. Raises ServiceBusy.
+        A `network` that has not failed for the subject gets one attempt of the reserved share during a pause; without
+        one there is no share. `trusted` attempts, from known devices, are neither counted nor limited by the global
+        limit. While Redis is unavailable, this process admits `free` attempts in each `longest_pause`, and there is no
+        reserved share. Raises ServiceBusy.
         """
         if not self.switched_on:
             return Attempt(number=1, wait=timedelta())
         try:
-            return self._count(name, subject, trusted=trusted)
+            return self._count(name, subject, network=network, trusted=trusted)
         except RedisUnavailable:
             hit = self.local.hit(self._key(name, subject), [(self.free, self.longest_pause)])
             wait = timedelta() if hit.allowed else hit.wait
@@ -95,27 +156,41 @@ class LoginThrottle:
         with suppress(RedisUnavailable, ServiceBusy):  # the attempt expires anyway
             self.store.run_all(
                 [
-                    (REFUND, self._key(name, subject), (attempt.number,)),
+                    (REFUND, self._key(name, subject), (attempt.number, *attempt.counted_as)),
                     *([] if attempt.trusted or not self.global_limit else [(UNDO_HIT, self._key(name, ""), ())]),
                 ]
             )
 
-    def _count(self, name: str, subject: str, *, trusted: bool) -> Attempt:
+    def _count(self, name: str, subject: str, *, network: str, trusted: bool) -> Attempt:
         key, global_key = self._key(name, subject), self._key(name, "")
-        pauses = (self.free, self.first_pause // _MS, self.longest_pause // _MS, self.forget // _MS)
+        network_digest = self.digests.of(name, subject, network).hex()[:16] if network else ""
+        call = (ATTEMPT, key, self._arguments(network_digest))
         if trusted or not self.global_limit:
-            number, wait = self.store.run(ATTEMPT, key, *pauses)
-            return Attempt(number=number, wait=timedelta(milliseconds=wait), trusted=trusted)
-        (number, wait), (admitted, full) = self.store.run_all(
-            [(ATTEMPT, key, pauses), (HIT, global_key, script_arguments(self.global_limit))]
-        )
+            [answer] = self.store.run_all([call])
+            return _counted(answer, network_digest, trusted=trusted)
+        answer, (admitted, full) = self.store.run_all([call, (HIT, global_key, script_arguments(self.global_limit))])
+        attempt = _counted(answer, network_digest, trusted=trusted)
         # If one of the two counters rejects the attempt, it is refunded from the other one.
-        if wait and admitted:
+        if attempt.wait and admitted:
             self.store.run(UNDO_HIT, global_key)
-        if not wait and not admitted:
-            self.store.run(REFUND, key, number)
+        if not attempt.wait and not admitted:
+            self.store.run(REFUND, key, attempt.number, *attempt.counted_as)
             return Attempt(number=0, wait=timedelta(milliseconds=full))
-        return Attempt(number=number, wait=timedelta(milliseconds=wait))
+        return attempt
+
+    def _arguments(self, network_digest: str) -> tuple[str | int, ...]:
+        pauses = (self.free, self.first_pause // _MS, self.longest_pause // _MS, self.forget // _MS)
+        return (*pauses, network_digest, self.reserved, DAY // _MS, MOST_NETWORKS, MOST_FAILURES)
 
     def _key(self, name: str, subject: str) -> str:
         return f"throttle:{name}:{self.digests.of(name, subject).hex()[:32] if subject else 'everybody'}"
+
+
+def _counted(answer: list[int], network_digest: str, *, trusted: bool) -> Attempt:
+    number, wait, instant, last, is_reserved = answer
+    return Attempt(
+        number=number,
+        wait=timedelta(milliseconds=wait),
+        trusted=trusted,
+        counted_as=(network_digest, instant, last, is_reserved),
+    )

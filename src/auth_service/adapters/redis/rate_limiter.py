@@ -11,7 +11,8 @@ from typing import Literal
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Digests
-from auth_service.adapters.redis.client import NOW, RedisClient, Script
+from auth_service.adapters.redis.client import NOW, Argument, RedisClient, Script
+from auth_service.adapters.redis.network_share import SharedLimit
 from auth_service.errors import RedisUnavailable
 
 Windows = Sequence[tuple[int, timedelta]]
@@ -69,6 +70,14 @@ class Limit:
     windows: Windows
     subject: str
 
+    def call(self, key: str, digests: Digests) -> tuple[Script, str, list[Argument]]:
+        """Return the script call that counts a request under `key`."""
+        return HIT, key, [*script_arguments(self.windows)]
+
+    def refund(self, key: str, digests: Digests) -> tuple[Script, str, list[Argument]]:
+        """Return the script call that refunds the request."""
+        return UNDO_HIT, key, []
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit:
@@ -107,6 +116,12 @@ class LocalRateLimiter:
                 self._instants[key].popleft()
 
 
+def _all_of(hits: Sequence[Hit]) -> Hit:
+    """Combine the answers of several limits: the request is allowed if all of them allow it."""
+    rejected = [hit for hit in hits if not hit.allowed]
+    return Hit(allowed=not rejected, wait=max(hit.wait for hit in rejected or hits))
+
+
 def _wait(instants: deque[float], windows: Windows, now: float) -> float:
     waits = (instants[count - 1] + window.total_seconds() - now for count, window in windows if len(instants) >= count)
     return max(0.0, *waits, 0.0)
@@ -127,24 +142,31 @@ class RateLimiter:
         While Redis is unavailable, this process counts in its own memory: if limits were off without Redis, an attacker
         would attack Redis first. Raises ServiceBusy.
         """
+        try:
+            return self.hit_in_redis(*limits)
+        except RedisUnavailable:
+            return _all_of(self._local_hits([self._key(each) for each in limits], limits))
+
+    def hit_in_redis(self, *limits: Limit | SharedLimit) -> Hit:
+        """Do the same for a request that cannot be answered without Redis. Raises RedisUnavailable, ServiceBusy."""
         if self.switched == "off":
             return Hit(allowed=True, wait=timedelta())
-        keys = [f"limit:{each.name}:{self.digests.of(each.name, each.subject).hex()[:32]}" for each in limits]
-        try:
-            hits = self._hits(keys, limits)
-        except RedisUnavailable:
-            hits = self._local_hits(keys, limits)
-        rejected = [hit for hit in hits if not hit.allowed]
-        return Hit(allowed=not rejected, wait=max(hit.wait for hit in rejected or hits))
+        return _all_of(self._hits([self._key(each) for each in limits], limits))
 
-    def _hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:
+    def _key(self, limit: Limit | SharedLimit) -> str:
+        return f"limit:{limit.name}:{self.digests.of(limit.name, limit.subject).hex()[:32]}"
+
+    def _hits(self, keys: Sequence[str], limits: Sequence[Limit | SharedLimit]) -> list[Hit]:
         # Each limit is one key and one call (Redis Cluster). If one limit is reached, the others refund their hits.
         # Until then concurrent requests may find one hit too many, never one too few.
-        arguments = [script_arguments(each.windows) for each in limits]
-        answers = self.store.run_each(HIT, list(zip(keys, arguments, strict=True)))
-        allowed = [key for key, (allowed, _) in zip(keys, answers, strict=True) if allowed]
-        if 0 < len(allowed) < len(keys):
-            self.store.run_each(UNDO_HIT, [(key, ()) for key in allowed])
+        answers = self.store.run_all([each.call(key, self.digests) for key, each in zip(keys, limits, strict=True)])
+        refunds = [
+            each.refund(key, self.digests)
+            for key, each, (allowed, _) in zip(keys, limits, answers, strict=True)
+            if allowed
+        ]
+        if 0 < len(refunds) < len(keys):
+            self.store.run_all(refunds)
         return [Hit(allowed=bool(allowed), wait=timedelta(milliseconds=wait)) for allowed, wait in answers]
 
     def _local_hits(self, keys: Sequence[str], limits: Sequence[Limit]) -> list[Hit]:

@@ -1,12 +1,17 @@
-"""ClientInfo of the current request: IP address and device, for the audit log and emails."""
+"""ClientInfo of the current request: IP address and device, for rate limits, the audit log and emails."""
 
 from flask import request
 
 from auth_service.adapters.crypto.device_tokens import describe
+from auth_service.api.http.cookies import Cookie
 from auth_service.api.security.client import client_address
 from auth_service.services.audit.events import ClientInfo
 
+DEVICE = Cookie(purpose="device", samesite="Lax")
+
 
 def client_info() -> ClientInfo:
-    """Return the IP address of the client, behind trusted proxies, and a description of its device (User-Agent)."""
-    return ClientInfo(address=client_address(), device=describe(request.headers.get("User-Agent")))
+    """Return the IP address of the client, behind trusted proxies, its User-Agent in words, and its device token."""
+    return ClientInfo(
+        address=client_address(), device=describe(request.headers.get("User-Agent")), device_token=DEVICE.read()
+    )

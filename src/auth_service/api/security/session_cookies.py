@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
-from auth_service.api.security.client_info import client_info
+from auth_service.api.security.client_info import DEVICE, client_info
 from auth_service.api.security.csrf import check_csrf, check_same_site
 from auth_service.errors import RefreshRejected, Unauthenticated
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext
@@ -16,7 +16,6 @@ from auth_service.services.sessions.sessions import Tokens
 
 ACCESS = Cookie(purpose="access", samesite="Lax")
 REFRESH = Cookie(purpose="refresh", samesite="Lax")
-DEVICE = Cookie(purpose="device", samesite="Lax")
 
 
 def access_token() -> str | None:

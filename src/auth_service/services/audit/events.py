@@ -1,25 +1,31 @@
 """Audit log: records security events, and pages through them for the user (login history)."""
 
 import json
+import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from auth_service import clock
-from auth_service.adapters.redis.rate_limiter import network_of
+from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, network_of
 from auth_service.db import autocommit, transaction
-from auth_service.models.audit_event import FAILURE, SUCCESS, EventType
-from auth_service.services.audit.statements import ANONYMIZE_USER, INSERT_EVENT, INSERT_FAILURE, PAGE, NewEvent
+from auth_service.errors import ServiceBusy
+from auth_service.models.audit_event import FAILURE, FAILURE_SLOTS, SUCCESS, EventType
+from auth_service.services.audit.statements import (
+    ANONYMIZE_USER,
+    ANONYMOUS_FAILURES,
+    INSERT_ANONYMOUS_FAILURE,
+    INSERT_EVENT,
+    INSERT_FAILURE,
+    PAGE,
+    NewEvent,
+)
 from auth_service.services.pagination import Cursors, Page
 
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
-
-ANONYMOUS_FAILURES = (EventType.SIGN_IN_REFUSED, EventType.RECOVERY_REFUSED)
-"""Failures of unauthenticated requests. They lock no user: the wait for a lock that another transaction holds would
-reveal that the user exists (timing side channel)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +36,8 @@ class ClientInfo:
     """The IP address of the client, resolved through the trusted proxies."""
     device: str
     """The device as users read it, such as "Firefox on Linux"; at most 256 characters."""
+    device_token: str | None = field(default=None, repr=False)
+    """The device token that the browser sent, which may prove a known device."""
 
     @property
     def network(self) -> str:
@@ -57,7 +65,9 @@ class AuditLog:
     """Records audit events in the transaction of the change that they describe."""
 
     failures_a_day: int
-    """How many failures are recorded in 24 hours for each user, and for all unknown users together."""
+    """How many failures are recorded in 24 hours: for each user those of anonymous clients and those of signed-in
+    clients, and for all unknown addresses together."""
+    limiter: RateLimiter
     cursors: Cursors
 
     def record(
@@ -74,28 +84,59 @@ class AuditLog:
         transaction().write(INSERT_EVENT(self._event(kind, user_id, client, session_id, outcome, details)))
 
     def record_failure(
-        self, kind: str, *, user_id: int | None, client: ClientInfo, session_id: uuid.UUID | None = None, **details: Any
+        self, kind: str, *, user_id: int, client: ClientInfo, session_id: uuid.UUID | None = None, **details: Any
     ) -> None:
-        """Record a failed attempt, unless the daily cap is reached; `user_id` is None for an unknown user.
+        """Record a failed attempt of a signed-in client, unless the daily cap of the user is reached.
 
-        The cap is counted for each user, and for all unknown users together: an attacker with a million attempts must
-        neither bury the other events nor fill the disk. Concurrent requests may each see that one more event fits, so
-        they can exceed the cap, but only by their number. Nothing is recorded for a user who is deleted concurrently.
-        The kinds in `ANONYMOUS_FAILURES` are an exception: such an event may name a user who no longer exists.
+        An attacker with a million attempts must neither bury the other events nor fill the disk. Concurrent requests
+        may each see that one more event fits, so they can exceed the cap, but only by their number. Nothing is recorded
+        for a user who is deleted concurrently.
         """
         now = clock.now()
         transaction().write(
             INSERT_FAILURE(
                 {
                     **self._event(kind, user_id, client, session_id, FAILURE, details),
-                    "locked": 0 if kind in ANONYMOUS_FAILURES else user_id or 0,
-                    "user": user_id or 0,
+                    "user": user_id,
                     "since": now - DAY,
                     "until": now + DAY,
                     "cap": self.failures_a_day,
                 }
             )
         )
+
+    def record_anonymous_failure(self, kind: str, *, user_id: int | None, client: ClientInfo, **details: Any) -> None:
+        """Record a failed attempt of an anonymous client, unless the daily cap is reached; the work is the same.
+
+        `user_id` is None for an unknown address. Redis counts the cap, for each user and for all unknown addresses
+        together. Such an event may name a user who was deleted concurrently. Raises ValueError for other kinds.
+        """
+        if kind not in ANONYMOUS_FAILURES:
+            raise ValueError(f"{kind} is not a failure of anonymous clients")
+        event = self._event(kind, user_id, client, None, FAILURE, details)
+        size = len(event["kind"]) + len(event["seen_device"]) + len(event["details"])
+        transaction().write(
+            INSERT_ANONYMOUS_FAILURE(
+                {
+                    **event,
+                    "is_recorded": self._is_below_cap(user_id),
+                    "slot": secrets.randbelow(FAILURE_SLOTS),
+                    "number": secrets.randbits(62),
+                    "filling": "x" * size,
+                }
+            )
+        )
+
+    def _is_below_cap(self, user_id: int | None) -> bool:
+        limit = Limit(
+            name="anonymous_failures",
+            windows=[(self.failures_a_day, DAY)],
+            subject="" if user_id is None else f"{user_id}",
+        )
+        try:
+            return self.limiter.hit(limit).allowed
+        except ServiceBusy:  # the answer to the failed attempt does not depend on the audit log
+            return True
 
     def page(
         self, *, user_id: int, session_id: uuid.UUID | None = None, cursor: str | None = None, limit: int

@@ -6,11 +6,12 @@ from typing import Any, TypedDict
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
+    Boolean,
     FromClause,
     Integer,
     Text,
     bindparam,
-    case,
     cast,
     func,
     insert,
@@ -18,12 +19,12 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from auth_service.db import Write
-from auth_service.models import Event, User
+from auth_service.models import Event, FailureSlot, User
 from auth_service.models.audit_event import SUCCESS, EventType
 
 # Statements are built at import, because building one takes about as long as running it.
@@ -48,15 +49,22 @@ class NewEvent(ClientParameters):
 
 
 class NewFailure(NewEvent):
-    """Parameters of an event about a failed attempt, and of the daily cap of failures."""
+    """Parameters of an event about a failed attempt of a signed-in client, and of the daily cap of failures."""
 
-    locked: int
-    """The user to lock against concurrent deletion; 0 for none."""
     user: int
-    """The user whose failures count for the cap; 0 for unknown users."""
+    """The user whose failures count for the cap, and who is locked against concurrent deletion."""
     since: datetime
     until: datetime
     cap: int
+
+
+class NewAnonymousFailure(NewEvent):
+    """Parameters of an event about a failed attempt of an anonymous client, and of the slot that takes its place."""
+
+    is_recorded: bool
+    slot: int
+    number: int
+    filling: str
 
 
 class EventsOfSessions(ClientParameters):
@@ -77,6 +85,9 @@ def _parameter(name: str, column: str | None = None) -> Any:
     return bindparam(name, type_=Event.__table__.c[column or name].type)
 
 
+ANONYMOUS_FAILURES = (EventType.SIGN_IN_REFUSED, EventType.RECOVERY_REFUSED)
+"""Failures of unauthenticated requests, whose time must not reveal whether the address has an account."""
+
 _details = cast(bindparam("details", type_=Text), JSONB)
 _about_session: dict[str, Any] = {
     "kind": _parameter("kind"),
@@ -88,52 +99,59 @@ _about_session: dict[str, Any] = {
 _event = _about_session | {"user_id": _parameter("user_id"), "session_id": _parameter("session_id")}
 INSERT_EVENT = Write(insert(Event).values(_event), parameters=NewEvent)
 
-# Counts along an index, and not beyond the cap. Unknown users are counted under 0, so that they have the same plan as
-# known users: constant work, prevents user enumeration by timing. The time range is passed as values instead of now(),
-# so that the planner skips the partitions of other months.
+# Counts along an index, and not beyond the cap. The time range is passed as values instead of now(), so that the
+# planner skips the partitions of other months. Failures of anonymous clients have a cap of their own: an attacker who
+# knows only the address must not keep the failures of a stolen session out of the audit log.
 _failures = (
     select(literal_column("1"))
     .where(
         func.coalesce(Event.user_id, literal_column("0")) == bindparam("user"),
         Event.outcome == literal_column("'failure'"),
+        *(Event.kind != kind.value for kind in ANONYMOUS_FAILURES),
         Event.at > bindparam("since"),
         Event.at < bindparam("until"),
     )
     .limit(bindparam("cap", type_=Integer))
     .subquery()
 )
-_below_cap = select(
-    (select(func.count()).select_from(_failures).scalar_subquery() < bindparam("cap", type_=Integer)).label("holds")
-).cte("below_cap")
+_below_cap = select(func.count()).select_from(_failures).scalar_subquery() < bindparam("cap", type_=Integer)
 # The lock keeps the user from being deleted concurrently: an event that is recorded after the deletion would keep the
-# id of the user. For a user who is already deleted nothing is recorded. For 0 the same look-up runs and finds no user:
-# constant work.
+# id of the user. For a user who is already deleted nothing is recorded.
 _locked = (
-    select(User.id).where(User.id == bindparam("locked")).with_for_update(read=True, key_share=True).cte("locked_user")
+    select(User.id).where(User.id == bindparam("user")).with_for_update(read=True, key_share=True).cte("locked_user")
 )
-_unknown_or_exists = (bindparam("locked") == 0) == (select(func.count()).select_from(_locked).scalar_subquery() == 0)
-_failure = (
-    insert(Event)
-    .from_select(
-        list(_event),
-        select(*_event.values()).where(_below_cap.c.holds, _unknown_or_exists),
-        include_defaults=False,
-    )
-    .cte("failure")
-)
-# A COMMIT without writes does not wait for the disk. Beyond the cap, the missing milliseconds would distinguish a user
-# under attack from an unknown address (timing side channel). A message in the write-ahead log, which PostgreSQL
-# recycles, takes the place of the event there.
+_exists = select(func.count()).select_from(_locked).scalar_subquery() > 0
 INSERT_FAILURE = Write(
-    select(
-        case(
-            (
-                ~_below_cap.c.holds,
-                func.pg_logical_emit_message(true(), literal_column("'history'"), literal_column("''")),
-            )
-        )
-    ).add_cte(_failure),
+    insert(Event).from_select(
+        list(_event), select(*_event.values()).where(_below_cap, _exists), include_defaults=False
+    ),
     parameters=NewFailure,
+)
+
+# Constant work for known and unknown addresses, below and beyond the cap: an event is added, or a slot is overwritten,
+# which writes one row and as many index entries (timing side channel). Nothing is read, so that the time does not grow
+# with the number of failures before, and no user is locked: the wait for a lock that another transaction holds would
+# reveal that the user exists. Redis has counted the attempt, because that costs the same for every number.
+_is_recorded = bindparam("is_recorded", type_=Boolean)
+_slot: dict[str, Any] = {
+    "slot": bindparam("slot", type_=Integer),
+    "changed_at": func.now(),
+    "number": bindparam("number", type_=BigInteger),
+    "filling": bindparam("filling", type_=Text),
+}
+_overwritten = insert_or_update(FailureSlot).from_select(
+    list(_slot), select(*_slot.values()).where(~_is_recorded), include_defaults=False
+)
+_overwritten = _overwritten.on_conflict_do_update(
+    index_elements=[FailureSlot.slot],
+    set_={name: _overwritten.excluded[name] for name in ("changed_at", "number", "filling")},
+)
+_recorded = insert(Event).from_select(
+    list(_event), select(*_event.values()).where(_is_recorded), include_defaults=False
+)
+INSERT_ANONYMOUS_FAILURE = Write(
+    select(literal_column("1")).add_cte(_recorded.cte("recorded"), _overwritten.cte("overwritten")),
+    parameters=NewAnonymousFailure,
 )
 
 PAGE = (

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import Enum
 
 from auth_service.adapters.redis.code_store import CodeStore, VerificationOutcome, VerificationResult, new_ticket
+from auth_service.adapters.redis.network_share import SharedLimit
 from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
 from auth_service.models.outbox_message import EmailKind
@@ -22,10 +23,16 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encod
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeLimits:
-    """Rate limits of emailed codes. The daily cap is not among them: the outbox counts it in PostgreSQL."""
+    """Rate limits of emailed codes, for all purposes together.
 
-    per_address: Windows
+    The outbox counts the daily cap of an address once more, in PostgreSQL: Redis may lose its data.
+    """
+
     per_address_and_network: Windows
+    a_day: int
+    """The daily cap of an address, for all networks together."""
+    reserved: int
+    """How many codes of the daily cap are kept for networks that had none in the last 24 hours."""
     global_limit: Windows
 
 
@@ -82,12 +89,22 @@ class CodeLimiter:
     limiter: RateLimiter
     limits: CodeLimits
 
-    def count(self, kind: EmailKind, *, key: str, network: str) -> timedelta:
-        """Count one code for an address and a network; return the time until the next one. Raises TooManyCodes."""
-        hit = self.limiter.hit(
-            Limit(name=f"{kind}s", windows=self.limits.per_address, subject=key),
-            # One network cannot use up the daily cap of an address: an attacker could otherwise lock its owner out.
+    def count(self, *, key: str, network: str) -> timedelta:
+        """Count one code for an address and a network; return the time until the next one.
+
+        No limit is for the address alone, so that an attacker who knows the address cannot lock its owner out with one
+        or two networks. Unknown addresses are counted alike: a limit that only known ones reach would reveal them (user
+        enumeration). Raises TooManyCodes, RedisUnavailable.
+        """
+        hit = self.limiter.hit_in_redis(
             Limit(name="codes_per_network", windows=self.limits.per_address_and_network, subject=f"{key} {network}"),
+            SharedLimit(
+                name="codes_a_day",
+                subject=key,
+                network=network,
+                limit=self.limits.a_day,
+                reserved=self.limits.reserved,
+            ),
             Limit(name="codes_altogether", windows=self.limits.global_limit, subject=""),
         )
         if not hit.allowed:
@@ -163,7 +180,7 @@ class OneTimeCodes:
         """
         if self.reveals_daily_cap and self._is_full(to, codes_today):
             raise self.outbox.refusal(to.address)
-        resend_after = self.limiter.count(self.kind, key=to.address.key, network=network)
+        resend_after = self.limiter.count(key=to.address.key, network=network)
         code = client_supplied or self.draw()
         if not self.reveals_daily_cap and self._is_full(to, codes_today):
             to, code = replace(to, is_decoy=True), secrets.token_urlsafe()

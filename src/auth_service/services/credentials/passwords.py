@@ -11,6 +11,10 @@ from zxcvbn.frequency_lists import FREQUENCY_LISTS
 from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordMatch
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import ServiceBusy, TooManyAttempts, ValidationFailed
+from auth_service.services.email.addresses import Address
+
+THROTTLE = "sign_in"
+"""The name under which failed attempts at passwords are counted."""
 
 MAX_LENGTH = 128
 """Characters of a password, after normalisation."""
@@ -104,26 +108,33 @@ class Passwords:
         password_hash: str | None,
         *,
         throttle: LoginThrottle,
-        counted_as: str,
-        subject: str,
-        trusted: bool = False,
+        address: Address,
+        network: str,
+        known_device: str | None,
     ) -> PasswordMatch:
-        """Verify a password under the login throttle; see `LoginThrottle.attempt`.
+        """Verify the password of the account with this address under the login throttle.
+
+        This is the only way to verify a password, so that all paths share one count of failed attempts (PW12): sign-in,
+        reauthentication and the repeated end of a registration. A known device has its own count: brute force against
+        the address, or against all addresses, does not lock the owner out on that device.
 
         The attempt is counted before the password is verified, so that concurrent attempts cannot exceed the limit
         (brute force). It is refunded if the password is correct, or if it could not be verified: only wrong passwords
         count. Raises TooManyAttempts, ServiceBusy.
         """
-        attempt = throttle.attempt(counted_as, subject, trusted=trusted)
+        subject = f"device {known_device}" if known_device else f"address {address.key}"
+        attempt = throttle.attempt(
+            THROTTLE, subject, network="" if known_device else network, trusted=known_device is not None
+        )
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
         try:
             result = self.verify(password, password_hash)
         except ServiceBusy:
-            throttle.refund(counted_as, subject, attempt)
+            throttle.refund(THROTTLE, subject, attempt)
             raise
         if result.matches:
-            throttle.refund(counted_as, subject, attempt)
+            throttle.refund(THROTTLE, subject, attempt)
         return result
 
     def _rejection_reason(self, new_password: str, email: str) -> str | None:

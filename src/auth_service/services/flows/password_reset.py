@@ -45,7 +45,9 @@ class PasswordReset:
             self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
         except (CodeWrong, CodeExpired):
             # For unknown addresses too: constant work prevents user enumeration by timing (ASVS 6.3.8).
-            self.history.record_failure(EventType.RECOVERY_REFUSED, user_id=user.id if user else None, client=client)
+            self.history.record_anonymous_failure(
+                EventType.RECOVERY_REFUSED, user_id=user.id if user else None, client=client
+            )
             raise
         # An unknown address got no email, so the client guessed the decoy code. A changed credential version means that
         # a concurrent request has changed the account, to which the code is not bound any more.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from auth_service.adapters.crypto.device_tokens import DeviceTokens
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import (
     CodeExpired,
@@ -29,15 +30,14 @@ class Reauthentication:
     throttle: LoginThrottle
     max_age: timedelta
     """How long the session of a user without a password counts as reauthenticated after its sign-in."""
-    counted_as: str = "password_proofs"
-    """Name of the counter of failed attempts; flows with the same name share the counter."""
+    devices: DeviceTokens
 
     def verify_password(self, user: UserRecord, password: str, *, purpose: str, client: ClientInfo) -> None:
         """Verify the password of a user; `purpose` names the action in the audit event of a failed attempt.
 
-        Attempts are throttled for each user and counted before the password is hashed: a stolen access token must not
-        allow brute force beyond the limits of sign-in. Raises PasswordNotSet, TooManyAttempts, PasswordWrong,
-        ServiceBusy.
+        Attempts are counted together with those of sign-in, before the password is hashed: neither a stolen access
+        token nor the flow ticket of a registration allows brute force beyond the limits of sign-in. Raises
+        PasswordNotSet, TooManyAttempts, PasswordWrong, ServiceBusy.
         """
         if user.password_hash is None:
             raise PasswordNotSet
@@ -46,8 +46,9 @@ class Reauthentication:
             password,
             user.password_hash,
             throttle=self.throttle,
-            counted_as=self.counted_as,
-            subject=f"user {user.id}",
+            address=user.address,
+            network=client.network,
+            known_device=self.devices.known(client.device_token, user_id=user.id, version=user.credential_version),
         )
         if not result.matches:
             self.history.record_failure(EventType.PASSWORD_REFUSED, user_id=user.id, client=client, purpose=purpose)

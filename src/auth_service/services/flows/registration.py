@@ -2,9 +2,11 @@
 
 import hmac
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sqlalchemy import bindparam, update
 
+from auth_service import clock
 from auth_service.adapters.crypto.keys import Digests
 from auth_service.db import Write, transaction
 from auth_service.errors import (
@@ -28,6 +30,10 @@ from auth_service.services.flows.reauthentication import Reauthentication
 from auth_service.services.users.recipients import recipient
 from auth_service.services.users.statements import ById, PublicUser, UserRecord
 from auth_service.services.users.users import Users
+
+FINISHED_TICKET_TTL = timedelta(hours=1)
+"""How long the request that finished a registration can be repeated. The cookie with the ticket can live longer: its
+lifetime is up to the client, and a ticket without an end would be a credential without an end."""
 
 NEVER_CHANGED = 0
 """Credential version of an account whose password and address have not changed since the registration."""
@@ -153,12 +159,13 @@ class Registration:
     ) -> PublicUser:
         """Return the result again to the client that finished the registration, identified by its flow ticket.
 
-        After a change of the password or the address the request is a replay, not a retry, and is rejected.
+        After an hour, and after a change of the password or the address, the request is a replay, not a retry, and is
+        rejected.
         """
         if user is None:
             raise UserUnknown
         is_same_client = user.registration_digest is not None and hmac.compare_digest(user.registration_digest, digest)
-        if not is_same_client or user.credential_version != NEVER_CHANGED:
+        if not is_same_client or user.credential_version != NEVER_CHANGED or _ticket_has_expired(user):
             raise MailNotConfirmed
         if password is not None:
             try:
@@ -166,3 +173,8 @@ class Registration:
             except (PasswordNotSet, PasswordWrong):
                 raise PasswordAlreadySet from None
         return self.users.public_by_id(user.id)
+
+
+def _ticket_has_expired(user: UserRecord) -> bool:
+    """Whether the registration of a verified user was finished too long ago to repeat its last request."""
+    return user.verified_at is None or clock.now() - user.verified_at >= FINISHED_TICKET_TTL

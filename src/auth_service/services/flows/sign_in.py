@@ -53,16 +53,13 @@ class SignIn:
         self.passwords.ensure_capacity()
         user = self.users.by_email(email)
         known_device = self.stages.known_device(user, context)
-        # A known device has its own counter: brute force against the address, or against all addresses, does not lock
-        # the user out on that device.
-        subject = f"device {known_device}" if known_device else f"address {email.key}"
         result = self.passwords.attempt(
             password,
             user.password_hash if user else None,
             throttle=self.throttle,
-            counted_as="sign_in",
-            subject=subject,
-            trusted=known_device is not None,
+            address=email,
+            network=context.client.network,
+            known_device=known_device,
         )
         if user is None or not result.matches:
             self._reject(user, context.client, method="password")
@@ -96,7 +93,7 @@ class SignIn:
 
     def _reject(self, user: UserRecord | None, client: ClientInfo, *, method: str) -> NoReturn:
         """Record the failed attempt, for unknown addresses too: constant work prevents user enumeration by timing."""
-        self.history.record_failure(
+        self.history.record_anonymous_failure(
             EventType.SIGN_IN_REFUSED, user_id=user.id if user else None, client=client, method=method
         )
         raise CredentialsRejected

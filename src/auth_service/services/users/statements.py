@@ -1,10 +1,25 @@
 """SQL statements about users, with their typed parameters and rows."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from sqlalchemy import Integer, Interval, Text, and_, bindparam, delete, func, literal, null, or_, select, update
+from sqlalchemy import (
+    Integer,
+    Interval,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from auth_service.db import Statement, Write
@@ -64,11 +79,17 @@ class UserRecord:
     registration_digest: memoryview | None = field(repr=False)
     password_hash: str | None = field(repr=False)
     credential_version: int
+    verified_at: datetime | None
 
     @property
     def address(self) -> Address:
         """The address for emails, and its normalised form for limits."""
         return Address(stored=self.email, key=self.email_key)
+
+
+def _record_unless_decoy(*columns: Any) -> UserRecord | None:
+    record = UserRecord(*columns)
+    return record if record.id else None
 
 
 def _record_and_codes(*columns: Any) -> tuple[UserRecord, int]:
@@ -88,10 +109,25 @@ _record = select(
     User.registration_digest,
     User.password_hash,
     User.credential_version,
+    User.verified_at,
 )
 _by_id = User.id == bindparam("user_id")
 RECORD_BY_ID = Statement(_record.where(_by_id), parameters=ById, row=UserRecord)
-RECORD_BY_KEY = Statement(_record.where(User.email_key == bindparam("key")), parameters=ByKey, row=UserRecord)
+_by_key = User.email_key == bindparam("key")
+# Constant work for unknown addresses: a row of the same size is sent and parsed in place of that of a user, so that the
+# time of the answer does not reveal the user (timing side channel).
+_decoy: Any = select(
+    literal_column("0::bigint"),
+    literal_column("'an.address.of.a.user@example.org'"),
+    literal_column("'an.address.of.a.user@example.org'"),
+    literal_column("true"),
+    literal_column("'en'"),
+    literal_column("decode(repeat('00', 32), 'hex')"),
+    literal_column(f"'$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}'"),
+    literal_column("0"),
+    literal_column("now()"),
+).where(~select(User.id).where(_by_key).exists())
+RECORD_BY_KEY = Statement(union_all(_record.where(_by_key), _decoy), parameters=ByKey, row=_record_unless_decoy)
 RECORD_AND_CODES = Statement(
     _record.add_columns(codes_of_a_day(User.email_key)).where(_by_id), parameters=ById, row=_record_and_codes
 )
