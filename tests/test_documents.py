@@ -7,6 +7,7 @@ import pytest
 
 from auth_service.cli.docs import QUOTE, QuoteError, error_classes, regenerate, source_of
 from auth_service.db import db
+from auth_service.errors.fields import FieldReason
 from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.bench.pages import LOCALES
 from tests.support.documents import (
@@ -168,7 +169,7 @@ def test_generated_parts_are_up_to_date(page: Path) -> None:
 
 
 def test_settings_errors_events_and_code_are_generated() -> None:
-    for page, table in ((OPERATIONS, "settings"), (ERRORS, "errors"), (API, "events")):
+    for page, table in ((OPERATIONS, "settings"), (ERRORS, "errors"), (ERRORS, "field reasons"), (API, "events")):
         assert f"\n<!-- /{table} -->" in page.read_text("utf-8")
     assert len(QUOTE.findall(ARCHITECTURE.read_text("utf-8"))) >= 6
 
@@ -228,10 +229,10 @@ def test_russian_pages_show_the_code_of_the_english_ones(page: Path) -> None:
     assert [block for block in fences(page.read_text("utf-8")) if block not in english] == []
 
 
-def test_the_russian_page_of_errors_has_every_code() -> None:
+def test_the_russian_page_of_errors_has_every_code_and_reason() -> None:
     page = ERRORS.with_name("errors.ru.md").read_text("utf-8")
 
-    assert set(first_column(page)) == {kind.code for kind in error_classes()}
+    assert set(first_column(page)) == {kind.code for kind in error_classes()} | set(FieldReason) | {"reason"}
 
 
 def rows(table: str) -> list[list[str]]:

@@ -136,6 +136,44 @@ def test_an_origin_is_a_scheme_and_a_host_and_nothing_else(env: pytest.MonkeyPat
     assert "an origin reads like" in error_for(env, PRODUCTION | {name: value})
 
 
+INVISIBLE = [" ", "\n", "\r\n", "\t", "\u00a0", "\u200b", "\ufeff", "\u202a"]
+
+
+@pytest.mark.parametrize("invisible", INVISIBLE, ids=ascii)
+def test_cf1_invisible_characters_around_a_value_do_not_decide(env: pytest.MonkeyPatch, invisible: str) -> None:
+    """Secret stores add a line end to a value, editors a byte order mark, pages zero-width characters to a host."""
+    lists = {"CORS_ORIGINS": "https://a.example.org,https://b.example.org", "TRUSTED_PROXIES": "10.0.0.0/8,192.0.2.1"}
+    values = PRODUCTION | lists | {"HTTP_PORT": "5001", "LIMIT_CODES": "3/1m", "SWAGGER_PAGE": "true"}
+
+    padded = {
+        name: invisible + f"{invisible},{invisible}".join(value.split(",")) + invisible
+        for name, value in values.items()
+    }
+
+    read_settings = {name: getattr(read(env, padded), name.lower()) for name in values}
+    assert repr(read_settings) == repr({name: getattr(read(env, values), name.lower()) for name in values})
+
+
+@pytest.mark.parametrize("invisible", ["\u200b", "\u00ad", "\u2060", "\ufeff"], ids=ascii)
+def test_cf1_zero_width_characters_inside_a_value_do_not_decide(env: pytest.MonkeyPatch, invisible: str) -> None:
+    for name in ("PUBLIC_URL", "CORS_ORIGINS", "MAIL_FROM", "DATABASE_URL", "REDIS_URL", "SMTP_URL", "CODE_KEY"):
+        value = PRODUCTION.get(name, "https://portal.example.org")
+        pasted = read(env, PRODUCTION | {name: f"{value[:12]}{invisible}{value[12:]}"})
+
+        assert repr(getattr(pasted, name.lower())) == repr(getattr(read(env, PRODUCTION | {name: value}), name.lower()))
+    assert read(env, PRODUCTION | {"SERVICE_NAME": f"پرتال{invisible}ها "}).service_name == f"پرتال{invisible}ها"
+
+
+@pytest.mark.parametrize("profile", ["test ", "test\u200b", "\ufefftest"], ids=ascii)
+def test_the_profile_is_the_same_for_every_reader_of_the_env_file(
+    env: pytest.MonkeyPatch, tmp_path: Path, profile: str
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"APP_ENV={profile}\nHTTP_PORT=5001\n")
+
+    assert read(env, {"APP_ENV": profile}, file).public_url == "http://127.0.0.1:5001"
+
+
 def test_the_public_url_of_a_developer_is_the_listening_address(env: pytest.MonkeyPatch) -> None:
     assert read(env, {"APP_ENV": "local"}).public_url == "http://127.0.0.1:5000"
     assert read(env, {"APP_ENV": "local", "HTTP_PORT": "5005"}).public_url == "http://127.0.0.1:5005"
@@ -219,6 +257,8 @@ def test_cf3_secrets_can_be_read_from_files(env: pytest.MonkeyPatch, tmp_path: P
 
     assert key is not None
     assert key.get_secret_value() == KEYS["CODE_KEY"]
+    file.write_text("\ufeff" + KEYS["CODE_KEY"] + "\r\n")
+    assert read(env, values | {"CODE_KEY_FILE": str(file)}).code_key == key
 
 
 def test_a_secret_set_twice_or_in_a_missing_file_is_rejected(env: pytest.MonkeyPatch, tmp_path: Path) -> None:

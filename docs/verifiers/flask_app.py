@@ -45,7 +45,7 @@ def signed_in(view: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*arguments: Any, **named: Any) -> Any:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
-            claims = claims_of(token if scheme.lower() == "bearer" else "")
+            claims = claims_of(token.strip() if scheme.lower() == "bearer" else "")
         except jwt.PyJWKClientConnectionError:
             return {"error": "the keys of the portal cannot be fetched; try again"}, 503, {"Retry-After": "1"}
         except jwt.PyJWTError:

@@ -360,9 +360,6 @@ def test_tk13_malformed_tokens_are_rejected(api: ApiClient, forger: Forger, toke
 def test_tk13_malformed_authorization_headers_are_rejected(api: ApiClient, tokens: dict[str, Any]) -> None:
     token = tokens["access_token"]
     for header in (
-        f"bearer {token} ",
-        f"Bearer  {token}",
-        f"Bearer\t{token}",
         f"Bearer {token}, Bearer {token}",
         f"Bearer {token},",
         f'Bearer "{token}"',
@@ -379,7 +376,8 @@ def test_tk13_malformed_authorization_headers_are_rejected(api: ApiClient, token
         "Bearer \x7f",
     ):
         check_invalid(api.call("GET", "/me", headers={"Authorization": header}), header)
-    assert api.call("GET", "/me", headers={"Authorization": f"bEARER {token}"}).status_code == 200
+    for header in (f"bEARER {token}", f"Bearer  {token}", f"Bearer\t{token}", f" Bearer {token} "):
+        assert api.call("GET", "/me", headers={"Authorization": header}).status_code == 200, header
 
 
 def test_tk14_tokens_in_the_query_string_are_rejected(app: Flask, tokens: dict[str, Any]) -> None:

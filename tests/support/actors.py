@@ -19,6 +19,7 @@ def refusal(answer: TestResponse) -> dict[str, Any]:
     assert body["success"] is False
     assert body["result"] is None
     error: dict[str, Any] = body["error"]
+    assert all(field.keys() == {"field", "reason", "msg"} for field in error.get("fields", []))
     return error
 
 

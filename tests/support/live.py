@@ -62,6 +62,7 @@ def check_refusal(answer: Answer, status: int, code: str) -> None:
     assert set(body["error"]) <= {"code", "msg", "fields", "attempts_left", "retry_after"}
     assert isinstance(body["error"]["msg"], str)
     assert ("fields" in body["error"]) == (status == 422)
+    assert all(field.keys() == {"field", "reason", "msg"} for field in body["error"].get("fields", []))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ import click
 from auth_service import errors
 from auth_service.api.http.responses import status_of
 from auth_service.errors import ServiceError
+from auth_service.errors.fields import FieldReason
 from auth_service.models.audit_event import EventType
 from auth_service.settings import Settings
 
@@ -114,6 +115,12 @@ def errors_table() -> str:
     return "\n".join(["| status | `error.code` | `error.msg` |", "| --- | --- | --- |", *sorted(rows)])
 
 
+def field_reasons_table() -> str:
+    """Table of all reasons of field errors."""
+    rows = [f"| `{reason}` | {reason.meaning} |" for reason in FieldReason]
+    return "\n".join(["| `reason` | meaning |", "| --- | --- |", *rows])
+
+
 def events_table() -> str:
     """Table of all audit events that a user can see."""
     rows = [f"| `{kind}` | {kind.sentence} |" for kind in EventType]
@@ -140,5 +147,6 @@ def _format_default(default: Any) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "errors": errors_table,
+    "field reasons": field_reasons_table,
     "events": events_table,
 }

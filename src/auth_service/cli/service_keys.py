@@ -7,6 +7,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from auth_service.db import unit_of_work
+from auth_service.invisible_characters import trimmed
 from auth_service.models.service_key import SCOPES
 from auth_service.services.tokens.service_keys import LONGEST_LIFE, KeyRefused, ServiceKeys
 from auth_service.wiring import Services
@@ -38,7 +39,7 @@ def create(*, name: str, scopes: tuple[str, ...], days: int) -> None:
     """
     try:
         with unit_of_work():
-            key = _keys().create(name=name, scopes=scopes, ttl=timedelta(days=days))
+            key = _keys().create(name=trimmed(name), scopes=scopes, ttl=timedelta(days=days))
     except KeyRefused as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{key.id} is valid until {key.expires_at:%Y-%m-%d %H:%M:%S} UTC", err=True)
@@ -63,6 +64,7 @@ def list_keys() -> None:
 @with_appcontext
 def revoke(*, key_id: str) -> None:
     """Revoke the key with the id KEY_ID; the next request with it is rejected."""
+    key_id = trimmed(key_id)
     with unit_of_work():
         revoked = _keys().revoke(key_id)
     if not revoked:

@@ -1,5 +1,6 @@
 """`manage.py users import`: imports users from another system."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
@@ -50,7 +51,9 @@ def import_users(*, file: BinaryIO) -> None:
 
 
 def _parse_lines(file: BinaryIO, rejected: list[int]) -> Iterator[ImportedUser]:
-    for number, line in enumerate(file, start=1):
+    for number, raw in enumerate(file, start=1):
+        # Programs on Windows begin a file in UTF-8 with a byte order mark, which no editor shows.
+        line = raw.removeprefix(BOM_UTF8) if number == 1 else raw
         if not line.strip():
             continue
         try:

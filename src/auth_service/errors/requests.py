@@ -13,6 +13,7 @@ from auth_service.errors.base import (
     UnsupportedMediaType,
     UriTooLong,
 )
+from auth_service.errors.fields import FieldError
 
 
 class HttpRequestInvalid(BadRequest):
@@ -79,10 +80,13 @@ class ContentEncodingUnsupported(UnsupportedMediaType):
 
 
 class ValidationFailed(Unprocessable):
-    """Values are invalid. `fields` lists each as `field` and `msg`, and for a new password also `reason`."""
+    """Values are invalid. `fields` lists each as `field`, `reason` and `msg`."""
 
     code = "validation_failed"
     message = "The request is invalid; correct what `fields` lists and send it again."
+
+    def __init__(self, *fields: FieldError) -> None:
+        super().__init__(fields=list(fields))
 
 
 class TooManyRequests(RateLimited):

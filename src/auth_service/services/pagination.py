@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from auth_service.adapters.crypto.keys import SealBroken, Sealer, base64url, from_base64url
 from auth_service.errors import ValidationFailed
+from auth_service.errors.fields import FieldError, FieldReason
 
 T = TypeVar("T")
 
@@ -36,9 +37,8 @@ class Cursors:
         try:
             return self.sealer.open(from_base64url(cursor), place=_place(of, user_id))["after"]
         except (ValueError, SealBroken):
-            raise ValidationFailed(
-                fields=[{"field": "cursor", "msg": "Send a `next_cursor` of this list, or no cursor."}]
-            ) from None
+            message = "Send a `next_cursor` of this list, or no cursor."
+            raise ValidationFailed(FieldError(field="cursor", reason=FieldReason.CURSOR_INVALID, msg=message)) from None
 
     def page(self, items: Sequence[T], *, limit: int, of: str, user_id: int, position: Callable[[T], Any]) -> Page[T]:
         """Return the first `limit` of the items, with a cursor if there are more.

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from auth_service.invisible_characters import trimmed, without_zero_width
 from auth_service.settings.email import CodeSettings, EmailSettings
 from auth_service.settings.env_file import applicable
 from auth_service.settings.rate_limits import AuditSettings, RateLimitSettings
@@ -24,6 +25,8 @@ __all__ = ["SECRETS", "Network", "Rate", "Settings", "SettingsRefused"]
 
 SECRETS = ("code_key", "outbox_key", "session_key", "keyring_key")
 PRODUCTION_NEEDS = ("database_url", "redis_url", "smtp_url", "mail_from", "public_url", *SECRETS)
+FREE_TEXT = ("service_name", "data_dir", *(f"{name}_file" for name in SECRETS))
+"""Settings in which a zero-width character can have a meaning; it is removed at their ends only."""
 SAMPLE_WORDS = ("sample", "example", "change", "secret", "password")
 
 
@@ -85,7 +88,7 @@ class Settings(
             if values.get(name) is not None:
                 raise ValueError(f"{name.upper()} and {name.upper()}_FILE are both given")
             try:
-                values[name] = Path(path).read_text(encoding="utf-8").strip()
+                values[name] = without_zero_width(Path(path).read_text(encoding="utf-8"))
             except OSError as error:
                 raise ValueError(f"{name.upper()}_FILE cannot be read: {error.strerror}") from None
         return values
@@ -97,6 +100,14 @@ class Settings(
         if values.get("app_env") in ("local", "test") and port.isdecimal():
             values.setdefault("public_url", f"http://127.0.0.1:{port}")
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _visible(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Remove invisible characters, which editors and secret stores add. Runs first: it is the last "before"."""
+        return {
+            name: _visible_value(name, value) if isinstance(value, str) else value for name, value in values.items()
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -215,6 +226,10 @@ def _stored_secret(folder: Path, name: str) -> str:
             with contextlib.suppress(FileExistsError):  # a concurrent start was faster: its secret is used
                 os.link(new.name, path)
     return path.read_text(encoding="utf-8")
+
+
+def _visible_value(name: str, value: str) -> str:
+    return trimmed(value) if name in FREE_TEXT else without_zero_width(value)
 
 
 def _problem(error: Any) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from auth_service.invisible_characters import without_zero_width
+
 DEVELOPERS = ("local", "test")
 NAME = "APP_ENV"
 
@@ -12,12 +14,13 @@ NAME = "APP_ENV"
 def profile_of(env_file: Path) -> str:
     """The profile that a `.env` names; production if it names none."""
     values = dotenv_values(env_file, interpolate=False)
-    return next((value for name, value in values.items() if name.upper() == NAME and value), "production")
+    value = next((value for name, value in values.items() if name.upper() == NAME and value), "production")
+    return without_zero_width(value)  # as the settings read it
 
 
 def requested_profile() -> str | None:
     """The profile that the environment names."""
-    return next((value for name, value in os.environ.items() if name.upper() == NAME), None)
+    return next((without_zero_width(value) for name, value in os.environ.items() if name.upper() == NAME), None)
 
 
 def applicable(env_file: Path | None, *, profile: str | None = None) -> Path | None:

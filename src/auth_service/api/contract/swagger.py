@@ -13,44 +13,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from auth_service.api.contract.contract import Contract
+from auth_service.api.http.error_schema import ERROR, FIELD_ERROR
 from auth_service.api.http.responses import JSON, status_of
 from auth_service.api.security.csrf import CSRF_HEADER
-from auth_service.errors import ServiceError
-
-ERROR: dict[str, Any] = {
-    "type": "object",
-    "required": ["success", "result", "error"],
-    "properties": {
-        "success": {"type": "boolean", "enum": [False]},
-        "result": {"type": "string", "x-nullable": True, "description": "Always null."},
-        "error": {
-            "type": "object",
-            "required": ["code", "msg"],
-            "properties": {
-                "code": {"type": "string", "description": "Stable; clients compare it.", "example": "code_wrong"},
-                "msg": {"type": "string", "description": "In English: what to do next."},
-                "retry_after": {"type": "integer", "description": "Seconds after which to send the request again."},
-                "reason": {"type": "string", "description": "The failed CSRF check: `origin`, `site` or `header`."},
-                "scope": {"type": "string", "description": "The scope that the service key lacks."},
-                "attempts_left": {"type": "integer", "description": "Attempts that remain after a wrong code."},
-                "fields": {
-                    "type": "array",
-                    "description": "The invalid values.",
-                    "items": {
-                        "type": "object",
-                        "required": ["field", "msg"],
-                        "properties": {
-                            "field": {"type": "string"},
-                            "msg": {"type": "string"},
-                            "reason": {"type": "string", "description": "Why a new password is rejected; stable."},
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
-
+from auth_service.errors import ServiceError, ValidationFailed
+from auth_service.errors.fields import FieldError, FieldReason
 
 PATH_TYPES["user_id"] = "integer"
 
@@ -148,6 +115,7 @@ def _with_responses(
 ) -> Callable[..., Any]:
     headers = {name: {"type": "string"} for name in contract.headers}
     view = namespace.response(contract.status, "Success.", _response_model(namespace, contract), headers=headers)(view)
+    namespace.schema_model("FieldError", FIELD_ERROR)
     error_model = namespace.schema_model("Error", ERROR)
     by_status: dict[int, list[type[ServiceError]]] = defaultdict(list)
     for error in contract.all_errors():
@@ -291,7 +259,9 @@ def _add_error_examples(paths: dict[str, Any]) -> None:
     operations = (operation for path in paths.values() for operation in path.values() if "responses" in operation)
     for response in (response for operation in operations for response in operation["responses"].values()):
         if first := FIRST_ERROR.match(response["description"]):
-            error = {"code": first[1], "msg": first[2]}
+            error: dict[str, Any] = {"code": first[1], "msg": first[2]}
+            if first[1] == ValidationFailed.code:
+                error["fields"] = [FieldError(field="email", reason=FieldReason.MISSING, msg="Field required.")]
             response["examples"] = {JSON: {"success": False, "result": None, "error": error}}
 
 

@@ -1,6 +1,7 @@
 """Strict parsing of requests: JSON bodies, forms and query strings, bounded in size, validated by pydantic models."""
 
 import json
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -9,6 +10,7 @@ from flask import request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 
+from auth_service.api.http.field_errors import MAX_FIELD_ERRORS, MAX_FIELD_NAME, field_errors
 from auth_service.errors import (
     BodyNotJson,
     BodyTooLarge,
@@ -17,6 +19,8 @@ from auth_service.errors import (
     HttpRequestInvalid,
     ValidationFailed,
 )
+from auth_service.errors.fields import FieldError, FieldReason
+from auth_service.invisible_characters import trimmed
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,10 +34,6 @@ LARGEST_BODY = 16 * 1024
 
 FORM_CONTENT_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 """Content types that an HTML form of any page can send without a preflight (CSRF); rejected even with an empty body."""
-
-MAX_FIELD_ERRORS = 20
-MAX_FIELD_NAME = 64
-"""In characters. Bounds the part of the request that an error response repeats."""
 
 
 def body(model: type[Model]) -> Model:
@@ -49,6 +49,20 @@ def body(model: type[Model]) -> Model:
         raise ContentTypeUnsupported
     _check_json(raw)
     return _validated(model, raw)
+
+
+def header_text(name: str) -> str | None:
+    """Return a header without the white space and invisible characters at its ends; None without the header.
+
+    Servers decode headers as Latin-1, so that a pasted zero-width character arrives as the three bytes of its UTF-8.
+    """
+    value = request.headers.get(name)
+    if value is None:
+        return None
+    if not value.isascii():
+        with suppress(UnicodeError):
+            value = value.encode("latin-1").decode()
+    return trimmed(value)
 
 
 def is_form() -> bool:
@@ -84,18 +98,18 @@ def _pairs(raw: bytes, *, source: str) -> dict[str, str]:
         )
     except ValueError:  # also UnicodeDecodeError
         message = f"Send a well-formed {source} with at most {MAX_PARAMETERS} parameters."
-        raise ValidationFailed(fields=[{"field": "", "msg": message}]) from None
+        raise ValidationFailed(_whole(FieldReason.MALFORMED, message)) from None
     values = dict(pairs)
     if len(values) < len(pairs):
         repeated = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
-        raise ValidationFailed(fields=[{"field": name, "msg": "Send this parameter once."} for name in repeated])
+        raise ValidationFailed(*(_named(name, FieldReason.REPEATED, "Send this parameter once.") for name in repeated))
     return values
 
 
 def reject_query() -> None:
     """Raise ValidationFailed if there is a query string. Ignoring it would hide a mistake of the client."""
     if request.query_string:
-        raise ValidationFailed(fields=[{"field": "", "msg": "Send no query string."}])
+        raise ValidationFailed(_whole(FieldReason.UNEXPECTED, "Send no query string."))
 
 
 def query_or_body(model: type[Model]) -> Model:
@@ -103,7 +117,7 @@ def query_or_body(model: type[Model]) -> Model:
     if not request.query_string:
         return body(model)
     if _raw_body():
-        raise ValidationFailed(fields=[{"field": "", "msg": "Use the query string or the body, not both."}])
+        raise ValidationFailed(_whole(FieldReason.TWO_PLACES, "Use the query string or the body, not both."))
     return query(model)
 
 
@@ -145,8 +159,17 @@ def _reject_nul(values: dict[str, Any]) -> None:
     """Raise ValidationFailed for NUL characters: PostgreSQL cannot store them in text."""
     names = [name for name, value in values.items() if "\0" in name or (isinstance(value, str) and "\0" in value)]
     if names:
-        fields = [{"field": name[:MAX_FIELD_NAME], "msg": "Send no NUL characters."} for name in names]
-        raise ValidationFailed(fields=fields[:MAX_FIELD_ERRORS])
+        fields = [_named(name, FieldReason.NUL_CHARACTER, "Send no NUL characters.") for name in names]
+        raise ValidationFailed(*fields[:MAX_FIELD_ERRORS])
+
+
+def _whole(reason: FieldReason, message: str) -> FieldError:
+    """Return an error about no single field."""
+    return FieldError(field="", reason=reason, msg=message)
+
+
+def _named(name: str, reason: FieldReason, message: str) -> FieldError:
+    return FieldError(field=name[:MAX_FIELD_NAME], reason=reason, msg=message)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -162,15 +185,4 @@ def _validated(model: type[Model], raw: bytes) -> Model:
     try:
         return model.model_validate_json(raw)
     except ValidationError as invalid:
-        errors = invalid.errors(include_url=False, include_input=False, include_context=False)
-        raise ValidationFailed(
-            fields=[
-                {"field": ".".join(map(str, error["loc"]))[:MAX_FIELD_NAME], "msg": _sentence(error["msg"])}
-                for error in errors[:MAX_FIELD_ERRORS]
-            ]
-        ) from None
-
-
-def _sentence(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message if message.endswith(".") else f"{message}."
+        raise ValidationFailed(*field_errors(invalid)) from None

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, render_template, request
 from auth_service.adapters.email.dev_inbox import DevInbox, InboxMessage
 from auth_service.api.http.responses import success_response
 from auth_service.errors import PathUnknown
+from auth_service.services.email import addresses
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -31,6 +32,8 @@ def blueprint(inbox: DevInbox, *, beyond_loopback: bool) -> Blueprint:
     @dev.get("/inbox")
     def emails() -> Response:
         to = request.args.get("to")
+        if to is not None:
+            to = _deliverable(to)
         messages = inbox.letters(to=to)
         if to is not None or not request.accept_mimetypes.accept_html:
             return success_response(status=200, data=_json(messages), done=False)
@@ -39,6 +42,14 @@ def blueprint(inbox: DevInbox, *, beyond_loopback: bool) -> Blueprint:
         return page
 
     return dev
+
+
+def _deliverable(to: str) -> str:
+    """Return the form of an address that email is sent to; a text that is no address has no emails."""
+    try:
+        return addresses.parse(to).stored
+    except ValueError:
+        return to
 
 
 def _json(messages: list[InboxMessage]) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from flask import g, request
 
 from auth_service.api.current import services
+from auth_service.api.http.parsing import header_text
 from auth_service.api.security import csrf, session_cookies
 from auth_service.api.security.client_info import client_info
 from auth_service.errors import (
@@ -22,6 +23,7 @@ from auth_service.errors import (
     TokenInvalid,
     TokenMissing,
 )
+from auth_service.invisible_characters import trimmed
 from auth_service.models.audit_event import EventType
 from auth_service.models.service_key import SUPPLY_CODE, VERIFY
 from auth_service.services.sessions.sessions import CurrentUser
@@ -97,7 +99,7 @@ def audit_denied(error: ServiceError) -> None:
 
 def _require_user_or_gateway() -> None:
     """As `require_user`, for forward auth: a gateway asks whether the request that it describes is authorized."""
-    if (key := request.headers.get(SERVICE_KEY_HEADER)) is not None:
+    if (key := header_text(SERVICE_KEY_HEADER)) is not None:
         _authenticate_service(key, VERIFY)
     g.current_user = services().sessions.current_user(_access_token())
     _check_csrf(request.method, *_original_methods())
@@ -105,7 +107,7 @@ def _require_user_or_gateway() -> None:
 
 def _original_methods() -> list[str]:
     """Return the methods of the original request that the gateway names, in either of the usual headers."""
-    methods = [request.headers.get(name) for name in METHOD_HEADERS]
+    methods = [header_text(name) for name in METHOD_HEADERS]
     return [method.upper() for method in methods if method is not None]
 
 
@@ -120,7 +122,7 @@ def _check_csrf(*methods: str) -> None:
 
 def _access_token() -> str:
     """Return the access token of the request. The cookie is ignored beside `Authorization`, valid or not."""
-    header = request.headers.get("Authorization")
+    header = header_text("Authorization")
     if header is None:
         cookie = session_cookies.access_token()
         if cookie is None:
@@ -134,8 +136,14 @@ def _access_token() -> str:
 
 
 def _bearer(header: str) -> str | None:
-    scheme, _, token = header.partition(" ")
-    return token if scheme.lower() == "bearer" and token and token.isascii() else None
+    scheme, token = _credentials(header)
+    return token if scheme == "bearer" and token and token.isascii() else None
+
+
+def _credentials(header: str) -> tuple[str, str]:
+    """Return the scheme in lower case and the credentials; any white space separates them (RFC 9110, 11.4)."""
+    scheme, *rest = header.split(maxsplit=1) or [""]
+    return trimmed(scheme).lower(), trimmed(rest[0]) if rest else ""
 
 
 def _service_key() -> str | None:
@@ -144,14 +152,15 @@ def _service_key() -> str | None:
     The key is the bearer token, or the password of Basic authentication with any user name (RFC 6749, 2.3.1), which
     most libraries for introspection use.
     """
-    header = request.headers.get("Authorization")
+    header = header_text("Authorization")
     if header is None:
         return None
-    scheme, _, credentials = header.partition(" ")
-    if scheme.lower() != "basic":
+    scheme, credentials = _credentials(header)
+    if scheme != "basic":
         return _bearer(header) or ""
     try:
-        return base64.b64decode(credentials, validate=True).decode("ascii").partition(":")[2]
+        # Trimmed: a line end that was encoded with the key is no part of it.
+        return trimmed(base64.b64decode(credentials, validate=True).decode("ascii").partition(":")[2])
     except ValueError:
         return ""
 

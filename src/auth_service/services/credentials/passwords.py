@@ -11,6 +11,7 @@ from zxcvbn.frequency_lists import FREQUENCY_LISTS
 from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordMatch
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import ServiceBusy, TooManyAttempts, ValidationFailed
+from auth_service.errors.fields import FieldError, FieldReason
 from auth_service.services.email.addresses import Address
 
 THROTTLE = "sign_in"
@@ -42,13 +43,13 @@ ALIKE = str.maketrans("@(<[{!|$+", "4cccc1157")
 substitutes, for a third of a second of CPU time at the worst 24 characters (denial of service)."""
 
 REASONS = {
-    "too_short": "Send a password of at least {min_length} characters.",
-    "too_long": "Send a password of at most {max_length} characters.",
-    "control_characters": "Remove the control characters from the password.",
-    "common": "Choose another password: this is one of the most common ones.",
-    "guessable": "Choose another password: this is one of the first that an attacker would try.",
-    "context": "Choose a password that is not the address or the name of the service.",
-    "unchanged": "Choose a password that differs from the current one.",
+    FieldReason.TOO_SHORT: "Send a password of at least {min_length} characters.",
+    FieldReason.TOO_LONG: "Send a password of at most {max_length} characters.",
+    FieldReason.CONTROL_CHARACTERS: "Remove the control characters from the password.",
+    FieldReason.COMMON: "Choose another password: this is one of the most common ones.",
+    FieldReason.GUESSABLE: "Choose another password: this is one of the first that an attacker would try.",
+    FieldReason.CONTEXT: "Choose a password that is not the address or the name of the service.",
+    FieldReason.UNCHANGED: "Choose a password that differs from the current one.",
 }
 """Why a new password is rejected: a stable `reason` for programs, and a message for users."""
 
@@ -85,10 +86,10 @@ class Passwords:
         new_password = normalised(password)
         reason = self._rejection_reason(new_password, email)
         if reason is None and current is not None and new_password == normalised(current):
-            reason = "unchanged"
+            reason = FieldReason.UNCHANGED
         if reason is not None:
             message = REASONS[reason].format(min_length=self.min_length, max_length=MAX_LENGTH)
-            raise ValidationFailed(fields=[{"field": field, "reason": reason, "msg": message}])
+            raise ValidationFailed(FieldError(field=field, reason=reason, msg=message))
 
     def ensure_capacity(self) -> None:
         """Raise ServiceBusy if no password can be hashed now. Call it before anything is counted, sent or written."""
@@ -137,29 +138,29 @@ class Passwords:
             throttle.refund(THROTTLE, subject, attempt)
         return result
 
-    def _rejection_reason(self, new_password: str, email: str) -> str | None:
+    def _rejection_reason(self, new_password: str, email: str) -> FieldReason | None:
         if len(new_password) < self.min_length:
-            return "too_short"
+            return FieldReason.TOO_SHORT
         if len(new_password) > MAX_LENGTH:
-            return "too_long"
+            return FieldReason.TOO_LONG
         if any(unicodedata.category(character) == "Cc" for character in new_password):
-            return "control_characters"
+            return FieldReason.CONTROL_CHARACTERS
         return self._guessing_reason(new_password, email)
 
-    def _guessing_reason(self, new_password: str, email: str) -> str | None:
+    def _guessing_reason(self, new_password: str, email: str) -> FieldReason | None:
         """Return why an attacker would guess the password early, or None."""
         if new_password.casefold() in COMMON:
-            return "common"
+            return FieldReason.COMMON
         context_words = list(self._context_words(email))
         letters = _only_letters(new_password)
         is_decorated_word = len(new_password) - len(letters) <= MAX_DECORATION and letters in {
             word * times for word in context_words for times in (1, 2, 3)
         }
         if is_decorated_word or new_password.casefold() in context_words:
-            return "context"
+            return FieldReason.CONTEXT
         if not _is_guessable(new_password, context_words):
             return None
-        return "guessable" if _is_guessable(new_password, []) else "context"
+        return FieldReason.GUESSABLE if _is_guessable(new_password, []) else FieldReason.CONTEXT
 
     def _context_words(self, email: str) -> Iterator[str]:
         """Yield the address, the service name and their parts in lower case (ASVS 6.2.11)."""

@@ -1,12 +1,20 @@
 """Email addresses: validation, the deliverable form that email is sent to, and the normalised form for comparison."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
 from email_validator import EmailNotValidError, validate_email
 
+from auth_service.errors.fields import FieldInvalid, FieldReason
+from auth_service.invisible_characters import ZERO_WIDTH, trimmed, without_zero_width
+
 LONGEST = 254
 """Bytes; what SMTP can carry in a path (RFC 5321 4.5.3.1.3, less the angle brackets)."""
+
+JOINERS = frozenset("\u200c\u200d")
+_JOINED = re.compile("[^\x00-\x7f\u200c\u200d][\u200c\u200d]")
+"""A joiner after a letter of another script. There it can distinguish two domains (RFC 5892, A.1 and A.2)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,29 +28,52 @@ class Address:
 
 
 def parse(text: str) -> Address:
-    """Validate an address. Raises ValueError with a sentence for users.
+    """Validate an address. Raises FieldInvalid, whose text may contain parts of the address.
 
-    It is normalised before it is validated (NFKC), so that no character can become special after the validation. Quoted
-    local parts, comments, address literals, lists and non-ASCII local parts are refused; the reserved domain `.test`
-    (RFC 2606) is accepted, so that front ends have something to test with.
+    White space around the address and zero-width characters anywhere are removed: they come from pasting, and two
+    addresses that look alike are one. It is normalised before it is validated (NFKC), so that no character can become
+    special after the validation. Quoted local parts, comments, address literals, lists and non-ASCII local parts are
+    refused; the reserved domain `.test` (RFC 2606) is accepted, so that front ends have something to test with.
     """
+    address = _visible(text)
     try:
         validated = validate_email(
-            unicodedata.normalize("NFKC", text),
+            address,
             check_deliverability=False,
             allow_smtputf8=False,
             test_environment=True,
             strict=True,  # also bounds the local part (RFC 5321 4.5.3.1.1): no server would take a longer one
         )
     except EmailNotValidError as refused:
-        raise ValueError(str(refused)) from None
+        is_ascii = address.rpartition("@")[0].isascii()
+        reason = FieldReason.EMAIL_INVALID if is_ascii else FieldReason.EMAIL_NOT_ASCII
+        raise FieldInvalid(reason, str(refused)) from None
     stored = validated.ascii_email
     if stored is None or len(stored.encode()) > LONGEST:
-        raise ValueError("The email address is too long.")
+        raise FieldInvalid(FieldReason.TOO_LONG, "The email address is too long.")
     if "=?" in stored:
         # The beginning of an encoded word (RFC 2047), which mail programs decode in a header.
-        raise ValueError("The email address contains =?, which mail programs read as something else.")
+        message = "The email address contains =?, which mail programs read as something else."
+        raise FieldInvalid(FieldReason.EMAIL_INVALID, message)
     return Address(stored=stored, key=stored.casefold())
+
+
+def _visible(text: str) -> str:
+    """Return the visible characters of an address, normalised. Raises FieldInvalid."""
+    visible = without_zero_width(text)
+    if len(visible) > LONGEST:
+        raise FieldInvalid(FieldReason.TOO_LONG, f"Send at most {LONGEST} characters.")
+    if any(character.isspace() for character in visible):
+        message = "Remove the spaces from the email address; in a query string send + as %2B."
+        raise FieldInvalid(FieldReason.EMAIL_HAS_SPACES, message)
+    if not JOINERS.isdisjoint(text) and _JOINED.search(_with_joiners(text)):
+        message = "The domain has invisible joiners, which can distinguish two domains; send it without them."
+        raise FieldInvalid(FieldReason.EMAIL_HAS_JOINERS, message)
+    return unicodedata.normalize("NFKC", visible)
+
+
+def _with_joiners(text: str) -> str:
+    return "".join(character for character in trimmed(text) if character in JOINERS or character not in ZERO_WIDTH)
 
 
 def masked(address: Address) -> str:

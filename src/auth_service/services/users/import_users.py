@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters.crypto import legacy_hashes
 from auth_service.db import Statement, Write, transaction
+from auth_service.invisible_characters import trimmed
 from auth_service.models import PORTAL_USER, User, UserRole
 from auth_service.models.audit_event import EventType
 from auth_service.models.user import random_id
@@ -76,7 +77,7 @@ def _reject_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _address(value: Any) -> Address:
     try:
-        if isinstance(value, str) and len(value) <= addresses.LONGEST:
+        if isinstance(value, str):
             return addresses.parse(value)
     except ValueError:  # its message may contain parts of the address, which must not reach a log
         pass
@@ -88,11 +89,13 @@ def _hash(value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise LineRejected("password_hash: must be a string or null")
+    # A hash contains no white space, but a column of fixed length pads it.
+    password_hash = trimmed(value)
     try:
-        legacy_hashes.parse(value)
+        legacy_hashes.parse(password_hash)
     except legacy_hashes.HashRejected as rejected:
         raise LineRejected(f"password_hash: {rejected}") from None
-    return value
+    return password_hash
 
 
 def _import() -> Any:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.v1.schemas.fields import Code, Email, Password, RequestModel
+from auth_service.errors.fields import FieldInvalid, FieldReason
 
 UserId = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
@@ -67,7 +68,7 @@ class DeleteAccountRequest(RequestModel):
     @model_validator(mode="after")
     def _check_exclusive(self) -> Self:
         if self.password is not None and self.code is not None:
-            raise ValueError("Send the password or the code, not both.")
+            raise FieldInvalid(FieldReason.EXCLUSIVE, "Send the password or the code, not both.")
         return self
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, WithJsonSchema
 
-from auth_service.api.v1.schemas.fields import RequestModel
+from auth_service.api.v1.schemas.fields import RequestModel, Trimmed
 
 
 class AccountRevertRequest(RequestModel):
@@ -12,6 +12,7 @@ class AccountRevertRequest(RequestModel):
 
     token: Annotated[
         SecretStr,
+        Trimmed,
         Field(min_length=1, max_length=128),
         WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128}),
     ]

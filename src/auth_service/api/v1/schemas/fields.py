@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from auth_service.api.contract.swagger import NEW_PASSWORD
+from auth_service.errors.fields import FieldInvalid, FieldReason
+from auth_service.invisible_characters import trimmed, without_separators
 from auth_service.services.credentials import passwords
 from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
@@ -20,19 +22,32 @@ class RequestModel(BaseModel):
 
 def _address(value: Any) -> Address:
     if not isinstance(value, str):
-        raise ValueError("Input should be a valid string")  # noqa: TRY004 - pydantic reports ValueErrors
-    if len(value) > addresses.LONGEST:
-        raise ValueError(f"Send at most {addresses.LONGEST} characters")
+        raise FieldInvalid(FieldReason.WRONG_TYPE, "Input should be a valid string.")
     return addresses.parse(value)
 
 
 def _code(value: Any) -> str:
-    """Return the code as a string of digits. A JSON integer is accepted, although it cannot have leading zeros."""
+    """Return the code as a string of digits. A JSON integer is accepted, although it cannot have leading zeros.
+
+    White space, dashes and invisible characters are removed from a string: users paste `123 456` and `123-456`.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**8:
         value = str(value)
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4,8}", value, re.ASCII):
-        raise ValueError("Send four to eight ASCII digits")
-    return value
+    if not isinstance(value, str):
+        raise FieldInvalid(FieldReason.WRONG_TYPE, "Send the code as a string or as an integer.")
+    code = without_separators(value)
+    if not re.fullmatch(r"[0-9]{4,8}", code, re.ASCII):
+        raise FieldInvalid(FieldReason.CODE_INVALID, "Send four to eight ASCII digits.")
+    return code
+
+
+def _trimmed(value: Any) -> Any:
+    return trimmed(value) if isinstance(value, str) else value
+
+
+Trimmed = BeforeValidator(_trimmed)
+"""For opaque values that this service issued, such as tokens and cursors. They contain no invisible character, so one
+at an end comes from pasting or from a file. Never for passwords: a space is a character of a password."""
 
 
 def revealed(secret: SecretStr | None) -> str | None:
@@ -43,17 +58,27 @@ def revealed(secret: SecretStr | None) -> str | None:
 Email = Annotated[
     Address,
     PlainValidator(_address),
-    WithJsonSchema({"type": "string", "format": "email", "maxLength": addresses.LONGEST, "examples": ["sgsf@sgfg.ru"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "email",
+            "maxLength": addresses.LONGEST,
+            "description": "White space around the address and zero-width characters are removed.",
+            "examples": ["sgsf@sgfg.ru"],
+        }
+    ),
 ]
 
 Code = Annotated[
     str,
     BeforeValidator(_code),
-    # A string or an integer: Swagger 2.0 has no union types, but each of these keywords applies to one type only.
+    # A string or an integer: Swagger 2.0 has no union types, but each of these keywords applies to one type only. The
+    # pattern holds for every accepted string; the description says which other characters are removed.
     WithJsonSchema(
         {
-            "description": "Four to eight ASCII digits, as a string or as an integer.",
-            "pattern": "^[0-9]{4,8}$",
+            "description": "Four to eight ASCII digits, as a string or as an integer; white space, dashes and "
+            "invisible characters are removed from a string.",
+            "pattern": "^([^0-9]*[0-9]){4,8}[^0-9]*$",
             "minimum": 1000,
             "maximum": 99999999,
             "examples": [7505],

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from auth_service.api.http.parsing import INTEGER
-from auth_service.api.v1.schemas.fields import RequestModel
+from auth_service.api.v1.schemas.fields import RequestModel, Trimmed
 
 MAX_PAGE_SIZE = 50
 DEFAULT_PAGE_SIZE = 20
-MAX_DIGITS = 3
+MAX_DIGITS = 9
+"""Bounds the conversion. A longer number is no integer for the field error."""
 
 
 def _page_size(value: Any) -> Any:
@@ -35,6 +36,7 @@ PageSize = Annotated[
 ]
 PageCursor = Annotated[
     str,
+    Trimmed,
     Field(min_length=1, max_length=256, description="The `next_cursor` of the previous page, unchanged."),
 ]
 

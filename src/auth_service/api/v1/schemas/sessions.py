@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, WithJsonSchema
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import RequestModel
+from auth_service.api.v1.schemas.fields import RequestModel, Trimmed
 
 RefreshToken = Annotated[
     SecretStr,
+    Trimmed,
     Field(min_length=1, max_length=256),
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 256}),
 ]

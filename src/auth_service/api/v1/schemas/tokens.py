@@ -5,15 +5,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, SecretStr, WithJsonSchema
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import RequestModel
+from auth_service.api.v1.schemas.fields import RequestModel, Trimmed
 
 
 class IntrospectionRequest(RequestModel):
     """The token to introspect (RFC 7662, 2.1)."""
 
+    # Unchanged: another service asks about exactly the text that a client presented to it.
     token: Annotated[SecretStr, WithJsonSchema({"type": "string"})]
     token_type_hint: Annotated[
         str | None,
+        Trimmed,
         Field(
             max_length=64,
             description="`refresh_token` for a refresh token; any other value, or none, for an access token.",
