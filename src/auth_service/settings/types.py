@@ -10,6 +10,8 @@ from pydantic_settings import NoDecode
 
 SHORTEST = timedelta(seconds=1)
 PORTS = {"http": 80, "https": 443}
+MAPPED_BITS = 96
+"""The length of the prefix `::ffff:0:0` of IPv4-mapped addresses (RFC 4291, 2.5.5.2)."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -61,6 +63,14 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _network(value: Network) -> Network:
+    """A network of IPv4-mapped addresses as IPv4, because the addresses of clients are compared as IPv4."""
+    mapped = value.network_address.ipv4_mapped if isinstance(value, ipaddress.IPv6Network) else None
+    if mapped is None or value.prefixlen < MAPPED_BITS:
+        return value
+    return ipaddress.IPv4Network((mapped, value.prefixlen - MAPPED_BITS))
+
+
 def _rate(value: Any) -> Any:
     return value if isinstance(value, Rate) else Rate(str(value))
 
@@ -91,7 +101,7 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
 """A duration of at least one second: zero would make tokens, codes or links useless."""
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[Network, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
