@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from auth_service.adapters.email.smtp_transport import SmtpTransport
-from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused
 from auth_service.services.email import rendering
+from auth_service.settings.smtp_url import SmtpUrl
 from tests.support.fakes import Mode, SmtpSink
 
 TO = "ada@example.org"

@@ -13,6 +13,7 @@ from tests.support.application import MakeApp
 ADA = "ada@example.org"
 PROXY, CLIENT = "10.0.0.1", "203.0.113.7"
 TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192.0.2.1/32", "fd00::/8"))
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 PEER = (ipaddress.ip_network("192.0.2.1/32"),)
 
 
@@ -119,7 +120,9 @@ def test_rl1_an_ipv4_mapped_ipv6_address_is_the_same_client(make_app: MakeApp) -
 
 @pytest.mark.parametrize("hop", ["{}", "{}:{port}", '"{}"', "for={}", 'for="{}:{port}"', " {}:{port} "])
 @given(address=st.ip_addresses(), port=st.integers(1, 65535))
-def test_rl1_a_hop_is_the_same_client_in_every_form(hop: str, address: ipaddress.IPv4Address, port: int) -> None:
+def test_rl1_a_hop_is_the_same_client_in_every_form(
+    hop: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
+) -> None:
     text = f"[{address}]" if address.version == 6 else str(address)
     mapped = getattr(address, "ipv4_mapped", None) or address
 

@@ -34,7 +34,11 @@ def app_for_commands() -> Flask:
 
     engines = ExitStack()
     atexit.register(engines.close)
-    return create_app(engines.enter_context(with_engines(read_settings())))
+    try:
+        return create_app(engines.enter_context(with_engines(read_settings())))
+    except SettingsRefused as error:  # here, because the `flask` command has no handler of ours
+        refused = str(error)
+    raise SystemExit(f"The settings are invalid:\n{refused}")
 
 
 class Commands(FlaskGroup):
@@ -59,4 +63,7 @@ def main() -> None:
     try:
         commands.main()
     except SettingsRefused as error:
-        sys.exit(f"The settings are invalid:\n{error}")
+        refused = str(error)
+    else:
+        return
+    sys.exit(f"The settings are invalid:\n{refused}")

@@ -11,8 +11,8 @@ import ssl
 from math import inf
 
 from auth_service import clock
-from auth_service.adapters.email.smtp_url import HOST, SmtpUrl, is_loopback
 from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused
+from auth_service.settings.smtp_url import HOST, SmtpUrl, is_loopback
 
 # Reply codes (RFC 5321, 4.2.3; RFC 4954).
 READY, AUTHENTICATED, DONE, AUTH_CONTINUES, START_INPUT, SHUTTING_DOWN = 220, 235, 250, 334, 354, 421

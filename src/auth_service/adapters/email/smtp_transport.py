@@ -13,8 +13,8 @@ from pathlib import Path
 
 from auth_service import clock
 from auth_service.adapters.email.smtp_connection import ConnectionLost, SmtpConnection
-from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailDeferred, MailRefused
+from auth_service.settings.smtp_url import SmtpUrl
 
 # Narrower than RFC 5321: no quoted local part, no address literal, no SMTPUTF8. The API has rejected other addresses
 # before; this second check prevents SMTP command injection and a second recipient.
