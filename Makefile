@@ -31,7 +31,7 @@ $(READY): deploy/requirements-dev.txt
 	@touch $@
 
 # Always a development profile, even if `make up` has written a .env for production.
-run: export APP_ENV := $(or $(APP_ENV),$(shell sed -n 's/^APP_ENV=//p' .env 2>/dev/null | grep -xE 'local|test'),local)
+run: export APP_ENV := $(or $(APP_ENV),$(shell sh deploy/make-env.sh value APP_ENV 2>/dev/null | grep -xE 'local|test'),local)
 run: $(READY) ## start everything on this machine: engines, API, mail worker
 	@exec $(BIN)/python manage.py api
 
@@ -63,7 +63,7 @@ up: ## build and start production in containers, on port 5000
 	@$(READABLE)
 	@$(COMPOSE) up --build --detach
 	@$(COMPOSE) exec -T nginx nginx -c /etc/nginx/service/nginx.conf -s reload
-	@echo "Production is up, by HTTP on port $$(sed -n 's/^PUBLISH_PORT=//p' .env | grep . || echo 5000) of this machine."
+	@echo "Production is up, by HTTP on port $$(sh deploy/make-env.sh value PUBLISH_PORT | grep . || echo 5000) of this machine."
 	@echo "\`make logs\` follows the logs, \`make down\` stops it and keeps the data."
 
 up_local_compose: ## start PostgreSQL, Redis and Mailpit for development, and the API in a container on port 5001

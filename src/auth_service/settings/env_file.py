@@ -9,12 +9,14 @@ from pathlib import Path
 
 from auth_service.settings.types import SettingsRefused
 
+FOR_COMPOSE = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
+"""The beginnings of the names that Compose reads from the same file for itself."""
 DEVELOPERS = ("local", "test")
 NAME = "APP_ENV"
 
 ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.ASCII)
 QUOTED = re.compile(r"""(?:'([^'\\]*)'|"([^"\\$`]*)")[ \t]*(?:#.*)?""")
-UNQUOTED = re.compile(r"""((?:[^\s'"\\$`#][^'"\\$`]*?)?)[ \t]*(?:[ \t]#.*)?""")
+UNQUOTED = re.compile(r"""((?:[^\s'"\\$`#][^\t'"\\$`]*?)?)[ \t]*(?: #.*)?""")
 """Values that every reader understands alike. Compose and python-dotenv disagree about `$`, backslashes and quotes."""
 
 
@@ -48,6 +50,8 @@ def _assignment(line: str) -> dict[str, str]:
     if match is None or not line.replace("\t", " ").isprintable():
         raise ValueError("must be NAME=value, a comment (#) or empty")
     name, text = match.groups()
+    if name.startswith(FOR_COMPOSE):
+        return {}
     if name != name.upper():
         raise ValueError(f"write {name.upper()}, because Compose does not read names in lower case")
     quoted = QUOTED.fullmatch(text)
