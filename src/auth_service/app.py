@@ -38,7 +38,9 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder="api/pages/templates")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=postgres.engine_options(connections=database_connections(settings)),
+        SQLALCHEMY_ENGINE_OPTIONS=postgres.engine_options(
+            str(settings.database_url), connections=database_connections(settings)
+        ),
         MAX_CONTENT_LENGTH=LARGEST_BODY + 1,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         RESTX_INCLUDE_ALL_MODELS=True,

@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
+UNDEFINED_TABLE = "42P01"
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
@@ -44,7 +45,9 @@ def schema_state(connection: Connection) -> SchemaState:
     """Compare the revision of the database with this release. Revisions are numbered, so the next one is recognised."""
     try:
         revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    except ProgrammingError:  # the table of revisions does not exist
+    except ProgrammingError as error:
+        if getattr(error.orig, "pgcode", None) != UNDEFINED_TABLE:  # such as a missing right on the table
+            raise
         return SchemaState.PENDING
     if revision is None or (revision.isdecimal() and int(revision) < int(head())):
         return SchemaState.PENDING
