@@ -25,9 +25,9 @@ help: ## list the commands
 # keeps pip from resolving extras, which could require a package without a hash.
 $(READY): deploy/requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another with make PYTHON=…") if sys.version_info < (3, 11) else None'
-	@echo "Creating the environment in $(VENV) (once; about a minute) …"
+	@echo "Installing $$(grep -c '==' $<) packages into $(VENV) (once; about a minute) …"
 	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot create environments; on Debian: apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps --progress-bar on -r deploy/requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r deploy/requirements-dev.txt
 	@touch $@
 
 # Always a development profile, even if `make up` has written a .env for production.

@@ -1,9 +1,17 @@
-"""Settings of `manage.py` commands: the environment and the `.env` of the working directory."""
+"""Settings of `manage.py` commands (the environment and `.env`), and their dependencies when they fail."""
 
+import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
+from auth_service.errors import Unavailable
 from auth_service.settings import Settings, env_file
+
+log = logging.getLogger(__name__)
 
 ENV_FILE = Path(".env")
 
@@ -20,3 +28,22 @@ def read_settings() -> Settings:
     for line in Settings.misspelt_in_environment():
         print(line, file=sys.stderr)
     return settings
+
+
+@contextmanager
+def explained(settings: Callable[[], Settings | None]) -> Iterator[None]:
+    """Turn an error of PostgreSQL, Redis or an embedded engine into a ClickException with the reason in words."""
+    try:
+        yield
+    except Exception as error:
+        from auth_service.wiring.diagnosis import explain  # noqa: PLC0415 - `api` becomes gunicorn, which imports it
+
+        used = settings()
+        problem = explain(used, error) if used else None
+        if problem is None and not isinstance(error, Unavailable) and type(error).__name__ != "EngineError":
+            raise
+        log.debug("the command failed", exc_info=True)
+        text = problem.text if problem else str(error)
+    else:
+        return
+    raise click.ClickException(text)

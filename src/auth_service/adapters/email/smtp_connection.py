@@ -106,6 +106,16 @@ class SmtpConnection(smtplib.SMTP):
             raise ConnectionLost(reason=_reason(error)) from None
         self.usable = True
 
+    def offer(self, sender: str) -> None:
+        """Begin an email of a sender and cancel it. Raises MailDeferred."""
+        try:
+            status, _ = self.docmd("MAIL", f"FROM:<{sender}>")
+            if not _is_positive(status):
+                raise self._failure(status, reason="sender not accepted", permanent=MailDeferred)
+            self.docmd("RSET")
+        except OSError as error:
+            raise ConnectionLost(reason=_reason(error)) from None
+
     def leave(self) -> None:
         """Send QUIT without waiting for its reply, and close."""
         try:

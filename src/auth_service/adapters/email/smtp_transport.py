@@ -67,6 +67,21 @@ class SmtpTransport:
                 return
         self._deliver(self._open(until=until), sender=sender, to=to, content=content, until=until)
 
+    def probe(self, *, sender: str) -> str:
+        """Connect, encrypt, sign in and offer a sender without sending anything; return how the connection is secured.
+
+        Raises MailDeferred, whose reason says which of these steps failed.
+        """
+        if not ADDRESS.fullmatch(sender):
+            raise MailDeferred(reason="the sender's address cannot be used")
+        connection = self._open(until=clock.monotonic() + self._email_seconds)
+        try:
+            connection.offer(sender)
+            tls = connection.sock.version() if isinstance(connection.sock, ssl.SSLSocket) else None
+        finally:
+            connection.leave()
+        return f"{tls or 'no TLS'}, {'signed in' if self._url.user else 'without sign-in'}"
+
     def close(self) -> None:
         """Close the idle connections. Emails that are being sent are not affected; the next one opens a connection."""
         with self._lock:
