@@ -175,6 +175,7 @@ def test_every_url_is_accepted_by_the_libraries_or_refused_by_name(
     [
         ["manage.py", "api"],
         ["manage.py", "db", "upgrade"],
+        ["manage.py", "doctor"],
         ["manage.py", "keys", "list"],
         ["manage.py", "mail", "deliver"],
         ["manage.py", "maintenance"],
