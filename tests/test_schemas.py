@@ -18,6 +18,7 @@ from auth_service.adapters.postgres.connections import engine_options
 from auth_service.db import autocommit
 from auth_service.db.schema_version import SchemaState, schema_state
 from auth_service.embedded import engines
+from auth_service.server.wsgi import wait_for_dependencies
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient
 from tests.support.application import MakeApp
@@ -107,6 +108,21 @@ def test_a_role_without_rights_in_public_has_the_whole_schema_in_its_own(
         assert services.maintenance.run() is not None
         downgrade(revision="base")
     assert {name for _, name in names(role)} == {"alembic_version"}
+
+
+@pytest.mark.slow
+def test_a_role_that_may_not_read_the_revision_is_told_so(role: URL, database: URL, make_app: MakeApp) -> None:
+    with make_app(database_url=database.render_as_string(hide_password=False)).app_context():
+        upgrade()
+    run(database, "GRANT USAGE ON SCHEMA public TO portal")
+    app = make_app(database_url=role.render_as_string(hide_password=False))
+
+    with app.app_context():
+        with autocommit() as connection:
+            assert schema_state(connection) is SchemaState.DENIED
+        [trouble] = wait_for_dependencies(app.extensions["auth_service"])
+    assert "the role may not read the table alembic_version" in trouble
+    assert app.test_client().get("/health/ready").status_code == 503
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
-UNDEFINED_TABLE = "42P01"
+INSUFFICIENT_PRIVILEGE = "42501"
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
@@ -29,6 +29,7 @@ class SchemaState(Enum):
     PENDING = "migrations are pending"
     NEXT = "one release ahead"
     """During a rolling update the next release has already migrated. Its schema also works for this release."""
+    DENIED = "the role may not read the table alembic_version"
     UNKNOWN = "not a revision that this release can work with"
 
 
@@ -46,9 +47,8 @@ def schema_state(connection: Connection) -> SchemaState:
     try:
         revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     except ProgrammingError as error:
-        if getattr(error.orig, "pgcode", None) != UNDEFINED_TABLE:  # such as a missing right on the table
-            raise
-        return SchemaState.PENDING
+        denied = getattr(error.orig, "pgcode", None) == INSUFFICIENT_PRIVILEGE
+        return SchemaState.DENIED if denied else SchemaState.PENDING  # the table of revisions does not exist
     if revision is None or (revision.isdecimal() and int(revision) < int(head())):
         return SchemaState.PENDING
     if revision == head():

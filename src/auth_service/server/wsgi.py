@@ -82,7 +82,7 @@ def _troubles(services: Services) -> list[str]:
     troubles = (
         []
         if schema in (SchemaState.CURRENT, SchemaState.NEXT)
-        else [f"database: {schema.value} (`manage.py db upgrade`)"]
+        else [f"database: {schema.value} (`manage.py db upgrade`, `manage.py doctor`)"]
     )
     services.redis.ping()
     policy = services.redis.eviction_policy()

@@ -67,7 +67,8 @@ def _server(name: str, facts: Facts, settings: Settings) -> Iterator[Finding]:
 def _schema(connection: Connection, facts: Facts) -> Iterator[Finding]:
     state = schema_state(connection)
     if state not in (SchemaState.CURRENT, SchemaState.NEXT):
-        yield fail("database", f"migrations: {state.value}; run `manage.py db upgrade`")
+        hint = "; run `manage.py db upgrade`" if state is SchemaState.PENDING else ""
+        yield fail("database", f"migrations: {state.value}{hint}")
         return
     yield ok("database", f"migrations: {state.value}")
     tables = [table for table in Base.metadata.tables if table != "events"]
