@@ -35,7 +35,7 @@ def _connected(name: str, url: str, settings: Settings, clocks: list[Clock]) -> 
             yield from _server(name, facts, settings)
             if name == "DATABASE_URL":
                 clocks.append(Clock.compare("PostgreSQL", facts.now, before=before, after=datetime.now(UTC)))
-                yield from _schema(connection, facts)
+                yield from _schema(connection, facts, settings)
             if name == "MIGRATION_DATABASE_URL" or settings.migration_database_url is None:
                 yield from _right_to_migrate(name, facts)
     except DBAPIError as error:
@@ -64,7 +64,7 @@ def _server(name: str, facts: Facts, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _schema(connection: Connection, facts: Facts) -> Iterator[Finding]:
+def _schema(connection: Connection, facts: Facts, settings: Settings) -> Iterator[Finding]:
     state = schema_state(connection)
     if state not in (SchemaState.CURRENT, SchemaState.NEXT):
         hint = "; run `manage.py db upgrade`" if state is SchemaState.PENDING else ""
@@ -84,7 +84,7 @@ def _schema(connection: Connection, facts: Facts) -> Iterator[Finding]:
         yield fail("database", f"rights: the role {facts.role} may not read and append the audit log (events)")
     if not missing and may_append:
         yield ok("database", f"rights: the role {facts.role} may use every table")
-    if may_change:
+    if may_change and settings.production:
         yield warn("database", f"rights: the role {facts.role} may change the audit log; see deploy/postgres/roles.sql")
 
 
