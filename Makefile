@@ -87,7 +87,7 @@ bench: $(READY) ## measure the service and compare it with its floors
 bench_paired: $(READY) ## compare this checkout with another commit (AGAINST=HEAD~1), alternately in one run
 	@git worktree prune
 	@git worktree add --quiet --force --detach .data/against $(or $(AGAINST),HEAD~1)
-	@PYTHONPATH=src $(BIN)/python -m tests.bench.pairs .data/against; status=$$?; \
+	@PYTHONPATH=src $(BIN)/python -m tests.bench.paired_service .data/against; status=$$?; \
 	git worktree remove --force .data/against; exit $$status
 
 chaos: $(READY) ## run the long fault tests: hundreds of kills

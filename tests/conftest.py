@@ -123,7 +123,7 @@ def app(make_app: MakeApp) -> Flask:
 
 @pytest.fixture
 def production(make_app: MakeApp) -> Flask:
-    """The application as strangers meet it."""
+    """The application in the profile `production`."""
     return make_app(app_env="production")
 
 

@@ -282,6 +282,7 @@ def app_with_engines(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fl
         close()
 
 
+@pytest.mark.slow
 def test_a_command_starts_embedded_engines_if_the_settings_have_no_stores(app_with_engines: Flask) -> None:
     result = app_with_engines.test_cli_runner().invoke(args=["db", "current"])
 
@@ -319,13 +320,12 @@ def test_docs_names_the_document_that_quotes_missing_code(runner: FlaskCliRunner
 
 
 def test_an_unavailable_database_is_reported_without_its_password(
-    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    make_settings: Callable[..., Settings],
 ) -> None:
-    monkeypatch.setattr(supervisor, "ENGINES_WITHIN", 0.0)
-    unavailable = make_settings(database_url="postgresql://nobody:secret@127.0.0.1:9/nothing")
+    unavailable = make_settings(database_url="postgresql://auth:secret@127.0.0.1:9/unavailable")
 
     with pytest.raises(SystemExit, match="refused the connection") as ended:
-        supervisor._wait_for_engines(unavailable)
+        supervisor._wait_for_engines(unavailable, within=0.0)
     assert "127.0.0.1:9" in str(ended.value)
     assert "secret" not in str(ended.value)
 

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 
+from tests.support.application import MakeApp
 from tests.support.documents import ROOT
 
 SIGN_UP = "/v1/users/sign_up"
+
+
+@pytest.fixture(scope="module")
+def old(make_app: MakeApp) -> Any:
+    """The document of the service, for all tests; each changes a copy."""
+    return make_app().test_client().get("/api/swagger.json").json
 
 
 def compare(folder: Path, old: Any, new: Any) -> tuple[int, str]:
@@ -49,8 +55,7 @@ def _schema_name(document: Any) -> None:
 
 
 @pytest.mark.parametrize("change", [_summary, _description, _message, _schema_name])
-def test_a_change_of_wording_is_no_difference(app: Flask, tmp_path: Path, change: Callable[[Any], None]) -> None:
-    old = app.test_client().get("/api/swagger.json").json
+def test_a_change_of_wording_is_no_difference(old: Any, tmp_path: Path, change: Callable[[Any], None]) -> None:
     new = deepcopy(old)
     change(new)
 
@@ -117,9 +122,8 @@ def _operation_id(document: Any) -> None:
     ],
 )
 def test_a_change_of_behaviour_is_a_difference(
-    app: Flask, tmp_path: Path, change: Callable[[Any], None], place: str
+    old: Any, tmp_path: Path, change: Callable[[Any], None], place: str
 ) -> None:
-    old = app.test_client().get("/api/swagger.json").json
     new = deepcopy(old)
     change(new)
 

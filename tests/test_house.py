@@ -140,6 +140,83 @@ def test_test_modules_share_code_through_the_support_package_only() -> None:
     assert imports == set()
 
 
+OURS = {"auth_service", "tests"}
+
+
+def patches(tree: ast.Module) -> Iterator[int]:
+    """The lines where a test module sets an attribute of our own code, or of an object that it does not import."""
+    ours, libraries = _imported_names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            if _root(node) in ours:
+                yield node.lineno
+        elif isinstance(node, ast.Call) and node.args and _last(node.func) in {"setattr", "delattr"}:
+            # A `setattr` of pytest's MonkeyPatch may change a library, such as `monkeypatch.setattr(os, "geteuid", …)`.
+            target = node.args[0]
+            if isinstance(target, ast.Constant):
+                is_patch = str(target.value).split(".")[0] in OURS
+            elif isinstance(node.func, ast.Attribute):
+                is_patch = _root(target) not in libraries
+            else:
+                is_patch = _root(target) in ours
+            if is_patch:
+                yield node.lineno
+
+
+def _imported_names(tree: ast.Module) -> tuple[set[str], set[str]]:
+    """The names that a module imports from our own code, and those from libraries."""
+    ours, libraries = set[str](), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                package = ((isinstance(node, ast.ImportFrom) and node.module) or alias.name).split(".")[0]
+                (ours if package in OURS else libraries).add(alias.asname or alias.name.split(".")[0])
+    return ours, libraries
+
+
+def _last(function: ast.expr) -> str:
+    """The last name of a dotted one: `setattr` for `monkeypatch.setattr`."""
+    return function.attr if isinstance(function, ast.Attribute) else _root(function)
+
+
+def _root(target: ast.expr) -> str:
+    """The first name of a dotted one: `os` for `os.path`."""
+    while isinstance(target, ast.Attribute | ast.Subscript | ast.Call):
+        target = target.func if isinstance(target, ast.Call) else target.value
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+PATCHES = """
+import os
+from auth_service import clock
+from auth_service.services.credentials.passwords import Passwords
+monkeypatch.setattr("auth_service.clock.monotonic", stopped)
+monkeypatch.setattr(clock, "monotonic", stopped)
+monkeypatch.setattr(hasher, "hash", rejecting)
+setattr(Passwords, "verify", counting)
+Passwords.verify = counting
+del clock.monotonic
+monkeypatch.setattr(os, "geteuid", root)
+monkeypatch.setattr("sys.stderr", stream)
+monkeypatch.setitem(app.extensions, "auth_service", services)
+self.clock = clock
+"""
+
+
+def test_tests_patch_libraries_only_and_pass_other_parts_in() -> None:
+    """A test with patched code checks a service that nobody runs; `rewired` and parameters pass in other parts."""
+    assert sorted(patches(ast.parse(PATCHES))) == [5, 6, 7, 8, 9, 10]
+
+    places, mocks = [], []
+    for path in TESTS:
+        tree = ast.parse(path.read_text("utf-8"))
+        places += [f"{path}:{line}" for line in patches(tree)]
+        mocks += [path for name in imported(tree) if {"mock", "unittest"} & set(name.split("."))]
+
+    assert places == []
+    assert mocks == [], "pass in another implementation instead of a mock"
+
+
 def test_a_conftest_holds_fixtures_and_hooks_only() -> None:
     for path in (path for path in TESTS if path.name == "conftest.py"):
         for node in ast.parse(path.read_text("utf-8")).body:

@@ -7,10 +7,10 @@ import inspect
 import pkgutil
 import re
 import socket
-import textwrap
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -262,9 +262,17 @@ def is_ours(owner: type) -> bool:
     return owner.__module__.partition(".")[0] == "auth_service"
 
 
+@cache
+def classes_of(module: str) -> dict[str, ast.ClassDef]:
+    """The classes of a module by name; `inspect.getsource` would parse the module again for each of them."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+@cache
 def names_of(owner: type) -> tuple[set[str], set[str]]:
     """What a class defines, and what it uses of itself, by its source."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
+    tree = classes_of(owner.__module__)[owner.__qualname__]
     defined, used = set(), set()
     for node in ast.walk(tree):
         match node:

@@ -26,6 +26,7 @@ def test_every_endpoint_has_a_request_and_every_request_a_row(measured_app: Flas
     assert list(documented()) == [(case.endpoint, case.case) for case in CASES], f"run `{COMMAND}`"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_request_has_the_documented_round_trips(measured_app: Flask, tmp_path: Path) -> None:
     accounts = Accounts(measured_app, Mailbox(measured_app, DevInbox(tmp_path)))

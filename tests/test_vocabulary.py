@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ _IN_IDENTIFIERS = re.compile(rf"(?:^|_)(?:{'|'.join(NOT_IN_IDENTIFIERS)})(?:_|$)
 _IN_PROSE = re.compile(rf"(?<![a-z])(?:{'|'.join(NOT_IN_PROSE)})(?![a-z])", re.IGNORECASE)
 
 
+@cache
 def is_banned(identifier: str) -> bool:
     """Whether an identifier has a word of the list; `PascalCase` is read as `pascal_case`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", identifier).lower()

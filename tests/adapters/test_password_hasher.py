@@ -5,12 +5,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import argon2
 import nacl.exceptions
@@ -22,6 +22,7 @@ from auth_service.adapters.crypto.password_hasher import NICENESS, PasswordHashe
 from auth_service.errors import ServiceBusy
 
 PASSWORD = "correct horse battery"
+ANOTHER = "another horse battery"
 RIGHT = PasswordMatch(matches=True, outdated=False)
 WRONG = PasswordMatch(matches=False, outdated=False)
 OUTDATED = PasswordMatch(matches=True, outdated=True)
@@ -29,6 +30,8 @@ OUTDATED = PasswordMatch(matches=True, outdated=True)
 OURS: dict[str, Any] = {"time_cost": 2, "memory_cost": 19456, "parallelism": 1, "hash_len": 32, "salt_len": 16}
 
 compute = nacl.pwhash.argon2id.kdf
+
+T = TypeVar("T")
 
 
 class Library:
@@ -39,6 +42,7 @@ class Library:
         self.gate.set()
         self.begun = threading.Semaphore(0)
         self.calls: list[dict[str, Any]] = []
+        self.passwords: list[bytes] = []
         self._lock = threading.Lock()
         self._at_work = 0
         self.most_at_once = 0
@@ -46,6 +50,7 @@ class Library:
     def kdf(self, size: int, password: bytes, salt: bytes, **costs: Any) -> bytes:
         """Compute as libsodium does."""
         with self._lock:
+            self.passwords.append(password)
             self.calls.append({"size": size, "salt": len(salt), **costs})
             self._at_work += 1
             self.most_at_once = max(self.most_at_once, self._at_work)
@@ -190,6 +195,17 @@ def test_pw6_requests_beyond_the_queue_are_rejected_immediately(library: Library
     assert hasher.verify(PASSWORD, hashes[0]) == RIGHT
 
 
+def when_free(work: Callable[[], T]) -> T:
+    """The result of work that is repeated while the hasher is busy, because a slow machine exceeds a short limit."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return work()
+        except ServiceBusy:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def test_pw6_requests_that_wait_too_long_are_rejected_and_never_computed(library: Library) -> None:
     hasher = PasswordHasher(at_once=1, waiting=1, patience=timedelta(milliseconds=100))
     library.gate.clear()
@@ -199,12 +215,11 @@ def test_pw6_requests_that_wait_too_long_are_rejected_and_never_computed(library
             hasher.hash(PASSWORD)
         assert time.monotonic() - began >= 0.1
 
-    hasher._patience = timedelta(seconds=60)
     library.gate.set()
-    password_hash = hasher.hash(PASSWORD)
+    password_hash = when_free(lambda: hasher.hash(ANOTHER))
 
-    assert hasher.verify(PASSWORD, password_hash) == RIGHT
-    assert len(library.calls) == 3, "requests that timed out were never computed"
+    assert when_free(lambda: hasher.verify(ANOTHER, password_hash)) == RIGHT
+    assert library.passwords.count(PASSWORD.encode()) == 1, "requests that left the queue were never computed"
 
 
 def test_places_in_the_queue_are_released(library: Library) -> None:

@@ -117,10 +117,9 @@ def test_a_disabled_rate_limiter_counts_nothing() -> None:
     assert all(off.hit(ONE).allowed for _ in range(5))
 
 
-def test_the_circuit_breaker_opens_probes_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_circuit_breaker_opens_probes_and_closes() -> None:
     now = [100.0]
-    monkeypatch.setattr("auth_service.clock.monotonic", lambda: now[0])
-    breaker = CircuitBreaker(rest=SECOND)
+    breaker = CircuitBreaker(rest=SECOND, monotonic=lambda: now[0])
     assert breaker.allows_call()
 
     breaker.failed()

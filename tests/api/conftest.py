@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from flask import Flask
 
+from auth_service.adapters.crypto.access_tokens import KeySet
+from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, USERS, ApiClient, Mailbox
 from tests.support.live import WITNESS, Live
 from tests.support.stores import Stores
@@ -46,3 +49,11 @@ def ada(api: ApiClient, mailbox: Mailbox) -> int:
 def token(ada: int, api: ApiClient) -> str:
     """Ada is signed in; this is her access token."""
     return str(api.signed_in(ADA, PASSWORD)["access_token"])
+
+
+@pytest.fixture
+def key_set(app: Flask, live: Live) -> KeySet:
+    """The signing keys of the running service."""
+    services: Services = app.extensions["auth_service"]
+    with app.app_context():
+        return services.signing_keys.for_verification()

@@ -100,7 +100,7 @@ def test_lg2_password_resets_and_failed_attempts_are_recorded(
     body = {"email": ADA, "new_password": "another good password"}
     wrong = "000000" if code != "000000" else "000001"
     assert api.call("PUT", "/password", json={**body, "code": wrong}).get_json()["error"]["code"] == "code_wrong"
-    unknown = api.call("PUT", "/password", json={**body, "email": "nobody@example.org", "code": wrong})
+    unknown = api.call("PUT", "/password", json={**body, "email": "unknown@example.org", "code": wrong})
     assert unknown.get_json()["error"]["code"] == "code_expired"
     assert api.call("PUT", "/password", json={**body, "code": code}).status_code == 200
 
@@ -114,7 +114,7 @@ def test_lg2_password_resets_and_failed_attempts_are_recorded(
 
 def test_lg2_failed_sign_ins_are_recorded_with_their_method(ada: int, api: ApiClient, query: Query) -> None:
     api.sign_in(ADA, "a wrong password")
-    api.sign_in("nobody@example.org", PASSWORD)
+    api.sign_in("unknown@example.org", PASSWORD)
     api.call("POST", "/sign_in/code", json={"email": ADA, "code": "123456"})
 
     events = query(
@@ -219,7 +219,7 @@ def test_lg2_failed_attempts_cannot_flood_the_audit_log(ada: int, capped: Flask,
     api = ApiClient(capped)
     for _ in range(5):
         api.sign_in(ADA, "a wrong password")
-        api.sign_in("nobody@example.org", PASSWORD)
+        api.sign_in("unknown@example.org", PASSWORD)
     for _ in range(5):
         api.signed_in(ADA, PASSWORD)
 
@@ -246,7 +246,7 @@ def test_en2_a_failed_attempt_runs_the_same_statements_for_known_and_unknown_add
         ("/password", {"code": "123456", "new_password": "another good password"}),
     ):
         method = "PUT" if path == "/password" else "POST"
-        for email in ("warm@example.org", ADA, "nobody@example.org"):  # the first one prepares the statements
+        for email in ("warm@example.org", ADA, "unknown@example.org"):  # the first one prepares the statements
             with statements(app) as trace:
                 assert api.call(method, path, json={"email": email, **body}).status_code in (401, 404)
             executed.append([statement.partition(" (")[0] for statement, _ in trace])
@@ -277,7 +277,7 @@ def test_en2_failures_in_a_long_audit_log_are_counted_by_an_index_for_every_addr
     query("ANALYZE events")
 
     plans = []
-    for email in (ADA, "nobody@example.org"):
+    for email in (ADA, "unknown@example.org"):
         with statements(app) as trace:
             api.sign_in(email, "a wrong password")
         [statement] = [text for text, _ in trace if text.startswith("EXECUTE ") and "'sign_in_refused'" in text]
@@ -294,7 +294,7 @@ def test_en2_failures_in_a_long_audit_log_are_counted_by_an_index_for_every_addr
 
 def test_en2_a_failed_attempt_commits_once_below_and_beyond_the_cap(ada: int, capped: Flask, query: Query) -> None:
     api = ApiClient(capped)
-    for email in (ADA, "nobody@example.org"):
+    for email in (ADA, "unknown@example.org"):
         commits = []
         for _ in range(6):
             with transactions.committed(capped) as committed:
@@ -393,7 +393,7 @@ def test_az2_a_user_reads_only_their_own_login_history(
     other.register(GRACE, mailbox, password=PASSWORD)
     other_token = other.signed_in(GRACE, PASSWORD)["access_token"]
     api.sign_in(ADA, "a wrong password")
-    api.sign_in("nobody@example.org", "a wrong password")
+    api.sign_in("unknown@example.org", "a wrong password")
 
     assert kinds(api, token) == ["sign_in_refused", "signed_in", "registered"]
     assert kinds(other, other_token) == ["signed_in", "registered"]

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("nothing_is_lost")
 BUNDLE = "/swaggerui/swagger-ui-bundle.js"
 
 
+@pytest.mark.slow
 def test_a3_unread_responses_do_not_delay_other_clients_and_are_dropped(live: Live) -> None:
     pipelined = f"GET {BUNDLE} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 6
     with ExitStack() as stack:

@@ -40,7 +40,7 @@ def test_a_program_reads_the_code_sent_to_an_address(
     assert response.content_type == "application/json"
     [message] = response.json["data"]  # type: ignore[index]
     assert (message["to"], message["code"], message["language"]) == ("ada@example.org", "7505", "en")
-    assert app.test_client().get("/dev/inbox?to=nobody@example.org").json == {"success": True, "data": []}
+    assert app.test_client().get("/dev/inbox?to=unknown@example.org").json == {"success": True, "data": []}
 
 
 def test_a_browser_gets_html_and_a_program_gets_json(

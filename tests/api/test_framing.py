@@ -167,12 +167,14 @@ STALLED = {
 }
 
 
+@pytest.mark.slow
 def test_api4_a_client_that_stalls_gets_an_error_in_time(live: Live) -> None:
     with ThreadPoolExecutor(len(STALLED)) as pool:
         for response in pool.map(live.say, STALLED.values()):
             check_refusal(response, 400, "bad_request")
 
 
+@pytest.mark.slow
 def test_e21_stalled_requests_do_not_delay_other_clients(live: Live) -> None:
     stalled = [socket.create_connection(("127.0.0.1", live.port), timeout=HANGS) for _ in range(300)]
     try:

@@ -10,7 +10,7 @@ from flask import Flask
 from auth_service.wiring import mail_transport
 from tests.support.actors import USERS, ApiClient, refusal
 from tests.support.application import MakeApp
-from tests.support.fakes import SmtpSink
+from tests.support.smtp_sink import SmtpSink
 
 EMAIL = "sgsf@sgfg.ru"
 

@@ -171,8 +171,8 @@ def errors_counted() -> dict[str, float]:
 def test_metrics_count_errors_by_error_code(app: Flask) -> None:
     before = errors_counted()
 
-    ApiClient(app).look_up("nobody@example.org")
-    ApiClient(app).sign_in("nobody@example.org", "a wrong password")
+    ApiClient(app).look_up("unknown@example.org")
+    ApiClient(app).sign_in("unknown@example.org", "a wrong password")
     for path in ("/nowhere", "/api/v1/users/7505", "/hunter2"):
         get(app, path)
     here, there = socket.socketpair()

@@ -102,7 +102,7 @@ def test_rl1_clients_of_one_proxy_have_separate_limits(make_app: MakeApp) -> Non
 
 
 def test_rl1_an_invalid_header_does_not_evade_the_limit(make_app: MakeApp) -> None:
-    requests = [(PROXY, header) for header in ("unknown", ",", "127.1", "nobody, unknown")]
+    requests = [(PROXY, header) for header in ("unknown", ",", "127.1", "invalid, unknown")]
     assert look_ups(make_app, *requests) == [404, 404, 429, 429]
 
 

@@ -14,7 +14,8 @@ from auth_service.errors import ServiceBusy
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
-from tests.support.crowds import occupied
+from tests.support.crowds import OvertakenAfterVerification, occupied
+from tests.support.rewiring import rewired
 
 LONG = 15.0
 """Seconds: far more than the time limit of a request on any machine, and far less than a wait without a limit."""
@@ -96,12 +97,13 @@ def test_pw5_a_legacy_hash_that_cannot_be_rehashed_now_is_rehashed_at_the_next_s
         with app.app_context(), db.engine.connect() as connection:
             return str(connection.execute(text("SELECT password_hash FROM users")).scalar_one())
 
-    def reject_hash(password: str) -> str:
-        raise ServiceBusy(retry_after=2)
-
-    with monkeypatch.context() as busy:
-        busy.setattr(services.sign_in.passwords.hasher, "hash", reject_hash)
+    hasher = OvertakenAfterVerification()
+    with monkeypatch.context() as meanwhile:
+        overtaken = rewired(services, services.sign_in.passwords.hasher, by=hasher)
+        meanwhile.setitem(app.extensions, "auth_service", overtaken)
         assert api.sign_in("ada@example.org", "correct horse battery").status_code == 200
+    hasher.free()
+    assert hasher.times == 1
     assert stored_hash() == legacy_hash
 
     assert api.sign_in("ada@example.org", "correct horse battery").status_code == 200

@@ -91,7 +91,7 @@ def test_cd4_an_attacker_without_the_flow_ticket_cannot_confirm_or_finish(
     for _ in range(7):
         attacker.confirm(ada, "000000")
     assert owner.confirm(ada, code).status_code == 200
-    assert code_of(attacker.finish(ada, password="a stranger's choice")) == "mail_not_confirmed"
+    assert code_of(attacker.finish(ada, password="the attacker's choice")) == "mail_not_confirmed"
     assert owner.finish(ada).status_code == 200
     assert code_of(attacker.finish(ada)) == "mail_not_confirmed"
 

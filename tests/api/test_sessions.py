@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.adapters.crypto.password_hasher import PasswordMatch
-from auth_service.services.credentials.passwords import Passwords
 from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.crowds import CountingHasher
 from tests.support.races import at_once, outcome
+from tests.support.rewiring import rewired
 from tests.support.stores import Query
 
 
@@ -42,7 +42,7 @@ def test_en1_every_failed_sign_in_gets_the_same_response(
 
     answers = [
         client.sign_in(ADA, "a wrong password"),
-        client.sign_in("nobody@example.org", PASSWORD),
+        client.sign_in("unknown@example.org", PASSWORD),
         client.sign_in("temporary@example.org", PASSWORD),
         client.sign_in("without@example.org", PASSWORD),
     ]
@@ -272,7 +272,7 @@ def test_en3_unknown_addresses_are_throttled_like_known_ones(
 ) -> None:
     codes = []
     for _ in range(7):
-        codes.append(refusal(api.sign_in("nobody@example.org", "a wrong password"))["code"])
+        codes.append(refusal(api.sign_in("unknown@example.org", "a wrong password"))["code"])
         lasting_pauses()
 
     assert codes == ["credentials_rejected"] * 5 + ["too_many_attempts"] * 2
@@ -285,20 +285,15 @@ def test_rl2_of_a_hundred_concurrent_wrong_passwords_five_are_verified(
     # A throttling delay of an hour does not end before the hundred requests do, even on a slow machine.
     services: Services = app.extensions["auth_service"]
     throttle = replace(services.sign_in.throttle, first_pause=timedelta(hours=1))
-    adjusted = replace(services, sign_in=replace(services.sign_in, throttle=throttle))
+    hasher = CountingHasher(at_once=services.settings.hashes_at_once)
+    adjusted = rewired(
+        rewired(services, services.sign_in.throttle, by=throttle), services.sign_in.passwords.hasher, by=hasher
+    )
     monkeypatch.setitem(app.extensions, "auth_service", adjusted)
-    verified: list[str] = []
-    original = Passwords.verify
-
-    def verify(passwords: Passwords, password: str, password_hash: str | None) -> PasswordMatch:
-        verified.append(password)
-        return original(passwords, password, password_hash)
-
-    monkeypatch.setattr(Passwords, "verify", verify)
 
     answers = at_once(100, lambda: ApiClient(app).sign_in(ADA, "a wrong password"))
 
-    assert len(verified) == 5
+    assert len(hasher.verified) == 5
     outcomes = Counter(outcome(answer) for answer in answers)
     rejected, busy = outcomes.pop((401, "credentials_rejected")), outcomes.pop((503, "service_busy"), 0)
     # On a slow machine a request may find no free connection, also when the failed attempt is to be recorded.

@@ -157,7 +157,7 @@ def test_cd2_of_fifty_concurrent_right_codes_one_succeeds(
 def test_en1_an_unknown_address_gets_the_same_response(ada: int, app: Flask, mailbox: Mailbox, query: Query) -> None:
     ApiClient(app).sign_up("temporary@example.org")
     sent, rejected = [], []
-    for email in (ADA, "nobody@example.org", "temporary@example.org"):
+    for email in (ADA, "unknown@example.org", "temporary@example.org"):
         client = ApiClient(app)
         sent.append(client.ask_to_sign_in(email))
         rejected.append(client.sign_in_by_code(email, "12345"))
@@ -184,11 +184,11 @@ def _shape(answer: TestResponse) -> tuple[Any, ...]:
 
 def test_en3_unknown_addresses_have_the_same_limits(ada: int, app: Flask) -> None:
     answers = {}
-    for email in (ADA, "nobody@example.org"):
+    for email in (ADA, "unknown@example.org"):
         client = ApiClient(app)
         answers[email] = [client.ask_to_sign_in(email).status_code for _ in range(5)]
 
-    assert answers[ADA] == answers["nobody@example.org"] == [200, 200, 200, 429, 429]
+    assert answers[ADA] == answers["unknown@example.org"] == [200, 200, 200, 429, 429]
 
 
 def test_cd2_a_code_is_invalid_after_use(ada: int, api: ApiClient, app: Flask, mailbox: Mailbox) -> None:
@@ -250,7 +250,7 @@ def test_e10_a_new_code_works_after_a_flush_of_redis(
 def test_lg2_rejected_sign_ins_are_recorded(ada: int, api: ApiClient, query: Query) -> None:
     api.ask_to_sign_in(ADA)
     api.sign_in_by_code(ADA, "12345")
-    api.sign_in_by_code("nobody@example.org", "12345")
+    api.sign_in_by_code("unknown@example.org", "12345")
 
     events = query("SELECT user_id, outcome, details->>'method' FROM events WHERE kind = 'sign_in_refused' ORDER BY id")
     assert events == [(ada, "failure", "code"), (None, "failure", "code")]

@@ -12,10 +12,12 @@ import pytest
 from flask import Flask
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from auth_service.wiring import Services
 from tests.support.actors import USERS, ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
-from tests.support.crowds import occupied
+from tests.support.crowds import OvertakenAfterTheCheck, occupied
 from tests.support.live import Answer, Live
+from tests.support.rewiring import rewired
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
@@ -114,13 +116,16 @@ def test_pw12_a_request_that_loses_the_race_for_hashing_capacity_counts_no_faile
     narrow: Flask, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ApiClient(narrow).register(ADA, mailbox, password=PASSWORD)
-    hasher: PasswordHasher = narrow.extensions["auth_service"].sign_in.passwords.hasher
+    services: Services = narrow.extensions["auth_service"]
+    hasher = OvertakenAfterTheCheck()
     client = ApiClient(narrow, address="198.51.100.9")
 
-    with occupied(hasher), monkeypatch.context() as patch:
-        # A concurrent request takes the last place after the check.
-        patch.setattr(PasswordHasher, "ensure_capacity", lambda _: None)
+    with monkeypatch.context() as meanwhile:
+        overtaken = rewired(services, services.sign_in.passwords.hasher, by=hasher)
+        meanwhile.setitem(narrow.extensions, "auth_service", overtaken)
         for _ in range(8):
             assert client.sign_in(ADA, PASSWORD).status_code == 503
+            hasher.free()
 
+    assert hasher.times == 8
     assert client.sign_in(ADA, PASSWORD).status_code == 200

@@ -379,7 +379,14 @@ def test_every_response_conforms_to_the_document(make_app: MakeApp, label: str) 
     assert met.keys() >= OPERATIONS[label][1]
 
 
-@pytest.mark.parametrize("label", COUNTED_BY_NETWORK)
+ONE_OF_EACH = {"POST /v1/users/sign_up", "POST /v1/users/sign_in", "PUT /v1/users/me/password"}
+"""The first tier tests one operation of each group; the document of all of them has one source, their contracts."""
+
+
+@pytest.mark.parametrize(
+    "label",
+    [label if label in ONE_OF_EACH else pytest.param(label, marks=pytest.mark.slow) for label in COUNTED_BY_NETWORK],
+)
 def test_rate_limit_errors_are_documented(make_app: MakeApp, label: str) -> None:
     limited = make_app(**dict.fromkeys(COUNTED, "3/1m"))
 

@@ -66,7 +66,7 @@ def test_introspection_returns_the_claims_of_an_access_token(ada: int, tokens: d
     assert (body["sub"], body["aud"], body["iss"]) == (str(ada), "portal", "http://127.0.0.1:5000")
     assert body["roles"] == ["ROLE_PORTAL_USER"]
     assert shop.learns(tokens["access_token"], token_type_hint="refresh_token") == body
-    assert shop.learns(tokens["access_token"], token_type_hint="of a kind that nobody knows") == body
+    assert shop.learns(tokens["access_token"], token_type_hint="an unknown hint") == body
 
 
 def test_tk4_a_refresh_token_is_active_only_with_its_type_hint(

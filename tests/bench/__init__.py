@@ -1,1 +1,1 @@
-"""`make bench`: the service as production runs it, beside floors that are measured in the same run."""
+"""Benchmark (`make bench`): the service as in production, compared with floors measured in the same run."""

@@ -1,9 +1,9 @@
-"""Files entered and function calls made per request: `PYTHONPATH=src python -m tests.bench.calls [--show REQUEST]`.
+"""Files and function calls per request: `PYTHONPATH=src python -m tests.bench.calls [--show REQUEST]`.
 
-New users of a warm application (profile `production`, every limit counts) go from sign-up to a new password. A call is
-one of a Python function that `src/auth_service` defines, in the thread of the request, as `sys.setprofile` reports it:
-each step of a generator is one, a comprehension is none. The least of several users counts, since the signing keys are
-read again every two seconds, by whatever request.
+New users of a warm application (profile `production`, with all rate limits) go from sign-up to a new password. Calls of
+Python functions of `src/auth_service` in the thread of the request count, as `sys.setprofile` reports them: each step
+of a generator is a call, a comprehension is not. The result is the minimum of several users, since some request reads
+the signing keys again every two seconds.
 
 At commit 31e262d, files and calls were: sign_up 24/81, PUT mail 24/96, sign_in 40/184 (the first of the account),
 refresh 27/98, GET me 18/70 (an access token seen for the first time), PUT me/password 35/232.
@@ -35,7 +35,7 @@ Call = tuple[str, str]
 
 
 def calls_of(request: Callable[[], TestResponse]) -> tuple[list[Call], TestResponse]:
-    """The calls that a request makes, in order, and its response."""
+    """The calls of a request, in order, and its response."""
     calls: list[Call] = []
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
@@ -56,7 +56,7 @@ def requests(accounts: Accounts) -> Iterator[tuple[str, list[Call]]]:
     api, email = accounts.api(), accounts.address()
 
     def measured(request: Callable[[], TestResponse]) -> tuple[list[Call], Any]:
-        accounts.get("/.well-known/jwks.json")  # the signing keys are fresh
+        accounts.get("/.well-known/jwks.json")  # reads the signing keys if necessary
         calls, response = calls_of(request)
         assert response.status_code in (200, 201), response.text
         return calls, response.get_json().get("data")
@@ -77,7 +77,7 @@ def requests(accounts: Accounts) -> Iterator[tuple[str, list[Call]]]:
 
 
 def main() -> None:
-    """Print the table, and the calls of one request if asked."""
+    """Print the table, and the calls of one request if requested."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.calls", description="Count files and calls.")
     parser.add_argument("--show", metavar="REQUEST", help="also list the calls of one request, e.g. 'GET me'")
     shown = parser.parse_args().show
@@ -86,11 +86,11 @@ def main() -> None:
         for _ in range(WARM_UP):
             list(requests(accounts))
         users = [dict(requests(accounts)) for _ in range(USERS)]
-    found = {name: min((user[name] for user in users), key=len) for name in users[0]}
+    fewest = {name: min((user[name] for user in users), key=len) for name in users[0]}
     print("| request | files | calls |\n| --- | --- | --- |")
-    for name, calls in found.items():
+    for name, calls in fewest.items():
         print(f"| {name} | {len({file for file, _ in calls})} | {len(calls)} |")
-    for file, function in found.get(shown, ()):
+    for file, function in fewest.get(shown, ()):
         print(f"{file} {function}")
 
 

@@ -1,4 +1,4 @@
-"""Emails a second: one mail worker empties an outbox into an SMTP server that answers at once."""
+"""Emails per second: one mail worker sends a full outbox to an SMTP server that replies at once."""
 
 import subprocess
 import sys
@@ -11,35 +11,35 @@ from pathlib import Path
 import psycopg2
 
 from auth_service.adapters.crypto.keys import Sealer
-from tests.bench.stage import ROOT, Stage, processor_seconds
+from tests.bench.testbed import ROOT, Testbed, processor_seconds
 
 EMAILS = 3_000
 
 
 def emails_a_second(
-    stage: Stage, database_url: str, *, emails: int = EMAILS, checkout: Path = ROOT
+    testbed: Testbed, database_url: str, *, emails: int = EMAILS, checkout: Path = ROOT
 ) -> tuple[float, float]:
-    """The rate of the mail worker of a checkout, and the processor seconds that it takes for an email."""
-    sealer = Sealer(stage.secrets["OUTBOX_KEY"], purpose="letters")
+    """The rate of the mail worker of a checkout, and its processor seconds per email."""
+    sealer = Sealer(testbed.secrets["OUTBOX_KEY"], purpose="letters")
     with smtp_sink() as port, closing(psycopg2.connect(database_url.replace("+psycopg2", ""))) as connection:
         connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute("DELETE FROM letters")
         for number in range(emails):
-            letter = uuid.uuid4()
+            id_ = uuid.uuid4()
             cursor.execute(
                 "INSERT INTO letters (id, dedup_key, kind, recipient, recipient_key, language, payload, not_after)"
                 " VALUES (%s, %s, 'registration_code', %s, %s, 'en', %s, now() + interval '1 hour')",
                 (
-                    str(letter),
-                    str(letter),
-                    f"letter{number}@example.org",
-                    f"letter{number}@example.org",
-                    sealer.seal({"code": "750505", "minutes": 10}, place=letter.bytes),
+                    str(id_),
+                    str(id_),
+                    f"person{number}@example.org",
+                    f"person{number}@example.org",
+                    sealer.seal({"code": "750505", "minutes": 10}, place=id_.bytes),
                 ),
             )
-        environment = {**stage.environment(database_url, smtp_port=port), "PYTHONPATH": str(checkout / "src")}
-        with stage.running([sys.executable, str(checkout / "manage.py"), "mail", "deliver"], environment) as worker:
+        environment = {**testbed.environment(database_url, smtp_port=port), "PYTHONPATH": str(checkout / "src")}
+        with testbed.running([sys.executable, str(checkout / "manage.py"), "mail", "deliver"], environment) as worker:
 
             def sent() -> int:
                 cursor.execute("SELECT count(*) FROM letters WHERE state = 'sent'")
@@ -57,9 +57,9 @@ def emails_a_second(
 
 @contextmanager
 def smtp_sink() -> Iterator[int]:
-    """An SMTP server in a process of its own; its port."""
+    """Run the SMTP sink in its own process; yields its port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.sink"],
+        [sys.executable, "-m", "tests.bench.smtp_sink"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
-"""The floor that the service is measured against: a bare Flask view, and the same view with one indexed SELECT.
+"""Floors of the benchmark: a bare Flask view, and the same view with one indexed SELECT.
 
-Written to be as fast as Flask and SQLAlchemy Core let it be: the statement is made once, connections live in
-autocommit, and nothing is checked, counted, limited or logged.
+As fast as Flask and SQLAlchemy Core allow: the statement is built once, connections are in autocommit mode, and there
+is no validation, rate limit or log.
 """
 
 import json
@@ -11,7 +11,7 @@ import psycopg2.extensions
 from flask import Flask, Response, request
 from sqlalchemy import bindparam, column, create_engine, select, table
 
-# Should anything imported here have brought the service's own way of waiting for PostgreSQL along: the floor has none.
+# The floor does not use the wait callback of the service, which an import could have set.
 psycopg2.extensions.set_wait_callback(None)
 
 engine = create_engine(
@@ -28,16 +28,16 @@ app = Flask(__name__, static_folder=None)
 
 @app.get("/json")
 def small_json() -> Response:
-    return _card(1, request.args["email"], verified=True)
+    return _user_response(1, request.args["email"], verified=True)
 
 
 @app.get("/select")
 def one_select() -> Response:
     with engine.connect() as connection:
         row = connection.execute(by_key, {"key": request.args["email"]}).one()
-    return _card(row.id, row.email, verified=row.verified_mail)
+    return _user_response(row.id, row.email, verified=row.verified_mail)
 
 
-def _card(identity: int, email: str, *, verified: bool) -> Response:
+def _user_response(identity: int, email: str, *, verified: bool) -> Response:
     data = {"id": identity, "email": email, "roles": ["ROLE_PORTAL_USER"], "verified_mail": verified}
     return Response(json.dumps({"success": True, "data": data}), content_type="application/json")

@@ -1,4 +1,4 @@
-"""The service's own gunicorn settings, around the floor instead of the service."""
+"""Gunicorn settings of the floor: those of the service, without its hooks."""
 
 import gc
 import runpy
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 _service = runpy.run_path(str(Path(__file__).parents[2] / "deploy" / "gunicorn.conf.py"))
-_HOOKS_OF_THE_SERVICE = {"when_ready", "post_fork", "child_exit", "on_exit", "logger_class"}
+_SERVICE_HOOKS = {"when_ready", "post_fork", "child_exit", "on_exit", "logger_class"}
 
-globals().update({name: value for name, value in _service.items() if name not in _HOOKS_OF_THE_SERVICE})
+globals().update({name: value for name, value in _service.items() if name not in _SERVICE_HOOKS})
 
 wsgi_app = "tests.bench.floor:app"
 

@@ -1,8 +1,9 @@
-"""Measures which library hashes passwords faster here: `PYTHONPATH=src python -m tests.bench.hashing`, some minutes.
+"""Password hashing benchmark: argon2-cffi compared with libsodium.
 
-Machines are shared and noisy, so both libraries take turns hash by hash, on two threads at once, and what counts is
-their ratio. libsodium fetches its memory from the kernel itself, whatever malloc is told, and chooses its instructions
-when it starts: it is the measure for everything that can be done with the other one.
+`PYTHONPATH=src python -m tests.bench.hashing` takes some minutes. Machines are shared and noisy, so both libraries hash
+alternately on two threads, and the result is their ratio. libsodium allocates its memory directly from the kernel,
+independent of the settings of malloc, and selects its CPU instructions at runtime: it is the reference for all
+settings and builds of argon2-cffi.
 """
 
 import argparse
@@ -21,9 +22,13 @@ import nacl.pwhash
 from auth_service.adapters.crypto.password_hasher import MEMORY_KIB, TIME
 
 PASSWORD = b"correct horse battery"
-KEPT = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_ARENA_MAX": "4"}
-HUGE = KEPT | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-ENVIRONMENTS = {"malloc as it is": {}, "malloc keeps freed memory": KEPT, "and asks for huge pages": HUGE}
+KEPT_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    "MALLOC_ARENA_MAX": "4",
+}
+HUGE_PAGES = KEPT_MEMORY | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+ENVIRONMENTS = {"malloc as it is": {}, "malloc keeps freed memory": KEPT_MEMORY, "and asks for huge pages": HUGE_PAGES}
 
 
 def verifiers() -> dict[str, Callable[[], object]]:
@@ -37,14 +42,14 @@ def verifiers() -> dict[str, Callable[[], object]]:
 
 
 def turn(*, threads: int, hashes: int) -> dict[str, list[float]]:
-    """Verify with one library after the other; returns by how much libsodium is slower, in elapsed and in own time."""
+    """Verify with both libraries alternately; returns the ratios libsodium / argon2-cffi, elapsed and processor."""
     ratios: dict[str, list[float]] = {"elapsed": [], "processor": []}
     ready = threading.Barrier(threads)
 
     def work() -> None:
         libraries = verifiers()
         for verify in libraries.values():
-            verify()  # the first one also fetches what it keeps
+            verify()  # the first call also allocates the memory that malloc keeps
         ready.wait()
         for _ in range(hashes):
             took: dict[str, tuple[float, float]] = {}
@@ -64,34 +69,34 @@ def turn(*, threads: int, hashes: int) -> dict[str, list[float]]:
 
 
 def measured(python: str, environment: dict[str, str], *, threads: int, hashes: int) -> dict[str, float]:
-    """The medians of a turn in a process of its own, because malloc reads its settings only when it starts."""
+    """The median ratios from a new process, since malloc reads its settings only at the start."""
     command = [python, "-m", "tests.bench.hashing", "--turn", "--threads", str(threads), "--hashes", str(hashes)]
-    ended = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
-    return {kind: statistics.median(ratios) for kind, ratios in json.loads(ended.stdout).items()}
+    process = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
+    return {kind: statistics.median(ratios) for kind, ratios in json.loads(process.stdout).items()}
 
 
 def main() -> None:
-    """Measure every combination in turn and print the table."""
+    """Measure all combinations alternately and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--hashes", type=int, default=50, help="of each library, a thread and a round")
+    parser.add_argument("--hashes", type=int, default=50, help="hashes of each library per thread and round")
     parser.add_argument(
         "--native", metavar="PYTHON", help="an interpreter whose argon2-cffi was built for this machine"
     )
     parser.add_argument("--turn", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.turn:
-        print(json.dumps(turn(threads=asked.threads, hashes=asked.hashes)))
+    arguments = parser.parse_args()
+    if arguments.turn:
+        print(json.dumps(turn(threads=arguments.threads, hashes=arguments.hashes)))
         return
 
-    pythons = {"wheel": sys.executable} | ({"built for this processor": asked.native} if asked.native else {})
+    pythons = {"wheel": sys.executable} | ({"built for this processor": arguments.native} if arguments.native else {})
     rounds: dict[tuple[str, str], list[dict[str, float]]] = {(b, e): [] for b in pythons for e in ENVIRONMENTS}
-    for _ in range(asked.rounds):
+    for _ in range(arguments.rounds):
         for (build, environment), results in rounds.items():
-            size = {"threads": asked.threads, "hashes": asked.hashes}
+            size = {"threads": arguments.threads, "hashes": arguments.hashes}
             results.append(measured(pythons[build], ENVIRONMENTS[environment], **size))
-    print(f"Argon2id m={MEMORY_KIB},t={TIME},p=1 on {asked.threads} threads, medians of {asked.rounds} rounds")
+    print(f"Argon2id m={MEMORY_KIB},t={TIME},p=1 on {arguments.threads} threads, medians of {arguments.rounds} rounds")
     print("| argon2-cffi | malloc | its hashes a second, libsodium = 1 (lowest to highest round) | by processor time |")
     print("| --- | --- | --- | --- |")
     for (build, environment), results in rounds.items():

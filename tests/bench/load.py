@@ -1,7 +1,7 @@
-"""Load: wrk where one request repeats, a client of our own where each request follows from the last answer.
+"""Load generators: wrk repeats one request; the Python client builds each request from the last response.
 
-The client plays people: generators that yield a request and are sent its answer. One thread drives all connections, so
-that it costs little beside what it measures; how much, it says itself.
+The Python client runs virtual users: generators that yield a request and receive its response. One thread drives all
+connections, which costs little processor time; the result includes how much.
 """
 
 import json
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONNECTIONS = 32
-SENT_AWAY = 503
+SERVICE_UNAVAILABLE = 503
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 WRK = shutil.which("wrk")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """What a run of load met."""
+    """The result of one run of load."""
 
     requests: int
     seconds: float
@@ -34,19 +34,19 @@ class Load:
     """Seconds."""
     p99: float
     failures: int
-    sent_away: int = 0
-    """Answers that told to come back later, where those are expected; they are no requests."""
+    unavailable: int = 0
+    """Expected responses with status 503; they do not count as requests."""
     client: float | None = None
-    """The share of one processor that our own client took; nothing where wrk was the client."""
+    """The share of one processor that the Python client used; None for wrk."""
 
     @property
     def rate(self) -> float:
-        """Requests answered in a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
 
-class Answer(NamedTuple):
-    """An answer as it came."""
+class Response(NamedTuple):
+    """An HTTP response."""
 
     status: int
     head: bytes
@@ -55,25 +55,25 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it goes out, and the only status that counts as success."""
+    """The bytes of an HTTP request, and the only status that counts as success."""
 
     raw: bytes
     expects: int
-    may_be_sent_away: bool = False
+    may_be_unavailable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """Something that a person does between two requests, and that is not measured."""
+class UnmeasuredStep:
+    """A step of a user between two requests that is not measured."""
 
-    subject: int
+    user_id: int
 
 
 SHOWN_FAILURES = 3
 
-UserRecord = Generator[Request | Errand, Answer | str, None]
-RunErrands = Callable[[list[int]], dict[int, str]]
-"""Takes the subjects of errands; returns what came of those that are done."""
+VirtualUser = Generator[Request | UnmeasuredStep, Response | str, None]
+RunSteps = Callable[[list[int]], dict[int, str]]
+"""Takes the user ids of waiting steps; returns the results of those that are complete."""
 
 
 def request(
@@ -83,77 +83,77 @@ def request(
     expects: int,
     body: str | None = None,
     headers: Iterable[str] = (),
-    may_be_sent_away: bool = False,
+    may_be_unavailable: bool = False,
 ) -> Request:
-    """A request of HTTP/1.1 to this machine."""
+    """An HTTP/1.1 request to 127.0.0.1."""
     lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", *headers]
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-    return Request("\r\n".join([*lines, "", body or ""]).encode(), expects, may_be_sent_away)
+    return Request("\r\n".join([*lines, "", body or ""]).encode(), expects, may_be_unavailable)
 
 
 def wrk(*, port: int, seconds: float, arguments: Iterable[str]) -> Load:
-    """Run wrk with the script of this folder and one thread. Raises CalledProcessError."""
+    """Run wrk with `requests.lua` and one thread. Raises CalledProcessError."""
     script = Path(__file__).with_name("requests.lua")
     command = [str(WRK), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(script)]
     run = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/", "--", *arguments], capture_output=True, text=True, check=True
     )
-    said = json.loads(run.stdout.strip().rpartition("\n")[2])
+    summary = json.loads(run.stdout.strip().rpartition("\n")[2])
     return Load(
-        requests=said["requests"],
-        seconds=said["microseconds"] / 1e6,
-        p50=said["p50"] / 1e6,
-        p99=said["p99"] / 1e6,
-        failures=said["failures"],
+        requests=summary["requests"],
+        seconds=summary["microseconds"] / 1e6,
+        p50=summary["p50"] / 1e6,
+        p99=summary["p99"] / 1e6,
+        failures=summary["failures"],
     )
 
 
 @dataclass(slots=True)
-class _Talk:
-    """One connection and the person who uses it at the moment."""
+class _Connection:
+    """One connection and its current virtual user."""
 
     socket: socket.socket
-    user: UserRecord
+    user: VirtualUser
     expects: int = 0
-    may_be_sent_away: bool = False
+    may_be_unavailable: bool = False
     asked_at: float = 0.0
     received: bytes = b""
 
 
 @dataclass(kw_only=True)
-class Crowd:
-    """People who use the service at once, each on a connection that is kept for the next one."""
+class LoadClient:
+    """Concurrent virtual users on persistent connections; a new user replaces each one that ends."""
 
     port: int
-    make_person: Callable[[], UserRecord]
-    run_errands: RunErrands = field(default=lambda _: {})
+    new_user: Callable[[], VirtualUser]
+    run_steps: RunSteps = field(default=lambda _: {})
     connections: int = CONNECTIONS
     finished: int = 0
-    """People who came to their end without a failure."""
+    """The number of users that ended without a failure."""
 
     def use(self, *, seconds: float) -> Load:
-        """Use the service for so long. What is unanswered at the end does not count."""
+        """Send requests for some seconds. Requests without a response at the end do not count."""
         self._latencies: list[float] = []
-        self._failures = self._sent_away = 0
-        self._errands: dict[int, _Talk] = {}
+        self._failures = self._unavailable = 0
+        self._waiting: dict[int, _Connection] = {}
         with ExitStack() as stack:
             poller = stack.enter_context(select.epoll())
-            talks: dict[int, _Talk] = {}
+            connections: dict[int, _Connection] = {}
             for _ in range(self.connections):
-                made = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=10))
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                poller.register(made, select.EPOLLIN)
-                talks[made.fileno()] = _Talk(made, self.make_person())
-            began, busy = time.perf_counter(), time.process_time()
-            for talk in talks.values():
-                self._go_on(talk, None)
+                socket_ = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=10))
+                socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                poller.register(socket_, select.EPOLLIN)
+                connections[socket_.fileno()] = _Connection(socket_, self.new_user())
+            began, processor = time.perf_counter(), time.process_time()
+            for connection in connections.values():
+                self._continue(connection, None)
             while (now := time.perf_counter()) < began + seconds:
-                for number, _ in poller.poll(0.001 if self._errands else min(1.0, began + seconds - now)):
-                    self._hear(talks[number])
-                self._come_back()
+                for number, _ in poller.poll(0.001 if self._waiting else min(1.0, began + seconds - now)):
+                    self._receive(connections[number])
+                self._finish_steps()
             took = time.perf_counter() - began
-            return self._load(took, client=(time.process_time() - busy) / took)
+            return self._load(took, client=(time.process_time() - processor) / took)
 
     def _load(self, seconds: float, *, client: float) -> Load:
         sorted_ = sorted(self._latencies) or [0.0]
@@ -163,50 +163,54 @@ class Crowd:
             p50=sorted_[len(sorted_) // 2],
             p99=sorted_[int(len(sorted_) * 0.99)],
             failures=self._failures,
-            sent_away=self._sent_away,
+            unavailable=self._unavailable,
             client=client,
         )
 
-    def _hear(self, talk: _Talk) -> None:
-        data = talk.socket.recv(65536)
+    def _receive(self, connection: _Connection) -> None:
+        data = connection.socket.recv(65536)
         if not data:
-            raise ConnectionError("the server hung up")
-        talk.received += data
-        head, found, body = talk.received.partition(b"\r\n\r\n")
+            raise ConnectionError("the server closed the connection")
+        connection.received += data
+        head, separator, body = connection.received.partition(b"\r\n\r\n")
         length = LENGTH.search(head)
-        if not found or length is None or len(body) < int(length[1]):
+        if not separator or length is None or len(body) < int(length[1]):
             return
-        answer = Answer(int(head[9:12]), head, body)
-        if answer.status == SENT_AWAY and talk.may_be_sent_away:
-            self._sent_away += 1
-            self._go_on(talk, answer)
+        response = Response(int(head[9:12]), head, body)
+        if response.status == SERVICE_UNAVAILABLE and connection.may_be_unavailable:
+            self._unavailable += 1
+            self._continue(connection, response)
             return
-        self._latencies.append(time.perf_counter() - talk.asked_at)
-        if answer.status == talk.expects:
-            self._go_on(talk, answer)
+        self._latencies.append(time.perf_counter() - connection.asked_at)
+        if response.status == connection.expects:
+            self._continue(connection, response)
         else:
             self._failures += 1
             if self._failures <= SHOWN_FAILURES:
-                print(f"unexpected answer {answer.status}: {answer.body[:200]!r}", file=sys.stderr, flush=True)
-            talk.user = self.make_person()
-            self._go_on(talk, None)
+                print(f"unexpected response {response.status}: {response.body[:200]!r}", file=sys.stderr, flush=True)
+            connection.user = self.new_user()
+            self._continue(connection, None)
 
-    def _go_on(self, talk: _Talk, answer: Answer | str | None) -> None:
+    def _continue(self, connection: _Connection, response: Response | str | None) -> None:
         try:
-            # A generator that has just begun takes nothing but None.
-            wish = next(talk.user) if answer is None else talk.user.send(answer)
+            # A new generator only accepts None.
+            step = next(connection.user) if response is None else connection.user.send(response)
         except StopIteration:
             self.finished += 1
-            talk.user = self.make_person()
-            wish = next(talk.user)
-        if isinstance(wish, Errand):
-            self._errands[wish.subject] = talk
+            connection.user = self.new_user()
+            step = next(connection.user)
+        if isinstance(step, UnmeasuredStep):
+            self._waiting[step.user_id] = connection
         else:
-            talk.expects, talk.may_be_sent_away, talk.received = wish.expects, wish.may_be_sent_away, b""
-            talk.asked_at = time.perf_counter()
-            talk.socket.sendall(wish.raw)
+            connection.expects, connection.may_be_unavailable, connection.received = (
+                step.expects,
+                step.may_be_unavailable,
+                b"",
+            )
+            connection.asked_at = time.perf_counter()
+            connection.socket.sendall(step.raw)
 
-    def _come_back(self) -> None:
-        if self._errands:
-            for subject, result in self.run_errands(list(self._errands)).items():
-                self._go_on(self._errands.pop(subject), result)
+    def _finish_steps(self) -> None:
+        if self._waiting:
+            for user_id, result in self.run_steps(list(self._waiting)).items():
+                self._continue(self._waiting.pop(user_id), result)

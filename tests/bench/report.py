@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as a picture."""
+"""Benchmark report: rows with their budgets, as a Markdown table and an SVG chart."""
 
 import os
 import platform
@@ -14,12 +14,12 @@ from tests.bench.load import Load
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One figure beside its budget."""
+    """One figure and its budget."""
 
     name: str
     figure: str
     share: float | None
-    """Of the floor with one SELECT."""
+    """The ratio to the floor with one SELECT."""
     p50: float | None
     p99: float | None
     budget: str
@@ -27,29 +27,29 @@ class Row:
 
     @classmethod
     def of(cls, name: str, load: Load, base: float, *, share: float | None = None, p99: float | None = None) -> Self:
-        """A load, with the least share of the floor that it has to reach and the longest p99, in seconds."""
+        """A load with its budget: the minimum share of the floor and the maximum p99 in seconds."""
         budget = [f"≥ {share:g} of the floor"] if share else []
         budget += [f"p99 < {p99 * 1000:.0f} ms"] if p99 else []
         holds = (share is None or load.rate >= share * base) and (p99 is None or load.p99 < p99)
         return cls._row(name, load, base, budget=", ".join(budget), holds=holds)
 
     @classmethod
-    def beside(cls, name: str, load: Load, other: Load, base: float) -> Self:
-        """A load that has to stay within a tenth of another one."""
+    def compared(cls, name: str, load: Load, other: Load, base: float) -> Self:
+        """A load whose rate must be at least 0.9 of another one."""
         ratio = load.rate / other.rate
         return cls._row(name, load, base, budget=f"within 10 % of 1,000 users (here {ratio:.2f})", holds=ratio >= 0.9)
 
     @classmethod
-    def ratio(cls, name: str, load: Load, most: float, *, at_least: float) -> Self:
-        """A load as a share of what this machine can do at most of it."""
-        ratio = load.rate / most
+    def ratio(cls, name: str, load: Load, maximum: float, *, at_least: float) -> Self:
+        """A load with its budget: the minimum share of the maximum rate of this machine."""
+        ratio = load.rate / maximum
         return cls(
             name=name,
             figure=f"{load.rate:,.0f} requests/s",
             share=None,
             p50=load.p50,
             p99=load.p99,
-            budget=f"≥ {at_least:g} of the {most:,.0f} hashes that two processors make (here {ratio:.2f})",
+            budget=f"≥ {at_least:g} of the {maximum:,.0f} hashes that two processors make (here {ratio:.2f})",
             holds=ratio >= at_least,
         )
 
@@ -57,7 +57,7 @@ class Row:
     def single(
         cls, name: str, value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None
     ) -> Self:
-        """One number with its bound."""
+        """One number with its budget."""
         holds = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
         budget = f"≥ {at_least:g} {unit}" if at_least is not None else f"≤ {at_most:g} {unit}"
         figure = f"{value:,.0f} {unit}" if value >= 10 else f"{value:.2f} {unit}"
@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """All rows, and where and when they were measured."""
+    """All rows, with the machine and the day of the measurement."""
 
     day: str
     machine: str
@@ -88,29 +88,29 @@ class Figures:
 
     @classmethod
     def now(cls, rows: Sequence[Row], *, day: str, wrk: bool) -> Self:
-        """Figures of this machine."""
+        """The figures with the description of this machine."""
         named = ("flask", "sqlalchemy", "gunicorn", "psycopg2-binary", "redis")
         return cls(
             day=day,
             machine=f"{os.cpu_count()} × {_processor()}, {platform.system()} {platform.release()}",
             versions=", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in named)]),
-            client="wrk, and a client of our own for the registration" if wrk else "a client of our own",
+            client="wrk, and a Python client for requests that depend on responses" if wrk else "a Python client",
             rows=rows,
         )
 
 
 def table(figures: Figures) -> str:
-    """The table in Markdown, as `docs/bench.md` shows it."""
+    """The Markdown table of `docs/bench.md`."""
     lines = [
         "| what | figure | share of one SELECT | p50 | p99 | budget | holds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [f"| {' | '.join(cells(row))} |" for row in figures.rows]
-    said = (
+    summary = (
         f"Measured on {figures.day} on {figures.machine}; {figures.versions}; 32 connections, 2 workers of 4 threads, "
         f"median of three runs taken in turn; client: {figures.client}, on the same processors."
     )
-    return "\n".join([*lines, "", said])
+    return "\n".join([*lines, "", summary])
 
 
 def cells(row: Row) -> list[str]:
@@ -126,8 +126,8 @@ def _milliseconds(value: float | None) -> str:
     return f"{value * 1000:.1f} ms" if value < 0.01 else f"{value * 1000:,.0f} ms"
 
 
-def drawn(figures: Figures) -> str:
-    """The shares of the floor as bars, readable on light and on dark pages."""
+def chart(figures: Figures) -> str:
+    """An SVG bar chart of the shares of the floor, readable on light and dark pages."""
     rows = [row for row in figures.rows if row.share is not None]
     longest = max(row.share or 0 for row in rows)
     height, left, width = 30, 270, 420
@@ -145,7 +145,7 @@ def drawn(figures: Figures) -> str:
     source = escape(f"make bench, {figures.day}, {figures.machine}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {total}" role="img" '
-        'aria-label="Requests a second of the service beside its floors" '
+        'aria-label="Requests a second of the service and its floors" '
         'font-family="system-ui, sans-serif" font-size="13" fill="#7d8590">\n'
         '<text x="10" y="22" font-size="15">Requests a second, as a share of a bare Flask view with one SELECT</text>\n'
         + "\n".join(bars)

@@ -1,4 +1,4 @@
--- What wrk asks for: `fixed PATH`, `random PATH USERS` (a user who exists), or `new PATH TAG` (an address a request).
+-- Requests of wrk: `fixed PATH`, `random PATH USERS` (an existing user), or `new PATH TAG` (a new address per request).
 
 local kind, path, argument
 local count = 0

@@ -1,9 +1,9 @@
-"""Measures SMTP clients side by side: `PYTHONPATH=src python -m tests.bench.smtp_clients`, about a minute.
+"""SMTP client benchmark: `SmtpTransport`, `smtplib.sendmail` and `aiosmtplib`.
 
-Ours, the standard library's `smtplib.sendmail`, and `aiosmtplib` where it is installed (it is no dependency:
-`pip install --target DIR aiosmtplib` and PYTHONPATH=src:DIR). Each sends the same email from as many threads as a mail
-worker has, on connections that are kept, to a server that answers at once. The clients take turns; what counts is the
-median of the ratios, and processor time more than the rate, since machines are shared and noisy.
+`PYTHONPATH=src python -m tests.bench.smtp_clients` takes about a minute. `aiosmtplib` is measured if it is installed;
+it is not a dependency (`pip install --target DIR aiosmtplib` and PYTHONPATH=src:DIR). Each client sends the same email
+from as many threads as a mail worker has, on persistent connections, to a server that replies at once. The clients
+alternate; the result is the median of the ratios. Processor time is more reliable than the rate on a shared machine.
 """
 
 import argparse
@@ -20,19 +20,19 @@ from email.message import Message
 from typing import Any
 
 from auth_service.adapters.email.smtp_transport import SmtpTransport
-from auth_service.services.email import rendering as letters
+from auth_service.services.email import rendering
 from tests.bench.emails import smtp_sink
 
 THREADS = 4
 SENDER, TO = "no-reply@example.org", "ada@example.org"
 
 Client = Callable[[int, int], None]
-"""Sends so many emails to a port, from all threads together."""
+"""Sends a number of emails to a port, divided among all threads."""
 
 
 def email() -> Message:
-    """An email as the service sends them."""
-    return letters.render(
+    """An email of the service."""
+    return rendering.render(
         "registration_code",
         "en",
         to=TO,
@@ -53,7 +53,7 @@ def from_all_threads(work: Callable[[], None]) -> None:
 
 
 def ours(port: int, emails: int) -> None:
-    """What the mail worker uses."""
+    """`SmtpTransport`, which the mail worker uses."""
     transport = SmtpTransport(f"smtp://127.0.0.1:{port}")
     message = email()
 
@@ -66,7 +66,7 @@ def ours(port: int, emails: int) -> None:
 
 
 def standard_library(port: int, emails: int) -> None:
-    """`smtplib` as its documentation shows it, without a limit in all."""
+    """`smtplib` as in its documentation, without a time limit for the whole email."""
     message = email()
 
     def work() -> None:
@@ -78,7 +78,7 @@ def standard_library(port: int, emails: int) -> None:
 
 
 def aiosmtplib(port: int, emails: int) -> None:
-    """`aiosmtplib` in a loop of its own, which threads hand their emails to, under a time limit for each email."""
+    """`aiosmtplib` in its own event loop, to which threads submit emails, with a time limit for each email."""
     library = importlib.import_module("aiosmtplib")
     loop = asyncio.new_event_loop()
     runner = threading.Thread(target=loop.run_forever)
@@ -107,11 +107,11 @@ def aiosmtplib(port: int, emails: int) -> None:
 
 
 def main() -> None:
-    """Measure in turn and print the table."""
+    """Measure the clients alternately and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--emails", type=int, default=2000, help="of each client and round")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     clients: dict[str, Client] = {"ours": ours, "smtplib.sendmail": standard_library}
     if importlib.util.find_spec("aiosmtplib"):
         clients["aiosmtplib"] = aiosmtplib
@@ -119,18 +119,18 @@ def main() -> None:
     with smtp_sink() as port:
         for client in clients.values():
             client(port, 4 * THREADS)
-        for _ in range(asked.rounds):
+        for _ in range(arguments.rounds):
             for name, client in clients.items():
                 began, processor = time.perf_counter(), time.process_time()
-                client(port, asked.emails)
+                client(port, arguments.emails)
                 took, processor = time.perf_counter() - began, time.process_time() - processor
-                figures[name].append((asked.emails / took, processor / asked.emails * 1e6))
-    print(f"| client, {THREADS} threads, {asked.rounds} rounds | emails/s | of ours | processor µs | of ours |")
+                figures[name].append((arguments.emails / took, processor / arguments.emails * 1e6))
+    print(f"| client, {THREADS} threads, {arguments.rounds} rounds | emails/s | of ours | processor µs | of ours |")
     print("| --- | --- | --- | --- | --- |")
     for name, runs in figures.items():
         cells = []
         for side in (0, 1):
-            ratio = statistics.median(run[side] / our[side] for run, our in zip(runs, figures["ours"], strict=True))
+            ratio = statistics.median(run[side] / own[side] for run, own in zip(runs, figures["ours"], strict=True))
             cells.append(f"{statistics.median(run[side] for run in runs):,.0f} | {ratio:.2f}")
         print(f"| {name} | {' | '.join(cells)} |")
 

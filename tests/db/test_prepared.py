@@ -8,6 +8,7 @@ from sqlalchemy import literal_column, select, text
 
 from auth_service.db import NoParameters, Statement, autocommit, db, fetch_one, transaction, unit_of_work
 from auth_service.errors import DatabaseUnavailable
+from tests.support.application import MakeApp
 from tests.support.connections import end_session, own_pid
 from tests.support.roles import ADD, DROP, FIND, NAME
 from tests.support.round_trips import counted
@@ -45,11 +46,16 @@ def test_a_terminated_session_is_unavailable_and_replaced(app: Flask, stores: St
             assert fetch_one(FIND({"name": "ROLE_PORTAL_USER"})) == "ROLE_PORTAL_USER"
 
 
+@pytest.fixture
+def behind_a_pooler(make_app: MakeApp) -> Flask:
+    """An application of one test alone, because its engine stops using prepared statements."""
+    return make_app(service_name="Behind a pooler")
+
+
 def test_a_pooler_that_drops_prepared_statements_disables_them_without_errors(
-    app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    behind_a_pooler: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("auth_service.db.prepared._unprepared", set())
-    with app.app_context(), unit_of_work():
+    with behind_a_pooler.app_context(), unit_of_work():
         fetch_one(FIND({"name": NAME}))
         fetch_one(ADD({"name": NAME}))
         with autocommit() as connection:
@@ -64,10 +70,8 @@ def test_a_pooler_that_drops_prepared_statements_disables_them_without_errors(
 
 
 def test_a_changed_column_type_replaces_one_prepared_statement_and_not_all(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
+    app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    unprepared: set[object] = set()
-    monkeypatch.setattr("auth_service.db.prepared._unprepared", unprepared)
     words = Statement(select(literal_column("word")).select_from(text("words")), parameters=NoParameters, row=str)
     with app.app_context(), db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE words AS SELECT 'seven'::varchar(9) AS word")
@@ -79,12 +83,15 @@ def test_a_changed_column_type_replaces_one_prepared_statement_and_not_all(
 
             assert fetch_one(words({})) == "seven"
 
-            assert not unprepared
+            assert "are lost between transactions" not in caplog.text
             fetch_one(FIND({"name": NAME}))
             with counted() as waits:
                 assert fetch_one(words({})) == "seven"
                 assert fetch_one(FIND({"name": NAME})) is None
             assert len(waits) == 2
+            with autocommit() as connection:
+                prepared = connection.exec_driver_sql("SELECT name FROM pg_prepared_statements").scalars().all()
+            assert {words.name, FIND.name} <= set(prepared), "the engine still uses prepared statements"
     finally:
         with app.app_context(), db.engine.begin() as connection:
             connection.exec_driver_sql("DROP TABLE words")

@@ -1,4 +1,4 @@
-"""People who call the service over the network, one connection a request, and note what they were told and how soon."""
+"""HTTP client of the fault tests: one connection per request; records each response and its time."""
 
 import http.client
 import json
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-PERSISTENCE = 10.0
-"""Seconds for which a user repeats a request that was answered by 503."""
+RETRY_SECONDS = 10.0
+"""Seconds for which a client repeats a request that gets 503."""
 USERS = "/api/v1/users"
 TICKET = "__Host-registration"
-PATIENCE = 15.0
-"""Seconds after which a caller gives up: longer than anything that the service promises."""
+CLIENT_TIMEOUT = 15.0
+"""Seconds; longer than any time limit of the service."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What came back."""
+class Response:
+    """A complete HTTP response."""
 
     status: int
     headers: Mapping[str, str]
-    """By their names in lower case."""
+    """Names are in lower case."""
     body: bytes
     seconds: float
 
@@ -32,21 +32,21 @@ class Answer:
 
     @property
     def code(self) -> str | None:
-        """The `error.code` of a refusal."""
-        found: str | None = self.json.get("error", {}).get("code")
-        return found
+        """The `error.code` of an error."""
+        code: str | None = self.json.get("error", {}).get("code")
+        return code
 
 
-class Unanswered(Exception):
-    """Nothing, or half an answer, came back: `why` is refused, cut or late."""
+class NoResponse(Exception):
+    """No response, or an incomplete one: `cause` is refused, closed or timeout."""
 
-    def __init__(self, why: str, *, seconds: float) -> None:
-        super().__init__(f"{why} after {seconds:.3f} s")
-        self.why = why
+    def __init__(self, cause: str, *, seconds: float) -> None:
+        super().__init__(f"{cause} after {seconds:.3f} s")
+        self.cause = cause
         self.seconds = seconds
 
 
-def ask(
+def send_request(
     port: int,
     method: str,
     path: str,
@@ -54,8 +54,8 @@ def ask(
     body: object = None,
     cookies: Mapping[str, str] | None = None,
     token: str | None = None,
-) -> Answer:
-    """One request to 127.0.0.1; `token` is an access token that speaks for the caller. Raises Unanswered."""
+) -> Response:
+    """Send one request to 127.0.0.1, with the access token `token` if there is one. Raises NoResponse."""
     headers = {"Connection": "close"}
     if body is not None:
         headers["Content-Type"] = "application/json"
@@ -63,117 +63,117 @@ def ask(
         headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CLIENT_TIMEOUT)
     began = time.monotonic()
     try:
         connection.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
         response = connection.getresponse()
-        read = response.read()
+        content = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise Unanswered(_why(error), seconds=time.monotonic() - began) from None
+        raise NoResponse(_cause_of(error), seconds=time.monotonic() - began) from None
     finally:
         connection.close()
-    return Answer(
+    return Response(
         status=response.status,
         headers={name.lower(): value for name, value in response.getheaders()},
-        body=read,
+        body=content,
         seconds=time.monotonic() - began,
     )
 
 
-def _why(error: Exception) -> str:
+def _cause_of(error: Exception) -> str:
     match error:
         case ConnectionRefusedError():
             return "refused"
         case TimeoutError():
-            return "late"
-    return "cut"
+            return "timeout"
+    return "closed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AuditEntry:
-    """One request of one person, as the ledger keeps it."""
+class RecordedRequest:
+    """One request of one user and its response, as the ledger stores it."""
 
     step: str
     email: str
-    """The user: the address of the registration, whatever address the account has by now."""
-    answer: Answer | None
-    """None where nothing came back."""
+    """Identifies the user: the address of the registration, even after a change of address."""
+    response: Response | None
+    """None if no complete response arrived."""
     seconds: float
     credential: str | None = None
     """The code, password or refresh token of the request."""
-    chosen: str | None = None
-    """The password that it asked for besides."""
+    new_password: str | None = None
+    """The password that the request sets."""
     token: str | None = None
-    """The access token that spoke for it."""
+    """The access token of the request."""
     ticket: str | None = None
-    """The ticket of a registration that the request came with."""
+    """The flow ticket of the registration in the request."""
     to: str | None = None
-    """The address that it is about, if that is another one."""
+    """The address that the request is about, if it differs from `email`."""
     at: float
-    """When it was sent, in monotonic seconds."""
+    """When the request was sent, in monotonic seconds."""
 
     @property
-    def good(self) -> bool:
-        return self.answer is not None and self.answer.status < 300
+    def acknowledged(self) -> bool:
+        return self.response is not None and self.response.status < 300
 
     @property
     def address(self) -> str:
-        """The address that it is about, and that a letter goes to."""
+        """The address that the request is about, to which its email goes."""
         return self.to or self.email
 
     @property
     def uncertain(self) -> bool:
-        """Whether nobody told what became of it: it may have been done, or not."""
-        return self.answer is None or self.answer.status >= 500
+        """Whether the response does not show if the request took effect."""
+        return self.response is None or self.response.status >= 500
 
     @property
     def answered_at(self) -> float:
-        """When its answer was there, in monotonic seconds."""
+        """When the response was complete, in monotonic seconds."""
         return self.at + self.seconds
 
 
-class CurrentUser:
-    """A user who registers, with an address, and the cookies that the service handed out."""
+class RegistrationClient:
+    """The client of a user who registers: the address and the cookies that the service set."""
 
-    def __init__(self, port: int, email: str, *, note: Callable[[AuditEntry], None] | None = None) -> None:
-        """`note` is told of every request."""
+    def __init__(self, port: int, email: str, *, record: Callable[[RecordedRequest], None] | None = None) -> None:
+        """`record` is called with every request."""
         self.port = port
-        self.began_with = email
+        self.registered_email = email
         self.email = email
         self.user_id = 0
         self.cookies: dict[str, str] = {}
-        self._note = note
+        self._record = record
 
     @property
     def ticket(self) -> str | None:
-        """What the service handed out for the registration."""
+        """The flow ticket of the registration."""
         return self.cookies.get(TICKET)
 
-    def look_up(self) -> Answer:
-        answer = self._call("look_up", "GET", f"?email={quote(self.email)}")
-        if answer.status == 200:
-            self.user_id = answer.json["data"]["id"]
-        return answer
+    def look_up(self) -> Response:
+        response = self._call("look_up", "GET", f"?email={quote(self.email)}")
+        if response.status == 200:
+            self.user_id = response.json["data"]["id"]
+        return response
 
-    def sign_up(self) -> Answer:
-        answer = self._call("sign_up", "POST", "/sign_up", body={"email": self.email})
-        if answer.status == 201:
-            self.user_id = answer.json["data"]["id"]
-        return answer
+    def sign_up(self) -> Response:
+        response = self._call("sign_up", "POST", "/sign_up", body={"email": self.email})
+        if response.status == 201:
+            self.user_id = response.json["data"]["id"]
+        return response
 
-    def send_code(self) -> Answer:
+    def send_code(self) -> Response:
         return self._call("send_code", "POST", f"/{self.user_id}/send_code")
 
-    def mail(self, code: str) -> Answer:
-        return self._call("mail", "PUT", f"/{self.user_id}/mail?code={code}", credential=code)
+    def confirm_email(self, code: str) -> Response:
+        return self._call("confirm_email", "PUT", f"/{self.user_id}/mail?code={code}", credential=code)
 
-    def resend_code(self) -> Answer:
+    def resend_code(self) -> Response:
         return self._call("resend_code", "POST", f"/{self.user_id}/resend_code")
 
-    def finish(self, password: str | None = None) -> Answer:
+    def finish(self, password: str | None = None) -> Response:
         body = None if password is None else {"password": password}
-        return self._call("finish", "PATCH", f"/{self.user_id}/sign_up", body=body, chosen=password)
+        return self._call("finish", "PATCH", f"/{self.user_id}/sign_up", body=body, new_password=password)
 
     def _call(
         self,
@@ -184,48 +184,48 @@ class CurrentUser:
         body: object = None,
         token: str | None = None,
         credential: str | None = None,
-        chosen: str | None = None,
+        new_password: str | None = None,
         to: str | None = None,
-    ) -> Answer:
+    ) -> Response:
         at = time.monotonic()
         ticket = self.ticket
-        answer: Answer | None = None
+        response: Response | None = None
         try:
-            answer = ask(self.port, method, USERS + path, body=body, cookies=self.cookies, token=token)
-            self._keep_cookie(answer)
-            return answer
+            response = send_request(self.port, method, USERS + path, body=body, cookies=self.cookies, token=token)
+            self._keep_cookie(response)
+            return response
         finally:
-            if self._note is not None:
-                entry = AuditEntry(
+            if self._record is not None:
+                entry = RecordedRequest(
                     step=step,
-                    email=self.began_with,
+                    email=self.registered_email,
                     to=to or self.email,
-                    answer=answer,
+                    response=response,
                     seconds=time.monotonic() - at,
                     credential=credential,
-                    chosen=chosen,
+                    new_password=new_password,
                     token=token,
                     ticket=ticket,
                     at=at,
                 )
-                self._note(entry)
+                self._record(entry)
 
-    def _keep_cookie(self, answer: Answer) -> None:
-        name, _, value = answer.headers.get("set-cookie", "").partition("=")
+    def _keep_cookie(self, response: Response) -> None:
+        name, _, value = response.headers.get("set-cookie", "").partition("=")
         if value:
             self.cookies[name] = value.partition(";")[0]
 
 
-def persist(request: Callable[[], Answer]) -> Answer:
-    """The first answer that is no 503, as a client gets it that heeds Retry-After (but a shorter one)."""
-    until = time.monotonic() + PERSISTENCE
-    while (answer := request()).status == 503 and time.monotonic() < until:
+def retry_unavailable(request: Callable[[], Response]) -> Response:
+    """The first response that is not 503; waits less than Retry-After to keep the tests short."""
+    give_up_at = time.monotonic() + RETRY_SECONDS
+    while (response := request()).status == 503 and time.monotonic() < give_up_at:
         time.sleep(0.05)
-    return answer
+    return response
 
 
-def good(request: Callable[[], Answer]) -> Answer:
-    """The answer of a user who persists, which has to be a success."""
-    answer = persist(request)
-    assert answer.status < 300, f"{answer.status} {answer.body!r}"
-    return answer
+def expect_success(request: Callable[[], Response]) -> Response:
+    """The response after retries of 503; fails unless it is a success."""
+    response = retry_unavailable(request)
+    assert response.status < 300, f"{response.status} {response.body!r}"
+    return response

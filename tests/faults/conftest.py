@@ -1,4 +1,4 @@
-"""A service of its own for each module of fault tests, and the figures that they find."""
+"""Fixtures of the fault tests: one service for each module, and the figures printed at the end of the run."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +12,13 @@ _figures: list[str] = []
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Takes a line of figures for the end of the run."""
+    """Adds a line of figures to the summary at the end of the run."""
     return lambda line: _figures.append(f"{request.node.name}: {line}")
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of engines whose database is migrated."""
+    """The data folder of engines with a migrated database."""
     folder = tmp_path_factory.mktemp("template") / "engines"
     make_template(folder)
     return folder
@@ -28,13 +28,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(
     request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """The service; a module may say `DURABLE = True` and name `SETTINGS`."""
+    """The service; a module can define `DURABLE = True` and `SETTINGS`."""
     durable = getattr(request.module, "DURABLE", False)
     settings = getattr(request.module, "SETTINGS", {})
     folder = tmp_path_factory.mktemp("service")
     with Service.running(folder, template=template, durable=durable, **settings) as running:
         yield running
-    assert running.crashes() == []
+    assert running.unexpected_errors() == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

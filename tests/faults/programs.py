@@ -1,4 +1,4 @@
-"""Processes that tests start, and waiting for what becomes of them."""
+"""Subprocesses of the fault tests: start, wait, signal, kill."""
 
 import os
 import shutil
@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 MANAGE = (sys.executable, str(ROOT / "manage.py"))
 
 
-def wait_until(holds: Callable[[], Any], *, within: float, what: str, every: float = 0.05) -> float:
-    """Wait until something holds; returns after how many seconds it did."""
+def wait_until(condition: Callable[[], Any], *, within: float, what: str, every: float = 0.05) -> float:
+    """Wait until a condition is true; returns the seconds that this took."""
     began = time.monotonic()
-    while not holds():
+    while not condition():
         if time.monotonic() - began > within:
             raise AssertionError(f"not within {within} s: {what}")
         time.sleep(every)
@@ -28,7 +28,7 @@ def wait_until(holds: Callable[[], Any], *, within: float, what: str, every: flo
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A port of 127.0.0.1 that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @dataclass(kw_only=True)
 class Program:
-    """One process that we start, in a session of its own, and what it says."""
+    """A subprocess in its own session, and its log."""
 
     command: Sequence[str]
     environment: dict[str, str]
@@ -46,9 +46,9 @@ class Program:
     _log_start: int = 0
 
     def start(self, **changes: str) -> None:
-        """Start it from an empty folder, so that no `.env` has a say; `changes` are settings of this one run."""
+        """Start the process in a folder without `.env`; `changes` are settings of this run only."""
         assert self.child is None or self.child.poll() is not None
-        # Whatever becomes of the tests, it does not outlive them (Linux).
+        # Linux kills the process when the test process ends, also after a crash.
         setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
         with self.log.open("ab") as log:
             self._log_start = log.tell()
@@ -72,13 +72,13 @@ class Program:
         return self.child is None or self.child.poll() is not None
 
     def wait(self, seconds: float) -> int:
-        """Its exit status, once it has ended by itself."""
+        """Wait for the end of the process; returns its exit status."""
         assert self.child is not None
         return self.child.wait(seconds)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It does nothing meanwhile."""
+        """Stop the process with SIGSTOP until the block ends."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -86,23 +86,23 @@ class Program:
             os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End the process with SIGKILL, as a crash does."""
         if self.child is not None:
             self.child.kill()
             self.child.wait()
 
-    def ask_to_stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask it to end, as an operator does."""
+    def request_stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send the signal with which an operator stops the process."""
         assert self.child is not None
         self.child.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, within: float = 15) -> int:
-        """Ask it to end; returns its exit status."""
-        self.ask_to_stop(number)
+        """Stop the process; returns its exit status."""
+        self.request_stop(number)
         return self.wait(within)
 
-    def said(self) -> str:
-        """What it logged since it was started."""
+    def output(self) -> str:
+        """The log since the last start."""
         return self.log.read_bytes()[self._log_start :].decode()
 
 

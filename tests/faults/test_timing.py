@@ -1,4 +1,4 @@
-"""Timing side channel: whether answers reveal an account by their time; `tests/api/test_equal_work.py` counts work."""
+"""Timing side channel (EN2): response times do not reveal an account; `tests/api/test_equal_work.py` counts work."""
 
 import json
 import math
@@ -15,11 +15,11 @@ from tests.support.stores import Query
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 SAMPLES = 500
-CROWD = 250
-"""People of each kind, who take turns as in a request list of user enumeration: each has few codes."""
-ROUND = 50
-"""After so many the history is emptied: nobody's share of a day's failures would be full, and nobody else's."""
-KNOWN, UNKNOWN = ([f"{who}-{number:02}@example.org" for number in range(CROWD)] for who in ("known", "never"))
+ADDRESSES = 250
+"""The known and the unknown addresses, used in turn as in user enumeration, since each has a limit of codes."""
+SAMPLES_PER_ROUND = 50
+"""After each round the audit log is emptied, so that no address reaches the daily limit of recorded failures."""
+KNOWN, UNKNOWN = ([f"{prefix}-{number:02}@example.org" for number in range(ADDRESSES)] for prefix in ("known", "never"))
 PASSWORD = "correct horse battery"
 
 REQUESTS = {
@@ -32,7 +32,7 @@ REQUESTS = {
 
 
 def kolmogorov_smirnov(one: list[float], other: list[float]) -> float:
-    """How likely two samples of this size differ at least as much by chance (the two-sided asymptotic p)."""
+    """The two-sample Kolmogorov-Smirnov test: the two-sided asymptotic p-value."""
     both = sorted([(value, 1 / len(one)) for value in one] + [(value, -1 / len(other)) for value in other])
     gap = height = 0.0
     for number, (value, step) in enumerate(both):
@@ -41,19 +41,19 @@ def kolmogorov_smirnov(one: list[float], other: list[float]) -> float:
             gap = max(gap, abs(height))
     n = math.sqrt(len(one) * len(other) / (len(one) + len(other)))
     x = (n + 0.12 + 0.11 / n) * gap
-    if x < 0.2:  # where the series does not converge any more, it is 1 to twelve digits
+    if x < 0.2:  # the series does not converge here; the value is 1 to twelve digits
         return 1.0
     tail: float = 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * x * x) for k in range(1, 101))
     return min(1.0, max(0.0, tail))
 
 
-def test_the_measure_knows_equal_from_unequal() -> None:
+def test_the_statistical_test_distinguishes_equal_from_shifted_samples() -> None:
     assert kolmogorov_smirnov([float(n % 97) for n in range(500)], [float(n % 97) for n in range(500)]) > 0.99
     assert kolmogorov_smirnov([float(n) for n in range(500)], [float(n + 100) for n in range(500)]) < 0.001
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_en2_the_time_of_an_answer_tells_nothing(
+def test_en2_the_time_of_a_response_does_not_reveal_an_account(
     name: str,
     live: Live,
     app: Flask,
@@ -68,24 +68,24 @@ def test_en2_the_time_of_an_answer_tells_nothing(
     def seconds(email: str) -> float:
         raw = json.dumps({"email": email, **body}).encode()
         began = time.perf_counter()
-        answer = live.request(method, f"{USERS}{path}", "Content-Type: application/json", body=raw, within=60)
-        assert answer.status in (200, 401, 404), answer.body
+        response = live.request(method, f"{USERS}{path}", "Content-Type: application/json", body=raw, within=60)
+        assert response.status in (200, 401, 404), response.body
         return time.perf_counter() - began
 
     for email in KNOWN[:10] + UNKNOWN[:10]:
         seconds(email)
-    of_known: list[float] = []
-    of_unknown: list[float] = []
+    known_samples: list[float] = []
+    unknown_samples: list[float] = []
     for number in range(SAMPLES):
-        if number % ROUND == 0:
+        if number % SAMPLES_PER_ROUND == 0:
             query("TRUNCATE events")
-        # In turn, and each first as often as the other: what the machine does besides hits both alike.
-        pair = (KNOWN[number % CROWD], of_known), (UNKNOWN[number % CROWD], of_unknown)
+        # Alternate the order, so that other load on the machine affects both kinds equally.
+        pair = (KNOWN[number % ADDRESSES], known_samples), (UNKNOWN[number % ADDRESSES], unknown_samples)
         for email, samples in pair if number % 2 else reversed(pair):
             samples.append(seconds(email))
 
-    known, unknown = median(of_known), median(of_unknown)
-    p = kolmogorov_smirnov(of_known, of_unknown)
+    known, unknown = median(known_samples), median(unknown_samples)
+    p = kolmogorov_smirnov(known_samples, unknown_samples)
     with capsys.disabled():
         print(f"\n{name}: {known * 1000:.2f} ms known, {unknown * 1000:.2f} ms unknown, p = {p:.2g}")
     assert abs(known - unknown) < max(0.05 * known, 0.002)

@@ -21,6 +21,8 @@ from auth_service.wiring import Services
 from tests.support.actors import ApiClient
 from tests.support.application import forget
 
+pytestmark = pytest.mark.slow  # it starts engines of its own
+
 ROLES = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
 OWNER, SERVICE = "owner-0123456789", "service-0123456789"
 

@@ -250,7 +250,7 @@ def test_the_daily_cap_is_counted_along_the_index_of_an_address(app: Flask, ada:
     for statement, values in counting:
         plan = plan_of(app, statement, values)
         assert "ix_letters_recipient_key_created_at" in {name for _, name in plan}, plan
-        assert "Seq Scan" not in {node for node, _ in plan}, plan
+        assert ("Seq Scan", "letters") not in plan, plan  # the planner may read a table of users that fits in one page
 
 
 @pytest.mark.clock

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +18,9 @@ from flask_migrate import upgrade
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
-from auth_service import clock
 from auth_service.adapters.crypto.keys import SealBroken, Sealer
+from auth_service.adapters.email.dev_inbox import DevInbox
+from auth_service.app import create_app
 from auth_service.cli.keys import keys
 from auth_service.db import db, unit_of_work
 from auth_service.errors import DatabaseUnavailable, KeysSealed
@@ -33,8 +35,9 @@ from auth_service.services.tokens.signing_keys import (
 from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox, refusal
-from tests.support.application import MakeApp
+from tests.support.application import MakeApp, forget
 from tests.support.races import at_once
+from tests.support.rewiring import rewired
 from tests.support.stores import KEYRING_KEY, SESSION_KEY, Query, Stores, asking, temporary_database
 
 ADA = "ada@example.org"
@@ -42,32 +45,33 @@ PASSWORD = "correct horse battery"
 JWKS = "/.well-known/jwks.json"
 
 
-@pytest.fixture
-def url(stores: Stores) -> Iterator[str]:
-    """A database of this test alone, so that the signing keys of other tests stay."""
+@pytest.fixture(scope="module")
+def url(stores: Stores, make_settings: Callable[..., Settings]) -> Iterator[str]:
+    """A migrated database of this module alone, so that the signing keys of other tests stay."""
     name = f"{make_url(stores.database_url).database}_keys"
     with temporary_database(stores.database_url, name):
-        yield make_url(stores.database_url).set(database=name).render_as_string(hide_password=False)
-
-
-@pytest.fixture
-def two(url: str, make_settings: Callable[..., Settings]) -> Iterator[list[Flask]]:
-    """Two processes of the service over this database."""
-    from auth_service.app import create_app
-    from tests.support.application import forget
-
-    apps = [create_app(make_settings(database_url=url, rate_limits="off")) for _ in range(2)]
-    with apps[0].app_context():
-        upgrade()
-    yield apps
-    for app in apps:
+        url = make_url(stores.database_url).set(database=name).render_as_string(hide_password=False)
+        app = create_app(make_settings(database_url=url))
+        with app.app_context():
+            upgrade()
         forget(app)
+        yield url
 
 
 @pytest.fixture
 def query(url: str) -> Query:
     """Runs a statement outside of the applications."""
     return asking(url)
+
+
+@pytest.fixture
+def two(url: str, query: Query, make_settings: Callable[..., Settings]) -> Iterator[list[Flask]]:
+    """Two processes of the service over this database, which has no users and no keys."""
+    query("DELETE FROM letters; DELETE FROM users; DELETE FROM events; DELETE FROM signing_keys")
+    apps = [create_app(make_settings(database_url=url, rate_limits="off")) for _ in range(2)]
+    yield apps
+    for app in apps:
+        forget(app)
 
 
 def signing_keys(app: Flask) -> SigningKeys:
@@ -101,13 +105,16 @@ def reads(app: Flask) -> Iterator[list[str]]:
         event.remove(db.engine, "before_cursor_execute", record_read)
 
 
-@contextmanager
-def later(monkeypatch: pytest.MonkeyPatch, by: timedelta) -> Iterator[None]:
-    """Meanwhile the clock of this process is stopped, this much ahead."""
+def later(app: Flask, by: timedelta) -> SigningKeys:
+    """The signing keys of an application with its cache, and with a clock that stands still, this much ahead."""
     then = time.monotonic() + by.total_seconds()
-    with monkeypatch.context() as patched:
-        patched.setattr(clock, "monotonic", lambda: then)
-        yield
+    return replace(signing_keys(app), monotonic=lambda: then)
+
+
+def let_pass(app: Flask, by: timedelta) -> None:
+    """Stop the clock of the signing keys of an application this much ahead."""
+    services: Services = app.extensions["auth_service"]
+    app.extensions["auth_service"] = rewired(services, services.signing_keys, by=later(app, by))
 
 
 @pytest.mark.clock
@@ -125,7 +132,7 @@ def test_tk7_the_next_key_is_published_before_it_signs(two: list[Flask], query: 
 
     with pytest.raises(KeyTooYoung):
         rotate(app)  # twice in a row: no other process has read the key that was created a moment ago
-    time.sleep(CACHE_TTL.total_seconds())
+    let_pass(app, CACHE_TTL)
     assert set(published(app)) > set(first)
     assert set(published(app)) == {kid for (kid,) in query("SELECT kid FROM signing_keys")}
 
@@ -147,7 +154,7 @@ def test_tk7_the_private_key_of_a_previous_key_is_erased_and_its_public_key_remo
     assert previous == [(None, True)]
     assert old in published(other)
     query(f"UPDATE signing_keys SET retire_at = now() WHERE kid = '{old}'")
-    time.sleep(CACHE_TTL.total_seconds())
+    let_pass(other, CACHE_TTL)
     assert old not in published(other)
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     rotate(app)
@@ -182,8 +189,6 @@ def test_tk7_the_key_set_can_be_cached_and_revalidated_by_etag(two: list[Flask])
 
 @pytest.mark.slow
 def test_tk7_three_rotations_under_load_reject_no_token(two: list[Flask], tmp_path: Any, query: Query) -> None:
-    from auth_service.adapters.email.dev_inbox import DevInbox
-
     ApiClient(two[0]).register(ADA, Mailbox(two[0], DevInbox(tmp_path)), password=PASSWORD)
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     stop = threading.Event()
@@ -229,22 +234,18 @@ def test_tk7_three_rotations_under_load_reject_no_token(two: list[Flask], tmp_pa
     assert len(kids) >= 3
 
 
-def test_tk7_every_process_uses_the_new_key_within_seconds_of_a_rotation(
-    two: list[Flask], query: Query, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tk7_every_process_uses_the_new_key_within_seconds_of_a_rotation(two: list[Flask], query: Query) -> None:
     app, other = two
     assert published(app) == published(other)
     query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
     kid = rotate(app)
 
     assert signing_keys(other).for_verification().signing_kid != kid
-    with later(monkeypatch, CACHE_TTL), other.app_context():
-        assert signing_keys(other).for_signing().signing_kid == kid
+    with other.app_context():
+        assert later(other, CACHE_TTL).for_signing().signing_kid == kid
 
 
-def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(
-    two: list[Flask], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(two: list[Flask]) -> None:
     app, _ = two
     published(app)
     heads = [{"alg": "ES256", "typ": "at+jwt", "kid": f"k{number}"} for number in range(20)]
@@ -252,64 +253,65 @@ def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(
         f"{base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip('=')}.e30.{'A' * 86}" for head in heads
     ]
 
-    with later(monkeypatch, timedelta(seconds=1.1)), reads(app) as statements:
+    let_pass(app, timedelta(seconds=1.1))
+    with reads(app) as statements:
         answers = [ApiClient(app).with_token(token, "GET", "/me") for token in unknown_kid_tokens]
         assert {refusal(answer)["code"] for answer in answers} == {"token_invalid"}
 
     assert len(statements) == 1
 
 
-def test_tk7_concurrent_requests_share_one_read_of_the_keys(two: list[Flask], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tk7_concurrent_requests_share_one_read_of_the_keys(two: list[Flask]) -> None:
     app, _ = two
-
-    def read_signing_key() -> str:
-        with app.app_context():
-            return signing_keys(app).for_verification().signing_kid
-
     with app.app_context():
         signing_keys(app).for_verification()
-    with later(monkeypatch, CACHE_TTL), reads(app) as statements:
-        assert len(set(at_once(20, read_signing_key))) == 1
-
-    assert len(statements) == 1
-
-
-def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(
-    two: list[Flask], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app, _ = two
+    key_service = later(app, CACHE_TTL)
 
     def read_signing_key() -> str:
         with app.app_context():
-            return signing_keys(app).for_signing().signing_kid
+            return key_service.for_verification().signing_kid
 
-    read_signing_key()
-    with later(monkeypatch, timedelta(seconds=31)), reads(app) as statements:
+    with reads(app) as statements:
         assert len(set(at_once(20, read_signing_key))) == 1
 
     assert len(statements) == 1
 
 
-def test_tk7_without_postgres_tokens_are_verified_with_the_cached_keys(
-    two: list[Flask], make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unavailable = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
+def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(two: list[Flask]) -> None:
+    app, _ = two
+    with app.app_context():
+        signing_keys(app).for_signing()
+    key_service = later(app, timedelta(seconds=31))
+
+    def read_signing_key() -> str:
+        with app.app_context():
+            return key_service.for_signing().signing_kid
+
+    with reads(app) as statements:
+        assert len(set(at_once(20, read_signing_key))) == 1
+
+    assert len(statements) == 1
+
+
+def test_tk7_without_postgres_tokens_are_verified_with_the_cached_keys(two: list[Flask], make_app: MakeApp) -> None:
+    unavailable = make_app(database_url="postgresql://auth@127.0.0.1:1/unavailable")
     with two[0].app_context():
         key_set = signing_keys(two[0]).for_verification()
 
     # The same process, after its database became unavailable.
-    with later(monkeypatch, CACHE_TTL), unavailable.app_context():
-        assert signing_keys(two[0]).for_verification() is key_set
-        assert signing_keys(two[0]).for_signing() is key_set
-        assert signing_keys(two[0]).for_kid(key_set.signing_kid) is key_set
+    with unavailable.app_context():
+        key_service = later(two[0], CACHE_TTL)
+        assert key_service.for_verification() is key_set
+        assert key_service.for_signing() is key_set
+        assert key_service.for_kid(key_set.signing_kid) is key_set
         with pytest.raises(DatabaseUnavailable):
-            signing_keys(two[0]).for_kid("unknown")  # it may be a key that was created meanwhile
-    with later(monkeypatch, timedelta(seconds=31)), unavailable.app_context(), pytest.raises(DatabaseUnavailable):
-        signing_keys(two[0]).for_signing()  # they may have been rotate since
+            key_service.for_kid("unknown")  # it may be a key that was created meanwhile
+        with pytest.raises(DatabaseUnavailable):
+            later(two[0], timedelta(seconds=31)).for_signing()  # the keys may have been rotated since
 
 
 def test_a_first_start_without_postgres_is_a_503(make_app: MakeApp) -> None:
-    unavailable = make_app(database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    unavailable = make_app(database_url="postgresql://auth@127.0.0.1:1/unavailable")
 
     for answer in (
         unavailable.test_client().get(JWKS),
@@ -327,9 +329,6 @@ def test_a_first_start_without_postgres_is_a_503(make_app: MakeApp) -> None:
 def test_another_keyring_key_decrypts_no_signing_key_until_the_keys_are_replaced(
     two: list[Flask], url: str, make_settings: Callable[..., Settings], query: Query
 ) -> None:
-    from auth_service.app import create_app
-    from tests.support.application import forget
-
     published(two[0])
     changed = create_app(make_settings(database_url=url, keyring_key=KEYRING_KEY[::-1]))
     try:
@@ -354,8 +353,6 @@ def test_another_keyring_key_decrypts_no_signing_key_until_the_keys_are_replaced
 
 
 def test_replace_with_distrust_rejects_every_earlier_token(two: list[Flask], tmp_path: Any) -> None:
-    from auth_service.adapters.email.dev_inbox import DevInbox
-
     app, _ = two
     api = ApiClient(app)
     api.register(ADA, Mailbox(app, DevInbox(tmp_path)), password=PASSWORD)
@@ -365,7 +362,7 @@ def test_replace_with_distrust_rejects_every_earlier_token(two: list[Flask], tmp
     result = app.test_cli_runner().invoke(keys, ["replace", "--distrust"])
 
     assert result.exit_code == 0
-    time.sleep(CACHE_TTL.total_seconds())
+    let_pass(app, CACHE_TTL)
     assert not set(before) & set(published(app))
     assert refusal(api.with_token(tokens["access_token"], "GET", "/me"))["code"] == "token_invalid"
     fresh = api.refresh(tokens["refresh_token"]).get_json()["data"]["access_token"]
@@ -387,8 +384,14 @@ def test_an_operator_lists_and_rotates_the_signing_keys(two: list[Flask], query:
     assert [line.split()[1] for line in listed] == ["previous", "current", "next"]
     assert listed[1].startswith(kid)
     assert "verifies until 20" in listed[0]
+
+
+@pytest.mark.slow
+def test_an_immediate_rotation_waits_until_all_processes_know_the_next_key(two: list[Flask]) -> None:
+    app, _ = two
+    published(app)
     began = time.monotonic()
-    assert runner.invoke(keys, ["rotate", "--now"]).exit_code == 0
+    assert app.test_cli_runner().invoke(keys, ["rotate", "--now"]).exit_code == 0
     assert time.monotonic() - began > LOCAL_PUBLICATION_TIME.total_seconds() - 1
 
 

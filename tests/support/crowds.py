@@ -1,10 +1,10 @@
-"""Occupied capacity: concurrent requests that use all of the password hasher."""
+"""Concurrent requests and the password hasher: occupied capacity, lost races for it, and the number of hashes."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from auth_service.adapters.crypto.password_hasher import PasswordHasher
+from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordMatch
 
 
 @contextmanager
@@ -17,3 +17,49 @@ def occupied(hasher: PasswordHasher) -> Iterator[None]:
         acquired += 1
     yield
     places.release(acquired)
+
+
+class OvertakenHasher(PasswordHasher):
+    """A password hasher whose capacity concurrent requests take, until `free`; the next step of a request is busy."""
+
+    def __init__(self) -> None:
+        super().__init__(at_once=1, waiting=1)
+        self.times = 0
+        """How often concurrent requests have taken the capacity."""
+        self._others = ExitStack()
+
+    def overtake(self) -> None:
+        self._others.enter_context(occupied(self))
+        self.times += 1
+
+    def free(self) -> None:
+        self._others.close()
+
+
+class OvertakenAfterTheCheck(OvertakenHasher):
+    """Concurrent requests take the capacity after a request has checked it."""
+
+    def ensure_capacity(self) -> None:
+        super().ensure_capacity()
+        self.overtake()
+
+
+class OvertakenAfterVerification(OvertakenHasher):
+    """Concurrent requests take the capacity after the password of a request has been verified."""
+
+    def verify(self, password: str, password_hash: str | None, *, typed: str | None = None) -> PasswordMatch:
+        result = super().verify(password, password_hash, typed=typed)
+        self.overtake()
+        return result
+
+
+class CountingHasher(PasswordHasher):
+    """A password hasher that records the passwords it verifies."""
+
+    def __init__(self, *, at_once: int) -> None:
+        super().__init__(at_once=at_once)
+        self.verified: list[str] = []
+
+    def verify(self, password: str, password_hash: str | None, *, typed: str | None = None) -> PasswordMatch:
+        self.verified.append(password)
+        return super().verify(password, password_hash, typed=typed)

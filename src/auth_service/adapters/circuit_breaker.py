@@ -4,6 +4,7 @@ No library is used: those wrap calls, but here connections fail inside a pool, w
 """
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 from auth_service import clock
@@ -12,9 +13,10 @@ from auth_service import clock
 class CircuitBreaker:
     """Open for `rest` after a failure. Then one call is the probe, while the others still fail immediately."""
 
-    def __init__(self, *, rest: timedelta) -> None:
-        """`rest` is the time between a failure and the first probe, and between two probes."""
+    def __init__(self, *, rest: timedelta, monotonic: Callable[[], float] = clock.monotonic) -> None:
+        """`rest` is the time on the clock `monotonic` from a failure to the first probe, and between two probes."""
         self._rest = rest.total_seconds()
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._probe_at: float | None = None
 
@@ -25,15 +27,15 @@ class CircuitBreaker:
         with self._lock:
             if self._probe_at is None:
                 return True
-            if clock.monotonic() < self._probe_at:
+            if self._monotonic() < self._probe_at:
                 return False
-            self._probe_at = clock.monotonic() + self._rest
+            self._probe_at = self._monotonic() + self._rest
             return True
 
     def failed(self) -> None:
         """Open the circuit: the dependency did not answer or could not be reached."""
         with self._lock:
-            self._probe_at = clock.monotonic() + self._rest
+            self._probe_at = self._monotonic() + self._rest
 
     def succeeded(self) -> None:
         """Close the circuit: the dependency answered."""

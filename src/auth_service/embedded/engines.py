@@ -65,13 +65,19 @@ def silently(name: str) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def running(*, data_dir: Path, durable: bool = True, progress: Progress = silently) -> Iterator[Engines]:
+def running(
+    *,
+    data_dir: Path,
+    durable: bool = True,
+    patience: float = NEIGHBOUR_PATIENCE,
+    progress: Progress = silently,
+) -> Iterator[Engines]:
     """Run both engines of `data_dir`: start and stop them, or borrow them from the process that already runs them.
 
     `data_dir` is created if it does not exist. It contains the databases, their logs, `access.json` with ports and
     passwords, and, while the engines run, `engines.json` with URLs and pids. Ports stay the same over restarts unless
     another process uses them. `durable=False` is faster, but a killed server may lose committed data; it has no effect
-    on borrowed engines.
+    on borrowed engines. `patience` is how many seconds it waits for another process that starts or stops the engines.
 
     Call this from the main thread: Linux ends the engines with the thread that started them. They run in sessions of
     their own, so Ctrl-C in a terminal reaches only the caller. If the caller is killed, Linux ends the engines; on
@@ -85,7 +91,7 @@ def running(*, data_dir: Path, durable: bool = True, progress: Progress = silent
     except OSError as error:
         raise EngineError(f"DATA_DIR: {error.filename} cannot be used: {error.strerror}") from None
     with open_private(data_dir / "engines.lock") as lock:
-        if not _acquire_lock(lock, data_dir=data_dir):
+        if not _acquire_lock(lock, data_dir=data_dir, patience=patience):
             yield _engines(_Access.load(data_dir), data_dir=data_dir, durable=durable, borrowed=True)
             return
         owner = os.getpid()
@@ -129,12 +135,12 @@ def _start(stack: ExitStack, *, data_dir: Path, durable: bool, progress: Progres
     return engines
 
 
-def _acquire_lock(lock: IO[bytes], *, data_dir: Path) -> bool:
+def _acquire_lock(lock: IO[bytes], *, data_dir: Path, patience: float) -> bool:
     """Lock the folder; False if another process holds the lock and its engines run.
 
-    Raises EngineError if neither happens within `NEIGHBOUR_PATIENCE`.
+    Raises EngineError if neither happens within `patience` seconds.
     """
-    deadline = time.monotonic() + NEIGHBOUR_PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +151,7 @@ def _acquire_lock(lock: IO[bytes], *, data_dir: Path) -> bool:
         if time.monotonic() > deadline:
             raise EngineError(
                 f"Another process holds {data_dir / 'engines.lock'}, but its engines did not answer "
-                f"within {NEIGHBOUR_PATIENCE:.0f} s."
+                f"within {patience:.0f} s."
             )
         time.sleep(0.05)
 

@@ -98,14 +98,14 @@ class Server(ABC):
             death, _ = self.stop_signals[0]
             self._child = processes.launch(self.command(), folder=self.folder, log=log, death=death)
 
-    def wait(self) -> None:
-        """Return when a launched server answers. Raises `EngineError` if it ends or does not answer in time."""
+    def wait(self, *, within: float = START_PATIENCE) -> None:
+        """Return when a launched server answers `within` seconds. Raises `EngineError` if it does not, or ends."""
         started_at = time.monotonic()
         while not self.answers():
             if self._child is None or self._child.poll() is not None:
                 raise EngineError(f"{self.name} ended while it was starting.{self._end_of_log()}")
-            if time.monotonic() - started_at > START_PATIENCE:
-                raise EngineError(f"{self.name} did not answer within {START_PATIENCE:.0f} s.{self._end_of_log()}")
+            if time.monotonic() - started_at > within:
+                raise EngineError(f"{self.name} did not answer within {within:.0f} s.{self._end_of_log()}")
             time.sleep(0.02)
         _logger.info("%s answers on 127.0.0.1:%d after %.2f s", self.name, self.port, time.monotonic() - started_at)
 

@@ -93,9 +93,9 @@ def step(name: str) -> Iterator[Callable[[str], None]]:
     print(f"{results[-1]} ({clock.monotonic() - began:.1f} s)", flush=True)
 
 
-def _wait_for_engines(settings: Settings) -> None:
+def _wait_for_engines(settings: Settings, *, within: float = ENGINES_WITHIN) -> None:
     """Wait until the engines of the settings answer; those in containers may still be starting."""
-    deadline = clock.monotonic() + ENGINES_WITHIN
+    deadline = clock.monotonic() + within
     for name, question, url in (
         ("PostgreSQL", _database_problem, str(settings.migration_database_url or settings.database_url)),
         ("Redis", _redis_problem, str(settings.redis_url)),

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypedDict
@@ -137,6 +137,8 @@ class SigningKeys:
 
     sealer: Sealer
     token_lifetime: timedelta
+    monotonic: Callable[[], float] = clock.monotonic
+    """The clock that tells how old the cached keys are."""
     _cache: _Cache = field(default_factory=_Cache, repr=False)
 
     def for_verification(self) -> KeySet:
@@ -145,7 +147,7 @@ class SigningKeys:
         Raises DatabaseUnavailable, ServiceBusy or KeysSealed if this process has never read any keys.
         """
         cache = self._cache
-        if cache.keys is not None and not _has_passed(cache.checked_at, CACHE_TTL):
+        if cache.keys is not None and not self._has_passed(cache.checked_at, CACHE_TTL):
             return cache.keys
         # While one thread reads the keys, the others use the cached ones.
         return self._read_again(every=CACHE_TTL, wait=cache.keys is None)
@@ -157,10 +159,10 @@ class SigningKeys:
         be retired already.
         """
         keys = self.for_verification()
-        if _has_passed(self._cache.read_at, STALE_SIGNING_LIMIT):
+        if self._has_passed(self._cache.read_at, STALE_SIGNING_LIMIT):
             # After an idle time another thread may be reading the keys right now: wait for it.
             keys = self._read_again(every=CACHE_TTL, wait=True)
-        if _has_passed(self._cache.read_at, STALE_SIGNING_LIMIT):
+        if self._has_passed(self._cache.read_at, STALE_SIGNING_LIMIT):
             raise DatabaseUnavailable(retry_after=1)
         return keys
 
@@ -224,14 +226,14 @@ class SigningKeys:
         if not cache.lock.acquire(blocking=wait) and cache.keys is not None:
             return cache.keys
         try:
-            if cache.keys is not None and not _has_passed(cache.checked_at, every):
+            if cache.keys is not None and not self._has_passed(cache.checked_at, every):
                 return cache.keys
             return self._refresh(cache)
         finally:
             cache.lock.release()
 
     def _refresh(self, cache: _Cache) -> KeySet:
-        began = clock.monotonic()
+        began = self.monotonic()
         try:
             cache.keys = self._read() or self._create_first()
             cache.read_at, cache.error = began, None
@@ -241,7 +243,7 @@ class SigningKeys:
             cache.error = type(error)
             log.warning("the signing keys could not be read again", extra={"trouble": error.code})
         finally:
-            cache.checked_at = clock.monotonic()
+            cache.checked_at = self.monotonic()
         return cache.keys
 
     def _read(self) -> KeySet | None:
@@ -299,7 +301,6 @@ class SigningKeys:
             kids[state] = kid
         return kids[CURRENT]
 
-
-def _has_passed(instant: float, duration: timedelta) -> bool:
-    """Whether at least `duration` has passed since a time of the monotonic clock."""
-    return clock.monotonic() - instant >= duration.total_seconds()
+    def _has_passed(self, instant: float, duration: timedelta) -> bool:
+        """Whether at least `duration` has passed since a time of the monotonic clock."""
+        return self.monotonic() - instant >= duration.total_seconds()
