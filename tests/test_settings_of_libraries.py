@@ -25,7 +25,6 @@ POSTGRES = [
     "postgresql://auth:Hunter2w@localhost:54x2/d",
     "postgresql://auth:Hunter2w@localhost:0/d",
     "postgresql://auth:Hunter2w@localhost:99999/d",
-    "postgresql://auth:Hunter2w@one:1,two:2/d",
     "postgresql://auth:Hunter2w@[::1/d",
     "postgresql://auth:Hunter2w@[::x]/d",
     "postgresql://auth:Hunter2w@local host/d",

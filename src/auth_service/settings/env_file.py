@@ -15,6 +15,7 @@ DEVELOPERS = ("local", "test")
 NAME = "APP_ENV"
 
 ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.ASCII)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 QUOTED = re.compile(r"""(?:'([^'\\]*)'|"([^"\\$`]*)")[ \t]*(?:#.*)?""")
 UNQUOTED = re.compile(r"""((?:[^\s'"\\$`#][^\t'"\\$`]*?)?)[ \t]*(?: #.*)?""")
 """Values that every reader understands alike. Compose and python-dotenv disagree about `$`, backslashes and quotes."""
@@ -47,7 +48,7 @@ def _assignment(line: str) -> dict[str, str]:
     if not line.strip(" \t") or line.lstrip(" \t").startswith("#"):
         return {}
     match = ASSIGNMENT.fullmatch(line)
-    if match is None or not line.replace("\t", " ").isprintable():
+    if match is None or CONTROLS.search(line):
         raise ValueError("must be NAME=value, a comment (#) or empty")
     name, text = match.groups()
     if name.startswith(FOR_COMPOSE):
