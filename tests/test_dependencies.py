@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -40,11 +41,13 @@ class Places:
     refusing: str
     silent: str
     other: str
+    postgres_with_tls: str
+    redis_with_tls: str
 
 
 @contextmanager
-def listener(answer: bytes | None) -> Iterator[str]:
-    """A server that accepts connections and never answers, or answers with these bytes."""
+def listener(answer: bytes | None, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """A server that accepts connections and never answers, or answers with these bytes, and then speaks TLS."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         accepted: list[socket.socket] = []
 
@@ -56,6 +59,10 @@ def listener(answer: bytes | None) -> Iterator[str]:
                     if answer:
                         connection.recv(8)
                         connection.sendall(answer)
+                    if tls:
+                        with suppress(OSError):
+                            tls.wrap_socket(connection, server_side=True)
+                    if answer or tls:
                         connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
@@ -64,9 +71,8 @@ def listener(answer: bytes | None) -> Iterator[str]:
             connection.close()
 
 
-def _prepare(postgres: engines.Postgres, folder: Path) -> None:
-    """Roles, a database that a role may not use, TLS with an untrusted certificate, a role that may only use TLS."""
-    write_certificate(postgres.folder, name="localhost")
+def _prepare(postgres: engines.Postgres) -> None:
+    """Roles, a database that a role may not use, and a role that may only use TLS."""
     hba = postgres.folder / "pg_hba.conf"
     hba.write_text("hostnossl all only_tls all reject\n" + hba.read_text())
     connection = psycopg2.connect(
@@ -79,7 +85,6 @@ def _prepare(postgres: engines.Postgres, folder: Path) -> None:
         f"CREATE ROLE no_login NOLOGIN PASSWORD '{SECRET}'",
         "CREATE DATABASE closed",
         "REVOKE CONNECT ON DATABASE closed FROM PUBLIC",
-        "ALTER SYSTEM SET ssl = on",
         "SELECT pg_reload_conf()",
     ):
         connection.cursor().execute(statement)
@@ -89,18 +94,19 @@ def _prepare(postgres: engines.Postgres, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("dependencies")
+    # PostgreSQL from the wheel has no TLS, so a server that only shakes hands stands in for one with TLS.
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*write_certificate(folder, name="localhost"))
     with (
         engines.running(data_dir=folder, durable=False) as running,
         listener(None) as silent,
         listener(b"HTTP/1.1 400 Bad Request\r\n\r\n") as other,
+        listener(b"S", tls=tls) as postgres_with_tls,
+        listener(None, tls=tls) as redis_with_tls,
         socket.socket() as closed,
     ):
-        _prepare(running.postgres, folder)
+        _prepare(running.postgres)
         with redis.Redis.from_url(running.redis_url) as client:
-            client.acl_setuser(
-                "few", enabled=True, passwords=[f"+{SECRET}"], keys=["*"], commands=["+@all", "-evalsha"]
-            )
-            client.acl_setuser("keyless", enabled=True, passwords=[f"+{SECRET}"], keys=["other:*"], commands=["+@all"])
             client.acl_setuser("idle", enabled=True, passwords=[f"+{SECRET}"], commands=["-@all"])
         closed.bind(("127.0.0.1", 0))
         yield Places(
@@ -109,6 +115,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
             refusing=f"127.0.0.1:{closed.getsockname()[1]}",
             silent=silent,
             other=other,
+            postgres_with_tls=postgres_with_tls,
+            redis_with_tls=redis_with_tls,
         )
 
 
@@ -142,10 +150,11 @@ PERMANENT = 600.0
         ("postgresql://portal:{secret}@{postgres}/closed", "no CONNECT right on the database closed", PERMANENT),
         ("postgresql://only_tls:{secret}@{postgres}/auth?sslmode=disable", "only with TLS", PERMANENT),
         (
-            "postgresql://portal:{secret}@{postgres}/auth?sslmode=verify-full&sslrootcert=system",
+            "postgresql://portal:{secret}@{postgres_with_tls}/auth?sslmode=verify-full&sslrootcert=system",
             "the certificate of the server is not trusted",
             PERMANENT,
         ),
+        ("postgresql://portal:{secret}@{postgres}/auth?sslmode=require", "does not offer TLS", PERMANENT),
         ("postgresql://portal:{secret}@{other}/auth?sslmode=require", "is not PostgreSQL", PERMANENT),
         (
             "postgresql://portal:{secret}@no-such-host.invalid/auth",
@@ -192,7 +201,8 @@ def test_a_database_that_cannot_be_used_is_explained(
         ("redis://{redis}/0", "requires a password for the user default", PERMANENT),
         ("redis://idle:{secret}@{redis}/0", "the ACL denies a command to the user idle: ", PERMANENT),
         ("redis://portal:{secret}@no-such-host.invalid/0", "the host no-such-host.invalid is unknown", PERMANENT),
-        ("rediss://:{secret}@{redis}/0", "does not speak TLS: use redis://", PERMANENT),
+        ("rediss://:{secret}@{redis_with_tls}/0", "the certificate of the server is not trusted", PERMANENT),
+        ("rediss://:{secret}@{redis}/0", "perhaps it does not speak TLS (redis://)", 0.1),
         ("redis://:{secret}@{other}/0", "is not Redis", PERMANENT),
         ("redis://:{secret}@{refusing}/0", "{refusing} refused the connection", 0.1),
         ("redis://:{secret}@{silent}/0", "{silent} did not answer in time", 0.1),

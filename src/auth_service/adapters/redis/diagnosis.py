@@ -54,7 +54,7 @@ _TEMPORARY: Final = (
     (r"OOM|maxmemory", "Redis is full (maxmemory)"),
     (r"MISCONF", "Redis cannot write to its disk"),
     (r"max number of clients|MaxClients", "Redis has no free connection"),
-    (r"Timeout|timed out", "{address} did not answer in time"),
+    (r"Timeout|timed out", "{address} did not answer in time{tls}"),
     (r"refused", "{address} refused the connection: nothing listens there, or a firewall rejects it"),
     (r"unreachable|No route to host", "there is no route to {address}"),
     (r"closed|reset|Broken pipe", "{address} closed the connection; perhaps it requires TLS (rediss://)"),
@@ -70,6 +70,7 @@ def diagnose(error: BaseException | None, *, url: str) -> Diagnosis:
         "user": parts.username or "default",
         "host": parts.hostname,
         "address": f"{parts.hostname}:{parts.port or 6379}",
+        "tls": "; perhaps it does not speak TLS (redis://)" if parts.scheme == "rediss" else "",
         "command": f": {command[1].upper()}" if command else "",
     }
     for patterns, permanent in ((_PERMANENT, True), (_TEMPORARY, False)):
