@@ -76,16 +76,21 @@ def admin(running: engines.Engines) -> Callable[..., None]:
     return run
 
 
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 def doctor(running: engines.Engines, tmp_path: Path) -> Callable[..., Report]:
     """Runs the command with these settings."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     base = {
         "PATH": os.environ["PATH"],
         "APP_ENV": "test",
-        "HTTP_PORT": port,
+        "HTTP_PORT": str(free_port()),
         "DATABASE_URL": running.database_url,
         "REDIS_URL": running.redis_url,
         "DATA_DIR": str(tmp_path / "data"),
@@ -211,11 +216,13 @@ def test_a_mail_server_is_asked_without_sending(doctor: Callable[..., Report]) -
         def factory(self) -> SMTP:
             return Refusing(self.handler)
 
-    accepting, refusing = Controller(Sink(), port=0), RefusingController(Sink(), port=0)
+    ports = free_port(), free_port()
+    accepting, refusing = (
+        Controller(Sink(), hostname="127.0.0.1", port=ports[0]),
+        RefusingController(Sink(), hostname="127.0.0.1", port=ports[1]),
+    )
     for controller in (accepting, refusing):
         controller.start()
-    servers: list[Any] = [accepting.server, refusing.server]
-    ports = [each.sockets[0].getsockname()[1] for each in servers]
     try:
         good, bad = (doctor(SMTP_URL=f"smtp://127.0.0.1:{port}", MAIL_FROM="no-reply@example.org") for port in ports)
         no_tls = doctor(SMTP_URL=f"smtp+starttls://127.0.0.1:{ports[0]}", MAIL_FROM="no-reply@example.org")
