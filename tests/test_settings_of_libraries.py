@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_service.app import create_app
+from auth_service.embedded import engines
 from auth_service.settings import Settings, SettingsRefused
 
 ROOT = Path(__file__).parents[1]
@@ -224,3 +225,14 @@ def test_a_data_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsRefused, match=r"^DATA_DIR: .* cannot be used: "):
         Settings.read(env_file=None, app_env="test", data_dir=tmp_path / "file").completed()
+
+
+def test_a_data_folder_that_engines_cannot_use_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "access.json").write_text("{")
+
+    with pytest.raises(engines.EngineError, match=r"^DATA_DIR: .* cannot be used: "):
+        ExitStack().enter_context(engines.running(data_dir=tmp_path / "file" / "data"))
+    with pytest.raises(engines.EngineError, match=r"access.json is damaged"):
+        ExitStack().enter_context(engines.running(data_dir=tmp_path / "damaged"))
