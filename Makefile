@@ -25,13 +25,13 @@ help: ## list the commands
 # keeps pip from resolving extras, which could require a package without a hash.
 $(READY): deploy/requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another with make PYTHON=…") if sys.version_info < (3, 11) else None'
-	@echo "Creating the environment in $(VENV) (once; about a minute) …"
+	@echo "Installing $$(grep -c '==' $<) packages into $(VENV) (once; about a minute) …"
 	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot create environments; on Debian: apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps --progress-bar on -r deploy/requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r deploy/requirements-dev.txt
 	@touch $@
 
 # Always a development profile, even if `make up` has written a .env for production.
-run: export APP_ENV := $(or $(APP_ENV),$(shell sed -n 's/^APP_ENV=//p' .env 2>/dev/null | grep -xE 'local|test'),local)
+run: export APP_ENV := $(or $(APP_ENV),$(shell sh deploy/make-env.sh value APP_ENV 2>/dev/null | grep -xE 'local|test'),local)
 run: $(READY) ## start everything on this machine: engines, API, mail worker
 	@exec $(BIN)/python manage.py api
 
@@ -63,7 +63,7 @@ up: ## build and start production in containers, on port 5000
 	@$(READABLE)
 	@$(COMPOSE) up --build --detach
 	@$(COMPOSE) exec -T nginx nginx -c /etc/nginx/service/nginx.conf -s reload
-	@echo "Production is up, by HTTP on port $$(sed -n 's/^PUBLISH_PORT=//p' .env | grep . || echo 5000) of this machine."
+	@echo "Production is up, by HTTP on port $$(sh deploy/make-env.sh value PUBLISH_PORT | grep . || echo 5000) of this machine."
 	@echo "\`make logs\` follows the logs, \`make down\` stops it and keeps the data."
 
 backup: ## write a backup of the production database to a new file (FILE=backups/….dump)

@@ -11,9 +11,19 @@ from datetime import timedelta
 from typing import Any
 
 from auth_service.adapters import listening
-from auth_service.settings import Settings
+from auth_service.settings import Settings, SettingsRefused
 
-settings: Settings = Settings.read().completed()
+
+def read_settings() -> Settings:
+    """Read the settings; end with the invalid ones, instead of a traceback of gunicorn."""
+    try:
+        return Settings.read().completed()
+    except SettingsRefused as error:
+        refused = str(error)
+    sys.exit(f"The settings are invalid:\n{refused}")
+
+
+settings: Settings = read_settings()
 
 bind = listening.address(settings.http_host, settings.http_port)
 workers = settings.web_workers

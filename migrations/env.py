@@ -1,8 +1,10 @@
 """Alembic environment: migrations run one process at a time, with a short lock timeout and consecutive numbers."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from alembic import context
@@ -10,9 +12,10 @@ from alembic.operations import MigrationScript
 from alembic.runtime.migration import MigrationContext
 from flask import current_app
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from auth_service.adapters.postgres.connections import maintenance_engine
+from auth_service.adapters.postgres.diagnosis import BY_STATE, UNDEFINED_COLUMN, UNDEFINED_TABLE, diagnose
 from auth_service.db import Base
 from auth_service.db.advisory_locks import Lock
 from auth_service.db.schema_version import is_modelled
@@ -40,33 +43,79 @@ def number_revisions(migration: MigrationContext, _: Any, directives: list[Migra
 
 
 def run_online() -> None:
-    """Migrate the database of the settings, as its owner."""
+    """Migrate the database of the settings, as its owner. Ends with the reason in words if that cannot work."""
+    name = "MIGRATION_DATABASE_URL" if settings.migration_database_url else "DATABASE_URL"
     url = settings.migration_database_url or settings.database_url
     if url is None:
         raise SystemExit("DATABASE_URL: needed to migrate")
-    with maintenance_engine(url) as engine, engine.connect() as connection:
-        # A session-level lock outlives the transactions of single migrations and ends with the connection.
-        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": Lock.MIGRATIONS.value})
-        # A migration that waits for a table lock blocks all later statements on the table, so it waits two seconds at
-        # most and tries again later.
-        connection.execute(text("SET lock_timeout = '2s'"))
-        connection.commit()
-        retry_on_lock_timeout(lambda: migrate(connection), connection=connection)
+    failure = None
+    try:
+        with maintenance_engine(url) as engine, engine.connect() as connection:
+            _run(connection)
+    except DBAPIError as error:
+        # A defect of a migration keeps its traceback; the server or the rights of the role do not need one.
+        explained = BY_STATE.keys() - {UNDEFINED_TABLE, UNDEFINED_COLUMN}
+        if not isinstance(error, OperationalError) and getattr(error.orig, "pgcode", None) not in explained:
+            raise
+        log.debug("the migration failed", exc_info=True)
+        failure = diagnose(error.orig, url=url).text
+        primary = getattr(getattr(error.orig, "diag", None), "message_primary", None)
+        failure += f" ({primary})" if primary else ""
+    if failure:
+        raise SystemExit(f"{name}: {failure}")
+
+
+def _run(connection: Connection) -> None:
+    # A session-level lock outlives the transactions of single migrations and ends with the connection.
+    connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": Lock.MIGRATIONS.value})
+    # A migration that waits for a table lock blocks all later statements on the table, so it waits two seconds at
+    # most and tries again later.
+    connection.execute(text("SET lock_timeout = '2s'"))
+    connection.commit()
+    _check_schema(connection)
+    retry_on_lock_timeout(lambda: migrate(connection), connection=connection)
+
+
+def _check_schema(connection: Connection) -> None:
+    """End if the tables would have no schema: the first one of the search_path that exists and the role may use."""
+    schema, role, path = connection.execute(
+        text("SELECT current_schema(), current_user, current_setting('search_path')")
+    ).one()
+    connection.commit()
+    if schema is None:
+        raise SystemExit(f"DATABASE_URL: the role {role} may use no schema of its search_path ({path})")
+    if not re.fullmatch(r"[^\W\d][\w -]*", schema):
+        raise SystemExit("DATABASE_URL: the name of the schema must consist of letters, digits, _, - and spaces")
 
 
 def migrate(connection: Connection) -> None:
-    """Run all pending migrations, each in a transaction of its own."""
+    """Run all pending migrations: those of a new database in one transaction, so that no half schema can stay.
+
+    Migrations of a schema that is in use have a transaction each, because the locks of one last until it commits.
+    """
+    before = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         include_name=is_modelled,
         compare_type=True,
         compare_server_default=True,
-        transaction_per_migration=True,
+        transaction_per_migration=before is not None,
         process_revision_directives=number_revisions,
+        on_version_apply=report,  # type: ignore[arg-type] # it is called with keywords only
     )
     with context.begin_transaction():
         context.run_migrations()
+    with suppress(KeyError):  # commands without a destination, as `current`, change nothing
+        context.get_revision_argument()
+        after = MigrationContext.configure(connection).get_current_revision()
+        print(f"The schema is at {after or 'no revision'}{'' if after != before else '; nothing to do'}.")  # noqa: T201
+
+
+def report(*, step: Any, **_: Any) -> None:
+    """Print one line for a migration; a hook of Alembic."""
+    print(f"{'Applied' if step.is_upgrade else 'Reverted'} {step.up_revision_id}: {step.up_revision.doc}")  # noqa: T201
 
 
 def retry_on_lock_timeout(work: Callable[[], None], *, connection: Connection) -> None:

@@ -80,6 +80,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("APP_ENV", raising=False)
     (tmp_path / "deploy").mkdir()
     shutil.copy(ROOT / "deploy" / "make-env.sh", tmp_path / "deploy")
+    shutil.copy(PRODUCTION, tmp_path)
     return tmp_path
 
 

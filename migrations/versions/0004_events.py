@@ -13,6 +13,8 @@ depends_on = None
 # events, can ask for exactly this much (docs/decisions/0012). Their search_path is fixed and every name is written in
 # full: whoever calls them cannot bring tables of their own.
 
+# `public` stands for the schema of the tables: the first on the search_path of the role that migrates.
+
 MAKE_MONTH = """
 CREATE FUNCTION events_make_month() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
@@ -158,6 +160,14 @@ $$
 """
 
 
+def in_current_schema(function: str) -> str:
+    """The function with the schema of this database instead of `public`; quote_ident quotes what needs quotes."""
+    if op.get_context().as_sql:
+        return function
+    schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+    return function.replace("public", schema)
+
+
 def upgrade() -> None:
     op.create_table(
         "events",
@@ -185,7 +195,7 @@ def upgrade() -> None:
     # Whatever no month was made for lands here, and is not lost; `manage.py maintenance` makes months ahead.
     op.execute("CREATE TABLE events_default PARTITION OF events DEFAULT")
     for function in (MAKE_MONTH, DROP_MONTH, FORGET_PERSON, APPEND_ONLY):
-        op.execute(function)
+        op.execute(in_current_schema(function))
     for _ in range(4):
         op.execute("SELECT events_make_month()")
 

@@ -12,7 +12,7 @@ from auth_service.api.http import middleware
 from auth_service.api.http.parsing import INTEGER, LARGEST_BODY
 from auth_service.api.ops.health import health
 from auth_service.api.ops.jwks import well_known
-from auth_service.api.pages import dev_inbox
+from auth_service.api.pages import dev_inbox, start
 from auth_service.api.pages.account_revert import account_revert_page
 from auth_service.db import db
 from auth_service.db.schema_version import MIGRATIONS
@@ -38,7 +38,9 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder="api/pages/templates")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=postgres.engine_options(connections=database_connections(settings)),
+        SQLALCHEMY_ENGINE_OPTIONS=postgres.engine_options(
+            str(settings.database_url), connections=database_connections(settings)
+        ),
         MAX_CONTENT_LENGTH=LARGEST_BODY + 1,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         RESTX_INCLUDE_ALL_MODELS=True,
@@ -63,6 +65,8 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health)
     app.register_blueprint(well_known)
     app.register_blueprint(account_revert_page)
+    if settings.app_env == "local" and settings.swagger_page:
+        app.register_blueprint(start.blueprint())
     if services.inbox:
         app.register_blueprint(dev_inbox.blueprint(services.inbox, beyond_loopback=settings.listen_beyond_loopback))
     return app

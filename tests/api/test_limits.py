@@ -3,6 +3,8 @@
 import ipaddress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auth_service.api.security.client import address_behind_proxies
 from tests.support.actors import USERS, ApiClient
@@ -11,6 +13,8 @@ from tests.support.application import MakeApp
 ADA = "ada@example.org"
 PROXY, CLIENT = "10.0.0.1", "203.0.113.7"
 TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192.0.2.1/32", "fd00::/8"))
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+PEER = (ipaddress.ip_network("192.0.2.1/32"),)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +34,25 @@ TRUSTED = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "192
         (PROXY, f"{CLIENT}, unknown, 10.2.2.2", "10.2.2.2"),
         (PROXY, f"unknown, {CLIENT}", CLIENT),
         (PROXY, ",,,", PROXY),
-        (PROXY, f"{CLIENT},", PROXY),
-        (PROXY, f"{CLIENT}:4711", PROXY),
-        (PROXY, "[2001:db8::1]", PROXY),
+        (PROXY, f"{CLIENT},", CLIENT),  # empty elements of a list do not count (RFC 9110, 5.6.1)
+        (PROXY, f"{CLIENT}, ,", CLIENT),
+        (PROXY, f"{CLIENT}:4711", CLIENT),  # a port, as Azure and HAProxy add it, belongs to no address
+        (PROXY, f"198.51.100.1:80, {CLIENT}:4711, 10.9.9.9:8080", CLIENT),
+        (PROXY, "[2001:db8::1]", "2001:db8::1"),
+        (PROXY, "[2001:db8::1]:443", "2001:db8::1"),
+        (PROXY, f"[::ffff:{CLIENT}]:443", CLIENT),
+        (PROXY, f"{CLIENT}, [::ffff:10.0.0.2]:443", CLIENT),
+        (PROXY, "[fe80::1%eth0]:443", "fe80::1"),
+        (PROXY, 'for="[2001:db8::1]:4711"', "2001:db8::1"),  # an element of `Forwarded` (RFC 7239)
+        (PROXY, f'For="{CLIENT}:4711"', CLIENT),
+        (PROXY, f"for={CLIENT};proto=https", PROXY),
+        (PROXY, f"{CLIENT}:port", PROXY),
+        (PROXY, f"{CLIENT}:", PROXY),
+        (PROXY, ":4711", PROXY),
+        (PROXY, "[]:4711", PROXY),
+        (PROXY, "[2001:db8::1", PROXY),
+        (PROXY, f'"{CLIENT}', PROXY),
+        (PROXY, "_hidden", PROXY),
         (PROXY, "203.0.113.007", PROXY),
         (PROXY, "٢٠٣.0.113.7", PROXY),
         (PROXY, "0", PROXY),
@@ -96,6 +116,28 @@ def test_rl1_an_ipv6_network_is_one_client(make_app: MakeApp) -> None:
 
 def test_rl1_an_ipv4_mapped_ipv6_address_is_the_same_client(make_app: MakeApp) -> None:
     assert look_ups(make_app, (CLIENT, None), (f"::ffff:{CLIENT}", None), (CLIENT, None)) == [404, 404, 429]
+
+
+@pytest.mark.parametrize("hop", ["{}", "{}:{port}", '"{}"', "for={}", 'for="{}:{port}"', " {}:{port} "])
+@given(address=st.ip_addresses(), port=st.integers(1, 65535))
+def test_rl1_a_hop_is_the_same_client_in_every_form(
+    hop: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
+) -> None:
+    text = f"[{address}]" if address.version == 6 else str(address)
+    mapped = getattr(address, "ipv4_mapped", None) or address
+
+    assert address_behind_proxies("192.0.2.1", hop.format(text, port=port), PEER) == mapped
+
+
+def test_rl1_a_proxy_that_adds_ports_does_not_make_all_clients_one(make_app: MakeApp) -> None:
+    requests = [(PROXY, f"198.51.100.{number}:{40000 + number}") for number in range(4)]
+    requests += [(PROXY, f"198.51.100.1:{port}") for port in (41000, 42000, 43000)]
+    assert look_ups(make_app, *requests) == [404, 404, 404, 404, 404, 429, 429]
+
+
+def test_rl1_a_network_of_ipv4_mapped_proxies_is_a_network_of_ipv4(make_app: MakeApp) -> None:
+    trusted = make_app(trusted_proxies="::ffff:10.0.0.0/104,::/32").extensions["auth_service"].settings.trusted_proxies
+    assert [str(network) for network in trusted] == ["10.0.0.0/8", "::/32"]
 
 
 @pytest.mark.clock

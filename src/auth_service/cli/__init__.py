@@ -4,18 +4,20 @@ import atexit
 import sys
 from contextlib import ExitStack
 from importlib import import_module
+from typing import Any
 
 import click
 from flask import Flask
 from flask.cli import FlaskGroup
 
-from auth_service.cli.settings import read_settings
-from auth_service.settings import SettingsRefused
+from auth_service.cli.settings import explained, read_settings
+from auth_service.settings import Settings, SettingsRefused
 
 COMMANDS = {
     "api": "auth_service.cli.api",
     "db": "flask_migrate.cli",
     "docs": "auth_service.cli.docs",
+    "doctor": "auth_service.cli.doctor",
     "keys": "auth_service.cli.keys",
     "mail": "auth_service.cli.mail",
     "maintenance": "auth_service.cli.maintenance",
@@ -35,11 +37,41 @@ def app_for_commands() -> Flask:
 
     engines = ExitStack()
     atexit.register(engines.close)
-    return create_app(engines.enter_context(with_engines(read_settings())))
+    try:
+        return create_app(engines.enter_context(with_engines(read_settings())))
+    except SettingsRefused as error:  # here, because the `flask` command has no handler of ours
+        refused = str(error)
+    raise SystemExit(f"The settings are invalid:\n{refused}")
 
 
 class Commands(FlaskGroup):
     """Flask's command line, which lists the commands without creating the application."""
+
+    _settings: Settings | None = None
+
+    def __init__(self) -> None:
+        # Flask does not load `.env`: the settings read it themselves and reject unknown names.
+        super().__init__(
+            create_app=self.create, add_default_commands=False, add_version_option=False, load_dotenv=False
+        )
+        # Options of Flask that choose and configure an application: here there is only one.
+        self.params = [option for option in self.params if option.name not in ("env_file", "app", "debug")]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands first."""
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a dependency that fails is explained in one line instead of a traceback."""
+        with explained(lambda: self._settings):
+            return super().invoke(ctx)
+
+    def create(self) -> Flask:
+        """Create the application of a command, and remember its settings for `explained`."""
+        app = app_for_commands()
+        self._settings = app.extensions["auth_service"].settings
+        return app
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of the commands. Flask would create the application to find more, which starts the engines."""
@@ -55,9 +87,10 @@ class Commands(FlaskGroup):
 
 def main() -> None:
     """Run the command of the arguments; an invalid setting prints a message instead of a traceback."""
-    # Flask does not load `.env`: the settings read it themselves and reject unknown names.
-    commands = Commands(create_app=app_for_commands, add_default_commands=False, load_dotenv=False)
     try:
-        commands.main()
+        Commands().main()
     except SettingsRefused as error:
-        sys.exit(f"The settings are invalid:\n{error}")
+        refused = str(error)
+    else:
+        return
+    sys.exit(f"The settings are invalid:\n{refused}")

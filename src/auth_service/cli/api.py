@@ -29,6 +29,7 @@ def api() -> None:
     # Ctrl-C ends the process immediately, since there is nothing to clean up yet. A KeyboardInterrupt could be lost
     # during the next import: Python discards one that is raised while it cleans up after an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    print(f"Starting with APP_ENV={settings.app_env} …", flush=True)  # the next import takes seconds on a busy machine
     from auth_service.embedded.supervisor import supervise  # noqa: PLC0415 - not in production
 
     manage = [sys.executable, str(ROOT / "manage.py")]

@@ -6,14 +6,18 @@ import threading
 from types import FrameType
 
 import click
+import psycopg2
 from flask import current_app
 from flask.cli import with_appcontext
+from sqlalchemy.exc import DBAPIError
 
 from auth_service.api.http import metrics
 from auth_service.cli.mail_worker import MailWorker
 from auth_service.cli.maintenance import MaintenanceThread
 from auth_service.db import unit_of_work
+from auth_service.errors import Unavailable
 from auth_service.wiring import Services, mail_transport
+from auth_service.wiring.diagnosis import explain
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ def deliver() -> None:
     app = current_app._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001 - Flask's documented way
     services: Services = app.extensions["auth_service"]
     settings = services.settings
+    _check_database(services)
     stop = threading.Event()
 
     def request_stop(number: int, frame: FrameType | None) -> None:
@@ -51,6 +56,17 @@ def deliver() -> None:
         stop=stop,
     ).run()
     maintenance_thread.join(LAST_BATCH)
+
+
+def _check_database(services: Services) -> None:
+    """End if only an operator can help, as with a wrong password; the mail worker waits for everything else."""
+    try:
+        with unit_of_work():
+            services.outbox.backlog()
+    except (Unavailable, DBAPIError, psycopg2.Error) as error:
+        problem = explain(services.settings, error)
+        if problem is None or problem.permanent:
+            raise
 
 
 @mail.command()

@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
+INSUFFICIENT_PRIVILEGE = "42501"
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
@@ -28,6 +29,7 @@ class SchemaState(Enum):
     PENDING = "migrations are pending"
     NEXT = "one release ahead"
     """During a rolling update the next release has already migrated. Its schema also works for this release."""
+    DENIED = "the role may not read the table alembic_version"
     UNKNOWN = "not a revision that this release can work with"
 
 
@@ -44,8 +46,9 @@ def schema_state(connection: Connection) -> SchemaState:
     """Compare the revision of the database with this release. Revisions are numbered, so the next one is recognised."""
     try:
         revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    except ProgrammingError:  # the table of revisions does not exist
-        return SchemaState.PENDING
+    except ProgrammingError as error:
+        denied = getattr(error.orig, "pgcode", None) == INSUFFICIENT_PRIVILEGE
+        return SchemaState.DENIED if denied else SchemaState.PENDING  # the table of revisions does not exist
     if revision is None or (revision.isdecimal() and int(revision) < int(head())):
         return SchemaState.PENDING
     if revision == head():

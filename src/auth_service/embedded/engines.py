@@ -7,8 +7,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Self
@@ -53,8 +53,25 @@ class Engines:
         return self.redis.url
 
 
+Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
+"""Reports a step: entered with its name when it begins, and called with its result."""
+
+
 @contextmanager
-def running(*, data_dir: Path, durable: bool = True, patience: float = NEIGHBOUR_PATIENCE) -> Iterator[Engines]:
+def silently(name: str) -> Iterator[Callable[[str], None]]:
+    """Report nothing."""
+    results: list[str] = []
+    yield results.append
+
+
+@contextmanager
+def running(
+    *,
+    data_dir: Path,
+    durable: bool = True,
+    patience: float = NEIGHBOUR_PATIENCE,
+    progress: Progress = silently,
+) -> Iterator[Engines]:
     """Run both engines of `data_dir`: start and stop them, or borrow them from the process that already runs them.
 
     `data_dir` is created if it does not exist. It contains the databases, their logs, `access.json` with ports and
@@ -69,7 +86,10 @@ def running(*, data_dir: Path, durable: bool = True, patience: float = NEIGHBOUR
     Raises `EngineError` if the wheels are missing or a server does not start, with the end of its log.
     """
     data_dir = data_dir.resolve()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(f"DATA_DIR: {error.filename} cannot be used: {error.strerror}") from None
     with open_private(data_dir / "engines.lock") as lock:
         if not _acquire_lock(lock, data_dir=data_dir, patience=patience):
             yield _engines(_Access.load(data_dir), data_dir=data_dir, durable=durable, borrowed=True)
@@ -77,14 +97,14 @@ def running(*, data_dir: Path, durable: bool = True, patience: float = NEIGHBOUR
         owner = os.getpid()
         stack = ExitStack()
         try:
-            yield _start(stack, data_dir=data_dir, durable=durable)
+            yield _start(stack, data_dir=data_dir, durable=durable, progress=progress)
         finally:
             # A forked worker that exits through here must not stop the engines of its parent.
             if os.getpid() == owner:
                 stack.close()
 
 
-def _start(stack: ExitStack, *, data_dir: Path, durable: bool) -> Engines:
+def _start(stack: ExitStack, *, data_dir: Path, durable: bool, progress: Progress) -> Engines:
     """Start both engines; closing `stack` stops them."""
     announcement = data_dir / "engines.json"
     announcement.unlink(missing_ok=True)
@@ -94,11 +114,15 @@ def _start(stack: ExitStack, *, data_dir: Path, durable: bool) -> Engines:
     access = access.with_free_ports()
     write_private(data_dir / "access.json", json.dumps(asdict(access), indent=2))
     engines = _engines(access, data_dir=data_dir, durable=durable)
-    for server in engines.servers:
-        stack.callback(server.stop)
-        server.launch()
-    for server in engines.servers:  # after both launches, so that they start concurrently
-        server.wait()
+    with progress("PostgreSQL") as done:
+        for server in engines.servers:
+            stack.callback(server.stop)
+            server.launch()
+        engines.postgres.wait()  # after both launches, so that they start concurrently
+        done(f"127.0.0.1:{engines.postgres.port}")
+    with progress("Redis") as done:
+        engines.redis.wait()
+        done(f"127.0.0.1:{engines.redis.port}")
     stack.callback(announcement.unlink, missing_ok=True)
     description = {
         "owner": os.getpid(),
@@ -162,6 +186,8 @@ class _Access:
                 database_password=secrets.token_urlsafe(32),
                 redis_password=secrets.token_urlsafe(32),
             )
+        except (ValueError, TypeError):
+            raise EngineError(f"{data_dir / 'access.json'} is damaged; delete {data_dir} to start empty") from None
 
     def with_free_ports(self) -> Self:
         """The same passwords, with free ports instead of those that other processes use."""

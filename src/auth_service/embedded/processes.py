@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -93,8 +94,11 @@ def launch(
     """
     if threading.current_thread() is not threading.main_thread():
         raise EngineError("Engines are started from the main thread, because Linux ends them with their thread.")
+    wrapping = _wrapping(death)
+    if os.geteuid() == 0:
+        _check_reachable(Path(command[0]), folder)
     return subprocess.Popen(  # noqa: S603 - no external input
-        [*_wrapping(death), *command],
+        [*wrapping, *command],
         cwd=folder,
         # No other variables of the caller: PGPORT or a locale that is not installed would change how the servers start.
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **_moved_clock()},
@@ -115,7 +119,7 @@ def _moved_clock() -> dict[str, str]:
 
 
 def _wrapping(death: signal.Signals) -> list[str]:
-    """The prefix of a command that makes it end with this process and not run as root.
+    """The prefix of a command that makes it end with this process and not run as root. Raises EngineError.
 
     setpriv replaces itself by the command, so the pid stays the same. A function between fork and exec would not be
     safe with threads, and the kernel resets the death signal when the user changes, so setpriv has to do both.
@@ -129,6 +133,7 @@ def _wrapping(death: signal.Signals) -> list[str]:
             "PostgreSQL does not run as root, and setpriv (util-linux), which starts it as another user, is "
             "missing. Install it, start as an ordinary user, or name DATABASE_URL and REDIS_URL."
         )
+    capabilities = _capabilities()
     return [
         setpriv,
         f"--reuid={UNPRIVILEGED}",
@@ -137,7 +142,36 @@ def _wrapping(death: signal.Signals) -> list[str]:
         "--no-new-privs",
         # Gives access to the binaries and the data inside a private home folder. dac_read_search would be sufficient,
         # but containers usually have only dac_override.
-        "--inh-caps=+dac_override",
-        "--ambient-caps=+dac_override",
+        *(["--inh-caps=+dac_override", "--ambient-caps=+dac_override"] if capabilities & CAP_DAC_OVERRIDE else []),
+        # access(2), with which PostgreSQL looks for its own files, otherwise ignores capabilities of users but root.
+        *(["--securebits=+no_setuid_fixup"] if capabilities & CAP_SETPCAP else []),
         f"--pdeathsig={death.name}",
     ]
+
+
+CAP_DAC_OVERRIDE, CAP_SETPCAP = 1 << 1, 1 << 8
+"""Bits of capabilities(7)."""
+
+
+def _capabilities() -> int:
+    """The effective capabilities of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("CapEff:")).split()[1], 16)
+
+
+def _check_reachable(binary: Path, folder: Path) -> None:
+    """Raise EngineError for a folder that the unprivileged user cannot enter, if capabilities do not help it."""
+    capabilities = _capabilities()
+    may_write = bool(capabilities & CAP_DAC_OVERRIDE)
+    if may_write and capabilities & CAP_SETPCAP:
+        return
+    paths = [parent for path in (binary, folder / "x") for parent in reversed(path.resolve().parents)]
+    closed = next((path for path in paths if not path.stat().st_mode & stat.S_IXOTH), None)
+    if closed is None and not may_write and folder.stat().st_uid != UNPRIVILEGED:
+        closed = folder
+    if closed is not None:
+        raise EngineError(
+            f"PostgreSQL does not run as root, and other users cannot enter {closed}, or not write there. Allow it "
+            f"(chmod o+x {closed}), move the checkout with its .venv and set DATA_DIR, start as an ordinary user, or "
+            "name DATABASE_URL and REDIS_URL."
+        )

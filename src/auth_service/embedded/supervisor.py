@@ -1,5 +1,6 @@
 """Supervisor of `make run`: starts and stops engines, migrations, API and mail worker together."""
 
+import io
 import os
 import shutil
 import signal
@@ -8,16 +9,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from types import FrameType
 from urllib.parse import urlsplit
 
 from flask_migrate import upgrade
+from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 
 from auth_service import clock
 from auth_service.adapters import listening
+from auth_service.adapters.postgres import diagnosis as postgres
+from auth_service.adapters.postgres.connections import maintenance_engine
+from auth_service.adapters.redis import diagnosis as redis
+from auth_service.adapters.redis.inspection import inspect
 from auth_service.app import create_app
 from auth_service.settings import Settings
 
@@ -34,13 +40,14 @@ class Stopped(BaseException):
 def supervise(
     settings: Settings,
     *,
-    with_engines: Callable[[Settings], AbstractContextManager[Settings]],
+    with_engines: Callable[..., AbstractContextManager[Settings]],
     gunicorn: Sequence[str],
     manage: Sequence[str],
 ) -> int:
     """Run everything until a signal arrives or the API ends; return the exit status.
 
     `with_engines` completes the settings and keeps the engines running. `gunicorn` and `manage` are command lines.
+    Prints one line for each step, so that a slow machine shows where it is.
     """
     if listening.is_taken(settings.http_host, settings.http_port):
         print(f"Something else listens on port {settings.http_port}; set HTTP_PORT to another one.", file=sys.stderr)
@@ -48,7 +55,9 @@ def supervise(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        with with_engines(settings) as complete:
+        with with_engines(settings, progress=step) as complete:
+            if settings.names_engines:
+                _wait_for_engines(complete)
             _migrate(complete)
             environment = _environment(complete)
             children = [_start(gunicorn, environment)]
@@ -70,23 +79,61 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _migrate(settings: Settings, *, within: float = ENGINES_WITHIN) -> None:
-    """Migrate the database as soon as it answers; engines in containers may still be starting."""
+@contextmanager
+def step(name: str) -> Iterator[Callable[[str], None]]:
+    """Print a line for a step: its name when it begins, its result and duration when it has ended."""
+    print(f"{name:<11} … ", end="", flush=True)
+    began = clock.monotonic()
+    results = ["stopped"]
+    try:
+        yield results.append
+    except BaseException:
+        print(flush=True)  # the reason follows on a line of its own
+        raise
+    print(f"{results[-1]} ({clock.monotonic() - began:.1f} s)", flush=True)
+
+
+def _wait_for_engines(settings: Settings, *, within: float = ENGINES_WITHIN) -> None:
+    """Wait until the engines of the settings answer; those in containers may still be starting."""
     deadline = clock.monotonic() + within
-    with create_app(settings).app_context():
-        while True:
-            try:
-                upgrade()
-            except OperationalError:
-                if clock.monotonic() > deadline:
-                    address = urlsplit(str(settings.database_url)).netloc.rpartition("@")[2]
+    for name, question, url in (
+        ("PostgreSQL", _database_problem, str(settings.migration_database_url or settings.database_url)),
+        ("Redis", _redis_problem, str(settings.redis_url)),
+    ):
+        with step(name) as done:
+            while (problem := question(url)) is not None:
+                if problem.permanent or clock.monotonic() > deadline:
+                    setting = "DATABASE_URL" if name == "PostgreSQL" else "REDIS_URL"
                     sys.exit(
-                        f"PostgreSQL does not answer at {address} (DATABASE_URL in .env or the environment).\n"
-                        "Start it, or remove DATABASE_URL and REDIS_URL to run embedded engines."
+                        f"{setting}: {problem.text}\n"
+                        "Correct it, or remove DATABASE_URL and REDIS_URL to run embedded engines."
                     )
                 time.sleep(0.5)
-            else:
-                return
+            done(urlsplit(url).netloc.rpartition("@")[2] or "local socket")
+
+
+def _database_problem(url: str) -> postgres.Diagnosis | None:
+    try:
+        with maintenance_engine(url) as engine, engine.connect():
+            return None
+    except OperationalError as error:
+        return postgres.diagnose(error.orig, url=url)
+
+
+def _redis_problem(url: str) -> redis.Diagnosis | None:
+    try:
+        inspect(url)
+    except RedisError as error:
+        return redis.diagnose(error, url=url)
+    return None
+
+
+def _migrate(settings: Settings) -> None:
+    with step("Migrations") as done:
+        printed = io.StringIO()
+        with create_app(settings).app_context(), redirect_stdout(printed):
+            upgrade()
+        done((printed.getvalue().splitlines() or ["done"])[-1].rstrip("."))
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -137,10 +184,12 @@ def _announce(settings: Settings, server: subprocess.Popen[bytes]) -> None:
     """Print the addresses as soon as the API answers."""
     base = f"http://{listening.address(settings.http_host, settings.http_port)}"
     deadline = clock.monotonic() + START_WITHIN
-    while not _answers(f"{base}/health/live"):
-        if server.poll() is not None or clock.monotonic() > deadline:
-            return
-        time.sleep(0.05)
+    with step("API") as done:
+        while not _answers(f"{base}/health/live"):
+            if server.poll() is not None or clock.monotonic() > deadline:
+                return
+            time.sleep(0.05)
+        done(base)
     inbox = f"{base}/dev/inbox" if settings.inbox_dir else "none; emails are sent to SMTP_URL"
     print(
         f"""

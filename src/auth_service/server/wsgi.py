@@ -17,6 +17,7 @@ from auth_service.db.schema_version import SchemaState, schema_state
 from auth_service.errors import KeysSealed, Unavailable
 from auth_service.settings import Settings
 from auth_service.wiring import Services
+from auth_service.wiring.diagnosis import explain
 
 log = logging.getLogger(__name__)
 
@@ -54,17 +55,24 @@ def application() -> Flask:
 
 
 def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE) -> list[str]:
-    """Wait until PostgreSQL and Redis answer; return the reasons why the API cannot start, if any."""
+    """Wait until PostgreSQL and Redis answer; return the reasons why the API cannot start, if any.
+
+    An error that only an operator can correct, such as a wrong password, ends the start at once.
+    """
     give_up_at = clock.monotonic() + patience.total_seconds()
+    reason = ""
     while True:
         try:
             return _troubles(services)
         except KeysSealed:  # waiting does not help
             return [OTHER_KEY]
         except Unavailable as error:
-            if clock.monotonic() > give_up_at:
-                return [f"{error.code}: a dependency does not answer"]
-            log.warning("waiting for a dependency", extra={"trouble": error.code})
+            problem = explain(services.settings, error)
+            # While a circuit breaker is open, nothing is asked: the reason before it is the one that counts.
+            reason = problem.text if problem and error.__cause__ is not None else reason or f"{error.code}: no answer"
+            if (problem and problem.permanent) or clock.monotonic() > give_up_at:
+                return [reason]
+            log.warning("waiting for a dependency", extra={"trouble": error.code, "reason": reason})
             time.sleep(0.5)
 
 
@@ -74,7 +82,7 @@ def _troubles(services: Services) -> list[str]:
     troubles = (
         []
         if schema in (SchemaState.CURRENT, SchemaState.NEXT)
-        else [f"database: {schema.value} (`manage.py db upgrade`)"]
+        else [f"database: {schema.value} (`manage.py db upgrade`, `manage.py doctor`)"]
     )
     services.redis.ping()
     policy = services.redis.eviction_policy()

@@ -14,12 +14,13 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 from pydantic_settings import SettingsConfigDict
 
 from auth_service.invisible_characters import trimmed, without_zero_width
+from auth_service.settings import env_file as env_files
 from auth_service.settings.email import CodeSettings, EmailSettings
-from auth_service.settings.env_file import applicable
+from auth_service.settings.names import misspelt, unknown_name
 from auth_service.settings.rate_limits import AuditSettings, RateLimitSettings
 from auth_service.settings.service import ComposeSettings, RetentionSettings, SecretSettings, ServiceSettings
 from auth_service.settings.sessions import PasswordSettings, SessionSettings
-from auth_service.settings.types import LOOPBACK_ORIGIN, Network, Rate
+from auth_service.settings.types import LOOPBACK_ORIGIN, Network, Rate, SettingsRefused
 
 __all__ = ["SECRETS", "Network", "Rate", "Settings", "SettingsRefused"]
 
@@ -27,11 +28,9 @@ SECRETS = ("code_key", "outbox_key", "session_key", "keyring_key")
 PRODUCTION_NEEDS = ("database_url", "redis_url", "smtp_url", "mail_from", "public_url", *SECRETS)
 FREE_TEXT = ("service_name", "data_dir", *(f"{name}_file" for name in SECRETS))
 """Settings in which a zero-width character can have a meaning; it is removed at their ends only."""
+SHORTEST_SECRET = 43
+"""256 bits in characters of base64url."""
 SAMPLE_WORDS = ("sample", "example", "change", "secret", "password")
-
-
-class SettingsRefused(Exception):
-    """The settings are invalid. The text has one line for each problem, which begins with the name of the setting."""
 
 
 class Settings(
@@ -65,11 +64,20 @@ class Settings(
         A `.env` of production is ignored when the profile is `local` or `test`. Only this method decides that, so all
         processes of one start read the same settings.
         """
+        path = env_files.applicable(env_file, profile=overrides.get("app_env"))
+        values = _file_values(path) if path is not None and path.exists() else {}
         try:
-            return cls(_env_file=applicable(env_file, profile=overrides.get("app_env")), **overrides)
+            return cls(_env_file=None, **(values | overrides))
         except ValidationError as invalid:
             errors = invalid.errors(include_url=False, include_input=False)
-            raise SettingsRefused("\n".join(_problem(error) for error in errors)) from None
+        # Outside of the `except` block: a chained error would keep the values, which may contain passwords.
+        problems = dict.fromkeys(line for error in errors for line in _problem(error).splitlines())
+        raise SettingsRefused("\n".join([*problems, *cls.misspelt_in_environment()]))
+
+    @classmethod
+    def misspelt_in_environment(cls) -> list[str]:
+        """One line for each variable of the environment that is probably a misspelt setting."""
+        return misspelt(os.environ, (name.upper() for name in cls.model_fields))
 
     @field_validator("*", mode="before")
     @classmethod
@@ -86,11 +94,13 @@ class Settings(
             if path is None:
                 continue
             if values.get(name) is not None:
-                raise ValueError(f"{name.upper()} and {name.upper()}_FILE are both given")
+                raise ValueError(f"{name.upper()}: {name.upper()}_FILE gives it too; keep one of both")
             try:
-                values[name] = without_zero_width(Path(path).read_text(encoding="utf-8"))
+                values[name] = without_zero_width(Path(path).read_text(encoding="utf-8-sig"))
             except OSError as error:
-                raise ValueError(f"{name.upper()}_FILE cannot be read: {error.strerror}") from None
+                raise ValueError(f"{name.upper()}_FILE: cannot be read: {error.strerror}") from None
+            except ValueError:
+                raise ValueError(f"{name.upper()}_FILE: is not a text file in UTF-8") from None
         return values
 
     @model_validator(mode="before")
@@ -122,6 +132,8 @@ class Settings(
             )
         if self.session_idle_seconds < self.access_token_seconds:
             problems.append("SESSION_IDLE_SECONDS: at least ACCESS_TOKEN_SECONDS, after which a session is refreshed")
+        if self.metrics_port == self.http_port and self.metrics_host == self.http_host:
+            problems.append("METRICS_PORT: HTTP_PORT is the same port; give the metrics another one")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -130,7 +142,7 @@ class Settings(
         problems: list[str] = []
         values = {name: key.get_secret_value() for name in SECRETS if (key := getattr(self, name)) is not None}
         for name, value in values.items():
-            if len(value) < 43 or len(set(value)) < 12:  # 256 bits are 43 characters of base64url
+            if len(value) < SHORTEST_SECRET or len(set(value)) < 12:
                 problems.append(f"{name.upper()}: too weak; generate one with `openssl rand -base64 48`")
             elif self.production and any(word in value.lower() for word in SAMPLE_WORDS):
                 problems.append(f"{name.upper()}: a sample, not a secret; generate one with `openssl rand -base64 48`")
@@ -218,14 +230,28 @@ class Settings(
 def _stored_secret(folder: Path, name: str) -> str:
     """Read a secret of the data folder; the first start generates it, and concurrent starts agree on one value."""
     path = folder / f"{name}.secret"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=folder, encoding="utf-8") as new:
-            new.write(secrets.token_urlsafe(48))
-            new.flush()
-            with contextlib.suppress(FileExistsError):  # a concurrent start was faster: its secret is used
-                os.link(new.name, path)
-    return path.read_text(encoding="utf-8")
+    try:
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.NamedTemporaryFile("w", dir=folder, encoding="utf-8") as new:
+                new.write(secrets.token_urlsafe(48))
+                new.flush()
+                with contextlib.suppress(FileExistsError):  # a concurrent start was faster: its secret is used
+                    os.link(new.name, path)
+        secret = path.read_text(encoding="ascii")
+    except OSError as error:
+        raise SettingsRefused(f"DATA_DIR: {error.filename or path} cannot be used: {error.strerror}") from None
+    except UnicodeDecodeError:
+        secret = ""
+    if len(secret) < SHORTEST_SECRET:
+        raise SettingsRefused(f"DATA_DIR: {path} is damaged; delete it, and the next start generates a new secret")
+    return secret
+
+
+def _file_values(path: Path) -> dict[str, str]:
+    """The values of a `.env` that the environment does not replace."""
+    replaced = {name.upper() for name in os.environ}
+    return {name.lower(): value for name, value in env_files.load(path).items() if name not in replaced}
 
 
 def _visible_value(name: str, value: str) -> str:
@@ -233,8 +259,8 @@ def _visible_value(name: str, value: str) -> str:
 
 
 def _problem(error: Any) -> str:
-    """One line for an error of pydantic, which begins with the name of the setting."""
-    text = (
-        "no setting has this name" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-    )
+    """The lines for an error of pydantic; each begins with the name of the setting."""
+    if error["type"] == "extra_forbidden":
+        return unknown_name(str(error["loc"][0]), (name.upper() for name in Settings.model_fields))
+    text = error["msg"].removeprefix("Value error, ")
     return f"{str(error['loc'][0]).upper()}: {text}" if error["loc"] else text

@@ -2,16 +2,16 @@
 
 from datetime import timedelta
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.types import Lasting
+from auth_service.settings.types import Lasting, SmtpUrlText, Text
 
 
 class EmailSettings(BaseSettings):
     """Mail server, sender and mail worker."""
 
-    smtp_url: SecretStr | None = Field(
+    smtp_url: SmtpUrlText | None = Field(
         None,
         description="`smtp://`, `smtps://` or `smtp+starttls://user:password@host:port`. The dev inbox when unset "
         "(`local`, `test`).",
@@ -27,7 +27,7 @@ class EmailSettings(BaseSettings):
         timedelta(seconds=60),
         description="Lease of a claimed email: if its mail worker dies, another one sends it after this time.",
     )
-    service_name: str = Field(
+    service_name: Text = Field(
         "Portal", min_length=1, max_length=60, description="Name of the portal in emails and on the Swagger page."
     )
 

@@ -7,7 +7,17 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.types import Flag, Lasting, Networks, Origin, Origins, PostgresUrl, Seconds
+from auth_service.settings.types import (
+    Flag,
+    Lasting,
+    ListeningHost,
+    Networks,
+    Origin,
+    Origins,
+    PostgresUrl,
+    RedisUrl,
+    Seconds,
+)
 
 
 class ServiceSettings(BaseSettings):
@@ -16,7 +26,7 @@ class ServiceSettings(BaseSettings):
     app_env: Literal["local", "test", "production"] = Field(
         "production", description="Profile: `local`, `test` or `production`; see the table in `docs/operations.md`."
     )
-    http_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    http_host: ListeningHost = Field("127.0.0.1", description="Address that the API listens on.")
     http_port: int = Field(5000, ge=1, le=65535, description="Port that the API listens on.")
     listen_beyond_loopback: Flag = Field(
         False,
@@ -42,7 +52,7 @@ class ServiceSettings(BaseSettings):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="Port of `/metrics` for Prometheus; no metrics when unset."
     )
-    metrics_host: str = Field("127.0.0.1", description="Address that `/metrics` listens on.")
+    metrics_host: ListeningHost = Field("127.0.0.1", description="Address that `/metrics` listens on.")
     drain_seconds: Seconds = Field(
         timedelta(seconds=5),
         description="After SIGTERM the API accepts requests for this time while `/health/ready` answers 503.",
@@ -61,11 +71,11 @@ class ServiceSettings(BaseSettings):
     database_connections: int | None = Field(
         None, ge=1, le=500, description="Connections of one process to PostgreSQL; `WEB_THREADS` plus one when unset."
     )
-    redis_url: str | None = Field(
+    redis_url: RedisUrl | None = Field(
         None,
         repr=False,
-        pattern=r"^rediss?://",
-        description="Redis or Valkey. Embedded in `local` and `test` when unset.",
+        description="Redis or Valkey, `redis://user:password@host/0`, or `rediss://` for TLS. Embedded in `local` and "
+        "`test` when unset.",
     )
     data_dir: Path = Field(
         Path(".data"),

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.types import Lasting, Seconds
+from auth_service.settings.types import Lasting, Seconds, Text
 
 
 class PasswordSettings(BaseSettings):
@@ -25,7 +25,7 @@ class PasswordSettings(BaseSettings):
 class SessionSettings(BaseSettings):
     """Lifetimes of tokens, sessions, known devices, account revert links and reauthentication."""
 
-    token_audience: str = Field("portal", min_length=1, max_length=200, description="Claim `aud` of access tokens.")
+    token_audience: Text = Field("portal", min_length=1, max_length=200, description="Claim `aud` of access tokens.")
     access_token_seconds: Lasting = Field(timedelta(minutes=15), description="Lifetime of an access token.")
     session_idle_seconds: Lasting = Field(
         timedelta(days=7), description="A session that is not refreshed ends after this time."

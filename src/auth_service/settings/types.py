@@ -5,13 +5,24 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+
+from auth_service.settings.database_url import postgres_url
+from auth_service.settings.hosts import is_host, is_ip, listening_host
+from auth_service.settings.redis_url import redis_url
+from auth_service.settings.smtp_url import SmtpUrl
 
 SHORTEST = timedelta(seconds=1)
 PORTS = {"http": 80, "https": 443}
+MAPPED_BITS = 96
+"""The length of the prefix `::ffff:0:0` of IPv4-mapped addresses (RFC 4291, 2.5.5.2)."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsRefused(Exception):
+    """The settings are invalid. The text has one line for each problem, which begins with the name of the setting."""
 
 
 class Rate:
@@ -61,6 +72,23 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _network(value: Any) -> Network:
+    """A network of IPv4-mapped addresses as IPv4, because the addresses of clients are compared as IPv4."""
+    if not isinstance(value, Network):
+        try:
+            network: Network | None = ipaddress.ip_network(value)
+        except ValueError:
+            network = None
+        if network is None:
+            raise ValueError("a network reads like 10.0.0.0/8 or 192.0.2.1, and has no bits behind its prefix")
+    else:
+        network = value
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < MAPPED_BITS:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
+
+
 def _rate(value: Any) -> Any:
     return value if isinstance(value, Rate) else Rate(str(value))
 
@@ -74,6 +102,8 @@ def _origin(value: str) -> str:
     if not match or (match[3] and not 0 < int(match[3]) < 2**16):
         raise ValueError("an origin reads like https://portal.example.org, with nothing after the host or its port")
     scheme, host, port = match.groups()
+    if not (is_ip(host[1:-1]) and ":" in host if host.startswith("[") else is_host(host)):
+        raise ValueError("the host of an origin is a host name, an IPv4 address or an IPv6 address in brackets")
     return f"{scheme}://{host}" if port is None or int(port) == PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
 
 
@@ -83,12 +113,16 @@ LOOPBACK_ORIGIN = re.compile(
 """An origin, as browsers send it, of a page that this machine serves."""
 
 
-def _postgres(value: str) -> str:
-    """Accept every URL scheme of PostgreSQL and name the installed driver, psycopg2."""
-    scheme, separator, rest = value.partition("://")
-    if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
-        raise ValueError("must begin with postgresql://")
-    return f"postgresql+psycopg2://{rest}"
+def _smtp(value: SecretStr) -> SecretStr:
+    SmtpUrl.parse(value.get_secret_value())
+    return value
+
+
+def _text(value: str) -> str:
+    """A text for headers and emails: a line end or another control character would change their structure."""
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must have no control characters, and no spaces around it")
+    return value
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
@@ -96,9 +130,13 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 """A duration that may be zero, which switches the feature off: no grace period, no draining, no retention."""
 Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
 """A duration of at least one second: zero would make tokens, codes or links useless."""
+SmtpUrlText = Annotated[SecretStr, AfterValidator(_smtp)]
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
-PostgresUrl = Annotated[str, AfterValidator(_postgres)]
+PostgresUrl = Annotated[str, AfterValidator(postgres_url)]
+RedisUrl = Annotated[str, AfterValidator(redis_url)]
+ListeningHost = Annotated[str, AfterValidator(listening_host)]
+Text = Annotated[str, AfterValidator(_text)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

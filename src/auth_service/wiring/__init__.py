@@ -63,9 +63,8 @@ class Services:
 def wire(settings: Settings) -> Services:
     """Build the services from completed settings. Opens no connection: the first use does, after the fork.
 
-    Raises SettingsRefused for an SMTP_URL that cannot be parsed, ValueError for settings that are not `completed`.
+    Raises ValueError for settings that are not `completed`.
     """
-    email.check_smtp_url(settings)
     shared = shared_parts(settings)
     session_service = sessions.sessions(shared)
     account_revert = flows.account_revert(shared, session_service)

@@ -3,12 +3,11 @@
 from auth_service.adapters.crypto.keys import Sealer
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.email.smtp_transport import SmtpTransport
-from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailTransport
 from auth_service.services.email.delivery import Delivery
 from auth_service.services.email.outbox import UNLIMITED, Outbox
 from auth_service.services.email.queue import MailQueue
-from auth_service.settings import Settings, SettingsRefused
+from auth_service.settings import Settings
 
 
 def outbox(settings: Settings, sealer: Sealer) -> Outbox:
@@ -44,13 +43,3 @@ def mail_transport(settings: Settings) -> MailTransport:
     if settings.smtp_url is None:
         raise ValueError("the settings name neither SMTP_URL nor a dev inbox")
     return SmtpTransport(settings.smtp_url.get_secret_value(), timeout=settings.mail_timeout_seconds)
-
-
-def check_smtp_url(settings: Settings) -> None:
-    """Stop the start of the API and of the mail worker if no email could be sent. Raises SettingsRefused."""
-    if settings.smtp_url is None:
-        return
-    try:
-        SmtpUrl.parse(settings.smtp_url.get_secret_value())
-    except ValueError as error:
-        raise SettingsRefused(f"SMTP_URL: {error}") from None

@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from auth_service.adapters.email.smtp_transport import SmtpTransport
-from auth_service.adapters.email.smtp_url import SmtpUrl
+from auth_service.settings.smtp_url import SmtpUrl
 from tests.support.smtp import PASSWORD, QUOTED_PASSWORD
 
 

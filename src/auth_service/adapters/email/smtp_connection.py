@@ -11,8 +11,8 @@ import ssl
 from math import inf
 
 from auth_service import clock
-from auth_service.adapters.email.smtp_url import HOST, SmtpUrl, is_loopback
 from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused
+from auth_service.settings.smtp_url import HOST, SmtpUrl, is_loopback
 
 # Reply codes (RFC 5321, 4.2.3; RFC 4954).
 READY, AUTHENTICATED, DONE, AUTH_CONTINUES, START_INPUT, SHUTTING_DOWN = 220, 235, 250, 334, 354, 421
@@ -105,6 +105,16 @@ class SmtpConnection(smtplib.SMTP):
                 raise MailDeferred(reason=f"the reply to the email was lost: {_reason(error)}") from None
             raise ConnectionLost(reason=_reason(error)) from None
         self.usable = True
+
+    def offer(self, sender: str) -> None:
+        """Begin an email of a sender and cancel it. Raises MailDeferred."""
+        try:
+            status, _ = self.docmd("MAIL", f"FROM:<{sender}>")
+            if not _is_positive(status):
+                raise self._failure(status, reason="sender not accepted", permanent=MailDeferred)
+            self.docmd("RSET")
+        except OSError as error:
+            raise ConnectionLost(reason=_reason(error)) from None
 
     def leave(self) -> None:
         """Send QUIT without waiting for its reply, and close."""

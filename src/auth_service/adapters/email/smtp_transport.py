@@ -13,8 +13,8 @@ from pathlib import Path
 
 from auth_service import clock
 from auth_service.adapters.email.smtp_connection import ConnectionLost, SmtpConnection
-from auth_service.adapters.email.smtp_url import SmtpUrl
 from auth_service.adapters.email.transport import MailDeferred, MailRefused
+from auth_service.settings.smtp_url import SmtpUrl
 
 # Narrower than RFC 5321: no quoted local part, no address literal, no SMTPUTF8. The API has rejected other addresses
 # before; this second check prevents SMTP command injection and a second recipient.
@@ -66,6 +66,21 @@ class SmtpTransport:
                 self._deliver(connection, sender=sender, to=to, content=content, until=until)
                 return
         self._deliver(self._open(until=until), sender=sender, to=to, content=content, until=until)
+
+    def probe(self, *, sender: str) -> str:
+        """Connect, encrypt, sign in and offer a sender without sending anything; return how the connection is secured.
+
+        Raises MailDeferred, whose reason says which of these steps failed.
+        """
+        if not ADDRESS.fullmatch(sender):
+            raise MailDeferred(reason="the sender's address cannot be used")
+        connection = self._open(until=clock.monotonic() + self._email_seconds)
+        try:
+            connection.offer(sender)
+            tls = connection.sock.version() if isinstance(connection.sock, ssl.SSLSocket) else None
+        finally:
+            connection.leave()
+        return f"{tls or 'no TLS'}, {'signed in' if self._url.user else 'without sign-in'}"
 
     def close(self) -> None:
         """Close the idle connections. Emails that are being sent are not affected; the next one opens a connection."""

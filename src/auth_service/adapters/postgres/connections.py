@@ -1,5 +1,7 @@
 """PostgreSQL connections: deadline connection (time limits even if the server hangs) and pool guard (restarts)."""
 
+import logging
+import os
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,16 +10,21 @@ from typing import Any
 
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Dialect, Engine, create_engine, event
+from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from auth_service import clock
 from auth_service.adapters.circuit_breaker import CircuitBreaker
+from auth_service.adapters.postgres.diagnosis import diagnose
+
+log = logging.getLogger(__name__)
 
 STATEMENT = timedelta(milliseconds=1200)
 LOCK = timedelta(milliseconds=1000)
 IDLE_IN_TRANSACTION = timedelta(seconds=5)
+CONNECT = timedelta(seconds=5)
+"""Time limit for each step of connecting for migrations and maintenance."""
 POOL_WAIT = timedelta(seconds=1)
 ANSWER = timedelta(milliseconds=1500)
 """Time limit for any answer of the server, connecting included. Longer than STATEMENT, so that a slow server can report
@@ -69,10 +76,11 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
 psycopg2.extensions.set_wait_callback(_wait)
 
 
-def engine_options(*, connections: int) -> dict[str, Any]:
+def engine_options(url: str, *, connections: int) -> dict[str, Any]:
     """Keyword arguments for `create_engine`: a pool of a fixed size and all time limits.
 
-    The pool has no overflow: opening and closing connections under load costs more than waiting for one.
+    What the URL or the environment of libpq (PGOPTIONS, PGAPPNAME) says takes precedence. The pool has no overflow:
+    opening and closing connections under load costs more than waiting for one.
     """
     limits = {
         "statement_timeout": STATEMENT,
@@ -88,14 +96,26 @@ def engine_options(*, connections: int) -> dict[str, Any]:
         "isolation_level": "AUTOCOMMIT",
         "connect_args": {
             "connection_factory": DeadlineConnection,
-            "options": " ".join(f"-c {name}={limit // _MS}" for name, limit in limits.items()) + " -c timezone=UTC",
-            "application_name": "auth-service",
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 2,
-            "tcp_user_timeout": 5000,
+            "options": _options(url, *(f"-c {name}={limit // _MS}" for name, limit in limits.items())),
+            **_defaults(url, keepalives_idle=5, keepalives_interval=2, keepalives_count=2, tcp_user_timeout=5000),
         },
     }
+
+
+def _options(url: str, *defaults: str) -> str:
+    """The startup parameter `options`: the last value of a name counts, so those of the operator follow ours.
+
+    The time zone is not theirs to choose: the service prints and compares instants in UTC.
+    """
+    of_operator = make_url(url).query.get("options", os.environ.get("PGOPTIONS", ""))
+    return " ".join([*defaults, *([of_operator] if isinstance(of_operator, str) else of_operator), "-c timezone=UTC"])
+
+
+def _defaults(url: str, **values: int) -> dict[str, str | int]:
+    """Parameters of libpq that the URL does not name. A default of the name gives way to PGAPPNAME, too."""
+    given = make_url(url).query
+    all_values: dict[str, str | int] = {"fallback_application_name": "auth-service", **values}
+    return {name: value for name, value in all_values.items() if name not in given}
 
 
 class PoolGuard:
@@ -104,11 +124,13 @@ class PoolGuard:
     def __init__(self, *, breaker: CircuitBreaker) -> None:
         """`breaker` opens when the server cannot be reached or does not answer."""
         self._breaker = breaker
+        self._url: URL
         self._suspect_before = float("-inf")
         """Connections that were opened before this instant are discarded: another one hung at that time."""
 
     def watch(self, engine: Engine) -> None:
         """Register for the connection events of an engine."""
+        self._url = engine.url
         event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
@@ -118,8 +140,9 @@ class PoolGuard:
         self._fail_if_open()
         try:
             return dialect.connect(*arguments, **options)
-        except psycopg2.OperationalError:
+        except psycopg2.OperationalError as error:
             self._breaker.failed()
+            log.warning("postgres cannot be connected", extra={"reason": diagnose(error, url=self._url).text})
             raise
 
     def _connected(self, connection: DeadlineConnection, _: ConnectionPoolEntry) -> None:
@@ -155,10 +178,22 @@ class PoolGuard:
             raise CircuitOpen("the server did not answer a moment ago")
 
 
+class _ConnectDeadline(DeadlineConnection):
+    """A connection with a time limit for connecting; libpq ignores connect_timeout when the client waits itself."""
+
+    answer_within = CONNECT.total_seconds()
+
+
 @contextmanager
 def maintenance_engine(url: str) -> Iterator[Engine]:
     """An engine for migrations and maintenance: one connection at a time, no time limits except those of the caller."""
-    engine = create_engine(url, poolclass=NullPool, connect_args={"options": "-c timezone=UTC", "connect_timeout": 5})
+    arguments = {"connection_factory": _ConnectDeadline, "options": _options(url), **_defaults(url)}
+    engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: DeadlineConnection, _: ConnectionPoolEntry) -> None:
+        connection.answer_within = None
+
     try:
         yield engine
     finally:

@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
 from auth_service.adapters.circuit_breaker import CircuitBreaker
+from auth_service.adapters.redis.diagnosis import diagnose
 from auth_service.errors import RedisUnavailable, ServiceBusy
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class RedisClient:
 
     def __init__(self, *, url: str, connections: int) -> None:
         """`url` is a redis:// or rediss:// URL; `connections` is the maximum of this process."""
+        self._url = url
         pool = redis.ConnectionPool.from_url(
             url,
             max_connections=connections,
@@ -175,13 +177,16 @@ class RedisClient:
         except (RedisConnectionError, RedisTimeout) as failure:
             self._breaker.failed()
             self._close_idle()
-            log.warning("redis does not answer", extra={"trouble": type(failure).__name__})
+            log.warning("redis does not answer", extra=self._trouble(failure))
             raise RedisUnavailable(retry_after=1) from failure
         except RedisError as failure:
-            log.warning("redis answers with an error", extra={"trouble": type(failure).__name__})
+            log.warning("redis answers with an error", extra=self._trouble(failure))
             raise RedisUnavailable(retry_after=1) from failure
         self._breaker.succeeded()
         return answer
+
+    def _trouble(self, failure: RedisError) -> dict[str, str]:
+        return {"trouble": type(failure).__name__, "reason": diagnose(failure, url=self._url).text}
 
 
 def _ensure_open(connection: ConnectionInterface) -> None:

@@ -1,0 +1,116 @@
+"""Diagnosis of a failed PostgreSQL connection: the reason in words, and whether waiting can help."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2
+from sqlalchemy.engine import URL, make_url
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why PostgreSQL cannot be used, without secrets."""
+
+    text: str
+    permanent: bool
+    """Whether the error stays until an operator changes something; a server that is starting is not permanent."""
+
+
+# libpq gives no SQLSTATE for a failed connection, only this text. The first match counts: an attempt with TLS and one
+# without, or several hosts, give several messages.
+_PERMANENT: Final = (
+    (r"password authentication failed for user", "authentication failed for the user {user}: the password is wrong"),
+    (r"no password supplied", "the server requires a password for the user {user}, and the URL has none"),
+    (r"\w+ authentication failed for user", "authentication failed for the user {user}"),
+    (r"role \"[^\"]*\" does not exist", "authentication failed: there is no role {user}"),
+    (r"no such user|is not permitted to log in", "authentication failed: the role {user} may not sign in"),
+    (r"database \"[^\"]*\" does not exist|no such database", "the database {database} does not exist"),
+    (r"pg_hba\.conf .*no encryption", "the server admits this connection only with TLS: add ?sslmode=require"),
+    (r"pg_hba\.conf (entry|rejects)|no pg_hba", "the server does not admit the user {user} from here (pg_hba.conf)"),
+    (r"permission denied for database", "the role {user} has no CONNECT right on the database {database}"),
+    (r"is not currently accepting connections", "the database {database} accepts no connections"),
+    (r"root certificate file .* does not exist", "the file of certificate authorities (sslrootcert) does not exist"),
+    (r"does not match host name|hostname mismatch", "the certificate of the server is for another host name"),
+    (r"certificate has expired", "the certificate of the server is not trusted: it has expired"),
+    (
+        r"certificate verify failed|self-signed certificate|unable to get local issuer",
+        "the certificate of the server is not trusted; name its authority with ?sslrootcert=FILE",
+    ),
+    (r"requires a valid client certificate", "the server requires a client certificate (sslcert, sslkey)"),
+    (r"certificate file|private key file", "the client certificate or its key cannot be used (sslcert, sslkey)"),
+    (r"does not support SSL", "the server does not offer TLS, but the URL requires it (sslmode)"),
+    (
+        r"received invalid response to SSL negotiation|expected authentication request|SSL error: wrong version",
+        "the server at this address is not PostgreSQL, or does not speak TLS there",
+    ),
+    (
+        r"could not translate host name .*(?:not known|No address|nodename)|could not parse network address",
+        "the host {host} is unknown",
+    ),
+    (r"unsupported startup parameter", "PgBouncer refuses `options`; see docs/operations.md, PgBouncer"),
+    (
+        r"unrecognized configuration parameter|invalid value for parameter|permission denied to set parameter",
+        "the server refuses a parameter of `options`",
+    ),
+    (r"channel binding|authentication method requirement", "the server authenticates in another way than required"),
+    (r"invalid .*value|invalid connection option|invalid integer", "the URL has a parameter that libpq refuses"),
+    (r"\.s\.PGSQL\.\d+\" failed: No such file", "there is no socket of PostgreSQL in the folder {host}"),
+)  # fmt: skip
+_TEMPORARY: Final = (
+    (r"could not translate host name", "the name server does not answer for the host {host}"),
+    (r"starting up|recovery mode|not yet accepting|consistent recovery", "PostgreSQL is starting"),
+    (r"shutting down", "PostgreSQL is shutting down"),
+    (r"too many (?:clients|connections)|remaining connection slots", "PostgreSQL has no free connection"),
+    (r"session is read-only|hot standby mode|not in hot standby", "no server has the state that the URL requires"),
+    (r"timeout expired|timed out|did not answer", "{address} did not answer in time"),
+    (r"Connection refused", "{address} refused the connection: nothing listens there, or a firewall rejects it"),
+    (r"unreachable|No route to host", "there is no route to {address}"),
+    (r"closed the connection|Connection reset|EOF detected", "{address} closed the connection; perhaps no PostgreSQL"),
+)  # fmt: skip
+
+READ_ONLY, UNDEFINED_TABLE, UNDEFINED_COLUMN = "25006", "42P01", "42703"
+BY_STATE: Final = {
+    READ_ONLY: "the server is read-only: it is a standby, or default_transaction_read_only is on",
+    "3D000": "the database {database} does not exist",
+    "3F000": "the role {user} has no schema on its search_path",
+    "42501": "the role {user} lacks a right",
+    UNDEFINED_TABLE: "the tables of this release are missing: run `manage.py db upgrade`",
+    UNDEFINED_COLUMN: "the tables of this release are missing: run `manage.py db upgrade`",
+    "28P01": "authentication failed for the user {user}: the password is wrong",
+}
+"""Errors of statements, which have an SQLSTATE."""
+
+
+def is_of_driver(error: BaseException | None) -> bool:
+    """Whether an error is one that `diagnose` explains: a failed connection, or an SQLSTATE that it knows."""
+    return isinstance(error, psycopg2.OperationalError) or getattr(error, "pgcode", None) in BY_STATE
+
+
+def diagnose(error: BaseException | None, *, url: str | URL) -> Diagnosis:
+    """Explain an error of psycopg2 for the connection of `url`. The text has no password and no statement."""
+    parts = make_url(url)
+    host = parts.host or str(parts.query.get("host", "the local socket"))
+    words = {
+        "user": parts.username or str(parts.query.get("user", "of the system")),
+        "database": parts.database or str(parts.query.get("dbname", parts.username)),
+        "host": host,
+        "address": f"{host}:{parts.port or 5432}" if not host.startswith(("/", "the ")) else host,
+    }
+    state = getattr(error, "pgcode", None)
+    if state in BY_STATE:
+        return Diagnosis(BY_STATE[state].format(**words), permanent=state != READ_ONLY)
+    message = str(error)
+    for patterns, permanent in ((_PERMANENT, True), (_TEMPORARY, False)):
+        for pattern, text in patterns:
+            if re.search(pattern, message, re.IGNORECASE):
+                return Diagnosis(text.format(**words), permanent=permanent)
+    return Diagnosis(_own_words(error, secret=parts.password), permanent=False)
+
+
+def _own_words(error: BaseException | None, *, secret: object) -> str:
+    """The first line of an unknown message: servers translate theirs (lc_messages). It never has statement values."""
+    if not isinstance(error, psycopg2.OperationalError) or getattr(error, "pgcode", None):
+        return f"PostgreSQL failed ({type(error).__name__} {getattr(error, 'pgcode', None) or ''})".replace(" )", ")")
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return first.replace(str(secret), "…") if secret else first
