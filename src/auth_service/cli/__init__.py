@@ -40,8 +40,12 @@ def app_for_commands() -> Flask:
     try:
         return create_app(engines.enter_context(with_engines(read_settings())))
     except SettingsRefused as error:  # here, because the `flask` command has no handler of ours
-        refused = str(error)
-    raise SystemExit(f"The settings are invalid:\n{refused}")
+        reason = f"The settings are invalid:\n{error}"
+    except RuntimeError as error:
+        if type(error).__name__ != "EngineError":  # its module is missing in production
+            raise
+        reason = str(error)
+    raise SystemExit(reason)
 
 
 class Commands(FlaskGroup):
