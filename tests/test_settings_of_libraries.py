@@ -104,11 +104,11 @@ OTHERS = [
     ("TRUSTED_PROXIES", "10.0.0.0/8,"),
     ("TRUSTED_PROXIES", "nginx"),
     ("SERVICE_NAME", "Portal\r\nBcc: all@example.org"),
-    ("TOKEN_AUDIENCE", "portal\n"),
+    ("TOKEN_AUDIENCE", "por\ntal"),
     ("CODE_KEY_FILE", "/missing/code_key"),
     ("CODE_KEY_FILE", "/"),
     ("MIGRATION_DATABASE_URL", "postgresql://owner:p@ss:Hunter2w/rd@localhost/d"),
-    ("LIMIT_CODES", "Hunter2w"),
+    ("LIMIT_SIGN_INS", "Hunter2w"),
     ("ACCESS_TOKEN_SECONDS", "1e9"),
 ]
 CASES = [
