@@ -142,7 +142,7 @@ INVISIBLE = [" ", "\n", "\r\n", "\t", "\u00a0", "\u200b", "\ufeff", "\u202a"]
 def test_cf1_invisible_characters_around_a_value_do_not_decide(env: pytest.MonkeyPatch, invisible: str) -> None:
     """Secret stores add a line end to a value, editors a byte order mark, pages zero-width characters to a host."""
     lists = {"CORS_ORIGINS": "https://a.example.org,https://b.example.org", "TRUSTED_PROXIES": "10.0.0.0/8,192.0.2.1"}
-    values = PRODUCTION | lists | {"HTTP_PORT": "5001", "LIMIT_CODES": "3/1m", "SWAGGER_PAGE": "true"}
+    values = PRODUCTION | lists | {"HTTP_PORT": "5001", "LIMIT_CODES_PER_NETWORK": "3/1m", "SWAGGER_PAGE": "true"}
 
     padded = {
         name: invisible + f"{invisible},{invisible}".join(value.split(",")) + invisible

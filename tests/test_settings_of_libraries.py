@@ -108,7 +108,7 @@ OTHERS = [
     ("CODE_KEY_FILE", "/missing/code_key"),
     ("CODE_KEY_FILE", "/"),
     ("MIGRATION_DATABASE_URL", "postgresql://owner:p@ss:Hunter2w/rd@localhost/d"),
-    ("LIMIT_CODES", "Hunter2w"),
+    ("LIMIT_CODES_PER_NETWORK", "Hunter2w"),
     ("ACCESS_TOKEN_SECONDS", "1e9"),
 ]
 CASES = [
