@@ -147,7 +147,9 @@ def test_a_byte_order_mark_does_not_turn_a_file_of_a_developer_into_one_of_produ
     assert profile_of(file) == "test"
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("SMPT_URL", "SMTP_URL"), ("HTTP_PROT", "HTTP_PORT"), ("XYZ", "")])
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("SMPT_URL", "SMTP_URL"), ("LIMIT_EXPORT", "LIMIT_EXPORTS"), ("XYZ", "")]
+)
 def test_make_up_names_a_misspelt_name_and_the_nearest_one(name: str, nearest: str, folder: Path) -> None:
     make_env(folder)
     with (folder / ".env").open("a") as file:
