@@ -160,30 +160,6 @@ def test_pw8_pw11_without_a_hash_no_password_matches_and_the_work_is_the_same(
     assert unknown == [wrong] * 3
 
 
-@pytest.mark.parametrize(("spent", "memory"), [(0.0, 19456), (0.25, 14592), (0.5, 9728), (0.999, 19), (1.0, None)])
-def test_pw8_a_wrong_password_costs_a_legacy_hash_and_a_dummy_hash_for_the_rest(
-    library: Library, spent: float, memory: int | None
-) -> None:
-    used = iter([0.0, 0.03125, 1.0, 1.0 + 0.03125 * spent])  # before and after our hash, then the legacy hash
-    hasher = PasswordHasher(at_once=1, patience=timedelta(seconds=60), cpu_time=lambda: next(used))
-
-    assert hasher.verify(PASSWORD, None) == WRONG
-    assert hasher.verify(PASSWORD + "!", OF_DJANGO) == WRONG
-
-    ours, *rest = library.calls
-    assert rest == ([] if memory is None else [ours | {"memlimit": memory * 1024}])
-
-
-def test_pw8_the_first_legacy_hash_of_a_process_costs_a_whole_dummy_hash(library: Library) -> None:
-    hasher = PasswordHasher(at_once=1, patience=timedelta(seconds=60))
-
-    assert hasher.verify(PASSWORD + "!", OF_DJANGO) == WRONG
-    assert library.calls == [{"size": 32, "salt": 16, "opslimit": 2, "memlimit": 19456 * 1024}]
-    library.calls.clear()
-    assert hasher.verify(PASSWORD, OF_DJANGO) == OUTDATED
-    assert library.calls == [], "a right password is told by its answer"
-
-
 def test_pw11_the_empty_password_matches_nothing(hasher: PasswordHasher) -> None:
     nothing = hasher.hash("")
     nothing_elsewhere = argon2.PasswordHasher(**(OURS | {"memory_cost": 1024})).hash("")
