@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from email.message import Message
+from email.utils import parseaddr
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import SealBroken
@@ -82,7 +83,7 @@ class Delivery:
             email.language,
             to=email.recipient,
             sender=self.sender,
-            message_id=f"<{email.id}@{self.sender.rpartition('@')[2]}>",
+            message_id=f"<{email.id}@{parseaddr(self.sender)[1].rpartition('@')[2]}>",
             date=email.created_at,
             values={"service": self.service_name, **self.leases.open_payload(email)},
         )
