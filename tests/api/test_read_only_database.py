@@ -164,6 +164,16 @@ def test_the_mail_worker_and_the_maintenance_log_one_line_and_go_on(
     assert "the mail worker goes on" in lines
 
 
+def test_an_email_that_was_claimed_before_is_not_sent_twice(served: Flask, stores: Stores, tmp_path: Path) -> None:
+    api, services, inbox = ApiClient(served), _services(served), DevInbox(tmp_path)
+    api.ask_for_code(api.sign_up(ADA))
+    with served.app_context():
+        [message] = services.delivery.lease(at_most=1)
+        with read_only(served, stores), pytest.raises(Exception, match="no changes"):
+            services.delivery.deliver(message, transport=inbox)
+    assert inbox.letters() == []
+
+
 def _services(app: Flask) -> Services:
     services: Services = app.extensions["auth_service"]
     return services
