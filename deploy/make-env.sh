@@ -238,6 +238,6 @@ Wrote $env_file, readable by you only, with new secrets for codes, emails, sessi
 backups.
 Before you put the service into use, change these settings in it and run \`make up\` again:
   PUBLIC_URL  https://localhost:5000: the https address under which users reach the service
-  MAIL_FROM   no-reply@localhost: the sender address of emails
+  MAIL_FROM   no-reply@localhost: the sender of emails, also as Portal <no-reply@example.org>
   SMTP_URL    smtp://host.docker.internal:25: the mail server; the default is this machine, whose mail server has to listen for containers
 EOT

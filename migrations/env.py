@@ -24,6 +24,7 @@ from auth_service.settings import Settings
 log = logging.getLogger("alembic.env")
 
 LOCK_TRIES = 5
+PAUSE_FOR_OTHER_MIGRATOR = 0.2
 
 settings: Settings = current_app.extensions["auth_service"].settings
 
@@ -67,7 +68,11 @@ def run_online() -> None:
 
 def _run(connection: Connection) -> None:
     # A session-level lock outlives the transactions of single migrations and ends with the connection.
-    connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": Lock.MIGRATIONS.value})
+    # Repeated attempts: a statement that waited for the lock would have a snapshot, for whose end the migrator with the
+    # lock would wait in CREATE INDEX CONCURRENTLY (deadlock).
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": Lock.MIGRATIONS.value}):
+        connection.commit()
+        time.sleep(PAUSE_FOR_OTHER_MIGRATOR)
     # A migration that waits for a table lock blocks all later statements on the table, so it waits two seconds at
     # most and tries again later.
     connection.execute(text("SET lock_timeout = '2s'"))

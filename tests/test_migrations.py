@@ -11,18 +11,19 @@ import psycopg2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Engine, make_url
 
 from auth_service.db import Base
-from auth_service.db.schema_version import SchemaState, head, is_modelled, schema_state
+from auth_service.db.schema_version import MIGRATIONS, SchemaState, head, is_modelled, schema_state
 from tests.support.application import MakeApp
 from tests.support.stores import Stores
 
 MANAGE = Path(__file__).parents[1] / "manage.py"
-REVISIONS = [f"{number:04}" for number in range(1, int(head()) + 1)]
+REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 
 
 ONE_USER_WITH_AN_EMAIL = """
@@ -155,6 +156,26 @@ def test_a_migration_of_a_locked_table_is_retried(migrated: Flask, empty_databas
     release.join()
     blocker.close()
     assert "letters" not in objects(empty_database)
+
+
+def test_indexes_of_a_table_with_rows_are_built_concurrently_and_a_repetition_is_harmless(
+    migrated: Flask, empty_database: Engine
+) -> None:
+    with migrated.app_context():
+        upgrade(revision="0007")
+        with empty_database.begin() as connection:
+            connection.execute(text(ONE_USER_WITH_AN_EMAIL))
+        upgrade(revision="0008")
+        with empty_database.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))  # killed before it was recorded
+        upgrade(revision="0008")
+
+    with empty_database.connect() as connection:
+        valid = connection.execute(
+            text("SELECT relname FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indisvalid AND relname LIKE :n"),
+            {"n": "ix_letters%"},
+        ).scalars()
+        assert {"ix_letters_dead", "ix_letters_not_after", "ix_letters_slot_code_number"} <= set(valid)
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ def test_the_secrets_of_a_developer_are_generated_once(env: pytest.MonkeyPatch, 
     assert first.code_key == second.code_key
     assert first.code_key != first.outbox_key
     assert (tmp_path / "data" / "code_key.secret").stat().st_mode & 0o077 == 0
-    assert settings.sender == "no-reply@127.0.0.1"
+    assert settings.sender == '"Portal" <no-reply@127.0.0.1>'
 
 
 def test_the_env_file_for_developers_is_complete(env: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_client_whose_connections_are_all_in_use_is_busy_and_not_unavailable(
     connected = {each["id"] for each in client.client_list()}
 
     with all_connections_in_use(store), pytest.raises(ServiceBusy) as busy:
-        store.ping()
+        store.accepts_writes()
 
     assert busy.value.retry_after == 1
     assert store.get("kept") == b"value", "the circuit is closed"
@@ -149,18 +149,18 @@ def test_only_the_probe_connects_to_a_server_that_hangs() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = RedisClient(url=f"redis://127.0.0.1:{server.server_address[1]}/0", connections=4)
         with ThreadPoolExecutor(4) as pool:  # on several connections
-            list(pool.map(lambda _: store.ping(), range(100)))
+            list(pool.map(lambda _: store.accepts_writes(), range(100)))
 
         server.hangs = True
         for _ in range(2):
             with pytest.raises(RedisUnavailable):
-                store.ping()
+                store.accepts_writes()
             time.sleep(1.05)  # until a request may try again
         store.close()
         server.shutdown()
 
     # A server that continues runs the commands it received: it would count an attempt that was already rejected.
-    assert server.heard.count(b"PING") == 1
+    assert server.heard.count(b"auth:probe") == 1
     assert b"CLIENT" in server.heard
 
 
@@ -172,7 +172,7 @@ def test_a_server_that_hides_its_eviction_policy_is_accepted(client: redis.Redis
     quiet = RedisClient(url=f"redis://quiet:word@{address.hostname}:{address.port}/0", connections=1)
     try:
         assert quiet.eviction_policy() is None
-        quiet.ping()
+        quiet.accepts_writes()
     finally:
         quiet.close()
         client.acl_deluser("quiet")

@@ -191,11 +191,9 @@ def test_metrics_count_errors_by_error_code(app: Flask) -> None:
 
 
 def test_metrics_report_an_unreachable_database_and_redis(nowhere: Flask) -> None:
-    [up] = metrics.OutboxCollector(nowhere).collect()
-
-    assert up.samples[0].value == 0
-    [up] = metrics.RedisCollector(nowhere).collect()
-    assert up.samples[0].value == 0
+    for name, collector in (("database", metrics.OutboxCollector(nowhere)), ("redis", metrics.RedisCollector(nowhere))):
+        gauges = {gauge.name: gauge.samples[0].value for gauge in collector.collect()}
+        assert gauges == {f"auth_{name}_up": 0, f"auth_{name}_writable": 0}
 
 
 def test_metrics_report_redis_eviction(evicting: None, app: Flask) -> None:

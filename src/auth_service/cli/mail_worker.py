@@ -5,14 +5,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from email.message import Message
 from typing import Any
 
 from prometheus_client import Counter
 
 from auth_service import clock
-from auth_service.adapters.email.transport import MailTransport
+from auth_service.adapters.email.transport import MailDeferred, MailTransport
 from auth_service.errors import Unavailable
 from auth_service.services.email.delivery import Delivery
 from auth_service.services.email.queue import ClaimedMessage
@@ -29,6 +30,27 @@ EXPIRE_EVERY = timedelta(seconds=5)
 LEASED_PER_SENDER = 4
 
 OUTCOMES = Counter("auth_letters", "Emails that this mail worker processed, by outcome.", ["outcome"])
+TIMEOUTS = Counter(
+    "auth_letters_timeouts",
+    "Attempts of this mail worker that took too long, by the time limit: of one step or of the whole email.",
+    ["limit"],
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CountedTransport:
+    """A `MailTransport` that counts time-outs: a mail server that is always too slow would get no email, unnoticed."""
+
+    transport: MailTransport
+
+    def send(self, message: Message, *, to: str) -> None:
+        """Send the message. Raises MailDeferred, MailRefused."""
+        try:
+            self.transport.send(message, to=to)
+        except MailDeferred as deferred:
+            if deferred.timeout is not None:
+                TIMEOUTS.labels(deferred.timeout).inc()
+            raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +67,8 @@ class MailWorker:
     transport: MailTransport
     senders: int
     stop: threading.Event
+    _waits: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    """Set while a dependency is unavailable, which is logged once and not with every attempt."""
 
     def run(self) -> None:
         """Deliver until `stop` is set; then finish the emails that are being sent and release the other claims."""
@@ -88,7 +112,7 @@ class MailWorker:
             self._survive(lambda: self._deliver(email))
 
     def _deliver(self, email: ClaimedMessage) -> None:
-        OUTCOMES.labels(self.delivery.deliver(email, transport=self.transport)).inc()
+        OUTCOMES.labels(self.delivery.deliver(email, transport=CountedTransport(transport=self.transport))).inc()
 
     def _survive(self, work: Callable[[], None]) -> bool:
         """Run `work`; return whether it succeeded. Emails whose step failed are claimed again when their lease ends."""
@@ -96,9 +120,14 @@ class MailWorker:
             with self.enter():
                 work()
         except Unavailable as error:
-            log.warning("the mail worker waits for a dependency", extra={"trouble": error.code})
+            if not self._waits.is_set():
+                self._waits.set()
+                log.warning("the mail worker waits for a dependency", extra={"trouble": error.code})
         except Exception:
             log.exception("a step of the mail worker failed")
         else:
+            if self._waits.is_set():
+                self._waits.clear()
+                log.info("the mail worker goes on")
             return True
         return False

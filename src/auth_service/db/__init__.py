@@ -2,7 +2,15 @@
 
 from auth_service.db.base import Base, db
 from auth_service.db.prepared import NoParameters, Statement, Write
-from auth_service.db.transaction import Transaction, UniqueViolation, autocommit, fetch_one, transaction, unit_of_work
+from auth_service.db.transaction import (
+    Transaction,
+    UniqueViolation,
+    accepts_writes,
+    autocommit,
+    fetch_one,
+    transaction,
+    unit_of_work,
+)
 
 __all__ = [
     "Base",
@@ -11,6 +19,7 @@ __all__ = [
     "Transaction",
     "UniqueViolation",
     "Write",
+    "accepts_writes",
     "autocommit",
     "db",
     "fetch_one",

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 NO_SUCH_STATEMENT, ALREADY_PREPARED, PLAN_OUTDATED = "26000", "42P05", "0A000"
 """SQLSTATEs about prepared statements. PostgreSQL has executed nothing when it reports the first or the last one."""
 
+READ_ONLY = "25006"
+"""SQLSTATE of a write that the server refuses, because it is a standby or its operator made it read-only."""
+
 PREFIX = "auth_"
 """The prefix of the names of prepared statements."""
 
@@ -119,6 +122,7 @@ class DriverConnection:
         driver: Any = self._pooled.dbapi_connection
         self._driver = driver
         self._cursor = driver.cursor()
+        self._refused_write: Exception | None = None
 
     def send(
         self, calls: Sequence[Call[Any]], *, before: bytes = b"", after: bytes = b"", first: bool = True
@@ -155,7 +159,13 @@ class DriverConnection:
         return tag
 
     def close(self) -> None:
-        """Roll back an open transaction and return the connection to the pool; drop the connection if it is broken."""
+        """Roll back an open transaction and return the connection to the pool.
+
+        A broken connection is dropped, and one to a server that refuses writes: the next one may find a new primary.
+        """
+        if self._refused_write is not None:
+            self._pooled.invalidate(self._refused_write)
+            return
         if self.in_transaction:
             try:
                 self._cursor.execute("ROLLBACK")
@@ -199,6 +209,11 @@ class DriverConnection:
         return True
 
     def _send(self, texts: Sequence[bytes]) -> list[Row]:
-        self._cursor.execute(b";\n".join(filter(None, texts)))
+        try:
+            self._cursor.execute(b";\n".join(filter(None, texts)))
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            if error.pgcode == READ_ONLY:
+                self._refused_write = error
+            raise
         rows: list[Row] = self._cursor.fetchall() if self._cursor.description else []
         return rows

@@ -6,17 +6,27 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, literal_column, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from auth_service.db.base import db
-from auth_service.db.prepared import Call, DriverConnection, R, Row
-from auth_service.errors import DatabaseUnavailable, ServiceBusy, ServiceError
+from auth_service.db.prepared import READ_ONLY, Call, DriverConnection, NoParameters, R, Row, Statement
+from auth_service.errors import DatabaseReadOnly, DatabaseUnavailable, ServiceBusy, ServiceError
 
 log = logging.getLogger(__name__)
 
 UNIQUE_VIOLATION = "23505"
+
+SESSION_ENDED = frozenset({"25P03", "25P04"})
+"""SQLSTATEs with which PostgreSQL ends a session that was idle, or busy, in a transaction for too long. psycopg2 counts
+them among its internal errors; the other SQLSTATEs of an ended session are among its operational errors."""
+
+
+# On a standby this setting is on, whatever its configuration says.
+_IS_READ_ONLY = Statement(
+    select(func.current_setting(literal_column("'transaction_read_only'"))), parameters=NoParameters, row=str
+)
 
 
 class UniqueViolation(Exception):
@@ -97,9 +107,9 @@ def unit_of_work(transaction_class: type[Transaction] = Transaction) -> Iterator
     """Commit the transaction once when the block ends, roll it back when the block raises.
 
     For an error whose class sets `commit_on_raise`, the transaction is committed and the error is raised again. Raises
-    DatabaseUnavailable or ServiceBusy if PostgreSQL is unavailable, too slow or at its limits. Then nothing was
-    committed, or everything, if only the answer to COMMIT was lost. Every operation is idempotent, so the client can
-    retry it.
+    DatabaseUnavailable or ServiceBusy if PostgreSQL is unavailable, too slow or at its limits, DatabaseReadOnly if it
+    accepts no writes. Then nothing was committed, or everything, if only the answer to COMMIT was lost. Every operation
+    is idempotent, so the client can retry it.
     """
     current = transaction_class(db.engine)
     token = _current.set(current)
@@ -143,6 +153,14 @@ def fetch_one(call: Call[R]) -> R | None:
     return call.statement.row(*rows[0]) if rows else None
 
 
+def accepts_writes() -> bool:
+    """Whether the server accepts writes; one that does not may be a standby, a demoted primary or out of disk space.
+
+    Raises DatabaseUnavailable, ServiceBusy.
+    """
+    return fetch_one(_IS_READ_ONLY({})) != "on"
+
+
 @contextmanager
 def autocommit() -> Iterator[Connection]:
     """Yield a SQLAlchemy connection for reads outside of the transaction. Raises DatabaseUnavailable, ServiceBusy."""
@@ -154,8 +172,10 @@ def autocommit() -> Iterator[Connection]:
     except (OperationalError, InterfaceError) as error:
         raise _unavailable(error.orig) from error
     except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == READ_ONLY:
+            raise DatabaseReadOnly(retry_after=1) from error
         # A connection that broke while a statement ran: the driver raises the base class of its errors.
-        if not error.connection_invalidated:
+        if not error.connection_invalidated and getattr(error.orig, "pgcode", None) not in SESSION_ENDED:
             raise
         raise _unavailable(error.orig) from error
 
@@ -172,6 +192,10 @@ def _driver_errors_translated(engine: Engine) -> Iterator[None]:
     except driver.Error as error:
         if error.pgcode == UNIQUE_VIOLATION:
             raise UniqueViolation from error
+        if error.pgcode == READ_ONLY:  # the guard of the pool logs it
+            raise DatabaseReadOnly(retry_after=1) from error
+        if error.pgcode in SESSION_ENDED:
+            raise _unavailable(error) from error
         # A connection that broke while a statement ran: the driver raises the base class, without an SQLSTATE.
         if error.pgcode is None and type(error) is driver.DatabaseError:
             raise _unavailable(error) from error

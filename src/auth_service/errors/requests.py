@@ -110,6 +110,15 @@ class DatabaseUnavailable(Unavailable):
     message = "The database did not answer in time; check whether the request took effect, then send it again."
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """PostgreSQL refuses writes: a standby, a demoted primary, a full disk. Reads go on. Needs `retry_after`."""
+
+    code = "database_read_only"
+    message = (
+        "The database accepts no changes and has changed nothing; send the request again after `retry_after` seconds."
+    )
+
+
 class RedisUnavailable(Unavailable):
     """Redis did not answer in time or refused the command; codes and counters may have been written."""
 

@@ -65,6 +65,9 @@ class OutboxMessage(Base):
         Index("ix_letters_recipient_key_created_at", "recipient_key", "created_at"),
         Index("ix_letters_user_id", "user_id"),
         Index("ix_letters_ended_at", "ended_at", postgresql_where=text("state <> 'waiting'")),
+        Index("ix_letters_dead", "ended_at", postgresql_where=text("state = 'dead'")),
+        Index("ix_letters_not_after", "not_after", postgresql_where=text("state = 'waiting'")),
+        Index("ix_letters_slot_code_number", "slot", "code_number", postgresql_where=text("slot IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -85,5 +88,9 @@ class OutboxMessage(Base):
     """The message expires at this time and is not sent afterwards."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    slot: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Digest of the flow ticket or session whose code the message contains: a newer code there replaces this one."""
+    code_number: Mapped[int | None] = mapped_column(BigInteger)
+    """The order of the codes of one slot, as the code store issued them."""
     trouble: Mapped[str | None] = mapped_column(Text)
     """Why the last attempt failed: a short reason or an SMTP status, never the text of the server."""

@@ -84,7 +84,7 @@ def _troubles(services: Services) -> list[str]:
         if schema in (SchemaState.CURRENT, SchemaState.NEXT)
         else [f"database: {schema.value} (`manage.py db upgrade`, `manage.py doctor`)"]
     )
-    services.redis.ping()
+    services.redis.accepts_writes()  # raises RedisUnavailable; if it answers, the service starts, as it goes on then
     policy = services.redis.eviction_policy()
     if services.settings.production and policy not in (None, "noeviction"):
         troubles.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")

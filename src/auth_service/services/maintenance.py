@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, Executable, Interval, bindparam, func, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 
 from auth_service.adapters.postgres.connections import maintenance_engine
 from auth_service.db import unit_of_work
 from auth_service.db.advisory_locks import Lock
+from auth_service.db.prepared import READ_ONLY
+from auth_service.errors import DatabaseReadOnly
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.sessions.revocation import delete_ended_sessions
@@ -73,8 +75,8 @@ class Maintenance:
         """Run all tasks that are due; return None if another process is running the maintenance.
 
         Each step is a transaction of its own. A run can be killed at any time, or be `stopped` between two steps: the
-        next run does the rest. Raises DatabaseUnavailable and ServiceBusy, and SQLAlchemy's OperationalError where the
-        audit log stays locked.
+        next run does the rest. Raises DatabaseUnavailable, DatabaseReadOnly and ServiceBusy, and SQLAlchemy's
+        OperationalError where the audit log stays locked.
         """
         with maintenance_engine(self.database_url) as engine, _exclusive(engine) as acquired:
             if not acquired:
@@ -150,6 +152,10 @@ def _retry_while_locked(connection: Connection, statement: Executable, parameter
                 connection.execute(text("SET LOCAL statement_timeout = '10min'"))
                 table: str | None = connection.execute(statement, parameters).scalar_one()
                 return table
+        except InternalError as error:
+            if getattr(error.orig, "pgcode", None) == READ_ONLY:
+                raise DatabaseReadOnly(retry_after=1) from error
+            raise
         except OperationalError as error:
             if pause > LONGEST_PAUSE or getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
                 raise

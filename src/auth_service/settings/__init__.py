@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 import tempfile
 from datetime import timedelta
@@ -191,8 +192,12 @@ class Settings(
 
     @property
     def sender(self) -> str:
-        """The sender address of emails."""
-        return self.mail_from or f"no-reply@{urlsplit(self.public_url).hostname}"
+        """The sender of emails: a display name in quotes, and an address in angle brackets (RFC 5322, 3.4)."""
+        host = urlsplit(self.public_url).hostname or ""
+        default = f"no-reply@{'localhost' if ':' in host else host}"  # no IPv6 address: not every mail server takes it
+        name = (self.mail_from.name if self.mail_from else "") or self.service_name
+        escaped = re.sub(r'([\\"])', r"\\\1", name)
+        return f'"{escaped}" <{self.mail_from.address if self.mail_from else default}>'
 
     @property
     def inbox_dir(self) -> Path | None:

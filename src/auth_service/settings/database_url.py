@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from auth_service.settings.database_hosts import hosts_as_parameters
 from auth_service.settings.hosts import check_readable, is_host
 
 SCHEMES = ("postgres", "postgresql", "postgresql+psycopg2")
@@ -51,6 +52,7 @@ def postgres_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator or scheme not in SCHEMES:
         raise ValueError("must begin with postgresql://")
+    rest = hosts_as_parameters(rest)
     url = _parse(f"postgresql+psycopg2://{rest}")
     _check_server(url)
     _check_parameters(url)

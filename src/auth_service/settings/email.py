@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.types import Lasting, SmtpUrlText, Text
+from auth_service.settings.types import HeaderText, Lasting, Sender, SmtpUrlText
 
 
 class EmailSettings(BaseSettings):
@@ -16,18 +16,24 @@ class EmailSettings(BaseSettings):
         description="`smtp://`, `smtps://` or `smtp+starttls://user:password@host:port`. The dev inbox when unset "
         "(`local`, `test`).",
     )
-    mail_from: str | None = Field(
+    mail_from: Sender | None = Field(
         None,
-        pattern=r"^[^\s@<>]+@[^\s@<>]+$",
-        description="Sender address; `no-reply@` and the host of `PUBLIC_URL` when unset.",
+        description="Sender of emails: `no-reply@example.org`, or with a display name `Portal <no-reply@example.org>`. "
+        "The name is `SERVICE_NAME` when it is left out; the address is `no-reply@` and the host of `PUBLIC_URL` when "
+        "unset.",
     )
     mail_senders: int = Field(4, ge=1, le=32, description="Emails that one mail worker sends concurrently.")
-    mail_timeout_seconds: Lasting = Field(timedelta(seconds=15), description="Time limit for sending one email.")
+    mail_timeout_seconds: Lasting = Field(
+        timedelta(seconds=45),
+        description="Time limit for sending one email, from the connection to the last reply of the mail server; one "
+        "reply has 10 seconds.",
+    )
     outbox_lease_seconds: Lasting = Field(
         timedelta(seconds=60),
-        description="Lease of a claimed email: if its mail worker dies, another one sends it after this time.",
+        description="Lease of a claimed email: if its mail worker dies, another one sends it after this time. Longer "
+        "than `MAIL_TIMEOUT_SECONDS`.",
     )
-    service_name: Text = Field(
+    service_name: HeaderText = Field(
         "Portal", min_length=1, max_length=60, description="Name of the portal in emails and on the Swagger page."
     )
 

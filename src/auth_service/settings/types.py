@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 
 from auth_service.settings.database_url import postgres_url
 from auth_service.settings.hosts import is_host, is_ip, listening_host
+from auth_service.settings.mailbox import Mailbox, header_text, mailbox
 from auth_service.settings.redis_url import redis_url
 from auth_service.settings.smtp_url import SmtpUrl
 
@@ -132,6 +133,9 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
 """A duration of at least one second: zero would make tokens, codes or links useless."""
 SmtpUrlText = Annotated[SecretStr, AfterValidator(_smtp)]
+Sender = Annotated[Mailbox, BeforeValidator(mailbox)]
+HeaderText = Annotated[str, AfterValidator(_text), AfterValidator(header_text)]
+"""A text that emails have in a header."""
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
 Origin = Annotated[str, AfterValidator(_origin)]

@@ -11,7 +11,7 @@ import ssl
 from math import inf
 
 from auth_service import clock
-from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused
+from auth_service.adapters.email.transport import MailDeferred, MailFailure, MailRefused, TimeLimit
 from auth_service.settings.smtp_url import HOST, SmtpUrl, is_loopback
 
 # Reply codes (RFC 5321, 4.2.3; RFC 4954).
@@ -70,7 +70,7 @@ class SmtpConnection(smtplib.SMTP):
             if self._url.user is not None:
                 self._authenticate(self._url.user, self._url.password or "")
         except OSError as error:
-            raise ConnectionLost(reason=_reason(error)) from None
+            raise ConnectionLost(reason=_reason(error), timeout=self._exceeded(error)) from None
         self.usable = True
 
     def deliver(self, *, sender: str, to: str, content: bytes, until: float) -> None:
@@ -102,8 +102,10 @@ class SmtpConnection(smtplib.SMTP):
                 raise self._failure(status, reason="email not accepted", permanent=MailRefused)
         except OSError as error:
             if content_sent:
-                raise MailDeferred(reason=f"the reply to the email was lost: {_reason(error)}") from None
-            raise ConnectionLost(reason=_reason(error)) from None
+                raise MailDeferred(
+                    reason=f"the reply to the email was lost: {_reason(error)}", timeout=self._exceeded(error)
+                ) from None
+            raise ConnectionLost(reason=_reason(error), timeout=self._exceeded(error)) from None
         self.usable = True
 
     def offer(self, sender: str) -> None:
@@ -114,7 +116,7 @@ class SmtpConnection(smtplib.SMTP):
                 raise self._failure(status, reason="sender not accepted", permanent=MailDeferred)
             self.docmd("RSET")
         except OSError as error:
-            raise ConnectionLost(reason=_reason(error)) from None
+            raise ConnectionLost(reason=_reason(error), timeout=self._exceeded(error)) from None
 
     def leave(self) -> None:
         """Send QUIT without waiting for its reply, and close."""
@@ -162,6 +164,12 @@ class SmtpConnection(smtplib.SMTP):
 
     def _begin_step(self) -> None:
         self._step_until = min(clock.monotonic() + self._step_seconds, self._until)
+
+    def _exceeded(self, error: OSError) -> TimeLimit | None:
+        """Return which time limit was exceeded, if that is the error."""
+        if not isinstance(error, TimeoutError):
+            return None
+        return "email" if clock.monotonic() >= self._until else "step"
 
     def _socket(self) -> socket.socket:
         """Return the socket, with the time that is left of the step as its timeout. Raises OSError."""

@@ -1,7 +1,10 @@
 """Email transport (`MailTransport`): the interface that sends one rendered email, and its two kinds of failure."""
 
 from email.message import Message
-from typing import Protocol
+from typing import Literal, Protocol
+
+TimeLimit = Literal["step", "email"]
+"""The time limits of sending: for each step, such as one reply of the server, and for a whole email."""
 
 
 class MailTransport(Protocol):
@@ -19,11 +22,15 @@ class MailFailure(Exception):
     email, which must not be logged.
     """
 
-    def __init__(self, *, reason: str, status: int | None = None) -> None:
-        """`reason` is a text of this service, `status` the reply code of the server (RFC 5321, 4.2.3)."""
+    def __init__(self, *, reason: str, status: int | None = None, timeout: TimeLimit | None = None) -> None:
+        """`reason` is a text of this service, `status` the reply code of the server (RFC 5321, 4.2.3).
+
+        `timeout` is the time limit that was exceeded, if that was the cause.
+        """
         super().__init__(reason if status is None else f"{status} {reason}")
         self.reason = reason
         self.status = status
+        self.timeout = timeout
 
 
 class MailDeferred(MailFailure):

@@ -1,4 +1,4 @@
-"""PostgreSQL connections: deadline connection (time limits even if the server hangs) and pool guard (restarts)."""
+"""PostgreSQL connections: deadline connection (time limits if the server hangs), pool guard (restarts, failover)."""
 
 import logging
 import os
@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
@@ -31,6 +32,14 @@ ANSWER = timedelta(milliseconds=1500)
 its own timeout; shorter than two seconds, within which the API answers during every fault."""
 REST = timedelta(milliseconds=500)
 """How long the circuit breaker stays open after the server did not answer."""
+READ_ONLY_FOR = timedelta(seconds=2)
+"""How long a connection to a server that accepts no writes is used: a new one may find the new primary (failover)."""
+
+PRIMARIES = frozenset({"read-write", "primary"})
+"""Values of `target_session_attrs` that refuse a server which accepts no writes."""
+
+Server = dict[str, str]
+"""The connection options that name one server; empty if the URL names no more than one."""
 
 _MS = timedelta(milliseconds=1)
 
@@ -56,6 +65,15 @@ class DeadlineConnection(psycopg2.extensions.connection):
     opened_at: float = float("-inf")
     """When the connection was opened, in monotonic seconds."""
     is_unused: bool = False
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the server has reported that it accepts no writes: a standby, or read-only by its settings.
+
+        PostgreSQL reports changes with the answer to the next statement, so this is no round trip.
+        """
+        reported = self.info.parameter_status
+        return "on" in (reported("in_hot_standby"), reported("default_transaction_read_only"))
 
 
 def _wait(connection: psycopg2.extensions.connection) -> None:
@@ -118,15 +136,73 @@ def _defaults(url: str, **values: int) -> dict[str, str | int]:
     return {name: value for name, value in all_values.items() if name not in given}
 
 
+class Connector:
+    """Connects to the first of the servers of a URL that accepts writes, or to one for reads while there is none.
+
+    libpq would spend the whole time limit on a frozen server and never reach the next one. So each server gets a share
+    of the limit, and the one that accepted writes last is asked first.
+    """
+
+    def __init__(self) -> None:
+        self._last: Server | None = None
+
+    def connect(self, dialect: Dialect, arguments: list[Any], options: dict[str, Any]) -> Any:
+        """Open a connection. Raises OperationalError of the driver."""
+        servers = sorted(_servers(options), key=lambda server: server != self._last)
+        wanted = options.get("target_session_attrs", "any")
+        error = psycopg2.OperationalError("no server is named")
+        for attributes in (wanted, "any") if wanted in PRIMARIES else (wanted,):
+            for server in tuple(servers):
+                try:
+                    connection = self._open(dialect, arguments, options | server, attributes, shared_by=len(servers))
+                except psycopg2.OperationalError as failure:
+                    error = failure
+                    if isinstance(failure, NoAnswer):
+                        servers.remove(server)
+                    continue
+                if attributes == wanted:
+                    self._last = server
+                return connection
+        raise error
+
+    @staticmethod
+    def _open(
+        dialect: Dialect, arguments: list[Any], options: dict[str, Any], attributes: str, *, shared_by: int
+    ) -> Any:
+        options = options | {"target_session_attrs": attributes}
+        if shared_by > 1:
+            # The time limit of the class applies while the connection is opened, that of the instance afterwards.
+            share = {"answer_within": ANSWER.total_seconds() / shared_by}
+            options["connection_factory"] = type("ImpatientConnection", (options["connection_factory"],), share)
+        connection = dialect.connect(*arguments, **options)
+        connection.answer_within = ANSWER.total_seconds()
+        return connection
+
+
+def _servers(options: dict[str, Any]) -> list[Server]:
+    """The servers of the connection options; libpq chooses itself if it is to balance the load or has addresses."""
+    hosts, ports = (str(options.get(name, "")).split(",") for name in ("host", "port"))
+    if len(hosts) == 1 or "hostaddr" in options or options.get("load_balance_hosts", "disable") != "disable":
+        return [{}]
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    return [{"host": host, "port": port} for host, port in zip(hosts, ports, strict=True)]
+
+
 class PoolGuard:
-    """Discards dead connections before a request uses them, and fails immediately while the server hangs."""
+    """Discards dead connections before a request uses them, and fails immediately while the server hangs.
+
+    Connections to a server that accepts no writes serve reads for a short time (READ_ONLY_FOR); a write that is refused
+    ends all older ones.
+    """
 
     def __init__(self, *, breaker: CircuitBreaker) -> None:
         """`breaker` opens when the server cannot be reached or does not answer."""
         self._breaker = breaker
         self._url: URL
         self._suspect_before = float("-inf")
-        """Connections that were opened before this instant are discarded: another one hung at that time."""
+        """Connections that were opened before this instant are discarded: the server hung or refused a write then."""
+        self._refused_write_at = float("-inf")
+        self._connector = Connector()
 
     def watch(self, engine: Engine) -> None:
         """Register for the connection events of an engine."""
@@ -135,11 +211,12 @@ class PoolGuard:
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._checked_in)
+        event.listen(engine, "invalidate", self._invalidated)
 
     def _connect(self, dialect: Dialect, _: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]) -> Any:
         self._fail_if_open()
         try:
-            return dialect.connect(*arguments, **options)
+            return self._connector.connect(dialect, arguments, options)
         except psycopg2.OperationalError as error:
             self._breaker.failed()
             log.warning("postgres cannot be connected", extra={"reason": diagnose(error, url=self._url).text})
@@ -165,13 +242,22 @@ class PoolGuard:
         # a ping would take a round trip.
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN)
-        if connection.opened_at < self._suspect_before or poller.poll(0):
+        if connection.opened_at < self._suspect_before or poller.poll(0) or _is_outdated(connection):
             raise DisconnectionError
         self._fail_if_open()
 
     def _checked_in(self, connection: DeadlineConnection | None, _: ConnectionPoolEntry) -> None:
         if connection is not None and not connection.closed:
             self._breaker.succeeded()
+
+    def _invalidated(self, _: DeadlineConnection, __: ConnectionPoolEntry, error: BaseException | None) -> None:
+        if not isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
+            return
+        now = clock.monotonic()
+        if now - self._refused_write_at > READ_ONLY_FOR.total_seconds():  # otherwise the same outage goes on
+            log.warning("the database accepts no writes")
+            self._suspect_before = now
+        self._refused_write_at = now
 
     def _fail_if_open(self) -> None:
         if not self._breaker.allows_call():
@@ -182,6 +268,10 @@ class _ConnectDeadline(DeadlineConnection):
     """A connection with a time limit for connecting; libpq ignores connect_timeout when the client waits itself."""
 
     answer_within = CONNECT.total_seconds()
+
+
+def _is_outdated(connection: DeadlineConnection) -> bool:
+    return connection.is_read_only and clock.monotonic() - connection.opened_at > READ_ONLY_FOR.total_seconds()
 
 
 @contextmanager

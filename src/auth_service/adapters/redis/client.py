@@ -12,8 +12,16 @@ from typing import Any, TypeVar
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionInterface
+from redis.exceptions import (
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
@@ -25,6 +33,12 @@ log = logging.getLogger(__name__)
 
 BUDGET = timedelta(milliseconds=500)
 NAMESPACE = "auth:"
+
+_WRITES_REFUSED = re.compile(r"\b(READONLY|NOREPLICAS|OOM|MISCONF)\b")
+"""Error codes of a server that refuses writes: a replica, one without enough replicas, a full memory or disk. They are
+searched in the text too, because older servers put the error of a command into the text of the error of its script."""
+_FULL = re.compile(r"\b(OOM|MISCONF)\b")
+"""Those of them that another connection does not change: it is the primary."""
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -45,6 +59,10 @@ class Script:
         """`source` works on KEYS[1] only, so that it also runs on a Redis Cluster."""
         self.source = source
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisReadOnly(RedisUnavailable):
+    """Redis answers, but refuses writes; for clients of the API the same as RedisUnavailable."""
 
 
 class RedisClient:
@@ -97,27 +115,26 @@ class RedisClient:
         """Write a plain value that expires after `ttl`."""
         self._guarded(lambda: self._command("SET", NAMESPACE + key, value, "PX", ttl // timedelta(milliseconds=1)))
 
-    def ping(self) -> None:
-        """Raise RedisUnavailable unless the server answers."""
-        self._guarded(lambda: self._command("PING"))
+    def accepts_writes(self) -> bool:
+        """Whether the server accepts a write. Raises RedisUnavailable.
+
+        The probe is a write of the kind that the codes need, so it needs no other right (ACL) and detects a replica.
+        """
+        try:
+            self.put("probe", "", ttl=timedelta(seconds=1))
+        except RedisReadOnly:
+            return False
+        return True
 
     def eviction_policy(self) -> str | None:
-        """Return the maxmemory-policy of the server; None if it does not report it, as some managed servers."""
-        try:
-            policy = self._command("CONFIG", "GET", "maxmemory-policy")
-        except ResponseError:
-            return None
-        except RedisError as failure:
-            raise RedisUnavailable(retry_after=1) from failure
+        """Return the maxmemory-policy; None if the server does not report it (managed servers, ACL)."""
+        policy = self._reported("CONFIG", "GET", "maxmemory-policy")
         return policy[1].decode() if policy else None
 
-    def memory_used(self) -> int:
-        """Return the bytes that the server uses. Raises RedisUnavailable, also if the server does not report them."""
-        lines: bytes = self._guarded(lambda: self._command("INFO", "memory"))
-        used = re.search(rb"^used_memory:(\d+)", lines, re.MULTILINE)
-        if used is None:
-            raise RedisUnavailable(retry_after=1)
-        return int(used[1])
+    def memory_used(self) -> int | None:
+        """Return the bytes that the server uses; None if the server does not report them (managed servers, ACL)."""
+        used = re.search(rb"^used_memory:(\d+)", self._reported("INFO", "memory") or b"", re.MULTILINE)
+        return int(used[1]) if used else None
 
     def close(self) -> None:
         """Close all connections; the next call opens new ones. Needed before a fork."""
@@ -136,6 +153,15 @@ class RedisClient:
             if isinstance(answer, ResponseError):
                 raise answer
         return answers
+
+    def _reported(self, *command: Argument) -> Any:
+        """Ask the server about itself; None if it refuses the command. Raises RedisUnavailable."""
+        try:
+            return self._command(*command)
+        except ResponseError:
+            return None
+        except RedisError as failure:
+            raise RedisUnavailable(retry_after=1) from failure
 
     def _command(self, *arguments: Argument) -> Any:
         [answer] = self._send([arguments])
@@ -157,6 +183,17 @@ class RedisClient:
             return [_read(connection) for _ in commands]
         finally:
             self._idle.put(connection)
+
+    def _refused(self, failure: RedisError) -> RedisUnavailable:
+        """Return the error for a reply that is an error.
+
+        After a failover the same name leads to another server: connections to one that is not the primary are closed.
+        """
+        refuses_writes = isinstance(failure, (ReadOnlyError, OutOfMemoryError)) or _WRITES_REFUSED.search(str(failure))
+        is_full = isinstance(failure, OutOfMemoryError) or _FULL.search(str(failure))
+        if (refuses_writes and not is_full) or isinstance(failure, (ClusterDownError, MovedError)):
+            self._close_idle()
+        return RedisReadOnly(retry_after=1) if refuses_writes else RedisUnavailable(retry_after=1)
 
     def _close_idle(self) -> None:
         """Close idle connections, so that the next call has to connect first.
@@ -181,7 +218,7 @@ class RedisClient:
             raise RedisUnavailable(retry_after=1) from failure
         except RedisError as failure:
             log.warning("redis answers with an error", extra=self._trouble(failure))
-            raise RedisUnavailable(retry_after=1) from failure
+            raise self._refused(failure) from failure
         self._breaker.succeeded()
         return answer
 

@@ -27,19 +27,20 @@ ISSUE = Script(
 local binding, digest = ARGV[1], ARGV[2]
 local code_ttl, ticket_ttl = tonumber(ARGV[3]), tonumber(ARGV[4])
 local total_attempts = tonumber(ARGV[5])
-local old = redis.call('HMGET', KEYS[1], 'binding', 'state', 'until', 'wrong', 'total', 'unbound')
+local old = redis.call('HMGET', KEYS[1], 'binding', 'state', 'until', 'wrong', 'total', 'unbound', 'number')
 local wrong, total, unbound = 0, 0, 0
-if ARGV[6] == 'renew' and old[1] ~= binding then return -1 end
+if ARGV[6] == 'renew' and old[1] ~= binding then return {-1, 0} end
 if old[1] == binding then
   total = tonumber(old[5])
   if old[2] == 'open' and tonumber(old[3]) > now then wrong, unbound = tonumber(old[4]), tonumber(old[6]) end
-  if total >= total_attempts then return redis.call('PTTL', KEYS[1]) end
+  if total >= total_attempts then return {redis.call('PTTL', KEYS[1]), 0} end
 end
+local number = math.max(now, tonumber(old[7] or '0') + 1)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'binding', binding, 'digest', digest, 'state', 'open',
-  'until', now + code_ttl, 'wrong', wrong, 'total', total, 'unbound', unbound)
+  'until', now + code_ttl, 'wrong', wrong, 'total', total, 'unbound', unbound, 'number', number)
 redis.call('PEXPIRE', KEYS[1], ticket_ttl)
-return 0
+return {0, number}
 """
 )
 
@@ -73,6 +74,16 @@ local key = redis.call('HMGET', KEYS[1], 'binding', 'state')
 return key[1] == ARGV[1] and key[2] == 'confirmed' and 1 or 0
 """
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IssueResult:
+    """Whether a code was issued to a ticket."""
+
+    wait: timedelta
+    """Zero, or the time until the ticket can get another code because its attempts are used up."""
+    number: int
+    """The order of the codes of the ticket: a later code has a greater number. Zero if none was issued."""
 
 
 class VerificationOutcome(Enum):
@@ -110,34 +121,31 @@ class CodeStore:
     total_attempts: int
     """Failed attempts of a ticket over all of its codes, after which it gets no further code."""
 
-    def issue(self, *, ticket: str, binding: str, code: str) -> timedelta:
-        """Make `code` the only valid code of a ticket, which may be new.
+    def issue(self, *, ticket: str, binding: str, code: str) -> IssueResult:
+        """Make `code` the only valid code of a ticket, which may be new."""
+        return self._issue(ticket, binding, code, "issue")
 
-        Returns zero, or the time until the ticket can get another code if its attempts are used up.
-        """
-        return timedelta(milliseconds=self._issue(ticket, binding, code, "issue"))
+    def renew(self, *, ticket: str, binding: str, code: str) -> IssueResult | None:
+        """Make `code` the only valid code of an existing ticket; None if no ticket has this binding."""
+        result = self._issue(ticket, binding, code, "renew")
+        return None if result.wait < timedelta() else result
 
-    def renew(self, *, ticket: str, binding: str, code: str) -> timedelta | None:
-        """Make `code` the only valid code of an existing ticket; None if no ticket has this binding.
+    def slot(self, ticket: str) -> bytes:
+        """Return the digest that names the place of a code outside of Redis: the emails of one ticket have the same."""
+        return self.digests.of("slot", ticket)
 
-        Otherwise returns zero, or the time until the ticket can get another code if its attempts are used up.
-        """
-        milliseconds = self._issue(ticket, binding, code, "renew")
-        return None if milliseconds < 0 else timedelta(milliseconds=milliseconds)
-
-    def _issue(self, ticket: str, binding: str, code: str, mode: str) -> int:
-        return int(
-            self.redis.run(
-                ISSUE,
-                self._key(ticket),
-                self._binding_digest(binding),
-                self._code_digest(ticket, binding, code),
-                self.code_lifetime // _MS,
-                self.ticket_lifetime // _MS,
-                self.total_attempts,
-                mode,
-            )
+    def _issue(self, ticket: str, binding: str, code: str, mode: str) -> IssueResult:
+        wait, number = self.redis.run(
+            ISSUE,
+            self._key(ticket),
+            self._binding_digest(binding),
+            self._code_digest(ticket, binding, code),
+            self.code_lifetime // _MS,
+            self.ticket_lifetime // _MS,
+            self.total_attempts,
+            mode,
         )
+        return IssueResult(wait=timedelta(milliseconds=wait), number=number)
 
     def verify_and_consume(
         self, *, ticket: str, binding: str, code: str, is_unbound: bool = False

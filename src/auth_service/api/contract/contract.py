@@ -15,6 +15,7 @@ from auth_service.errors import (
     ContentEncodingUnsupported,
     ContentTypeUnsupported,
     CrossSite,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     HttpRequestInvalid,
     ServiceBusy,
@@ -68,7 +69,8 @@ class Contract:
 
     def all_errors(self) -> list[type[ServiceError]]:
         """Return every error that the endpoint can answer with: `errors` and those that the other fields imply."""
-        possible: list[type[ServiceError]] = [*self.errors, *self.access.errors, DatabaseUnavailable, ServiceBusy]
+        possible: list[type[ServiceError]] = [*self.errors, *self.access.errors]
+        possible += [DatabaseUnavailable, DatabaseReadOnly, ServiceBusy]
         if self.body or self.query_or_body:
             possible += [
                 HttpRequestInvalid,

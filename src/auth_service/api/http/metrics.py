@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, s
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from auth_service.db import unit_of_work
+from auth_service.db import accepts_writes, unit_of_work
 from auth_service.errors import ServiceError
 from auth_service.wiring import Services
 
@@ -51,6 +51,11 @@ def _error_series(code: str) -> Counter:
     return ERRORS.labels(code)
 
 
+DATABASE = ("auth_database_up", "auth_database_writable", "PostgreSQL")
+REDIS = ("auth_redis_up", "auth_redis_writable", "Redis")
+"""The gauges about a dependency itself, and its name."""
+
+
 class OutboxCollector:
     """Gauges of the outbox, read from the database on each scrape."""
 
@@ -59,15 +64,16 @@ class OutboxCollector:
         self._app = app
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges; while the database is unavailable, only `auth_database_up`."""
+        """Yield the gauges; while the database is unavailable, only the two about the database itself."""
         services: Services = self._app.extensions["auth_service"]
         try:
             with self._app.app_context(), unit_of_work():
+                writable = accepts_writes()
                 backlog = services.outbox.backlog()
         except ServiceError:
-            yield GaugeMetricFamily("auth_database_up", "Whether PostgreSQL answers.", value=0)
+            yield from _up_and_writable(*DATABASE, up=False, writable=False)
             return
-        yield GaugeMetricFamily("auth_database_up", "Whether PostgreSQL answers.", value=1)
+        yield from _up_and_writable(*DATABASE, up=True, writable=writable)
         yield GaugeMetricFamily("auth_outbox_waiting", "Emails that wait to be sent.", value=backlog.waiting)
         yield GaugeMetricFamily(
             "auth_outbox_lag_seconds",
@@ -87,21 +93,30 @@ class RedisCollector:
         self._app = app
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges; while Redis is unavailable, only `auth_redis_up`."""
+        """Yield the gauges that Redis reports; while it is unavailable, only the two about Redis itself."""
         services: Services = self._app.extensions["auth_service"]
         try:
+            writable = services.redis.accepts_writes()
             used = services.redis.memory_used()
             policy = services.redis.eviction_policy()
         except ServiceError:
-            yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=0)
+            yield from _up_and_writable(*REDIS, up=False, writable=False)
             return
-        yield GaugeMetricFamily("auth_redis_up", "Whether Redis answers.", value=1)
-        yield GaugeMetricFamily("auth_redis_used_memory_bytes", "Memory that Redis uses, in bytes.", value=used)
+        yield from _up_and_writable(*REDIS, up=True, writable=writable)
+        if used is not None:
+            yield GaugeMetricFamily("auth_redis_used_memory_bytes", "Memory that Redis uses, in bytes.", value=used)
         yield GaugeMetricFamily(
             "auth_redis_evicts",
             "Whether Redis evicts keys when its memory is full; it must not.",
             value=int(policy not in (None, "noeviction")),
         )
+
+
+def _up_and_writable(
+    up_name: str, writable_name: str, title: str, *, up: bool, writable: bool
+) -> Iterator[GaugeMetricFamily]:
+    yield GaugeMetricFamily(up_name, f"Whether {title} answers.", value=int(up))
+    yield GaugeMetricFamily(writable_name, f"Whether {title} accepts writes.", value=int(writable))
 
 
 def serve(app: Flask, *, host: str, port: int) -> None:

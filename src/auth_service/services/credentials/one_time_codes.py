@@ -8,13 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
-from auth_service.adapters.redis.code_store import CodeStore, VerificationOutcome, VerificationResult, new_ticket
+from auth_service.adapters.redis.code_store import (
+    CodeStore,
+    IssueResult,
+    VerificationOutcome,
+    VerificationResult,
+    new_ticket,
+)
 from auth_service.adapters.redis.network_share import SharedLimit
 from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
 from auth_service.models.outbox_message import EmailKind
 from auth_service.services.email.addresses import Address
-from auth_service.services.email.outbox import Outbox
+from auth_service.services.email.outbox import CodePlace, Outbox
 
 CODE_DIGITS = 6
 
@@ -186,7 +192,7 @@ class OneTimeCodes:
             to, code = replace(to, is_decoy=True), secrets.token_urlsafe()
         # Redis before PostgreSQL: if the commit fails, the user requests another code. In the opposite order an email
         # could carry a code that does not exist.
-        ticket = self._issue(to, code, ticket)
+        ticket, place = self._issue(to, code, ticket)
         emailed = self.outbox.put_code(
             kind=self.kind,
             to=to.address,
@@ -194,26 +200,36 @@ class OneTimeCodes:
             language=to.language,
             values={"code": code, "minutes": self.store.code_lifetime // timedelta(minutes=1)},
             ttl=self.store.code_lifetime,
+            place=place,
         )
         if self.reveals_daily_cap and not emailed:
             raise CodeNotEmailed
         return CodeSent(ticket=ticket, expires_in=self.store.code_lifetime, resend_after=resend_after)
 
-    def verify_and_consume(self, code: str, to: Recipient, *, ticket: str | None = None) -> None:
-        """Verify a code and invalidate it.
+    def verify_and_consume(self, code: str, to: Recipient, *, ticket: str | None = None) -> str:
+        """Verify a code and invalidate it; return its ticket, for `withdraw_email`.
 
         Raises CodeWrong, or CodeExpired if there is no valid code with attempts left for this client.
         """
         binding = self._binding(to)
-        bound_to = self.bound_ticket(to, ticket)
+        used = bound_to = self.bound_ticket(to, ticket)
         result = self._verify(code, binding, ticket=bound_to)
         if result.outcome is VerificationOutcome.EXPIRED and self.unbound is UnboundAttempts.COUNTED_APART:
-            newest = self.store.newest(binding=binding)
-            result = self._verify(code, binding, ticket=newest, is_unbound=newest != bound_to)
-        if result.outcome is VerificationOutcome.EXPIRED:
+            used = self.store.newest(binding=binding)
+            result = self._verify(code, binding, ticket=used, is_unbound=used != bound_to)
+        if result.outcome is VerificationOutcome.EXPIRED or used is None:
             raise CodeExpired
         if result.outcome is VerificationOutcome.WRONG:
             raise CodeWrong(attempts_left=result.attempts_left)
+        return used
+
+    def withdraw_email(self, ticket: str) -> None:
+        """Withdraw the email with the code of a ticket, if it still waits, in the current unit of work.
+
+        Not part of `verify_and_consume`: flows lock the user before its emails, and a change of the credentials
+        withdraws the emails of all codes.
+        """
+        self.outbox.withdraw_code(self.store.slot(ticket))
 
     def bound_ticket(self, to: Recipient, ticket: str | None) -> str | None:
         """Return the ticket whose code a client with the flow ticket `ticket` may use, or None.
@@ -233,30 +249,30 @@ class OneTimeCodes:
     def _is_full(self, to: Recipient, codes_today: int | None) -> bool:
         return self.outbox.is_full(to.address) if codes_today is None else codes_today >= self.outbox.codes_a_day
 
-    def _issue(self, to: Recipient, code: str, ticket: str | None) -> str | None:
-        """Issue a code; return its flow ticket, or None for a code of a session. Raises TooManyCodes."""
+    def _issue(self, to: Recipient, code: str, ticket: str | None) -> tuple[str | None, CodePlace]:
+        """Issue a code; return its flow ticket, None for a code of a session, and its place. Raises TooManyCodes."""
         binding = self._binding(to)
         if to.session_id is not None:
-            _check_wait(self.store.issue(ticket=binding, binding=binding, code=code))
-            return None
-        ticket = self._issue_to_ticket(binding, code, self.bound_ticket(to, ticket))
+            result = self.store.issue(ticket=binding, binding=binding, code=code)
+            _check_wait(result)
+            return None, CodePlace(slot=self.store.slot(binding), number=result.number)
+        ticket, number = self._issue_to_ticket(binding, code, self.bound_ticket(to, ticket))
         if self.unbound is not UnboundAttempts.REFUSED:
             self.store.remember_newest(ticket=ticket, binding=binding)
-        return ticket
+        return ticket, CodePlace(slot=self.store.slot(ticket), number=number)
 
-    def _issue_to_ticket(self, binding: str, code: str, ticket: str | None) -> str:
+    def _issue_to_ticket(self, binding: str, code: str, ticket: str | None) -> tuple[str, int]:
         """Issue a code to the ticket of the client, or to a new one if that is unknown or has another binding.
 
         So a ticket that an attacker planted in the browser of the user (login CSRF) is not used. Raises TooManyCodes.
         """
         if ticket is not None:
-            wait = self.store.renew(ticket=ticket, binding=binding, code=code)
-            if wait is not None:
-                _check_wait(wait)
-                return ticket
+            renewed = self.store.renew(ticket=ticket, binding=binding, code=code)
+            if renewed is not None:
+                _check_wait(renewed)
+                return ticket, renewed.number
         ticket = new_ticket()
-        self.store.issue(ticket=ticket, binding=binding, code=code)
-        return ticket
+        return ticket, self.store.issue(ticket=ticket, binding=binding, code=code).number
 
     def _verify(self, code: str, binding: str, *, ticket: str | None, is_unbound: bool = False) -> VerificationResult:
         if ticket is None:
@@ -273,7 +289,7 @@ class OneTimeCodes:
         )
 
 
-def _check_wait(wait: timedelta) -> None:
-    """Raise TooManyCodes if a ticket or session has used up its attempts, which lasts for `wait`."""
-    if wait:
-        raise TooManyCodes(retry_after=wait.total_seconds())
+def _check_wait(result: IssueResult) -> None:
+    """Raise TooManyCodes if a ticket or session has used up its attempts."""
+    if result.wait:
+        raise TooManyCodes(retry_after=result.wait.total_seconds())

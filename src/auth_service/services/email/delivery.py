@@ -2,7 +2,9 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from email.message import Message
+from email.utils import parseaddr
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import SealBroken
@@ -12,6 +14,12 @@ from auth_service.services.email import rendering
 from auth_service.services.email.queue import ClaimedMessage, MailQueue
 
 log = logging.getLogger(__name__)
+
+EXPIRED_AT_ONCE = 500
+"""Emails that one statement ends: few enough for its time limit, however many have expired."""
+
+EXPIRING = timedelta(seconds=10)
+"""How long emails are ended before the next ones are claimed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +41,15 @@ class Delivery:
             return self.leases.claim(at_most=at_most)
 
     def deliver(self, email: ClaimedMessage, *, transport: MailTransport) -> str:
-        """Send one email and record the outcome, which is returned as one word: sent, deferred, dead or late.
+        """Send one email and record the outcome, returned as one word: sent, deferred, dead, withdrawn or late.
 
-        An email whose time to begin has passed (`ClaimedMessage.begin_by`) is released unsent.
+        An email that was withdrawn after the claim, or whose code was replaced, is not sent. An email whose time to
+        begin has passed (`ClaimedMessage.begin_by`) is released unsent.
         """
+        if not self.leases.may_send(email):
+            with unit_of_work():
+                self.leases.withdraw(email)
+            return "withdrawn"
         if clock.monotonic() > email.begin_by:
             self.release([email])
             return "late"
@@ -47,6 +60,9 @@ class Delivery:
         except ValueError:
             # A retry would fail the same way. The text of the error may contain what an anonymous client sent.
             return self._dead(email, trouble="cannot be written")
+        return self._send(message, email, transport=transport)
+
+    def _send(self, message: Message, email: ClaimedMessage, *, transport: MailTransport) -> str:
         try:
             transport.send(message, to=email.recipient)
         except MailDeferred as deferred:
@@ -61,9 +77,13 @@ class Delivery:
         return "sent"
 
     def expire_due(self) -> None:
-        """End the emails whose content is no longer valid."""
-        with unit_of_work():
-            self.leases.expire_due()
+        """End the emails whose content is no longer valid, in batches: the rest follows at the next call."""
+        until = clock.monotonic() + EXPIRING.total_seconds()
+        while clock.monotonic() < until:
+            with unit_of_work():
+                expired = self.leases.expire_due(at_most=EXPIRED_AT_ONCE)
+            if expired < EXPIRED_AT_ONCE:
+                break
 
     def release(self, not_tried: list[ClaimedMessage]) -> None:
         """Release claims of emails that were not tried."""
@@ -82,7 +102,7 @@ class Delivery:
             email.language,
             to=email.recipient,
             sender=self.sender,
-            message_id=f"<{email.id}@{self.sender.rpartition('@')[2]}>",
+            message_id=f"<{email.id}@{parseaddr(self.sender)[1].rpartition('@')[2]}>",
             date=email.created_at,
             values={"service": self.service_name, **self.leases.open_payload(email)},
         )

@@ -2,25 +2,25 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-
-from sqlalchemy import func, or_, select
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Sealer
-from auth_service.db import autocommit, fetch_one, transaction
+from auth_service.db import fetch_one, transaction
 from auth_service.errors import TooManyCodes
-from auth_service.models import OutboxMessage
-from auth_service.models.outbox_message import DEAD, EXPIRED, WAITING, EmailKind
+from auth_service.models.outbox_message import EXPIRED, EmailKind
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import (
+    BACKLOG,
     COUNT_CODES,
     DELETE_ENDED,
     DELETE_MESSAGE,
     END_ALL_OF_USER,
+    END_OF_SLOT,
     INSERT_CODE,
     INSERT_ONCE,
+    LAG,
     LOCK_ADDRESS,
     LOOK_UP_NO_USER,
     OLDEST_CODE,
@@ -38,10 +38,19 @@ class Backlog:
     """The state of the outbox, for metrics and readiness."""
 
     waiting: int
+    """Messages that wait, counted up to COUNTED."""
     oldest: timedelta
     """How long the oldest message that is due has waited."""
     dead: int
-    """Messages that failed for good in the last 24 hours."""
+    """Messages that failed for good in the last 24 hours, counted up to COUNTED."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodePlace:
+    """Where a code is valid. A code with a greater number in the same slot has replaced it."""
+
+    slot: bytes
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +70,20 @@ class Outbox:
         language: str,
         values: dict[str, Any],
         ttl: timedelta,
+        place: CodePlace | None = None,
     ) -> bool:
         """Add an email with a code, if the daily cap allows it and the user exists; return whether it was added.
 
         For an unknown address (`user_id` is None) the email is added and deleted, without a cap: constant work,
         prevents user enumeration by timing. The cap is counted in PostgreSQL, because Redis may lose its data. It is
         exact: an advisory lock on the address serialises concurrent requests.
+
+        `place` lets the mail worker withdraw the emails of codes that a newer one has replaced. It is not done here:
+        only a known address can have such emails, so the duration would reveal it.
         """
-        message = self.message(kind=kind, to=to, user_id=user_id, language=language, values=values, ttl=ttl)
+        message = self.message(
+            kind=kind, to=to, user_id=user_id, language=language, values=values, ttl=ttl, place=place
+        )
         codes_a_day = UNLIMITED if user_id is None else self.codes_a_day
         # A separate statement, so that the snapshot of the next one includes what others committed during the wait.
         transaction().write(LOCK_ADDRESS({"recipient_key": to.key}))
@@ -92,6 +107,7 @@ class Outbox:
         values: dict[str, Any],
         ttl: timedelta,
         dedup_key: str | None = None,
+        place: CodePlace | None = None,
     ) -> NewMessage:
         """Build a message, its content encrypted. Without a `dedup_key` it is never a duplicate."""
         message_id = uuid.uuid4()
@@ -105,6 +121,8 @@ class Outbox:
             "language": language,
             "payload": self.sealer.seal(values, place=message_id.bytes),
             "ttl": ttl,
+            "slot": place.slot if place else None,
+            "code_number": place.number if place else None,
         }
 
     def is_full(self, to: Address) -> bool:
@@ -122,6 +140,10 @@ class Outbox:
         """Withdraw all waiting emails to a user who is about to be deleted."""
         transaction().write(END_ALL_OF_USER({"end": EXPIRED, "reason": None, "owner": user_id}))
 
+    def withdraw_code(self, slot: bytes) -> None:
+        """Withdraw the waiting email of a code that was used."""
+        transaction().write(END_OF_SLOT({"end": EXPIRED, "reason": None, "slot": slot}))
+
     def delete_ended(self, *, older_than: timedelta, at_most: int) -> int:
         """Delete up to `at_most` messages that ended longer than `older_than` ago; return how many.
 
@@ -129,17 +151,12 @@ class Outbox:
         """
         return len(transaction().fetch_all(DELETE_ENDED({"older_than": older_than, "at_most": at_most})))
 
+    def lag(self) -> timedelta:
+        """Return how long the oldest message that is due has waited. The cost does not grow with the table."""
+        return fetch_one(LAG({})) or timedelta()
+
     def backlog(self) -> Backlog:
-        """Count waiting and dead messages, and measure how long the oldest one that is due has waited."""
-        counts = select(
-            func.count().filter(OutboxMessage.state == WAITING),
-            func.min(OutboxMessage.next_attempt_at).filter(
-                OutboxMessage.state == WAITING, OutboxMessage.not_after > func.now()
-            ),
-            func.count().filter(OutboxMessage.state == DEAD, OutboxMessage.ended_at > func.now() - DAY),
-        ).where(or_(OutboxMessage.state == WAITING, OutboxMessage.ended_at > func.now() - DAY))
-        with autocommit() as connection:
-            waiting, first_due, dead = connection.execute(counts).one()
-        due_since: datetime | None = first_due
-        oldest = timedelta() if due_since is None else max(clock.now() - due_since, timedelta())
-        return Backlog(waiting=waiting, oldest=oldest, dead=dead)
+        """Count waiting and dead messages, each up to `COUNTED`, and measure the lag."""
+        counted = fetch_one(BACKLOG({}))
+        waiting, dead = counted or (0, 0)
+        return Backlog(waiting=waiting, oldest=self.lag(), dead=dead)

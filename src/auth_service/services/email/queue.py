@@ -7,14 +7,30 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
-from sqlalchemy import Integer, Interval, Text, and_, bindparam, func, literal, null, or_, select, update
+from sqlalchemy import (
+    Integer,
+    Interval,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Sealer
-from auth_service.db import Statement, Write, transaction
+from auth_service.db import Statement, Write, fetch_one, transaction
+from auth_service.errors import DatabaseReadOnly
 from auth_service.models import OutboxMessage
 from auth_service.models.outbox_message import DEAD, EXPIRED, SENT, WAITING
-from auth_service.services.email.statements import EndMessages, OneMessage, end_messages
+from auth_service.services.email.statements import IS_WAITING, EndMessages, OneMessage, end_messages
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(seconds=60)
@@ -26,6 +42,10 @@ class _EndOne(EndMessages, OneMessage):
     pass
 
 
+class _EndOverdue(EndMessages):
+    at_most: int
+
+
 class _Claim(TypedDict):
     lease: timedelta
     at_most: int
@@ -35,6 +55,10 @@ class _OneClaim(OneMessage):
     """The claim of one worker, identified by `attempts`: a late worker must not change the lease of another one."""
 
     attempts: int
+
+
+class _EndClaimed(EndMessages, _OneClaim):
+    pass
 
 
 class _Defer(_OneClaim):
@@ -54,14 +78,29 @@ class _Due(NamedTuple):
 
 
 def _claim() -> Any:
+    # A replaced code must not arrive after the newer one, so the newer one waits while the older one is being sent. A
+    # scalar subquery, and not EXISTS: PostgreSQL could turn that into a join that reads all waiting messages.
+    older = aliased(OutboxMessage)
+    older_being_sent = (
+        select(older.code_number)
+        .where(
+            older.slot == OutboxMessage.slot,
+            older.code_number < OutboxMessage.code_number,
+            older.state == literal_column(f"'{WAITING}'"),
+            older.lease_until > func.now(),
+        )
+        .limit(literal_column("1"))
+        .scalar_subquery()
+    )
     # PostgreSQL evaluates a CTE with a row lock once. It may evaluate a subquery repeatedly, and lock more rows.
     due = (
         select(OutboxMessage.id)
         .where(
-            OutboxMessage.state == WAITING,
+            IS_WAITING,
             OutboxMessage.next_attempt_at <= func.now(),
             _free,
             OutboxMessage.not_after > func.now(),
+            older_being_sent.is_(None),
         )
         .order_by(OutboxMessage.next_attempt_at)
         .limit(bindparam("at_most", type_=Integer))
@@ -90,13 +129,38 @@ def _claim() -> Any:
 _claimed = and_(
     OutboxMessage.id == bindparam("message_id", type_=OutboxMessage.id.type),
     OutboxMessage.attempts == bindparam("attempts"),
-    OutboxMessage.state == WAITING,
+    IS_WAITING,
 )
+
+
+def _check() -> Any:
+    newer = aliased(OutboxMessage)
+    is_replaced = exists().where(newer.slot == OutboxMessage.slot, newer.code_number > OutboxMessage.code_number)
+    read_only = func.current_setting(literal_column("'transaction_read_only'"))
+    return select(is_replaced, read_only).where(_claimed)
+
+
+class _Check(NamedTuple):
+    is_replaced: bool
+    read_only: str
+
+
 _CLAIM = Statement(_claim(), parameters=_Claim, row=_Due)
 _END_ONE = Write(
     end_messages(OutboxMessage.id == bindparam("message_id", type_=OutboxMessage.id.type)), parameters=_EndOne
 )
-_END_OVERDUE = Write(end_messages(and_(OutboxMessage.not_after <= func.now(), _free)), parameters=EndMessages)
+_END_CLAIMED = Write(end_messages(_claimed), parameters=_EndClaimed)
+_CHECK = Statement(_check(), parameters=_OneClaim, row=_Check)
+
+
+def _end_overdue() -> Any:
+    overdue = select(OutboxMessage.id).where(IS_WAITING, OutboxMessage.not_after <= func.now(), _free)
+    overdue = overdue.order_by(OutboxMessage.not_after)  # along the index
+    batch = overdue.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
+    return end_messages(OutboxMessage.id == batch.c.id).returning(literal_column("1"))
+
+
+_END_OVERDUE = Statement(_end_overdue(), parameters=_EndOverdue, row=int, prepared=False)
 _DEFER = Write(
     update(OutboxMessage)
     .where(_claimed)
@@ -163,6 +227,22 @@ class MailQueue:
             for message in due
         ]
 
+    def may_send(self, message: ClaimedMessage) -> bool:
+        """Whether a claimed message is still to be sent: not withdrawn, and its code not replaced by a newer one.
+
+        Raises DatabaseReadOnly, because the outcome could not be recorded and the message would be sent again.
+        """
+        check = fetch_one(_CHECK({"message_id": message.id, "attempts": message.attempts}))
+        if check is not None and check.read_only == "on":
+            raise DatabaseReadOnly(retry_after=1)
+        return check is not None and not check.is_replaced
+
+    def withdraw(self, message: ClaimedMessage) -> None:
+        """Record that the message is not sent, and erase its payload; do nothing if the claim is lost."""
+        transaction().write(
+            _END_CLAIMED({"end": EXPIRED, "reason": None, "message_id": message.id, "attempts": message.attempts})
+        )
+
     def open_payload(self, message: ClaimedMessage) -> dict[str, Any]:
         """Decrypt the values of the email template. Raises SealBroken if they were encrypted with another key."""
         return self.sealer.open(message.payload, place=message.id.bytes)
@@ -187,6 +267,6 @@ class MailQueue:
         for message in messages:
             transaction().write(_RELEASE({"message_id": message.id, "attempts": message.attempts}))
 
-    def expire_due(self) -> None:
-        """End waiting messages whose time to live is over."""
-        transaction().write(_END_OVERDUE({"end": EXPIRED, "reason": None}))
+    def expire_due(self, *, at_most: int) -> int:
+        """End up to `at_most` waiting messages whose time to live is over; return how many."""
+        return len(transaction().fetch_all(_END_OVERDUE({"end": EXPIRED, "reason": None, "at_most": at_most})))

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -24,12 +25,20 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from auth_service.db import NoParameters, Statement, Write
 from auth_service.models import OutboxMessage, User
-from auth_service.models.outbox_message import CODE_KINDS, EXPIRED, WAITING
+from auth_service.models.outbox_message import CODE_KINDS, DEAD, EXPIRED, WAITING
 
 DAY = timedelta(days=1)
 
 
+# A literal, not a parameter: otherwise a prepared statement could not use the partial indexes of this state.
+IS_WAITING = OutboxMessage.state == literal_column(f"'{WAITING}'")
+
+
 def _instant(value: datetime) -> datetime:
+    return value
+
+
+def _duration(value: timedelta) -> timedelta:
     return value
 
 
@@ -55,6 +64,8 @@ class NewMessage(TypedDict):
     payload: bytes
     ttl: timedelta
     """How long the message may still be sent."""
+    slot: bytes | None
+    code_number: int | None
 
 
 class NewCode(NewMessage):
@@ -116,8 +127,11 @@ COUNT_CODES = Statement(select(codes_of_a_day(bindparam("recipient_key", type_=T
 
 _columns = {
     name: bindparam(name, type_=OutboxMessage.__table__.c[name].type)
-    for name in ("id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload")
-}
+    for name in (
+        "id", "dedup_key", "kind", "user_id", "recipient", "recipient_key", "language", "payload", "slot",
+        "code_number",
+    )
+}  # fmt: skip
 _message = _columns | {"not_after": func.now() + bindparam("ttl", type_=Interval)}
 # The lock keeps the user from being deleted concurrently, which would violate the foreign key and fail the transaction.
 # A deleted user gets no email. For an unknown address (0) the same look-up runs and finds no user: constant work,
@@ -178,7 +192,7 @@ def end_messages(condition: Any) -> Any:
     """
     return (
         update(OutboxMessage)
-        .where(condition, OutboxMessage.state == WAITING)
+        .where(condition, IS_WAITING)
         .values(
             state=bindparam("end"), payload=None, ended_at=func.now(), lease_until=None, trouble=bindparam("reason")
         )
@@ -198,6 +212,23 @@ class EndMessagesOfUser(EndMessages, OfUser):
     """Parameters of the end of all messages to one user."""
 
 
+class EndMessagesOfSlot(EndMessages):
+    """Parameters of the end of the messages with the codes of one ticket or session."""
+
+    slot: bytes
+
+
+END_OF_SLOT = Write(
+    end_messages(OutboxMessage.slot == bindparam("slot", type_=OutboxMessage.slot.type)), parameters=EndMessagesOfSlot
+)
+END_CODES_OF_USER = Write(
+    end_messages(
+        and_(
+            OutboxMessage.user_id == bindparam("owner"), or_(*(OutboxMessage.kind == kind.value for kind in CODE_KINDS))
+        )
+    ),
+    parameters=EndMessagesOfUser,
+)
 END_ALL_OF_USER = Write(end_messages(OutboxMessage.user_id == bindparam("owner")), parameters=EndMessagesOfUser)
 OLDEST_CODE = Statement(
     select(OutboxMessage.created_at)
@@ -212,7 +243,12 @@ OLDEST_CODE = Statement(
 
 def _delete_ended() -> Any:
     long_ago = func.now() - func.greatest(bindparam("older_than", type_=Interval), literal(DAY))
-    old = select(OutboxMessage.id).where(OutboxMessage.state != WAITING, OutboxMessage.ended_at < long_ago)
+    # Ordered, so that PostgreSQL reads the index and not the table until it has found a batch.
+    old = (
+        select(OutboxMessage.id)
+        .where(OutboxMessage.state != WAITING, OutboxMessage.ended_at < long_ago)
+        .order_by(OutboxMessage.ended_at)
+    )
     batch = old.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
     return delete(OutboxMessage).where(OutboxMessage.id == batch.c.id).returning(literal_column("1"))
 
@@ -224,6 +260,55 @@ def withdraw_cte(*, user_id: Any, kind: Any) -> Any:
     """Build the part of a statement that withdraws waiting messages of a kind: another part makes them obsolete."""
     return (
         update(OutboxMessage)
-        .where(OutboxMessage.user_id == user_id, OutboxMessage.kind == kind, OutboxMessage.state == WAITING)
+        .where(OutboxMessage.user_id == user_id, OutboxMessage.kind == kind, IS_WAITING)
         .values(state=EXPIRED, payload=None, ended_at=func.now(), lease_until=None, trouble=None)
     )
+
+
+COUNTED = 5_000
+"""Up to how many messages a metric counts: the cost of a probe must not grow with a table."""
+
+OLDEST = 100
+"""How many of the oldest messages a probe reads to find one that has not expired."""
+
+
+def _lag() -> Any:
+    """Build the time for which the oldest message that is due and not expired has waited.
+
+    A mail worker ends expired messages within seconds. If all of the OLDEST have expired, none runs: the newest counts.
+    """
+    oldest = (
+        select(OutboxMessage.next_attempt_at, OutboxMessage.not_after)
+        .where(IS_WAITING)
+        .order_by(OutboxMessage.next_attempt_at)
+        .limit(literal_column(str(OLDEST)))
+        .subquery()
+    )
+    all_expired = case((func.count() == literal_column(str(OLDEST)), func.max(oldest.c.next_attempt_at)))
+    due = func.coalesce(func.min(oldest.c.next_attempt_at).filter(oldest.c.not_after > func.now()), all_expired)
+    return select(func.greatest(func.now() - due, literal_column("interval '0'", type_=Interval)))
+
+
+def _counted(condition: Any, *, along: Any) -> Any:
+    """Build the number of messages that meet a condition, up to COUNTED, as a scalar subquery.
+
+    Ordered by the column of an index, so that PostgreSQL reads the index and not the table until it has found so many.
+    """
+    some = select(literal_column("1")).where(condition).order_by(along).limit(literal_column(str(COUNTED))).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
+
+
+def _backlog_counts(waiting: int, dead: int) -> tuple[int, int]:
+    return waiting, dead
+
+
+LAG = Statement(_lag(), parameters=NoParameters, row=_duration)
+_is_dead = OutboxMessage.state == literal_column(f"'{DEAD}'")
+BACKLOG = Statement(
+    select(
+        _counted(IS_WAITING, along=OutboxMessage.next_attempt_at),
+        _counted(and_(_is_dead, OutboxMessage.ended_at > func.now() - DAY), along=OutboxMessage.ended_at),
+    ),
+    parameters=NoParameters,
+    row=_backlog_counts,
+)

@@ -117,7 +117,8 @@ _expires_at = func.now() + bindparam("link_ttl", type_=Interval)
 
 
 def _delete_expired() -> Any:
-    expired = select(RevertLink.digest).where(RevertLink.expires_at <= func.now())
+    # Ordered, so that PostgreSQL reads the index and not the table until it has found a batch.
+    expired = select(RevertLink.digest).where(RevertLink.expires_at <= func.now()).order_by(RevertLink.expires_at)
     batch = expired.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
     return delete(RevertLink).where(RevertLink.digest == batch.c.digest).returning(literal_column("1"))
 

@@ -1,6 +1,7 @@
 """Registration: a sign-up creates a temporary user; an emailed code makes it a verified user."""
 
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -8,15 +9,17 @@ from sqlalchemy import bindparam, update
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Digests
-from auth_service.db import Write, transaction
+from auth_service.db import Write, transaction, unit_of_work
 from auth_service.errors import (
     CodeExpired,
+    DatabaseUnavailable,
     EmailTaken,
     MailAlreadyVerified,
     MailNotConfirmed,
     PasswordAlreadySet,
     PasswordNotSet,
     PasswordWrong,
+    ServiceBusy,
     UserUnknown,
 )
 from auth_service.models import User
@@ -119,7 +122,11 @@ class Registration:
         if user is None or user.verified_mail:
             raise CodeExpired
         to = recipient(user, address=user.address, session_id=None)
-        self.codes.verify_and_consume(code, to, ticket=ticket)
+        used = self.codes.verify_and_consume(code, to, ticket=ticket)
+        # In a transaction of its own, whose failure is no failure of this request: the code was accepted, and a client
+        # that repeated the request would find it used. Then the email is sent in vain.
+        with suppress(DatabaseUnavailable, ServiceBusy), unit_of_work():
+            self.codes.withdraw_email(used)
 
     def finish(self, *, user_id: int, ticket: str | None, password: str | None, client: ClientInfo) -> PublicUser:
         """Promote a temporary user whose address is verified to a portal user.

@@ -81,15 +81,17 @@ class SignIn:
         """
         user = self.users.by_email(email)
         try:
-            self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
+            used = self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
         except (CodeWrong, CodeExpired):
             self._reject(user, context.client, method="code")
         if user is None or not user.verified_mail:  # no email was sent: the client guessed the decoy code
             self._reject(user, context.client, method="code")
         known_device = self.stages.known_device(user, context)
-        return self.stages.complete(
+        signed_in = self.stages.complete(
             VerifiedSignIn(user=user, method="code", context=context, known_device=known_device)
         )
+        self.codes.withdraw_email(used)
+        return signed_in
 
     def _reject(self, user: UserRecord | None, client: ClientInfo, *, method: str) -> NoReturn:
         """Record the failed attempt, for unknown addresses too: constant work prevents user enumeration by timing."""

@@ -10,7 +10,19 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import NamedTuple, TypedDict
 
-from sqlalchemy import BigInteger, Interval, and_, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Interval,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from auth_service.db import NoParameters, Statement, Write, autocommit, fetch_one, transaction, unit_of_work
 from auth_service.db.advisory_locks import Lock
@@ -65,7 +77,13 @@ def _instant(value: datetime) -> datetime:
 
 _by_id = ServiceKey.id == bindparam("key_id")
 _FIND = Statement(
-    select(ServiceKey.name, ServiceKey.digest, ServiceKey.scopes, _use_is_old).where(_by_id, _live),
+    # A server that accepts no writes (failover) cannot record the use, and token checks go on.
+    select(
+        ServiceKey.name,
+        ServiceKey.digest,
+        ServiceKey.scopes,
+        and_(_use_is_old, func.current_setting(literal_column("'transaction_read_only'")) == literal_column("'off'")),
+    ).where(_by_id, _live),
     parameters=_ById,
     row=_KeyRecord,
 )

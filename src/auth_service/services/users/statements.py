@@ -282,8 +282,11 @@ DELETE_TEMPORARY_USER = Write(
 
 def _delete_stale() -> Any:
     # `NOT`, not `IS false`: only this form matches the condition of the partial index of temporary users.
-    stale = select(User.id).where(
-        ~User.verified_mail, User.created_at < func.now() - bindparam("older_than", type_=Interval)
+    # Ordered, so that PostgreSQL reads the index and not the table until it has found a batch.
+    stale = (
+        select(User.id)
+        .where(~User.verified_mail, User.created_at < func.now() - bindparam("older_than", type_=Interval))
+        .order_by(User.created_at)
     )
     batch = stale.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")
     return delete(User).where(User.id == batch.c.id).returning(User.id)

@@ -6,10 +6,11 @@ from datetime import timedelta
 from auth_service.db import UniqueViolation, fetch_one, transaction
 from auth_service.errors import EmailTaken, TokenInvalid, UserUnknown
 from auth_service.models import PORTAL_USER, TEMPORARY_USER
-from auth_service.models.outbox_message import EmailKind
+from auth_service.models.outbox_message import EXPIRED, EmailKind
 from auth_service.models.user import HIGHEST_ID, random_id
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.email.addresses import Address
+from auth_service.services.email.statements import END_CODES_OF_USER
 from auth_service.services.users.statements import (
     CHANGE_EMAIL,
     CREATE,
@@ -121,7 +122,7 @@ class Users:
         )
         if changed is None:
             return False
-        transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user.id}))
+        _drop_codes(user.id)
         return True
 
     def change_email(self, user: UserRecord, email: Address) -> bool:
@@ -143,7 +144,7 @@ class Users:
             raise EmailTaken from None
         if changed is None:
             return False
-        transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user.id}))
+        _drop_codes(user.id)
         return True
 
     def set_language(self, user_id: int, language: str) -> bool:
@@ -174,7 +175,7 @@ class Users:
             transaction().fetch_one(REVERT_TAKEOVER({"user_id": user_id, "stored": stored, "key": key}))
         except UniqueViolation:
             raise EmailTaken from None
-        transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user_id}))
+        _drop_codes(user_id)
 
     def delete_temporary_user(self, email: Address) -> None:
         """Delete the temporary user with an address that another user has verified (account pre-hijacking)."""
@@ -185,3 +186,9 @@ class Users:
         return len(
             transaction().fetch_all(DELETE_STALE_TEMPORARY_USERS({"older_than": older_than, "at_most": at_most}))
         )
+
+
+def _drop_codes(user_id: int) -> None:
+    """Withdraw what belongs to codes that a new credential version has made invalid: emails, pending email changes."""
+    transaction().write(END_CODES_OF_USER({"end": EXPIRED, "reason": None, "owner": user_id}))
+    transaction().write(DELETE_PENDING_EMAIL_CHANGES({"user_id": user_id}))
