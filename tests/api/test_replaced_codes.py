@@ -204,4 +204,4 @@ def waiting_code(app: Flask) -> str:
     with app.app_context():
         [message] = delivery.lease(at_most=10)
         delivery.release([message])
-        return str(delivery.leases.open_payload(message)["code"])
+        return str(delivery.queue.open_payload(message)["code"])

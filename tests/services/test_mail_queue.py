@@ -19,29 +19,29 @@ from auth_service.wiring import Services
 from tests.support.actors import ApiClient
 
 
-def lease(leases: MailQueue) -> list[ClaimedMessage]:
+def claim(queue: MailQueue) -> list[ClaimedMessage]:
     with unit_of_work():
-        return leases.claim(at_most=10)
+        return queue.claim(at_most=10)
 
 
 def test_a_late_worker_does_not_end_the_lease_of_another_worker(app: Flask, services: Services, api: ApiClient) -> None:
     api.ask_for_code(api.sign_up("ada@example.org"))
     with app.app_context():
-        [late] = lease(replace(services.delivery.leases, lease=timedelta(0)))
-        [holder] = lease(services.delivery.leases)
+        [late] = claim(replace(services.delivery.queue, lease=timedelta(0)))
+        [holder] = claim(services.delivery.queue)
 
         with unit_of_work():
-            services.delivery.leases.release([late])
-            services.delivery.leases.defer(late, trouble="the server took too long")
+            services.delivery.queue.release([late])
+            services.delivery.queue.defer(late, trouble="the server took too long")
         with autocommit() as connection:
             row = connection.execute(select(OutboxMessage.lease_until, OutboxMessage.trouble)).one()
             assert row.lease_until is not None
             assert row.trouble is None
-        assert lease(services.delivery.leases) == []
+        assert claim(services.delivery.queue) == []
 
         with unit_of_work():
-            services.delivery.leases.release([holder])
-        assert [message.id for message in lease(services.delivery.leases)] == [late.id]
+            services.delivery.queue.release([holder])
+        assert [message.id for message in claim(services.delivery.queue)] == [late.id]
 
 
 def test_a_claimed_email_that_waited_too_long_for_a_worker_is_released(
@@ -50,12 +50,12 @@ def test_a_claimed_email_that_waited_too_long_for_a_worker_is_released(
     inbox = DevInbox(tmp_path)
     api.ask_for_code(api.sign_up("ada@example.org"))
     with app.app_context():
-        [message] = lease(services.delivery.leases)
+        [message] = claim(services.delivery.queue)
 
         assert services.delivery.deliver(replace(message, begin_by=time.monotonic() - 0.01), transport=inbox) == "late"
 
         assert inbox.letters() == []
-        [claimed_again] = lease(services.delivery.leases)
+        [claimed_again] = claim(services.delivery.queue)
         assert claimed_again.attempts == message.attempts == 1
         assert services.delivery.deliver(claimed_again, transport=inbox) == "sent"
 
@@ -72,7 +72,7 @@ def test_sending_begins_early_enough_to_end_within_the_lease_and_the_ttl_of_the_
             connection.execute(
                 update(OutboxMessage).values(not_after=OutboxMessage.not_after - timedelta(seconds=600 - ttl))
             )
-        [message] = lease(services.delivery.leases)
+        [message] = claim(services.delivery.queue)
 
     assert begins_within - 2 < message.begin_by - time.monotonic() <= begins_within
 

@@ -50,7 +50,7 @@ def probe_statements(app: Flask) -> Callable[[], list[tuple[str, Any]]]:
                 services.delivery.release(services.delivery.lease(at_most=16))
                 with unit_of_work():
                     # Few: at this size of the table a scan is the cheaper way to update many rows.
-                    services.delivery.leases.expire_due(at_most=16)
+                    services.delivery.queue.expire_due(at_most=16)
         return [
             (text, values)
             for text, values in sent

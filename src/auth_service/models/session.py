@@ -1,4 +1,4 @@
-"""Sessions: a user who is signed in on a device, with the refresh token counter."""
+"""Sessions: a user who is signed in on a device, with the refresh token counter (table `sessions`)."""
 
 import uuid
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Users: email address, verification, password hash and credential version."""
+"""Users: email address, verification, password hash and credential version (table `users`)."""
 
 import secrets
 from datetime import datetime

@@ -1,1 +1,1 @@
-"""The floor that decides: no Flask, no pydantic, no Redis client."""
+"""Service layer: the business logic, independent of Flask, pydantic and the Redis client."""

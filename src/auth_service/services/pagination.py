@@ -43,8 +43,8 @@ class Cursors:
     def page(self, items: Sequence[T], *, limit: int, of: str, user_id: int, position: Callable[[T], Any]) -> Page[T]:
         """Return the first `limit` of the items, with a cursor if there are more.
 
-        The caller reads `limit` + 1 items, so that one more item than the page holds proves that another page follows.
-        `position` returns the position of an item, as JSON can hold it.
+        The caller reads `limit` + 1 items: the extra item shows that another page follows. `position` returns the
+        position of an item as a JSON value.
         """
         if len(items) <= limit:
             return Page(items=items)

@@ -16,7 +16,7 @@ class Problem:
 
     text: str
     permanent: bool
-    """Whether waiting cannot help."""
+    """Whether waiting cannot solve the problem."""
 
 
 def explain(settings: Settings, error: BaseException) -> Problem | None:

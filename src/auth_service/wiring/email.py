@@ -21,7 +21,7 @@ def outbox(settings: Settings, sealer: Sealer) -> Outbox:
 def delivery(settings: Settings, sealer: Sealer) -> Delivery:
     """Build the delivery of emails from the outbox."""
     return Delivery(
-        leases=MailQueue(
+        queue=MailQueue(
             sealer=sealer,
             lease=settings.outbox_lease_seconds,
             longest_sending=settings.mail_timeout_seconds,

@@ -1,4 +1,4 @@
-"""Factories of the flows: registration, sign-in, password reset, account settings, email change, account revert."""
+"""Factories of the flows, such as registration, sign-in, password reset, email change and account revert."""
 
 from dataclasses import replace
 
@@ -81,7 +81,7 @@ def reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
 def account_settings(
     shared: Shared, sessions: Sessions, account_revert: AccountRevert, reauthentication: Reauthentication
 ) -> AccountSettings:
-    """Build the change of the password and the deletion of the account."""
+    """Build the account settings: password change, language of emails, account deletion."""
     return AccountSettings(
         users=shared.users,
         passwords=shared.passwords,
@@ -96,7 +96,7 @@ def account_settings(
 
 
 def email_change(shared: Shared, account_revert: AccountRevert, reauthentication: Reauthentication) -> EmailChangeFlow:
-    """Build the change of the address."""
+    """Build the email change."""
     return EmailChangeFlow(
         users=shared.users,
         reauthentication=reauthentication,
@@ -110,7 +110,7 @@ def email_change(shared: Shared, account_revert: AccountRevert, reauthentication
 
 
 def account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
-    """Build the links of security notifications that revert an account takeover."""
+    """Build the account revert: links in security notifications that end an account takeover."""
     settings = shared.settings
     return AccountRevert(
         users=shared.users,

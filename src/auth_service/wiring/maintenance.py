@@ -6,7 +6,7 @@ from auth_service.wiring.shared import Shared
 
 
 def maintenance(shared: Shared, account_revert: AccountRevert) -> Maintenance:
-    """Build the job that deletes expired records and prepares partitions of the audit log."""
+    """Build maintenance, which deletes records after their retention and creates partitions of the audit log."""
     settings = shared.settings
     return Maintenance(
         users=shared.users,

@@ -1,4 +1,4 @@
-"""Factories of the session services: sessions, the list of one's own sessions, token introspection."""
+"""Factories of the session services: sessions, the session list of a user, token introspection."""
 
 from auth_service.adapters.crypto.access_tokens import AccessTokens
 from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
@@ -25,7 +25,7 @@ def sessions(shared: Shared) -> Sessions:
 
 
 def my_sessions(shared: Shared) -> MySessions:
-    """Build the list of a user's own sessions."""
+    """Build the session list of a user."""
     return MySessions(history=shared.audit_log, cursors=shared.cursors)
 
 

@@ -43,7 +43,7 @@ class Shared:
     def one_time_codes(
         self, kind: EmailKind, *, unbound: UnboundAttempts, reveals_daily_cap: bool = False
     ) -> OneTimeCodes:
-        """Build the codes of one kind of email."""
+        """Build the one-time codes of one purpose, which is the kind of their emails."""
         return OneTimeCodes(
             kind=kind,
             store=self.code_store,

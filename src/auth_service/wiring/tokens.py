@@ -1,4 +1,4 @@
-"""Factories of the token services: signing keys of access tokens, keys of other services."""
+"""Factories of the token services: signing keys of access tokens, service keys."""
 
 from auth_service.adapters.crypto.keys import Sealer
 from auth_service.services.tokens.service_keys import ServiceKeys
@@ -7,7 +7,7 @@ from auth_service.settings import Settings
 
 
 def signing_keys(settings: Settings) -> SigningKeys:
-    """Build the keys that sign access tokens."""
+    """Build the signing keys of access tokens."""
     return SigningKeys(
         sealer=Sealer(settings.secret("keyring_key"), purpose="signing keys"),
         token_lifetime=settings.access_token_seconds,
@@ -15,5 +15,5 @@ def signing_keys(settings: Settings) -> SigningKeys:
 
 
 def service_keys() -> ServiceKeys:
-    """Build the keys with which other services authenticate."""
+    """Build the service keys, with which other services authenticate."""
     return ServiceKeys()

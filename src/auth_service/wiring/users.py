@@ -7,12 +7,12 @@ from auth_service.services.users.users import Users
 
 
 def users() -> Users:
-    """Build the service that reads and writes accounts."""
+    """Build the service that reads and writes users."""
     return Users()
 
 
 def security_notifications(outbox: Outbox) -> SecurityNotifications:
-    """Build the emails that inform a user about security events."""
+    """Build the security notifications: emails to a user about security events."""
     return SecurityNotifications(outbox=outbox)
 
 

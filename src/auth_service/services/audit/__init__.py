@@ -1,1 +1,1 @@
-"""Audit log: security events."""
+"""Audit log of security events: records, login history, SQL statements."""

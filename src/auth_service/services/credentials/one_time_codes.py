@@ -31,7 +31,7 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encod
 class CodeLimits:
     """Rate limits of emailed codes, for all purposes together.
 
-    The outbox counts the daily cap of an address once more, in PostgreSQL: Redis may lose its data.
+    The outbox counts the daily cap of an address in PostgreSQL too, because Redis may lose its data.
     """
 
     per_address_and_network: Windows
@@ -264,7 +264,8 @@ class OneTimeCodes:
     def _issue_to_ticket(self, binding: str, code: str, ticket: str | None) -> tuple[str, int]:
         """Issue a code to the ticket of the client, or to a new one if that is unknown or has another binding.
 
-        So a ticket that an attacker planted in the browser of the user (login CSRF) is not used. Raises TooManyCodes.
+        The binding check rejects a ticket that an attacker planted in the browser of the user (login CSRF). Raises
+        TooManyCodes.
         """
         if ticket is not None:
             renewed = self.store.renew(ticket=ticket, binding=binding, code=code)

@@ -21,8 +21,8 @@ MAX_LENGTH = 128
 """Characters of a password, after normalisation."""
 
 MAX_DECORATION = 6
-"""Digits, spaces and punctuation around a context word that do not make a password of it, such as a year and two
-signs."""
+"""The most digits, spaces and punctuation marks around a context word with which a password is rejected as that word:
+`Ada2026!`."""
 
 MIN_CONTEXT_WORD = 4
 """The shortest part of the address or of the service name, in characters, that counts as a context word."""
@@ -31,16 +31,16 @@ COMMON = frozenset(FREQUENCY_LISTS["passwords"])
 """The thirty thousand most common passwords, in lower case (the list of zxcvbn; ASVS 6.2.4)."""
 
 MIN_GUESSES = 50_000
-"""By the estimate of zxcvbn. It covers what the list of common passwords does not: repeats, keyboard rows, years, and
-common words with the usual digits and signs added."""
+"""The fewest guesses, as estimated by zxcvbn, that a new password must require. Rejects what COMMON lacks: repeats,
+keyboard rows, years, and common words with the usual digits and signs added."""
 
 ESTIMATED_LENGTH = 24
 """The characters at the beginning and at the end that zxcvbn estimates. For 128 characters it could need seconds of CPU
 time (denial of service)."""
 
 ALIKE = str.maketrans("@(<[{!|$+", "4cccc1157")
-"""Maps the substitutes of a letter to one of them: `@` to `4`, both for `a`. zxcvbn tries all combinations of
-substitutes, for a third of a second of CPU time at the worst 24 characters (denial of service)."""
+"""Maps the substitutes of a letter to one of them: `@` to `4`, both for `a`. Without the map zxcvbn tries all
+combinations, which takes a third of a second of CPU time for the worst 24 characters (denial of service)."""
 
 REASONS = {
     FieldReason.TOO_SHORT: "Send a password of at least {min_length} characters.",

@@ -10,11 +10,11 @@ from auth_service.errors.fields import FieldInvalid, FieldReason
 from auth_service.invisible_characters import ZERO_WIDTH, trimmed, without_zero_width
 
 LONGEST = 254
-"""Bytes; what SMTP can carry in a path (RFC 5321 4.5.3.1.3, less the angle brackets)."""
+"""The longest address in bytes: what SMTP can carry in a path (RFC 5321 4.5.3.1.3), without the angle brackets."""
 
 JOINERS = frozenset("\u200c\u200d")
 _JOINED = re.compile("[^\x00-\x7f\u200c\u200d][\u200c\u200d]")
-"""A joiner after a letter of another script. There it can distinguish two domains (RFC 5892, A.1 and A.2)."""
+"""A joiner after a non-ASCII letter, where it can distinguish two domains (RFC 5892, A.1 and A.2)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,10 +30,10 @@ class Address:
 def parse(text: str) -> Address:
     """Validate an address. Raises FieldInvalid, whose text may contain parts of the address.
 
-    White space around the address and zero-width characters anywhere are removed: they come from pasting, and two
-    addresses that look alike are one. It is normalised before it is validated (NFKC), so that no character can become
-    special after the validation. Quoted local parts, comments, address literals, lists and non-ASCII local parts are
-    refused; the reserved domain `.test` (RFC 2606) is accepted, so that front ends have something to test with.
+    White space around the address and zero-width characters anywhere in it are removed: pasting adds them, and two
+    users must not have addresses that look alike. The address is normalised (NFKC) before it is validated, so that no
+    character can become special after the validation. Quoted local parts, comments, address literals, lists and
+    non-ASCII local parts are refused; the reserved domain `.test` (RFC 2606) is accepted for tests of front ends.
     """
     address = _visible(text)
     try:
@@ -77,6 +77,6 @@ def _with_joiners(text: str) -> str:
 
 
 def masked(address: Address) -> str:
-    """An address for a reader who must not learn it: `g***@example.org`."""
+    """Mask an address, for an email to a reader who must not learn it: `g***@example.org`."""
     local, _, domain = address.stored.rpartition("@")
     return f"{local[0]}***@{domain}"

@@ -15,11 +15,11 @@ from auth_service.services.email.queue import ClaimedMessage, MailQueue
 
 log = logging.getLogger(__name__)
 
-EXPIRED_AT_ONCE = 500
+EXPIRY_BATCH = 500
 """Emails that one statement ends: few enough for its time limit, however many have expired."""
 
-EXPIRING = timedelta(seconds=10)
-"""How long emails are ended before the next ones are claimed."""
+EXPIRY_TIME_LIMIT = timedelta(seconds=10)
+"""How long one call ends expired emails: many expired emails must not delay the emails that are due."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,14 +31,14 @@ class Delivery:
     point, it sends the email once.
     """
 
-    leases: MailQueue
+    queue: MailQueue
     sender: str
     service_name: str
 
     def lease(self, *, at_most: int) -> list[ClaimedMessage]:
         """Claim emails that are due."""
         with unit_of_work():
-            return self.leases.claim(at_most=at_most)
+            return self.queue.claim(at_most=at_most)
 
     def deliver(self, email: ClaimedMessage, *, transport: MailTransport) -> str:
         """Send one email and record the outcome, returned as one word: sent, deferred, dead, withdrawn or late.
@@ -46,9 +46,9 @@ class Delivery:
         An email that was withdrawn after the claim, or whose code was replaced, is not sent. An email whose time to
         begin has passed (`ClaimedMessage.begin_by`) is released unsent.
         """
-        if not self.leases.may_send(email):
+        if not self.queue.may_send(email):
             with unit_of_work():
-                self.leases.withdraw(email)
+                self.queue.withdraw(email)
             return "withdrawn"
         if clock.monotonic() > email.begin_by:
             self.release([email])
@@ -68,32 +68,32 @@ class Delivery:
         except MailDeferred as deferred:
             log.info("email deferred", extra={"message_id": str(email.id), "trouble": str(deferred)})
             with unit_of_work():
-                self.leases.defer(email, trouble=str(deferred))
+                self.queue.defer(email, trouble=str(deferred))
             return "deferred"
         except MailRefused as refused:
             return self._dead(email, trouble=str(refused))
         with unit_of_work():
-            self.leases.mark_sent(email)
+            self.queue.mark_sent(email)
         return "sent"
 
     def expire_due(self) -> None:
         """End the emails whose content is no longer valid, in batches: the rest follows at the next call."""
-        until = clock.monotonic() + EXPIRING.total_seconds()
+        until = clock.monotonic() + EXPIRY_TIME_LIMIT.total_seconds()
         while clock.monotonic() < until:
             with unit_of_work():
-                expired = self.leases.expire_due(at_most=EXPIRED_AT_ONCE)
-            if expired < EXPIRED_AT_ONCE:
+                expired = self.queue.expire_due(at_most=EXPIRY_BATCH)
+            if expired < EXPIRY_BATCH:
                 break
 
     def release(self, not_tried: list[ClaimedMessage]) -> None:
         """Release claims of emails that were not tried."""
         with unit_of_work():
-            self.leases.release(not_tried)
+            self.queue.release(not_tried)
 
     def _dead(self, email: ClaimedMessage, *, trouble: str) -> str:
         log.error("email is dead", extra={"message_id": str(email.id), "trouble": trouble})
         with unit_of_work():
-            self.leases.mark_dead(email, trouble=trouble)
+            self.queue.mark_dead(email, trouble=trouble)
         return "dead"
 
     def _message(self, email: ClaimedMessage) -> Message:
@@ -104,5 +104,5 @@ class Delivery:
             sender=self.sender,
             message_id=f"<{email.id}@{parseaddr(self.sender)[1].rpartition('@')[2]}>",
             date=email.created_at,
-            values={"service": self.service_name, **self.leases.open_payload(email)},
+            values={"service": self.service_name, **self.queue.open_payload(email)},
         )

@@ -78,8 +78,8 @@ class Outbox:
         prevents user enumeration by timing. The cap is counted in PostgreSQL, because Redis may lose its data. It is
         exact: an advisory lock on the address serialises concurrent requests.
 
-        `place` lets the mail worker withdraw the emails of codes that a newer one has replaced. It is not done here:
-        only a known address can have such emails, so the duration would reveal it.
+        `place` lets the mail worker withdraw the emails of codes that a newer code has replaced. This method does not
+        withdraw them: only a known address can have such emails, so the duration would reveal the user.
         """
         message = self.message(
             kind=kind, to=to, user_id=user_id, language=language, values=values, ttl=ttl, place=place

@@ -25,9 +25,9 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 
-# Forbidden in values (header injection). The subject is the first line of a text template: a line break would end it.
-# The email library decodes encoded words (RFC 2047) in headers, and a decoded one could contain a line break.
-UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?.*\\?=")
+# Header injection: a line break in a value would end the subject, which is the first line of a text template. The email
+# library decodes encoded words (RFC 2047) in headers, and a decoded word could contain a line break.
+FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?.*\\?=")
 
 # Only characters that mail programs recognise as part of a link in plain text, and only schemes that open a page.
 LINK = re.compile(r"https?://[!#-;=?-~]+")
@@ -64,25 +64,25 @@ def render(
     - `email_changed`: `new_email`, `at`, `device`, `address`, `undo_url`, `hours`;
     - `account_deleted`: `at`.
 
-    Values are not reformatted. `undo_url` is the complete link, built from settings; it works for `hours` hours.
+    Values are inserted as they are. `undo_url` is the complete link, built from settings; it works for `hours` hours.
     `to` is an address without a name, `sender` may have a name, `message_id` has angle brackets, `date` a time zone.
 
-    Raises ValueError for a value that could break out of its line or header, or a link that is none; the message does
-    not quote the value. Raises `jinja2.UndefinedError` for a missing value.
+    Raises ValueError for a value that could break out of its line or header, and for an `undo_url` that is not a link;
+    the error message does not quote the value. Raises `jinja2.UndefinedError` for a missing value.
     """
     if language not in LANGUAGES:
         raise ValueError("there are no letters in this language")
     if date.tzinfo is None:
         raise ValueError("the date of an email needs a time zone")
-    _refuse_unfit({"to": to, "sender": sender, "message_id": message_id, **values})
+    _reject_forbidden({"to": to, "sender": sender, "message_id": message_id, **values})
     if "@" not in to or parseaddr(to) != ("", to):
         raise ValueError("the recipient of an email is one address without a name")
     sender_name, sender_address = parseaddr(sender)
     if "@" not in sender_address or not sender_address.isascii():
         raise ValueError("the sender of an email is one address; quote a name that contains a comma")
-    words = {**values, "language": language}
-    subject, _, text = TEMPLATES.get_template(f"{kind}.{language}.txt").render(words).partition("\n")
-    html = TEMPLATES.get_template(f"{kind}.{language}.html").render(words)
+    variables = {**values, "language": language}
+    subject, _, text = TEMPLATES.get_template(f"{kind}.{language}.txt").render(variables).partition("\n")
+    html = TEMPLATES.get_template(f"{kind}.{language}.html").render(variables)
 
     message = MIMEMultipart("alternative", boundary=BOUNDARY, policy=POLICY)
     message["From"] = _mailbox(sender_name, sender_address)
@@ -124,9 +124,9 @@ def _encoded_words(header: str, text: str) -> str:
     return Header(text, "utf-8", maxlinelen=76, header_name=header).encode(linesep="\r\n")
 
 
-def _refuse_unfit(values: Mapping[str, object]) -> None:
+def _reject_forbidden(values: Mapping[str, object]) -> None:
     for name, value in values.items():
-        if isinstance(value, str) and UNFIT.search(value):
+        if isinstance(value, str) and FORBIDDEN.search(value):
             raise ValueError(f"{name} contains a line break, another control character or an encoded word")
         if name.endswith("_url") and not LINK.fullmatch(str(value)):
             raise ValueError(f"{name} is not a link that can be opened")

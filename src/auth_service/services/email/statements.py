@@ -109,7 +109,7 @@ LOCK_ADDRESS = Write(
 
 
 def _counts_for_cap(recipient_key: Any) -> Any:
-    """The condition for emails that count for the daily cap of an address: those with a code, of the last 24 hours."""
+    """Build the condition of the daily cap of an address: emails with a code of the last 24 hours."""
     return and_(
         OutboxMessage.recipient_key == recipient_key,
         # Not `IN`: SQLAlchemy expands its list at each execution, which a prepared statement bypasses.
@@ -257,7 +257,7 @@ DELETE_ENDED = Statement(_delete_ended(), parameters=Old, row=int, prepared=Fals
 
 
 def withdraw_cte(*, user_id: Any, kind: Any) -> Any:
-    """Build the part of a statement that withdraws waiting messages of a kind: another part makes them obsolete."""
+    """Build the part of a statement that withdraws waiting messages of a kind that another part makes obsolete."""
     return (
         update(OutboxMessage)
         .where(OutboxMessage.user_id == user_id, OutboxMessage.kind == kind, IS_WAITING)
@@ -266,16 +266,17 @@ def withdraw_cte(*, user_id: Any, kind: Any) -> Any:
 
 
 COUNTED = 5_000
-"""Up to how many messages a metric counts: the cost of a probe must not grow with a table."""
+"""Up to how many messages a metric counts: the cost of a metric must not grow with the table."""
 
 OLDEST = 100
-"""How many of the oldest messages a probe reads to find one that has not expired."""
+"""How many of the oldest messages a metric or readiness check reads to find one that has not expired."""
 
 
 def _lag() -> Any:
     """Build the time for which the oldest message that is due and not expired has waited.
 
-    A mail worker ends expired messages within seconds. If all of the OLDEST have expired, none runs: the newest counts.
+    A mail worker ends expired messages within seconds. If all of the OLDEST messages have expired,
+    no mail worker runs, and the newest of them counts.
     """
     oldest = (
         select(OutboxMessage.next_attempt_at, OutboxMessage.not_after)

@@ -1,1 +1,1 @@
-"""Sessions and their refresh tokens."""
+"""Sessions: refresh token rotation, the session list, revocation, token introspection."""

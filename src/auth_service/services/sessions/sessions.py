@@ -158,7 +158,7 @@ class Sessions:
         """Return the session of a refresh token and its user, without rotating the token.
 
         Only for requests that revoke sessions: the refresh token outlives the access token, so a client can always sign
-        out. The laws of reuse detection hold here, too. Raises RefreshRejected.
+        out. Reuse detection applies here too. Raises RefreshRejected.
         """
         claim = self.refresh_tokens.read(token)
         if claim is None:

@@ -211,5 +211,5 @@ class ServiceKeys:
 
 
 def _digest(value: str) -> bytes:
-    """A plain SHA-256: 256 random bits resist brute force, and a keyed digest would tie all keys to one secret."""
+    """Hash a service key with plain SHA-256: 256 random bits resist brute force without a slow or keyed hash."""
     return sha256(value.encode()).digest()

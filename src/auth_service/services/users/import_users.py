@@ -102,8 +102,8 @@ def _import() -> Any:
     """Insert portal users whose address is not taken, each with the role and an audit event; return how many."""
     columns = {"id": BigInteger, "email": Text, "email_key": Text, "language": Text, "password_hash": Text}
     source = (
-        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()))
-        .table_valued(*(column(name, kind) for name, kind in columns.items()))
+        func.unnest(*(bindparam(name, type_=ARRAY(sql_type)) for name, sql_type in columns.items()))
+        .table_valued(*(column(name, sql_type) for name, sql_type in columns.items()))
         .render_derived("source")
     )
     confirmed = {"verified_mail": literal(True), "verified_at": func.now()}

@@ -148,7 +148,7 @@ class Users:
         return True
 
     def set_language(self, user_id: int, language: str) -> bool:
-        """Change the language of emails; return False if it is the same. Concurrent changes count once each."""
+        """Change the language of emails; return False if the user has it already, also by a race."""
         return transaction().fetch_one(SET_LANGUAGE({"user_id": user_id, "language": language})) is not None
 
     def lock_for_update(self, user_id: int) -> int | None:
