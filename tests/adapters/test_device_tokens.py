@@ -1,4 +1,4 @@
-"""Device tokens (trusted device): one spelling, one user, one credential version, and an expiry."""
+"""Device tokens (known device): one spelling, one user, one credential version, and an expiry."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ TOKENS = DeviceTokens(SECRET, ttl=timedelta(days=365))
 ADAS: Any = {"user_id": 7, "version": 1}
 
 
-def test_a_trusted_device_keeps_its_id_when_its_token_is_renewed() -> None:
+def test_a_known_device_keeps_its_id_when_its_token_is_renewed() -> None:
     device = TOKENS.known(TOKENS.make(**ADAS), **ADAS)
 
     assert device is not None
@@ -50,5 +50,5 @@ def test_other_encodings_are_rejected(text: str) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", "x", "é", "A" * 50, "A" * 8000])
-def test_a_malformed_token_is_no_trusted_device(token: str | None) -> None:
+def test_a_malformed_token_is_no_known_device(token: str | None) -> None:
     assert TOKENS.known(token, **ADAS) is None

@@ -1,4 +1,4 @@
-"""Reauthentication: a signed-in user proves the identity again; a stolen access token alone is not enough."""
+"""Reauthentication (step-up) before a sensitive action, because a stolen access token must not be sufficient for it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
