@@ -9,7 +9,7 @@ from auth_service.wiring.shared import Shared
 
 
 def sessions(shared: Shared) -> Sessions:
-    """Build the service that opens, refreshes and ends sessions."""
+    """Build the service that opens, refreshes and revokes sessions."""
     settings = shared.settings
     return Sessions(
         signing_keys=shared.signing_keys,

@@ -21,8 +21,7 @@ MAX_LENGTH = 128
 """Characters of a password, after normalisation."""
 
 MAX_DECORATION = 6
-"""The most digits, spaces and punctuation marks around a context word with which a password is rejected as that word:
-`Ada2026!`."""
+"""A context word with up to this many digits, spaces and punctuation marks is still a context word: `Ada2026!`."""
 
 MIN_CONTEXT_WORD = 4
 """The shortest part of the address or of the service name, in characters, that counts as a context word."""
