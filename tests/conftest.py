@@ -103,8 +103,11 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
     request.getfixturevalue("make_app").let_go(beyond=50)
     stores: Stores = request.getfixturevalue("stores")
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-        for table in ("letters", "users", "events", "service_keys", "failure_slots"):
+        for table in ("letters", "users", "events", "service_keys", "failure_slots", "idempotency_keys"):
             cursor.execute(f"DELETE FROM {table}")
+        cursor.execute(
+            "DELETE FROM roles WHERE NOT system; DELETE FROM role_permissions WHERE permission LIKE 'films:%'"
+        )
     connection.close()
     with redis.Redis.from_url(stores.redis_url) as client:
         client.flushdb()

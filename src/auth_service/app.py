@@ -2,6 +2,7 @@
 
 from flask import Flask
 from flask_migrate import Migrate
+from flask_restx.swagger import PATH_TYPES
 from werkzeug.routing import BaseConverter
 
 from auth_service import logs
@@ -9,7 +10,7 @@ from auth_service.adapters.circuit_breaker import CircuitBreaker
 from auth_service.adapters.postgres import connections as postgres
 from auth_service.api import v1
 from auth_service.api.http import middleware
-from auth_service.api.http.parsing import INTEGER, LARGEST_BODY
+from auth_service.api.http.parsing import INTEGER, LARGEST_BODY, ROLE_NAME
 from auth_service.api.ops.health import health
 from auth_service.api.ops.jwks import well_known
 from auth_service.api.pages import dev_inbox, start
@@ -32,6 +33,13 @@ class UserIdConverter(BaseConverter):
         return int(value) if len(value) <= self.max_digits else 0
 
 
+class RoleNameConverter(BaseConverter):
+    """URL converter of role names: upper case, so that `/roles/check_permissions` is no role."""
+
+    regex = "[A-Z][A-Z0-9_]{0,255}"
+    part_isolating = True
+
+
 def create_app(settings: Settings) -> Flask:
     """Build the application from complete settings. Opens no connection to PostgreSQL or Redis."""
     logs.configure(level=settings.log_level)
@@ -49,7 +57,8 @@ def create_app(settings: Settings) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined] # the Swagger page shows the paths in the order of the document
-    app.url_map.converters["user_id"] = UserIdConverter
+    app.url_map.converters |= {"user_id": UserIdConverter, ROLE_NAME: RoleNameConverter}
+    PATH_TYPES.update({"user_id": "integer", ROLE_NAME: "string"})  # the same converters on the Swagger page
     # No redirects to a normalised path: they are responses without a contract, with an HTML body.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False

@@ -27,7 +27,10 @@ def tokens() -> AccessTokens:
 
 
 def signed(now: datetime | None = None) -> str:
-    return tokens().sign(RING, user_id=7, session_id=SESSION, roles=["ROLE_PORTAL_USER"], now=now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    return tokens().sign(
+        RING, user_id=7, session_id=SESSION, roles=["ROLE_PORTAL_USER"], auth_time=now, acr="aal1", now=now
+    )
 
 
 VALID = signed()

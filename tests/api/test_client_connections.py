@@ -121,7 +121,7 @@ def test_c13_errors_before_routing_have_cors_headers_for_an_allowed_origin(live:
     assert response.status == status
     assert response.headers["Access-Control-Allow-Origin"] == PORTAL
     assert response.headers["Access-Control-Allow-Credentials"] == "true"
-    assert response.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id"
+    assert response.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id, WWW-Authenticate, Link"
     assert response.headers["Vary"] == "Origin"
 
 

@@ -108,7 +108,9 @@ def test_se7_an_allowed_origin_may_read_responses_and_send_cookies(portal: Flask
             response = anonymous_client(portal).get(path, headers={"Origin": origin})
             assert response.headers["Access-Control-Allow-Origin"] == origin
             assert response.headers["Access-Control-Allow-Credentials"] == "true"
-            assert response.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id"
+            assert (
+                response.headers["Access-Control-Expose-Headers"] == "Retry-After, X-Request-Id, WWW-Authenticate, Link"
+            )
             assert "Origin" in response.vary
 
 

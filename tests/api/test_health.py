@@ -154,6 +154,7 @@ def test_metrics_report_requests_and_the_outbox(app: Flask) -> None:
         text = response.read().decode()
 
     assert 'auth_requests_total{method="POST",route="/api/v1/users/sign_up",status="201"}' in text
+    assert "auth_administrators 0.0" in text
     assert "auth_outbox_waiting 1.0" in text
     assert "auth_database_up 1.0" in text
     assert "auth_redis_up 1.0" in text

@@ -62,7 +62,7 @@ def test_introspection_returns_the_claims_of_an_access_token(ada: int, tokens: d
 
     # The claims of the token, `active` and the token type.
     claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
-    assert body == {"active": True, "token_type": "Bearer", **claims}
+    assert body == {"active": True, "token_type": "Bearer", "amr": ["pwd"], "permissions": [], **claims}
     assert (body["sub"], body["aud"], body["iss"]) == (str(ada), "portal", "http://127.0.0.1:5000")
     assert body["roles"] == ["ROLE_PORTAL_USER"]
     assert shop.learns(tokens["access_token"], token_type_hint="refresh_token") == body
@@ -276,7 +276,7 @@ def test_tk15_only_a_digest_of_a_service_key_is_stored(
 @pytest.mark.parametrize(
     "invalid",
     [{"name": "Shop"}, {"name": ""}, {"name": "a b"}, {"name": "x" * 41}, {"ttl": timedelta()},
-     {"ttl": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:delete"]}],
+     {"ttl": timedelta(days=367)}, {"scopes": []}, {"scopes": ["users:fly"]}, {"scopes": ["everything"]}],
 )  # fmt: skip
 def test_az7_invalid_service_keys_are_not_created(
     app: Flask, services: Services, query: Query, invalid: dict[str, Any]

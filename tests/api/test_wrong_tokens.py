@@ -225,15 +225,25 @@ def test_tk5_an_access_token_expires_after_fifteen_minutes(forger: Forger) -> No
 
 
 def test_tk6_tokens_contain_few_claims_and_are_small(app: Flask, services: Services, forger: Forger) -> None:
-    assert forger.claims.keys() == {"iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles"}
+    assert forger.claims.keys() == {
+        *("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles"),
+        *("auth_time", "acr"),
+    }
     assert forger.header == {"alg": "ES256", "typ": "at+jwt", "kid": forger.header["kid"]}
     assert isinstance(forger.claims["sub"], str)
-    roles = [f"ROLE_NUMBER_{number:02}" for number in range(20)]
+    roles = [f"ROLE_NUMBER_{number:03}" for number in range(20)]
+    assert {len(role) for role in roles} == {15}
     with app.app_context():
         key_set = services.signing_keys.for_verification()
 
     token = services.sessions.access_tokens.sign(
-        key_set, user_id=2**53 - 1, session_id=uuid.uuid4(), roles=roles, now=clock.now()
+        key_set,
+        user_id=2**53 - 1,
+        session_id=uuid.uuid4(),
+        roles=roles,
+        auth_time=clock.now(),
+        acr="aal2",
+        now=clock.now(),
     )
 
     assert len(token) <= 1024
@@ -264,6 +274,13 @@ INVALID_CLAIMS: list[tuple[str, Any]] = [
     ("roles", {"ROLE_ADMIN": True}),
     ("roles", None),
     ("roles", LEFT_OUT),
+    ("auth_time", "1700000000"),
+    ("auth_time", 1.5),
+    ("auth_time", True),
+    ("auth_time", -1),
+    ("auth_time", 2**70),
+    ("acr", 2),
+    ("acr", ["aal2"]),
 ]
 
 

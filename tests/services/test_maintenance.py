@@ -83,7 +83,7 @@ def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
     with statements(app) as executed:
         run(app)
     deletions = [one for one in executed if "DELETE" in one[0]]
-    assert len(deletions) == 4
+    assert len(deletions) == 5
 
     used = set()
     for statement, values in deletions:
@@ -117,7 +117,7 @@ def test_only_one_maintenance_run_works_at_a_time(app: Flask, stores: Stores, qu
     other.rollback()
     other.close()
     assert runner.invoke(command).output == (
-        "deleted 2 temporary users, 2 email records, 2 ended sessions and 2 account revert links\n"
+        "deleted 2 temporary users, 2 email records, 2 ended sessions, 2 account revert links and 0 idempotency keys\n"
     )
 
 

@@ -76,6 +76,10 @@ class Interleaving(Transaction):
                 "seen_address": CLIENT.address,
                 "seen_device": PROBE,
                 "details": "{}",
+                "actor_type": None,
+                "actor_id": None,
+                "target_type": None,
+                "target_id": None,
             }
         )
         super().write(event)

@@ -12,12 +12,13 @@ from werkzeug.test import TestResponse
 
 from auth_service.cli.service_keys import service_keys
 from tests.support.actors import ApiClient, Mailbox
+from tests.support.administration import AdminClient, Administration
 
 PASSWORD, OTHER_PASSWORD, WRONG_PASSWORD = "correct horse battery", "another horse battery", "a wrong password"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AccountSettings:
+class SignedInAccount:
     """A signed-in user and their API client."""
 
     api: ApiClient
@@ -51,14 +52,14 @@ class Accounts:
         api, email = self.api(), self.address()
         return api, api.sign_up(email), email
 
-    def account(self) -> AccountSettings:
+    def account(self) -> SignedInAccount:
         """A new account, for requests that change it."""
         api, email = self.api(), self.address()
         user_id = api.register(email, self.mailbox, password=PASSWORD)
-        return AccountSettings(api=api, id=user_id, email=email, tokens=api.signed_in(email, PASSWORD))
+        return SignedInAccount(api=api, id=user_id, email=email, tokens=api.signed_in(email, PASSWORD))
 
     @cached_property
-    def schema_state(self) -> AccountSettings:
+    def shared(self) -> SignedInAccount:
         """A shared account, for requests that do not change it."""
         return self.account()
 
@@ -68,6 +69,27 @@ class Accounts:
         runner: FlaskCliRunner = self.app.test_cli_runner()
         arguments = ["create", "shop", "--scope", "tokens:introspect", "--days", "30"]
         return str(runner.invoke(service_keys, arguments).stdout.strip())
+
+    @cached_property
+    def administrator(self) -> AdminClient:
+        """An administrator who has just signed in."""
+        return Administration(self.app, self.mailbox).administrator(self.address())
+
+    @cached_property
+    def role_service(self) -> AdminClient:
+        """A service whose key may read, change and grant roles and read users."""
+        scopes = ("roles:read", "roles:write", "roles:grant", "users:read", "films:edit")
+        return Administration(self.app, self.mailbox).service(*scopes, name="roles", base="/api/srv")
+
+    def role_name(self) -> str:
+        """A role name that no role has."""
+        return f"ROLE_NUMBER_{next(self._numbers)}"
+
+    def role(self) -> str:
+        """A new role with one permission."""
+        name = self.role_name()
+        Administration(self.app, self.mailbox).role(name, "films:edit")
+        return name
 
     def emailed(self, email: str) -> str:
         """The newest code that was emailed to an address."""

@@ -26,6 +26,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "password_recovered": WHERE,
     "refresh_reused": WHERE,
     "email_changed": WHERE | UNDO | {"new_email": "g***@example.net"},
+    "reauthentication_code": CODE,
+    "role_changed": WHERE | {"role": "ROLE_EDITOR", "granted": True},
+    "administrators_changed": WHERE | {"changed_user": "4711", "granted": True},
     "account_deleted": {"at": WHERE["at"]},
 }
 

@@ -44,7 +44,7 @@ def wrong(code: str) -> str:
 
 @row("GET /api/v1/users")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.api().look_up(accounts.schema_state.email)
+    return lambda: accounts.api().look_up(accounts.shared.email)
 
 
 @row("POST /api/v1/users/sign_up", status=201)
@@ -86,7 +86,7 @@ def _(accounts: Accounts) -> Request:
 
 @row("POST /api/v1/users/sign_in", "known device")
 def _(accounts: Accounts) -> Request:
-    account = accounts.schema_state
+    account = accounts.shared
     return lambda: account.api.sign_in(account.email, PASSWORD)
 
 
@@ -165,7 +165,7 @@ def _(accounts: Accounts) -> Request:
 
 @row("GET /api/v1/users/me/sessions")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.schema_state.call("GET", "/me/sessions")
+    return lambda: accounts.shared.call("GET", "/me/sessions")
 
 
 @row("DELETE /api/v1/users/me/sessions", "one other session")
@@ -212,7 +212,7 @@ def _(accounts: Accounts) -> Request:
 
 @row("GET /api/v1/users/me")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.schema_state.call("GET", "/me")
+    return lambda: accounts.shared.call("GET", "/me")
 
 
 @row("PATCH /api/v1/users/me")
@@ -249,12 +249,12 @@ def _(accounts: Accounts) -> Request:
 
 @row("GET /api/v1/users/me/export")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.schema_state.call("GET", "/me/export")
+    return lambda: accounts.shared.call("GET", "/me/export")
 
 
 @row("GET /api/v1/users/me/login_history")
 def _(accounts: Accounts) -> Request:
-    return lambda: accounts.schema_state.call("GET", "/me/login_history")
+    return lambda: accounts.shared.call("GET", "/me/login_history")
 
 
 @row("POST /api/v1/users/undo", "new device")
@@ -271,7 +271,7 @@ def _(accounts: Accounts) -> Request:
 @row("POST /api/v1/tokens/introspect", "access token")
 def _(accounts: Accounts) -> Request:
     body, headers = (
-        {"token": accounts.schema_state.tokens["access_token"]},
+        {"token": accounts.shared.tokens["access_token"]},
         {"Authorization": f"Bearer {accounts.service_key}"},
     )
     client = accounts.app.test_client(use_cookies=False)
@@ -280,7 +280,7 @@ def _(accounts: Accounts) -> Request:
 
 @row("GET /api/v1/sessions/verify")
 def _(accounts: Accounts) -> Request:
-    token = accounts.schema_state.tokens["access_token"]
+    token = accounts.shared.tokens["access_token"]
     return lambda: accounts.get("/api/v1/sessions/verify", Authorization=f"Bearer {token}")
 
 

@@ -24,7 +24,8 @@ from tests.support.actors import Mailbox
 from tests.support.application import application
 from tests.support.documents import ARCHITECTURE
 from tests.support.round_trips import RoundTrips, of_this_thread
-from tests.support.round_trips_cases import CASES, Case
+from tests.support.round_trips_administration import CASES
+from tests.support.round_trips_cases import Case
 
 SETTINGS: Mapping[str, Any] = {
     "app_env": "production",
@@ -58,6 +59,8 @@ def measured(case: Case, accounts: Accounts, *, times: int = 1) -> RoundTrips:
 def endpoints(app: Flask) -> Iterator[str]:
     """Every method of every route, in the form of the table."""
     for rule in app.url_map.iter_rules():
+        if rule.rule.endswith("/"):
+            continue  # the same operation under a second path
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield f"{method} {path}"

@@ -15,12 +15,14 @@ from auth_service.settings import Settings, SettingsRefused
 
 COMMANDS = {
     "api": "auth_service.cli.api",
+    "create-superuser": "auth_service.cli.create_superuser",
     "db": "flask_migrate.cli",
     "docs": "auth_service.cli.docs",
     "doctor": "auth_service.cli.doctor",
     "keys": "auth_service.cli.keys",
     "mail": "auth_service.cli.mail",
     "maintenance": "auth_service.cli.maintenance",
+    "roles": "auth_service.cli.roles",
     "service-keys": "auth_service.cli.service_keys",
     "sessions": "auth_service.cli.sessions",
     "users": "auth_service.cli.users",

@@ -49,7 +49,8 @@ def _summary(report: MaintenanceReport) -> str:
     ]
     deleted = (
         f"deleted {report.temporary_users} temporary users, {report.emails} email records, "
-        f"{report.ended_sessions} ended sessions and {report.revert_links} account revert links"
+        f"{report.ended_sessions} ended sessions, {report.revert_links} account revert links and "
+        f"{report.idempotency_keys} idempotency keys"
     )
     return "; ".join([deleted, *partitions])
 

@@ -25,8 +25,7 @@ def service_keys() -> None:
     "scopes",
     multiple=True,
     required=True,
-    type=click.Choice(SCOPES),
-    help="Endpoints that the key may call.",
+    help=f"{', '.join(SCOPES)}, or a permission such as roles:read; may be repeated.",
 )
 @click.option(
     "--days", type=click.IntRange(1, LONGEST_LIFE.days), default=90, show_default=True, help="Lifetime in days."

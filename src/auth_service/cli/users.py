@@ -1,4 +1,4 @@
-"""`manage.py users import`: imports users from another system."""
+"""`manage.py users`: imports users from another system, grants and revokes their roles."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,12 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from auth_service.cli.roles import address_of, explained_errors
 from auth_service.db import unit_of_work
 from auth_service.errors import Unavailable
+from auth_service.services.audit.events import COMMAND_LINE
+from auth_service.services.authorization.roles import Roles
+from auth_service.services.caller import SYSTEM
 from auth_service.services.users.import_users import BATCH, ImportedUser, LineRejected, read
 from auth_service.wiring import Services
 
@@ -48,6 +52,39 @@ def import_users(*, file: BinaryIO) -> None:
     print(f"imported {imported}, already there {existing}, not verified {unverified}, refused {len(rejected)}")
     if rejected:
         raise SystemExit(1)
+
+
+@users.command()
+@click.argument("email")
+@click.argument("role")
+@with_appcontext
+def grant(*, email: str, role: str) -> None:
+    """Grant the role ROLE to the user EMAIL."""
+    with explained_errors(), unit_of_work():
+        _roles().grant(_user_id(email), role, caller=SYSTEM, client=COMMAND_LINE)
+    print(f"{email} has {role}")
+
+
+@users.command()
+@click.argument("email")
+@click.argument("role")
+@click.option("--leave-none", is_flag=True, help="Also revoke ROLE_PORTAL_ADMIN from the last administrator.")
+@with_appcontext
+def withdraw(*, email: str, role: str, leave_none: bool) -> None:
+    """Revoke the role ROLE from the user EMAIL."""
+    with explained_errors(), unit_of_work():
+        _roles().revoke(_user_id(email), role, caller=SYSTEM, client=COMMAND_LINE, leave_none=leave_none)
+    print(f"{email} does not have {role}")
+
+
+def _roles() -> Roles:
+    services: Services = current_app.extensions["auth_service"]
+    return services.roles
+
+
+def _user_id(email: str) -> int:
+    services: Services = current_app.extensions["auth_service"]
+    return services.users.look_up(email=address_of(email)).id
 
 
 def _parse_lines(file: BinaryIO, rejected: list[int]) -> Iterator[ImportedUser]:

@@ -21,3 +21,7 @@ class Lock(IntEnum):
     """Maintenance runs."""
     SERVICE_KEYS = 7_251_903_360_117_233
     """Creation of service keys, whose number is limited."""
+    ADMINISTRATORS = 7_251_903_360_117_234
+    """Everything that can reduce the number of administrators; taken before any row lock."""
+    ROLES = 7_251_903_360_117_235
+    """Creation, change and deletion of roles: their number is limited."""

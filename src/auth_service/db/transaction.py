@@ -134,15 +134,15 @@ def transaction() -> Transaction:
     return current
 
 
-def fetch_one(call: Call[R]) -> R | None:
-    """Return the first row of a read-only statement, or None.
+def fetch_all(call: Call[R]) -> list[R]:
+    """Return the rows of a read-only statement.
 
     It runs in autocommit, in one round trip, while the unit of work has written nothing; afterwards in the transaction
     of the unit of work, so that it sees the writes. Raises DatabaseUnavailable, ServiceBusy.
     """
     current = _current.get()
     if current is not None and not current.is_empty:
-        return current.fetch_one(call)
+        return current.fetch_all(call)
     engine = db.engine
     with _driver_errors_translated(engine):
         connection = DriverConnection(engine)
@@ -150,7 +150,13 @@ def fetch_one(call: Call[R]) -> R | None:
             rows = connection.send([call])
         finally:
             connection.close()
-    return call.statement.row(*rows[0]) if rows else None
+    return [call.statement.row(*row) for row in rows]
+
+
+def fetch_one(call: Call[R]) -> R | None:
+    """Do the same as `fetch_all`, but return only the first row, or None."""
+    rows = fetch_all(call)
+    return rows[0] if rows else None
 
 
 def accepts_writes() -> bool:

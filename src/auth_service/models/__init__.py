@@ -2,23 +2,35 @@
 
 from auth_service.models.account_change import PendingEmailChange, RevertLink
 from auth_service.models.audit_event import Event, FailureSlot
+from auth_service.models.idempotency_key import IdempotencyKey
 from auth_service.models.outbox_message import OutboxMessage
-from auth_service.models.role import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, Role, UserRole
+from auth_service.models.role import (
+    PORTAL_ADMIN,
+    PORTAL_USER,
+    REGISTRATION_ROLES,
+    TEMPORARY_USER,
+    Role,
+    RolePermission,
+    UserRole,
+)
 from auth_service.models.service_key import ServiceKey
 from auth_service.models.session import Session
 from auth_service.models.signing_key import SigningKey
 from auth_service.models.user import User
 
 __all__ = [
+    "PORTAL_ADMIN",
     "PORTAL_USER",
     "REGISTRATION_ROLES",
     "TEMPORARY_USER",
     "Event",
     "FailureSlot",
+    "IdempotencyKey",
     "OutboxMessage",
     "PendingEmailChange",
     "RevertLink",
     "Role",
+    "RolePermission",
     "ServiceKey",
     "Session",
     "SigningKey",

@@ -42,6 +42,8 @@ class PendingEmailChange(Base):
 
     session_id: Mapped[uuid.UUID] = mapped_column(Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+    code_session_id: Mapped[uuid.UUID | None]
+    """The session that the code was sent for, if a reauthentication has replaced it by `session_id` meanwhile."""
     email: Mapped[str] = mapped_column(Text)
     email_key: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

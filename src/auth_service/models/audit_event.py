@@ -35,6 +35,10 @@ class EventType(StrEnum):
         "The user confirmed the address and finished the registration; `method` `import`: in another system.",
     )
     SIGNED_IN = "signed_in", "A session was opened; `method` says how."
+    REAUTHENTICATED = (
+        "reauthenticated",
+        "A signed-in user authenticated again; a new session replaced the old one. `method` says how.",
+    )
     SIGN_IN_REFUSED = "sign_in_refused", "A sign-in failed; `method` says how it was tried."
     SIGNED_OUT = "signed_out", "The user signed out of this session."
     SESSION_ENDED = "session_ended", "A session was revoked; `reason` says why."
@@ -63,6 +67,11 @@ class EventType(StrEnum):
         "account_deleted",
         "The account was deleted; its audit events stay without user, address and device.",
     )
+    ROLE_CREATED = "role.created", "A role was created."
+    ROLE_CHANGED = "role.changed", "The description or the permissions of a role were changed."
+    ROLE_DELETED = "role.deleted", "A role was deleted."
+    ROLE_GRANTED = "role.granted", "A role was granted to the user; `role` names it."
+    ROLE_WITHDRAWN = "role.withdrawn", "A role was revoked from the user; `role` names it."
     ACCESS_DENIED = (
         "access_denied",
         "A signed-in client was denied access; `refusal` is the error code.",
@@ -84,6 +93,8 @@ class Event(Base):
         Index("ix_events_user_id_id", "user_id", "id"),
         # Unknown users are 0, so that the failures of known and unknown users are counted with the same plan.
         Index("ix_events_failures", text("coalesce(user_id, 0)"), "at", postgresql_where=text("outcome = 'failure'")),
+        Index("ix_events_actor", "actor_type", "actor_id", "id", postgresql_where=text("actor_id IS NOT NULL")),
+        Index("ix_events_target", "target_type", "target_id", "id", postgresql_where=text("target_id IS NOT NULL")),
         {"postgresql_partition_by": "RANGE (at)"},
     )
 
@@ -96,6 +107,12 @@ class Event(Base):
     session_id: Mapped[uuid.UUID | None]
     address: Mapped[str | None] = mapped_column(INET)
     device: Mapped[str] = mapped_column(Text, default="")
+    actor_type: Mapped[str | None] = mapped_column(Text)
+    """`user`, `service` or `system`: who acted on the account. Null: its user, or an anonymous client."""
+    actor_id: Mapped[str | None] = mapped_column(Text)
+    target_type: Mapped[str | None] = mapped_column(Text)
+    """What the event is about, if it is no user: `role`, `service`, `invitation`."""
+    target_id: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
 
 

@@ -30,6 +30,9 @@ class EmailKind(StrEnum):
     REFRESH_REUSED = "refresh_reused"
     EMAIL_CHANGED = "email_changed"
     ACCOUNT_DELETED = "account_deleted"
+    REAUTHENTICATION_CODE = "reauthentication_code"
+    ROLE_CHANGED = "role_changed"
+    ADMINISTRATORS_CHANGED = "administrators_changed"
 
     @property
     def carries_code(self) -> bool:
@@ -43,6 +46,7 @@ CODE_KINDS = (
     EmailKind.RECOVERY_CODE,
     EmailKind.EMAIL_CODE,
     EmailKind.DELETION_CODE,
+    EmailKind.REAUTHENTICATION_CODE,
 )
 """The kinds of emails with a one-time code. A tuple, so that the text of a statement is the same in all processes."""
 

@@ -10,6 +10,7 @@ from auth_service.db.base import Base
 
 INTROSPECT, VERIFY, SUPPLY_CODE = "tokens:introspect", "sessions:verify", "registration:code"
 SCOPES = (INTROSPECT, VERIFY, SUPPLY_CODE)
+"""The scopes that only service keys have; every permission is a scope too."""
 
 
 class ServiceKey(Base):
@@ -25,7 +26,9 @@ class ServiceKey(Base):
         CheckConstraint("octet_length(digest) = 32", name="digest_length"),
         CheckConstraint("cardinality(scopes) > 0", name="scopes_given"),
         CheckConstraint(
-            "scopes <@ ARRAY['tokens:introspect', 'sessions:verify', 'registration:code']", name="scopes_known"
+            r"array_to_string(scopes, ' ') ~ '^[a-z][a-z0-9_]{0,31}:[a-z][a-z0-9_]{0,31}"
+            r"( [a-z][a-z0-9_]{0,31}:[a-z][a-z0-9_]{0,31})*$'",
+            name="scopes_form",
         ),
         CheckConstraint("expires_at > created_at", name="lives"),
         Index("ix_service_keys_name", "name"),

@@ -15,7 +15,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
@@ -32,6 +32,7 @@ class Session(Base):
     __table_args__ = (
         CheckConstraint("counter >= 0", name="counter_counts"),
         CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended_has_reason"),
+        CheckConstraint("acr IN ('aal1', 'aal2')", name="acr_known"),
         CheckConstraint("method IN ('password', 'code')", name="method_known"),
         CheckConstraint("transport IN ('bearer', 'cookie')", name="transport_known"),
         CheckConstraint("char_length(device) <= 256", name="device_length"),
@@ -46,6 +47,10 @@ class Session(Base):
     counter: Mapped[int] = mapped_column(BigInteger, default=0)
     """The counter of the refresh token that has not been used yet, for reuse detection."""
     method: Mapped[str] = mapped_column(Text)
+    acr: Mapped[str] = mapped_column(Text, server_default="aal1")
+    """The authentication level of the session, `aal1` or `aal2` (RFC 9470)."""
+    amr: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """The authentication methods (RFC 8176). Null if the release before this column opened the session."""
     transport: Mapped[str] = mapped_column(Text)
     device: Mapped[str] = mapped_column(Text)
     """The device by its User-Agent, as users read it."""

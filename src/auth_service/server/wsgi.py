@@ -88,6 +88,8 @@ def _troubles(services: Services) -> list[str]:
     policy = services.redis.eviction_policy()
     if services.settings.production and policy not in (None, "noeviction"):
         troubles.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")
+    if not troubles and (unknown := services.roles.unknown(services.settings.second_factor_roles)):
+        troubles.append(f"SECOND_FACTOR_ROLES: there is no role {', '.join(unknown)}")
     if not troubles:
         services.signing_keys.for_signing()  # raises KeysSealed after a change of KEYRING_KEY: no sign-in would work
     return troubles

@@ -17,6 +17,7 @@ from auth_service.db.prepared import READ_ONLY
 from auth_service.errors import DatabaseReadOnly
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
+from auth_service.services.idempotency import delete_expired_keys
 from auth_service.services.sessions.revocation import delete_ended_sessions
 from auth_service.services.users.users import Users
 
@@ -57,6 +58,7 @@ class MaintenanceReport:
     emails: int
     ended_sessions: int
     revert_links: int
+    idempotency_keys: int
     months_created: list[str]
     months_dropped: list[str]
 
@@ -97,6 +99,7 @@ class Maintenance:
                     lambda: delete_ended_sessions(older_than=retention.ended_sessions, at_most=BATCH)
                 ),
                 revert_links=delete_all(lambda: self.account_revert.delete_expired(at_most=BATCH)),
+                idempotency_keys=delete_all(lambda: delete_expired_keys(at_most=BATCH)),
                 months_dropped=_for_each_month(engine, _DROP_PARTITION, stopped, older_than=retention.audit_events),
             )
 

@@ -29,18 +29,20 @@ class Cursors:
 
     sealer: Sealer
 
-    def position(self, cursor: str, *, of: str, user_id: int) -> Any:
-        """Return the position in a cursor of the list `of` of a user: the page begins after it.
+    def position(self, cursor: str, *, of: str, owner: str | int) -> Any:
+        """Return the position in a cursor of the list `of` of `owner`, a user or a caller: the page begins after it.
 
-        Raises ValidationFailed for a cursor that is malformed or belongs to another list or user.
+        Raises ValidationFailed for a cursor that is malformed or belongs to another list or owner.
         """
         try:
-            return self.sealer.open(from_base64url(cursor), place=_place(of, user_id))["after"]
+            return self.sealer.open(from_base64url(cursor), place=_place(of, owner))["after"]
         except (ValueError, SealBroken):
             message = "Send a `next_cursor` of this list, or no cursor."
             raise ValidationFailed(FieldError(field="cursor", reason=FieldReason.CURSOR_INVALID, msg=message)) from None
 
-    def page(self, items: Sequence[T], *, limit: int, of: str, user_id: int, position: Callable[[T], Any]) -> Page[T]:
+    def page(
+        self, items: Sequence[T], *, limit: int, of: str, owner: str | int, position: Callable[[T], Any]
+    ) -> Page[T]:
         """Return the first `limit` of the items, with a cursor if there are more.
 
         The caller reads `limit` + 1 items: the extra item shows that another page follows. `position` returns the
@@ -48,9 +50,9 @@ class Cursors:
         """
         if len(items) <= limit:
             return Page(items=items)
-        sealed = self.sealer.seal({"after": position(items[limit - 1])}, place=_place(of, user_id))
+        sealed = self.sealer.seal({"after": position(items[limit - 1])}, place=_place(of, owner))
         return Page(items=items[:limit], next_cursor=base64url(sealed))
 
 
-def _place(of: str, user_id: int) -> bytes:
-    return f"{of} of {user_id}".encode()
+def _place(of: str, owner: str | int) -> bytes:
+    return f"{of} of {owner}".encode()

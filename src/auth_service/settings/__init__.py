@@ -16,6 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 from auth_service.invisible_characters import trimmed, without_zero_width
 from auth_service.settings import env_file as env_files
+from auth_service.settings.authorization import AuthorizationSettings
 from auth_service.settings.email import CodeSettings, EmailSettings
 from auth_service.settings.names import misspelt, unknown_name
 from auth_service.settings.rate_limits import AuditSettings, RateLimitSettings
@@ -40,6 +41,7 @@ class Settings(
     EmailSettings,
     ServiceSettings,
     AuditSettings,
+    AuthorizationSettings,
     SessionSettings,
     PasswordSettings,
     RetentionSettings,

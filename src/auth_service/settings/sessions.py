@@ -46,5 +46,6 @@ class SessionSettings(BaseSettings):
     )
     reauthentication_seconds: Lasting = Field(
         timedelta(minutes=10),
-        description="For this time after a sign-in by code, an account without a password can change its address.",
+        description="An authentication is recent for this time: administrative changes need a recent one, and the "
+        "change of the address of an account without a password.",
     )

@@ -6,6 +6,8 @@ from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.redis.client import RedisClient
 from auth_service.adapters.redis.rate_limiter import RateLimiter
 from auth_service.services.audit.events import AuditLog
+from auth_service.services.authorization.administrators import Administrators
+from auth_service.services.authorization.roles import Roles
 from auth_service.services.email.delivery import Delivery
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
@@ -15,6 +17,8 @@ from auth_service.services.flows.email_change import EmailChangeFlow
 from auth_service.services.flows.password_reset import PasswordReset
 from auth_service.services.flows.registration import Registration
 from auth_service.services.flows.sign_in import SignIn
+from auth_service.services.flows.step_up import StepUp
+from auth_service.services.flows.superuser import Superusers
 from auth_service.services.maintenance import Maintenance
 from auth_service.services.sessions.introspection import Introspection
 from auth_service.services.sessions.my_sessions import MySessions
@@ -24,7 +28,7 @@ from auth_service.services.tokens.signing_keys import SigningKeys
 from auth_service.services.users.import_users import UserImport
 from auth_service.services.users.users import Users
 from auth_service.settings import Settings
-from auth_service.wiring import email, flows, maintenance, sessions, tokens, users
+from auth_service.wiring import authorization, email, flows, maintenance, sessions, tokens, users
 from auth_service.wiring.email import mail_transport
 from auth_service.wiring.shared import database_connections, shared_parts
 
@@ -43,6 +47,7 @@ class Services:
     sign_in: SignIn
     password_reset: PasswordReset
     account: AccountSettings
+    step_up: StepUp
     email_change_flow: EmailChangeFlow
     export: DataExport
     user_import: UserImport
@@ -52,6 +57,9 @@ class Services:
     signing_keys: SigningKeys
     introspection: Introspection
     service_keys: ServiceKeys
+    roles: Roles
+    superusers: Superusers
+    administrators: Administrators
     audit_log: AuditLog
     outbox: Outbox
     maintenance: Maintenance
@@ -68,16 +76,19 @@ def wire(settings: Settings) -> Services:
     shared = shared_parts(settings)
     session_service = sessions.sessions(shared)
     account_revert = flows.account_revert(shared, session_service)
-    reauthentication = flows.reauthentication(shared, session_service)
+    administrators = authorization.administrators(shared)
+    roles = authorization.roles(shared, administrators)
+    reauthentication = flows.reauthentication(shared)
     return Services(
         settings=settings,
         redis=shared.redis,
         limiter=shared.limiter,
         users=shared.users,
-        registration=flows.registration(shared, reauthentication),
-        sign_in=flows.sign_in(shared, session_service, account_revert),
+        registration=flows.registration(shared, reauthentication, administrators),
+        sign_in=flows.sign_in(shared, session_service, account_revert, administrators),
         password_reset=flows.password_reset(shared, session_service),
-        account=flows.account_settings(shared, session_service, account_revert, reauthentication),
+        account=flows.account_settings(shared, session_service, account_revert, reauthentication, administrators),
+        step_up=flows.step_up(shared, session_service, reauthentication),
         email_change_flow=flows.email_change(shared, account_revert, reauthentication),
         export=flows.data_export(shared),
         user_import=users.user_import(),
@@ -87,6 +98,9 @@ def wire(settings: Settings) -> Services:
         signing_keys=shared.signing_keys,
         introspection=sessions.introspection(session_service),
         service_keys=tokens.service_keys(),
+        roles=roles,
+        superusers=flows.superusers(shared, roles, administrators),
+        administrators=administrators,
         audit_log=shared.audit_log,
         outbox=shared.outbox,
         maintenance=maintenance.maintenance(shared, account_revert),

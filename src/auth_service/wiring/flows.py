@@ -5,6 +5,8 @@ from dataclasses import replace
 from auth_service.adapters.crypto.device_tokens import DeviceTokens
 from auth_service.adapters.crypto.keys import Digests
 from auth_service.models.outbox_message import EmailKind
+from auth_service.services.authorization.administrators import Administrators
+from auth_service.services.authorization.roles import Roles
 from auth_service.services.credentials.one_time_codes import UnboundAttempts
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.flows.account_settings import AccountSettings
@@ -14,12 +16,15 @@ from auth_service.services.flows.password_reset import PasswordReset
 from auth_service.services.flows.reauthentication import Reauthentication
 from auth_service.services.flows.registration import Registration
 from auth_service.services.flows.sign_in import SignIn
-from auth_service.services.flows.sign_in_stages import NewDeviceNotification, SignInStages
+from auth_service.services.flows.sign_in_stages import FirstAdministrator, NewDeviceNotification, SignInStages
+from auth_service.services.flows.step_up import StepUp
+from auth_service.services.flows.superuser import Superusers
 from auth_service.services.sessions.sessions import Sessions
+from auth_service.services.users.import_users import UserImport
 from auth_service.wiring.shared import Shared
 
 
-def registration(shared: Shared, reauthentication: Reauthentication) -> Registration:
+def registration(shared: Shared, reauthentication: Reauthentication, administrators: Administrators) -> Registration:
     """Build the registration flow."""
     production = shared.settings.production
     return Registration(
@@ -32,12 +37,15 @@ def registration(shared: Shared, reauthentication: Reauthentication) -> Registra
         outbox=shared.outbox,
         passwords=shared.passwords,
         reauthentication=reauthentication,
+        administrators=administrators,
         tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
         client_supplied_codes=not production,
     )
 
 
-def sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -> SignIn:
+def sign_in(
+    shared: Shared, sessions: Sessions, account_revert: AccountRevert, administrators: Administrators
+) -> SignIn:
     """Build sign-in by password and by emailed code; both end in the same stages."""
     settings = shared.settings
     return SignIn(
@@ -48,7 +56,10 @@ def sign_in(shared: Shared, sessions: Sessions, account_revert: AccountRevert) -
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
             devices=_devices(shared),
-            stages=[NewDeviceNotification(account_revert=account_revert)],
+            stages=[
+                FirstAdministrator(administrators=administrators),
+                NewDeviceNotification(account_revert=account_revert),
+            ],
             sessions=sessions,
         ),
     )
@@ -66,11 +77,10 @@ def password_reset(shared: Shared, sessions: Sessions) -> PasswordReset:
     )
 
 
-def reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
+def reauthentication(shared: Shared) -> Reauthentication:
     """Build the check that a signed-in user proves the password again."""
     return Reauthentication(
         passwords=shared.passwords,
-        sessions=sessions,
         history=shared.audit_log,
         throttle=shared.throttle,
         max_age=shared.settings.reauthentication_seconds,
@@ -79,7 +89,11 @@ def reauthentication(shared: Shared, sessions: Sessions) -> Reauthentication:
 
 
 def account_settings(
-    shared: Shared, sessions: Sessions, account_revert: AccountRevert, reauthentication: Reauthentication
+    shared: Shared,
+    sessions: Sessions,
+    account_revert: AccountRevert,
+    reauthentication: Reauthentication,
+    administrators: Administrators,
 ) -> AccountSettings:
     """Build the account settings: password change, language of emails, account deletion."""
     return AccountSettings(
@@ -88,6 +102,7 @@ def account_settings(
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
+        administrators=administrators,
         account_revert=account_revert,
         history=shared.audit_log,
         security_notifications=shared.security_notifications,
@@ -106,6 +121,29 @@ def email_change(shared: Shared, account_revert: AccountRevert, reauthentication
         security_notifications=shared.security_notifications,
         limiter=shared.limiter,
         per_user=shared.settings.limit_email_changes.windows,
+    )
+
+
+def step_up(shared: Shared, sessions: Sessions, reauthentication: Reauthentication) -> StepUp:
+    """Build reauthentication with a new session."""
+    return StepUp(
+        users=shared.users,
+        reauthentication=reauthentication,
+        codes=shared.one_time_codes(
+            EmailKind.REAUTHENTICATION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True
+        ),
+        sessions=sessions,
+    )
+
+
+def superusers(shared: Shared, roles: Roles, administrators: Administrators) -> Superusers:
+    """Build the creation of administrators by the operator."""
+    return Superusers(
+        users=shared.users,
+        user_import=UserImport(),
+        passwords=shared.passwords,
+        roles=roles,
+        administrators=administrators,
     )
 
 

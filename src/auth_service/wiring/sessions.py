@@ -20,6 +20,7 @@ def sessions(shared: Shared) -> Sessions:
         security_notifications=shared.security_notifications,
         idle=settings.session_idle_seconds,
         absolute=settings.session_absolute_seconds,
+        second_factor_roles=settings.second_factor_roles,
         grace=settings.refresh_grace_seconds,
     )
 

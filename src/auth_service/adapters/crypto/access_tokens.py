@@ -37,7 +37,7 @@ LONGEST_KID = 64
 CACHED_TOKENS = 10_000
 """Verified tokens that the cache of a process holds; they take about four megabytes."""
 HEADER = frozenset({"alg", "kid", "typ"})
-CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles")
+REQUIRED_CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles")
 FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]", re.ASCII)
 """Compact form of a token. The last character has two significant bits, so a signature has only one spelling."""
 USER_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
@@ -63,6 +63,10 @@ class Claims:
     roles: Sequence[str]
     issued_at: int
     expires_at: int
+    auth_time: int | None
+    """When the user authenticated; None in a token of the release before this claim."""
+    acr: str | None
+    """The authentication level (RFC 9470); None in a token of the release before this claim."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,8 +92,21 @@ class AccessTokens:
     lifetime: timedelta
     _verified: "Verified" = field(default_factory=lambda: Verified(at_most=CACHED_TOKENS), repr=False, compare=False)
 
-    def sign(self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, roles: Sequence[str], now: datetime) -> str:
-        """Sign a token for a session of a user, valid from `now` until `now` plus the lifetime."""
+    def sign(
+        self,
+        keys: KeySet,
+        *,
+        user_id: int,
+        session_id: uuid.UUID,
+        roles: Sequence[str],
+        auth_time: datetime,
+        acr: str,
+        now: datetime,
+    ) -> str:
+        """Sign a token for a session of a user, valid from `now` until `now` plus the lifetime.
+
+        `auth_time` and `acr` say when and at which level the user authenticated (RFC 9068, 2.2.1; RFC 9470).
+        """
         issued_at = int(now.timestamp())
         claims = {
             "iss": self.issuer,
@@ -102,6 +119,8 @@ class AccessTokens:
             "nbf": issued_at,
             "exp": issued_at + self.lifetime // timedelta(seconds=1),
             "roles": list(roles),
+            "auth_time": int(auth_time.timestamp()),
+            "acr": acr,
         }
         headers = {"typ": TYPE, "kid": keys.signing_kid}
         return jwt.encode(claims, keys.signing_key, algorithm=ALGORITHM, headers=headers)
@@ -127,7 +146,7 @@ class AccessTokens:
                     issuer=self.issuer,
                     leeway=LEEWAY,
                     # The expiry is checked last, so that an expired token is known to be genuine.
-                    options={"require": list(CLAIMS), "strict_aud": True, "verify_exp": False},
+                    options={"require": list(REQUIRED_CLAIMS), "strict_aud": True, "verify_exp": False},
                 )
             )
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -218,6 +237,11 @@ def _checked(claims: Mapping[str, Any]) -> Claims:
         raise ValueError("a claim is not an instant")
     if not USER_ID.fullmatch(claims["sub"]):
         raise ValueError("`sub` is not a user id")
+    auth_time, acr = claims.get("auth_time"), claims.get("acr")
+    if auth_time is not None and not (type(auth_time) is int and 0 < auth_time < LATEST):
+        raise ValueError("`auth_time` is not an instant")
+    if acr is not None and not isinstance(acr, str):
+        raise ValueError("`acr` is not a string")
     return Claims(
         user_id=int(claims["sub"]),
         session_id=uuid.UUID(claims["sid"]),
@@ -225,6 +249,8 @@ def _checked(claims: Mapping[str, Any]) -> Claims:
         roles=roles,
         issued_at=claims["iat"],
         expires_at=claims["exp"],
+        auth_time=auth_time,
+        acr=acr,
     )
 
 

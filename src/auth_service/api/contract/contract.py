@@ -18,6 +18,7 @@ from auth_service.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
     HttpRequestInvalid,
+    IdempotencyKeyReused,
     ServiceBusy,
     ServiceError,
     TooManyRequests,
@@ -67,6 +68,9 @@ class Contract:
         """Whether session cookies can authenticate the request or are set, which requires `CSRF_HEADER`."""
         return self.is_unsafe and CrossSite in (*self.errors, *self.access.errors)
 
+    variant: "Variant | None" = None
+    """Another request on the same path and method, which a field of the JSON body selects."""
+
     def all_errors(self) -> list[type[ServiceError]]:
         """Return every error that the endpoint can answer with: `errors` and those that the other fields imply."""
         possible: list[type[ServiceError]] = [*self.errors, *self.access.errors]
@@ -82,6 +86,22 @@ class Contract:
         if self.is_unsafe and not self.access.requires_service_key:
             possible.append(CrossSite)  # `check_origin`
         possible.append(ValidationFailed)
+        if self.access.permission is not None:
+            possible.append(IdempotencyKeyReused)
         if self.limits:
             possible.append(TooManyRequests)
         return list(dict.fromkeys(possible))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """A request with its own contract on the path and method of another one, for clients of an earlier interface.
+
+    The document describes it in the `description` of the other contract: one operation has one body in OpenAPI.
+    """
+
+    field: str
+    """The field of the JSON body that selects this request."""
+    contract: Contract
+    view: Callable[..., Any]
+    """Takes the resource and the arguments of the request, as a method of the resource does."""

@@ -11,13 +11,15 @@ from pydantic import BaseModel
 
 from auth_service.api.contract import swagger
 from auth_service.api.contract.contract import Contract
+from auth_service.api.contract.idempotency import keyed_request
 from auth_service.api.http import parsing
-from auth_service.api.http.responses import PageLink, bare_response, success_response
+from auth_service.api.http.responses import JSON, PageLink, bare_response, success_response
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.security import csrf
 from auth_service.api.security.authentication import Access, audit_denied
 from auth_service.db import unit_of_work
 from auth_service.errors import Forbidden
+from auth_service.services.idempotency import StoredAnswer
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
@@ -49,6 +51,9 @@ class Namespace(flask_restx.Namespace):
 
             @wraps(view)
             def endpoint(resource: Any, **arguments: Any) -> Response:
+                variant = of_view.variant
+                if variant is not None and parsing.body_has(variant.field):
+                    return _respond(variant.contract, variant.view, resource, arguments)
                 return _respond(of_view, view, resource, arguments)
 
             endpoint.contract = of_view  # type: ignore[attr-defined] # tests/test_house.py reads it
@@ -67,8 +72,14 @@ def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str,
         _authorize(contract.access)
         for limit in contract.limits:
             limit.count()
+        keyed = keyed_request(contract)
+        if keyed is not None and (earlier := keyed.earlier_answer()) is not None:
+            return Response(earlier.body, status=earlier.status, content_type=JSON)
         result = view(resource, **arguments, **_parse(contract))
-        return _render(contract, result)
+        response = _render(contract, result)
+        if keyed is not None:
+            keyed.save(StoredAnswer(status=response.status_code, body=response.get_data(as_text=True)))
+        return response
 
 
 def _authorize(access: Access) -> None:

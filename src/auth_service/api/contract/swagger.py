@@ -8,18 +8,17 @@ from typing import Any
 
 import flask_restx
 from flask import Response, render_template
-from flask_restx.swagger import PATH_TYPES, extract_path
+from flask_restx.swagger import extract_path
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from auth_service.api.contract.contract import Contract
+from auth_service.api.contract.idempotency import DESCRIPTION, IDEMPOTENCY_KEY, accepts_key
 from auth_service.api.http.error_schema import ERROR, FIELD_ERROR
 from auth_service.api.http.responses import JSON, status_of
 from auth_service.api.security.csrf import CSRF_HEADER
 from auth_service.errors import ServiceError, ValidationFailed
 from auth_service.errors.fields import FieldError, FieldReason
-
-PATH_TYPES["user_id"] = "integer"
 
 FORM = "application/x-www-form-urlencoded"
 ACCEPTS_FORM = "x-accepts-form"
@@ -138,7 +137,8 @@ def _parameters(
         schema = {"$ref": f"#/definitions/{_model(namespace, model).name}"}
         parameters["payload"] = {"in": "body", "required": required, "schema": schema}
     csrf = {CSRF_HEADER: CSRF_DESCRIPTION} if contract.needs_csrf_header else {}
-    for name, description in {**csrf, **contract.access.headers}.items():
+    key = {IDEMPOTENCY_KEY: DESCRIPTION} if accepts_key(contract, view.__name__) else {}
+    for name, description in {**csrf, **key, **contract.access.headers}.items():
         parameters[name] = {"in": "header", "type": "string", "required": False, "description": description}
     return parameters
 

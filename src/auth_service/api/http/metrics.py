@@ -57,7 +57,7 @@ REDIS = ("auth_redis_up", "auth_redis_writable", "Redis")
 
 
 class OutboxCollector:
-    """Gauges of the outbox, read from the database on each scrape."""
+    """Gauges of the outbox and of the administrators, read from the database on each scrape."""
 
     def __init__(self, app: Flask) -> None:
         """`app` is the application whose database is read."""
@@ -70,10 +70,12 @@ class OutboxCollector:
             with self._app.app_context(), unit_of_work():
                 writable = accepts_writes()
                 backlog = services.outbox.backlog()
+                administrators = services.administrators.count()
         except ServiceError:
             yield from _up_and_writable(*DATABASE, up=False, writable=False)
             return
         yield from _up_and_writable(*DATABASE, up=True, writable=writable)
+        yield GaugeMetricFamily("auth_administrators", "Administrators who can sign in.", value=administrators)
         yield GaugeMetricFamily("auth_outbox_waiting", "Emails that wait to be sent.", value=backlog.waiting)
         yield GaugeMetricFamily(
             "auth_outbox_lag_seconds",

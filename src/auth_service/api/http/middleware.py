@@ -109,7 +109,7 @@ def cors_headers(settings: Settings, origin: str) -> dict[str, str]:
 
 _ALLOWED = {
     "Access-Control-Allow-Credentials": "true",
-    "Access-Control-Expose-Headers": "Retry-After, X-Request-Id",
+    "Access-Control-Expose-Headers": "Retry-After, X-Request-Id, WWW-Authenticate, Link",
 }
 
 
@@ -123,7 +123,7 @@ def _allow_origin(response: Response, settings: Settings) -> None:
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
         response.headers["Access-Control-Allow-Headers"] = (
-            "Content-Type, Accept-Language, Authorization, X-Request-Id, X-Requested-With"
+            "Content-Type, Accept-Language, Authorization, X-Request-Id, X-Requested-With, Idempotency-Key"
         )
         response.headers["Access-Control-Max-Age"] = "600"
 

@@ -27,6 +27,9 @@ Model = TypeVar("Model", bound=BaseModel)
 INTEGER = "0|[1-9][0-9]*"
 """A decimal integer in a path or a query. No leading zeros: with one URL for each resource, proxy rules match all."""
 
+ROLE_NAME = "role_name"
+"""The URL converter of role names. A name in another form is an unknown role, not an unknown path."""
+
 MAX_PARAMETERS = 20
 
 LARGEST_BODY = 16 * 1024
@@ -42,13 +45,22 @@ def body(model: type[Model]) -> Model:
     Raises HttpRequestInvalid, BodyTooLarge, BodyNotJson, ContentTypeUnsupported, ContentEncodingUnsupported,
     ValidationFailed.
     """
-    raw = _raw_body()
+    raw = raw_body()
     if not raw and request.mimetype not in FORM_CONTENT_TYPES:
         return _validated(model, b"{}")
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
         raise ContentTypeUnsupported
     _check_json(raw)
     return _validated(model, raw)
+
+
+def body_has(field: str) -> bool:
+    """Whether the body is a JSON object with this field. A malformed body has no field; parsing reports it later."""
+    try:
+        parsed = pydantic_core.from_json(raw_body())
+    except ValueError:
+        return False
+    return isinstance(parsed, dict) and field in parsed
 
 
 def header_text(name: str) -> str | None:
@@ -76,7 +88,7 @@ def urlencoded(model: type[Model]) -> Model:
     Only for endpoints that cookies never authenticate: any page can send such a form (CSRF). Raises HttpRequestInvalid,
     BodyTooLarge, ContentEncodingUnsupported, ValidationFailed.
     """
-    pairs = _pairs(_raw_body(), source="form")
+    pairs = _pairs(raw_body(), source="form")
     return _validated(
         model, json.dumps({name: value for name, value in pairs.items() if name in model.model_fields}).encode()
     )
@@ -116,12 +128,13 @@ def query_or_body(model: type[Model]) -> Model:
     """Parse the query string, or the body if there is no query string. Raises ValidationFailed if there are both."""
     if not request.query_string:
         return body(model)
-    if _raw_body():
+    if raw_body():
         raise ValidationFailed(_whole(FieldReason.TWO_PLACES, "Use the query string or the body, not both."))
     return query(model)
 
 
-def _raw_body() -> bytes:
+def raw_body() -> bytes:
+    """Return the body. Raises HttpRequestInvalid, BodyTooLarge, ContentEncodingUnsupported."""
     try:
         raw = request.get_data()
     except ParseException:  # malformed chunks: gunicorn reads the body only at this point

@@ -35,6 +35,7 @@ CHALLENGE: dict[type[ServiceError], str] = {
     errors.TokenExpired: 'Bearer realm="auth", error="invalid_token"',
     errors.ServiceKeyInvalid: 'Bearer realm="auth", error="invalid_token"',
     errors.ScopeMissing: 'Bearer realm="auth", error="insufficient_scope"',
+    errors.PermissionMissing: 'Bearer realm="auth", error="insufficient_scope"',
 }
 """The value of `WWW-Authenticate` for errors that RFC 6750 (3) defines; other 401 errors have no `error` parameter."""
 
@@ -76,11 +77,18 @@ def error_response(error: ServiceError) -> Response:
     response = Response(error_body(error), status=status_of(type(error)), content_type=JSON)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(_whole_seconds(error.retry_after))
-    if isinstance(error, (errors.Unauthenticated, errors.ScopeMissing)):
-        response.headers["WWW-Authenticate"] = CHALLENGE.get(type(error), 'Bearer realm="auth"')
+    if isinstance(error, (errors.Unauthenticated, errors.ScopeMissing, errors.PermissionMissing)):
+        response.headers["WWW-Authenticate"] = _challenge(error)
     if isinstance(error, errors.ContentEncodingUnsupported):
         response.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16
     return response
+
+
+def _challenge(error: ServiceError) -> str:
+    if isinstance(error, errors.InsufficientUserAuthentication):  # RFC 9470, 3
+        level, age = error.members["acr_values"], error.members["max_age"]
+        return f'Bearer error="{error.code}", acr_values="{level}", max_age={age}'
+    return CHALLENGE.get(type(error), 'Bearer realm="auth"')
 
 
 def error_body(error: ServiceError) -> str:

@@ -16,6 +16,7 @@ from auth_service.api.security.client_info import client_info
 from auth_service.errors import (
     CrossSite,
     ScopeMissing,
+    SecondFactorEnrolmentRequired,
     ServiceError,
     ServiceKeyInvalid,
     ServiceKeyMissing,
@@ -25,12 +26,14 @@ from auth_service.errors import (
 )
 from auth_service.invisible_characters import trimmed
 from auth_service.models.audit_event import EventType
-from auth_service.models.service_key import SUPPLY_CODE, VERIFY
+from auth_service.models.permission import Permission
+from auth_service.models.service_key import SUPPLY_CODE
 from auth_service.services.sessions.sessions import CurrentUser
 from auth_service.services.tokens.service_keys import CurrentService
 
-SERVICE_KEY_HEADER = "X-Service-Key"
-METHOD_HEADERS = ("X-Original-Method", "X-Forwarded-Method")
+TOKEN_HEADER = "X-TOKEN"  # noqa: S105 - the name of a header
+"""Carries a service key, as `Authorization` does (requests of the reference implementation)."""
+SERVICE_KEY_PREFIX = "svc_"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +52,8 @@ class Access:
     """Whether the rule requires the access token of a user."""
     takes_service_key: bool = False
     """Whether the rule requires or accepts a service key."""
+    permission: Permission | None = None
+    """The permission that the rule requires."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that the rule reads apart from `Authorization` and `Cookie`, with their descriptions."""
 
@@ -74,13 +79,21 @@ def _allow_anyone() -> None:
     return None
 
 
-def require_user() -> None:
+def require_user(*more_methods: str) -> None:
     """Set the current user from the access token, and check CSRF.
 
-    Raises TokenMissing, TokenExpired, TokenInvalid, CrossSite.
+    `more_methods` are those of other requests for which this one asks (forward auth). Raises TokenMissing,
+    TokenExpired, TokenInvalid, CrossSite.
     """
     g.current_user = services().sessions.current_user(_access_token())
-    _check_csrf(request.method)
+    _check_csrf(request.method, *more_methods)
+
+
+def require_unrestricted_user(*more_methods: str) -> None:
+    """Do the same as `require_user`, and deny restricted sessions. Raises SecondFactorEnrolmentRequired too."""
+    require_user(*more_methods)
+    if current_user().is_restricted:
+        raise SecondFactorEnrolmentRequired
 
 
 def audit_denied(error: ServiceError) -> None:
@@ -95,20 +108,6 @@ def audit_denied(error: ServiceError) -> None:
         session_id=user.session_id,
         refusal=error.code,
     )
-
-
-def _require_user_or_gateway() -> None:
-    """As `require_user`, for forward auth: a gateway asks whether the request that it describes is authorized."""
-    if (key := header_text(SERVICE_KEY_HEADER)) is not None:
-        _authenticate_service(key, VERIFY)
-    g.current_user = services().sessions.current_user(_access_token())
-    _check_csrf(request.method, *_original_methods())
-
-
-def _original_methods() -> list[str]:
-    """Return the methods of the original request that the gateway names, in either of the usual headers."""
-    methods = [header_text(name) for name in METHOD_HEADERS]
-    return [method.upper() for method in methods if method is not None]
 
 
 def _check_csrf(*methods: str) -> None:
@@ -146,12 +145,26 @@ def _credentials(header: str) -> tuple[str, str]:
     return trimmed(scheme).lower(), trimmed(rest[0]) if rest else ""
 
 
-def _service_key() -> str | None:
-    """Return the service key of the request: None without `Authorization`, an empty string for malformed credentials.
+def presented_service_key() -> str | None:
+    """Return the service key of a request that may carry an access token instead; None for such a request."""
+    header = header_text("Authorization") or ""
+    is_basic = _credentials(header)[0] == "basic"
+    if TOKEN_HEADER in request.headers or is_basic or (_bearer(header) or "").startswith(SERVICE_KEY_PREFIX):
+        return _service_key()
+    return None
 
-    The key is the bearer token, or the password of Basic authentication with any user name (RFC 6749, 2.3.1), which
-    most libraries for introspection use.
+
+def _service_key() -> str | None:
+    """Return the service key of the request: None without one, an empty string for malformed or contradictory ones.
+
+    The key is the value of `X-TOKEN`, the bearer token, or the password of Basic authentication with any user name
+    (RFC 6749, 2.3.1), which most libraries for introspection use.
     """
+    keys = {key for key in (header_text(TOKEN_HEADER), _key_of_authorization()) if key is not None}
+    return None if not keys else keys.pop() if len(keys) == 1 else ""
+
+
+def _key_of_authorization() -> str | None:
     header = header_text("Authorization")
     if header is None:
         return None
@@ -165,8 +178,17 @@ def _service_key() -> str | None:
         return ""
 
 
-def _authenticate_service(key: str, scope: str) -> None:
-    g.current_service = services().service_keys.admit(key, scope=scope)
+def authenticate_service(key: str) -> CurrentService:
+    """Set the current service from its key. Raises ServiceKeyInvalid."""
+    service = services().service_keys.authenticate(key)
+    g.current_service = service
+    return service
+
+
+def require_scope(key: str, scope: str) -> None:
+    """Set the current service from its key, and require a scope. Raises ServiceKeyInvalid, ScopeMissing."""
+    if scope not in authenticate_service(key).scopes:
+        raise ScopeMissing(scope=scope)
 
 
 def service(scope: str) -> Access:
@@ -176,7 +198,7 @@ def service(scope: str) -> Access:
         key = _service_key()
         if key is None:
             raise ServiceKeyMissing
-        _authenticate_service(key, scope)
+        require_scope(key, scope)
 
     return Access(
         name=f"service {scope}",
@@ -190,7 +212,7 @@ def service(scope: str) -> Access:
 def _anyone_or_service() -> None:
     # An invalid key is an error: the client would otherwise be treated as anonymous without noticing.
     if (key := _service_key()) is not None:
-        _authenticate_service(key, SUPPLY_CODE)
+        require_scope(key, SUPPLY_CODE)
 
 
 anyone = Access(name="anyone", sentence="Access: anyone.", check=_allow_anyone, is_open=True)
@@ -198,24 +220,9 @@ anyone = Access(name="anyone", sentence="Access: anyone.", check=_allow_anyone, 
 signed_in = Access(
     name="signed_in",
     sentence="Access: signed-in users.",
-    check=require_user,
-    errors=(TokenMissing, TokenExpired, TokenInvalid, CrossSite),
+    check=require_unrestricted_user,
+    errors=(TokenMissing, TokenExpired, TokenInvalid, CrossSite, SecondFactorEnrolmentRequired),
     needs_token=True,
-)
-
-forward_auth = Access(
-    name="forward_auth",
-    sentence="Access: signed-in users, directly or through a gateway that forwards their credentials.",
-    check=_require_user_or_gateway,
-    errors=(TokenMissing, TokenExpired, TokenInvalid, CrossSite, ServiceKeyInvalid, ScopeMissing),
-    needs_token=True,
-    headers={
-        SERVICE_KEY_HEADER: f"The service key of the gateway, of scope `{VERIFY}`, if it has one.",
-        **dict.fromkeys(METHOD_HEADERS, "The method of the original request; if both headers are sent, both count."),
-        csrf.CSRF_HEADER: (
-            "The header of the original request; required where cookies authenticate a request of an unsafe method."
-        ),
-    },
 )
 
 anyone_or_service = Access(

@@ -1,10 +1,11 @@
-"""Rate limits per client network, one for each group of endpoints."""
+"""Rate limits per client network or per caller, one for each group of endpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from auth_service.adapters.redis.rate_limiter import Limit
 from auth_service.api.current import services, settings
+from auth_service.api.security.authorization import caller
 from auth_service.api.security.client import client_network
 from auth_service.errors import TooManyRequests
 from auth_service.settings import Rate, Settings
@@ -19,12 +20,25 @@ class ClientRateLimit:
     rate: Callable[[Settings], Rate]
     """Reads the rate from the settings."""
 
+    def subject(self) -> str:
+        """Return what requests are counted for."""
+        return client_network()
+
     def count(self) -> None:
         """Count this request. Raises TooManyRequests."""
         windows = self.rate(settings()).windows
-        hit = services().limiter.hit(Limit(name=self.name, windows=windows, subject=client_network()))
+        hit = services().limiter.hit(Limit(name=self.name, windows=windows, subject=self.subject()))
         if not hit.allowed:
             raise TooManyRequests(retry_after=hit.wait.total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRateLimit(ClientRateLimit):
+    """A rate limit per user or service key."""
+
+    def subject(self) -> str:
+        """The user or the service key."""
+        return caller().subject
 
 
 LOOK_UPS = ClientRateLimit("limit_look_ups", lambda settings: settings.limit_look_ups)
@@ -33,4 +47,7 @@ CODE_REQUESTS = ClientRateLimit("limit_code_requests", lambda settings: settings
 CODE_ATTEMPTS = ClientRateLimit("limit_guesses", lambda settings: settings.limit_guesses)
 SIGN_INS = ClientRateLimit("limit_sign_ins", lambda settings: settings.limit_sign_ins)
 REFRESHES = ClientRateLimit("limit_refreshes", lambda settings: settings.limit_refreshes)
+ADMIN_READS = CallerRateLimit("limit_admin_reads", lambda settings: settings.limit_admin_reads)
+ADMIN_WRITES = CallerRateLimit("limit_admin_writes", lambda settings: settings.limit_admin_writes)
+REAUTHENTICATIONS = CallerRateLimit("limit_reauthentications", lambda settings: settings.limit_reauthentications)
 EXPORTS = ClientRateLimit("limit_exports", lambda settings: settings.limit_exports)

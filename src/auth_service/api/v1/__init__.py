@@ -3,11 +3,13 @@
 from flask import Blueprint
 
 from auth_service.api.contract.swagger import DocumentedApi
-from auth_service.api.v1.account import account
 from auth_service.api.v1.account_revert import account_revert
 from auth_service.api.v1.login_history import login_history
 from auth_service.api.v1.passwords import passwords
+from auth_service.api.v1.reauthentication import account
 from auth_service.api.v1.registration import registration
+from auth_service.api.v1.roles import roles
+from auth_service.api.v1.service_roles import service_roles
 from auth_service.api.v1.sessions import sessions
 from auth_service.api.v1.tokens import tokens
 from auth_service.settings import Settings
@@ -66,5 +68,7 @@ def blueprint(settings: Settings) -> Blueprint:
         api_blueprint.add_url_rule("/swagger", "doc", api.swagger_page)
     for namespace in (registration, sessions, passwords, account, login_history, account_revert):
         api.add_namespace(namespace, path="/v1/users")
-    api.add_namespace(tokens, path="/v1")
+    for namespace in (roles, tokens):
+        api.add_namespace(namespace, path="/v1")
+    api.add_namespace(service_roles, path="/srv")
     return api_blueprint

@@ -6,6 +6,7 @@ from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security import session_cookies
 from auth_service.api.security.authentication import current_user
+from auth_service.api.security.authorization import restricted
 from auth_service.api.security.client import client_network
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS
@@ -26,6 +27,7 @@ from auth_service.errors import (
     CodeWrong,
     EmailTaken,
     EmailUnchanged,
+    LastAdministrator,
     PasswordNotSet,
     PasswordWrong,
     ReauthenticationRequired,
@@ -46,7 +48,11 @@ REAUTHENTICATION_ERRORS = [ReauthenticationRequired, PasswordNotSet, PasswordWro
 class Me(Resource):
     """The current user; language of emails; deletion of the account."""
 
-    @account.contract(summary="Return the signed-in user and its roles", data=MeResponse)
+    @account.contract(
+        summary="Return the signed-in user with roles, permissions and authentication level",
+        access=restricted,
+        data=MeResponse,
+    )
     def get(self) -> CurrentUser:
         return current_user()
 
@@ -68,7 +74,7 @@ class Me(Resource):
         body=DeleteAccountRequest,
         done=True,
         limits=[SIGN_INS],
-        errors=[*REAUTHENTICATION_ERRORS, CodeWrong, CodeExpired, AccountChanged, RedisUnavailable],
+        errors=[*REAUTHENTICATION_ERRORS, CodeWrong, CodeExpired, AccountChanged, LastAdministrator, RedisUnavailable],
     )
     def delete(self, body: DeleteAccountRequest) -> None:
         services().account.delete(

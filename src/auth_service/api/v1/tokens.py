@@ -4,7 +4,8 @@ from flask_restx import Resource
 
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
-from auth_service.api.security.authentication import current_user, forward_auth, service
+from auth_service.api.security.authentication import current_user, service
+from auth_service.api.security.gateway import forward_auth
 from auth_service.api.v1.schemas.tokens import ForwardAuthResponse, IntrospectionRequest, IntrospectionResponse
 from auth_service.models.service_key import INTROSPECT
 from auth_service.services.sessions.introspection import TokenState

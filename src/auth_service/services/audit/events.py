@@ -22,6 +22,7 @@ from auth_service.services.audit.statements import (
     PAGE,
     NewEvent,
 )
+from auth_service.services.caller import Caller
 from auth_service.services.pagination import Cursors, Page
 
 DAY = timedelta(days=1)
@@ -32,8 +33,8 @@ NEWEST = 2**63 - 1
 class ClientInfo:
     """The IP address and the device of a request."""
 
-    address: str
-    """The IP address of the client, resolved through the trusted proxies."""
+    address: str | None
+    """The IP address of the client, resolved through the trusted proxies; None for a command of the operator."""
     device: str
     """The device as users read it, such as "Firefox on Linux"; at most 256 characters."""
     device_token: str | None = field(default=None, repr=False)
@@ -42,7 +43,11 @@ class ClientInfo:
     @property
     def network(self) -> str:
         """The network that rate limits count the client by."""
-        return network_of(self.address)
+        return network_of(self.address or "0.0.0.0")  # noqa: S104 - an address in a counter, not one to listen on
+
+
+COMMAND_LINE = ClientInfo(address=None, device="manage.py")
+"""The origin of a change by `manage.py`: there is no request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +79,30 @@ class AuditLog:
         self,
         kind: str,
         *,
-        user_id: int,
+        user_id: int | None,
         client: ClientInfo,
         session_id: uuid.UUID | None = None,
         outcome: str = SUCCESS,
+        actor: Caller | None = None,
+        target: tuple[str, str] | None = None,
         **details: Any,
     ) -> None:
-        """Record an event. Raises ValueError if `kind` is not an `EventType`."""
-        transaction().write(INSERT_EVENT(self._event(kind, user_id, client, session_id, outcome, details)))
+        """Record an event about a user, or about another `target` (type, id); `actor` is None for the user itself.
+
+        Raises ValueError if `kind` is not an `EventType`.
+        """
+        target_type, target_id = target or (None, None)
+        transaction().write(
+            INSERT_EVENT(
+                {
+                    **self._event(kind, user_id, client, session_id, outcome, details),
+                    "actor_type": actor.type.value if actor else None,
+                    "actor_id": actor.id if actor else None,
+                    "target_type": target_type,
+                    "target_id": target_id,
+                }
+            )
+        )
 
     def record_failure(
         self, kind: str, *, user_id: int, client: ClientInfo, session_id: uuid.UUID | None = None, **details: Any
@@ -145,10 +166,10 @@ class AuditLog:
 
         Raises ValidationFailed for a cursor of another user.
         """
-        before = NEWEST if cursor is None else self.cursors.position(cursor, of="history", user_id=user_id)
+        before = NEWEST if cursor is None else self.cursors.position(cursor, of="history", owner=user_id)
         with autocommit() as connection:
             rows = connection.execute(PAGE, {"owner": user_id, "before": before, "at_most": limit + 1}).all()
-        page = self.cursors.page(rows, limit=limit, of="history", user_id=user_id, position=lambda row: row.id)
+        page = self.cursors.page(rows, limit=limit, of="history", owner=user_id, position=lambda row: row.id)
         entries = [
             AuditEntry(current=row.session_id is not None and row.session_id == session_id, **_without_id(row))
             for row in page.items
@@ -172,6 +193,10 @@ class AuditLog:
                     "seen_address": None,
                     "seen_device": "",
                     "details": "{}",
+                    "actor_type": None,
+                    "actor_id": None,
+                    "target_type": None,
+                    "target_id": None,
                 }
             )
         )

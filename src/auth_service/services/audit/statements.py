@@ -48,6 +48,15 @@ class NewEvent(ClientParameters):
     """A JSON object."""
 
 
+class EventOfActor(NewEvent):
+    """Parameters of an audit event that may have another actor than its user, or another target."""
+
+    actor_type: str | None
+    actor_id: str | None
+    target_type: str | None
+    target_id: str | None
+
+
 class NewFailure(NewEvent):
     """Parameters of an event about a failed attempt of a signed-in client, and of the daily cap of failures."""
 
@@ -97,7 +106,8 @@ _about_session: dict[str, Any] = {
     "details": _details,
 }
 _event = _about_session | {"user_id": _parameter("user_id"), "session_id": _parameter("session_id")}
-INSERT_EVENT = Write(insert(Event).values(_event), parameters=NewEvent)
+_actor_and_target = {name: _parameter(name) for name in ("actor_type", "actor_id", "target_type", "target_id")}
+INSERT_EVENT = Write(insert(Event).values(_event | _actor_and_target), parameters=EventOfActor)
 
 # Counts along an index, and not beyond the cap. The time range is passed as values instead of now(), so that the
 # planner skips the partitions of other months. Failures of anonymous clients have a cap of their own: an attacker who
@@ -175,15 +185,15 @@ ANONYMIZE_USER = Write(
 )
 
 
-def audit_cte(kind: EventType, *, about: FromClause, session_id: Any = None, **details: Any) -> CTE:
+def audit_cte(kind: EventType | Any, *, about: FromClause, session_id: Any = None, **details: Any) -> CTE:
     """Build the part of a statement that records an event about a user whom another part of it changes.
 
     `about` is that other part, with a column `user_id`: one event is recorded for each of its rows, none if it has no
-    row. `details` are SQL expressions. The statement takes the parameters of `ClientParameters`.
+    row. `kind` and `details` may be SQL expressions. The statement takes the parameters of `ClientParameters`.
     """
     pairs = [argument for name, value in details.items() for argument in (literal(name), value)]
     values = {
-        "kind": literal(kind.value),
+        "kind": literal(kind.value) if isinstance(kind, EventType) else kind,
         "outcome": literal(SUCCESS),
         "user_id": about.c.user_id,
         "session_id": null() if session_id is None else session_id,

@@ -58,10 +58,13 @@ def render(
 ) -> Message:
     """Render an email of a `kind` that has templates. All kinds need the value `service`, and:
 
-    - `registration_code`, `sign_in_code`, `recovery_code`, `email_code`, `deletion_code`: `code`, `minutes`;
+    - `registration_code`, `sign_in_code`, `recovery_code`, `email_code`, `deletion_code`, `reauthentication_code`:
+      `code`, `minutes`;
     - `new_device`: `at`, `device`, `address`, `undo_url`, `hours`;
     - `password_changed`, `password_recovered`, `refresh_reused`: `at`, `device`, `address`;
     - `email_changed`: `new_email`, `at`, `device`, `address`, `undo_url`, `hours`;
+    - `role_changed`: `role`, `granted`, `at`, `device`, `address`;
+    - `administrators_changed`: `changed_user`, `granted`, `at`, `device`, `address`;
     - `account_deleted`: `at`.
 
     Values are inserted as they are. `undo_url` is the complete link, built from settings; it works for `hours` hours.

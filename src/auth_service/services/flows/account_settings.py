@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from auth_service.errors import AccountChanged, ReauthenticationRequired
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
-from auth_service.services.credentials.one_time_codes import CodeNotEmailed, CodeSent, OneTimeCodes
+from auth_service.services.authorization.administrators import Administrators
+from auth_service.services.credentials.one_time_codes import CodeSent, OneTimeCodes
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
-from auth_service.services.flows.reauthentication import Reauthentication
+from auth_service.services.flows.reauthentication import Reauthentication, send_session_code
 from auth_service.services.sessions.sessions import CurrentUser, Sessions
 from auth_service.services.users.recipients import recipient
 from auth_service.services.users.security_notifications import SecurityNotifications
@@ -25,6 +26,7 @@ class AccountSettings:
     reauthentication: Reauthentication
     codes: OneTimeCodes
     sessions: Sessions
+    administrators: Administrators
     account_revert: AccountRevert
     history: AuditLog
     security_notifications: SecurityNotifications
@@ -68,26 +70,15 @@ class AccountSettings:
             )
 
     def send_deletion_code(self, current_user: CurrentUser, *, network: str) -> CodeSent:
-        """Send a code that confirms a deletion from this session. Raises TooManyCodes, RedisUnavailable.
-
-        The daily cap raises TooManyCodes too. A signed-in user is known to exist, so the error reveals nothing, and
-        without it the user would wait for an email that is never sent.
-        """
-        user = self.users.signed_in_user(current_user.id)
-        try:
-            return self.codes.send(
-                recipient(user, address=user.address, session_id=current_user.session_id), network=network
-            )
-        except CodeNotEmailed:
-            self.users.signed_in_user(current_user.id)  # raises TokenInvalid if the account was deleted meanwhile
-            raise self.outbox.refusal(user.address) from None
+        """Send a code that confirms a deletion from this session. Raises TooManyCodes, RedisUnavailable."""
+        return send_session_code(current_user, users=self.users, codes=self.codes, network=network)
 
     def delete(self, current_user: CurrentUser, *, password: str | None, code: str | None, client: ClientInfo) -> None:
         """Delete the account and everything that belongs to it; anonymize its audit events.
 
         Deletion is final. The current address and the former addresses of valid revert links get a notification.
         Raises ReauthenticationRequired without a password or a code, PasswordNotSet, TooManyAttempts, PasswordWrong,
-        CodeWrong, CodeExpired, AccountChanged, ServiceBusy, RedisUnavailable.
+        CodeWrong, CodeExpired, AccountChanged, LastAdministrator, ServiceBusy, RedisUnavailable.
         """
         user = self.users.signed_in_user(current_user.id)
         if password is not None:
@@ -99,8 +90,11 @@ class AccountSettings:
             )
         else:
             raise ReauthenticationRequired
+        # Before the lock of the user: the lock order of all operations that can reduce the number of administrators.
+        self.administrators.lock()
         if self.users.lock_for_update(user.id) != user.credential_version:
             raise AccountChanged
+        self.administrators.require_another_than(user.id)
         # An attacker may have changed the address before the deletion: the owner is notified at the former addresses.
         former = self.account_revert.former_addresses(user.id)
         self.outbox.withdraw_all(user_id=user.id)

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TypedDict
 
-from sqlalchemy import BindParameter, Text, bindparam, func, select
+from sqlalchemy import BindParameter, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, Windows
@@ -37,17 +37,24 @@ class _NewPendingChange(_BySessionAndUser):
     email_key: str
 
 
-def _address(email: str, key: str) -> Address:
-    return Address(stored=email, key=key)
+class _Replacement(TypedDict):
+    old: uuid.UUID
+    new: uuid.UUID
+
+
+def _pending(email: str, key: str, code_session: uuid.UUID) -> tuple[Address, uuid.UUID]:
+    return Address(stored=email, key=key), code_session
 
 
 _session: BindParameter[uuid.UUID] = bindparam("session", type_=Session.id.type)
 _PENDING = Statement(
-    select(PendingEmailChange.email, PendingEmailChange.email_key).where(
-        PendingEmailChange.session_id == _session, PendingEmailChange.user_id == bindparam("owner")
-    ),
+    select(
+        PendingEmailChange.email,
+        PendingEmailChange.email_key,
+        func.coalesce(PendingEmailChange.code_session_id, PendingEmailChange.session_id),
+    ).where(PendingEmailChange.session_id == _session, PendingEmailChange.user_id == bindparam("owner")),
     parameters=_BySessionAndUser,
-    row=_address,
+    row=_pending,
 )
 _LOCK_SESSION_SHARED = Statement(
     select(Session.id).where(Session.id == _session).with_for_update(read=True, key_share=True),
@@ -58,9 +65,27 @@ _new = {"email": bindparam("email", type_=Text), "email_key": bindparam("email_k
 _SAVE_PENDING = Write(
     insert(PendingEmailChange)
     .values(session_id=_session, user_id=bindparam("owner"), **_new)
-    .on_conflict_do_update(index_elements=[PendingEmailChange.session_id], set_={**_new, "created_at": func.now()}),
+    .on_conflict_do_update(
+        index_elements=[PendingEmailChange.session_id], set_={**_new, "code_session_id": None, "created_at": func.now()}
+    ),
     parameters=_NewPendingChange,
 )
+
+
+_MOVE_PENDING = Write(
+    update(PendingEmailChange)
+    .where(PendingEmailChange.session_id == bindparam("old", type_=Session.id.type))
+    .values(
+        session_id=bindparam("new", type_=Session.id.type),
+        code_session_id=func.coalesce(PendingEmailChange.code_session_id, PendingEmailChange.session_id),
+    ),
+    parameters=_Replacement,
+)
+
+
+def keep_pending_change(*, old: uuid.UUID, new: uuid.UUID) -> None:
+    """Move the pending change of a session, with its emailed code, to the session that replaces it."""
+    transaction().write(_MOVE_PENDING({"old": old, "new": new}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,10 +139,11 @@ class EmailChangeFlow:
         RedisUnavailable.
         """
         user = self.users.by_id(current_user.id)
-        email = self._pending(current_user)
-        if user is None or email is None:
+        pending = fetch_one(_PENDING({"session": current_user.session_id, "owner": current_user.id}))
+        if user is None or pending is None:
             raise CodeExpired
-        to = recipient(user, address=email, session_id=current_user.session_id)
+        email, code_session = pending
+        to = recipient(user, address=email, session_id=code_session)
         self.reauthentication.verify_code(
             code, codes=self.codes, to=to, current_user=current_user, purpose="email_change", client=client
         )
@@ -156,6 +182,3 @@ class EmailChangeFlow:
                 }
             )
         )
-
-    def _pending(self, current_user: CurrentUser) -> Address | None:
-        return fetch_one(_PENDING({"session": current_user.session_id, "owner": current_user.id}))

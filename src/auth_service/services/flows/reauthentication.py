@@ -14,10 +14,27 @@ from auth_service.errors import (
 )
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
-from auth_service.services.credentials.one_time_codes import OneTimeCodes, Recipient
+from auth_service.services.credentials.one_time_codes import CodeNotEmailed, CodeSent, OneTimeCodes, Recipient
 from auth_service.services.credentials.passwords import Passwords
-from auth_service.services.sessions.sessions import CurrentUser, Sessions
+from auth_service.services.sessions.sessions import CurrentUser
+from auth_service.services.users.recipients import recipient
 from auth_service.services.users.statements import UserRecord
+from auth_service.services.users.users import Users
+
+
+def send_session_code(current_user: CurrentUser, *, users: Users, codes: OneTimeCodes, network: str) -> CodeSent:
+    """Send a code that belongs to the session of the current user, to the address of the account.
+
+    Raises TooManyCodes, RedisUnavailable. The daily cap raises TooManyCodes too: a signed-in user is known to exist, so
+    the error reveals nothing, and without it the user would wait for an email that is never sent.
+    """
+    user = users.signed_in_user(current_user.id)
+    to = recipient(user, address=user.address, session_id=current_user.session_id)
+    try:
+        return codes.send(to, network=network)
+    except CodeNotEmailed:
+        users.signed_in_user(current_user.id)  # raises TokenInvalid if the account was deleted meanwhile
+        raise codes.outbox.refusal(user.address) from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +42,6 @@ class Reauthentication:
     """Verifies the password, an emailed code, or that the session was opened recently, before a sensitive action."""
 
     passwords: Passwords
-    sessions: Sessions
     history: AuditLog
     throttle: LoginThrottle
     max_age: timedelta
@@ -89,5 +105,5 @@ class Reauthentication:
         """
         if password is not None:
             self.verify_password(user, password, purpose=purpose, client=client)
-        elif user.password_hash is not None or not self.sessions.is_recent(current_user, within=self.max_age):
+        elif user.password_hash is not None or not current_user.authenticated_within(self.max_age):
             raise ReauthenticationRequired

@@ -25,6 +25,7 @@ from auth_service.errors import (
 from auth_service.models import User
 from auth_service.models.outbox_message import EmailKind
 from auth_service.services.audit.events import ClientInfo
+from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.credentials.one_time_codes import CodeNotEmailed, CodeSent, OneTimeCodes
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.services.email.addresses import Address
@@ -65,6 +66,7 @@ class Registration:
     outbox: Outbox
     passwords: Passwords
     reauthentication: Reauthentication
+    administrators: Administrators
     tickets: Digests
     client_supplied_codes: bool
     """Whether the service sends a code that the client chose (`local`, `test`) or ignores it (`production`)."""
@@ -148,6 +150,7 @@ class Registration:
                 raise MailNotConfirmed
             # Before the transaction: hashing is slow, and no transaction may be open meanwhile.
             password_hash = self.passwords.check_and_hash(password, email=user.email) if password is not None else None
+            self.administrators.lock_for_first(user.address)  # before the row of the user is locked
             promoted = self.users.promote(
                 user_id,
                 digest=digest,
@@ -156,6 +159,7 @@ class Registration:
                 client=client,
             )
             if promoted is not None:
+                self.administrators.promote_first(user_id=user_id, address=user.address, client=client)
                 return promoted
             # A concurrent request has finished the registration: read its result.
             user = self.users.by_id(user_id)

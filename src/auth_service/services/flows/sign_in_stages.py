@@ -6,6 +6,7 @@ from typing import Protocol
 
 from auth_service.adapters.crypto.device_tokens import DeviceTokens
 from auth_service.services.audit.events import ClientInfo
+from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.sessions.sessions import Sessions, Tokens
 from auth_service.services.users.statements import UserRecord
@@ -48,6 +49,19 @@ class SignInStage(Protocol):
     def run(self, sign_in: VerifiedSignIn) -> None:
         """Return to go on with the next stage; raise an error to end the sign-in without a session."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstAdministrator:
+    """Makes the user of `FIRST_ADMINISTRATOR` administrator: an emailed code proves control of the address."""
+
+    administrators: Administrators
+
+    def run(self, sign_in: VerifiedSignIn) -> None:
+        """Promote the user after a sign-in by code, while there is no administrator."""
+        if sign_in.method == "code":
+            user = sign_in.user
+            self.administrators.promote_first(user_id=user.id, address=user.address, client=sign_in.context.client)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

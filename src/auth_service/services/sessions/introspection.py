@@ -42,6 +42,10 @@ class TokenState:
     exp: int | None = None
     roles: Sequence[str] | None = None
     """The current roles of the user; they can differ from the roles in the token."""
+    permissions: Sequence[str] | None = None
+    auth_time: int | None = None
+    acr: str | None = None
+    amr: Sequence[str] | None = None
 
 
 INACTIVE = TokenState(active=False)
@@ -82,6 +86,10 @@ class Introspection:
             nbf=claims.issued_at,
             exp=claims.expires_at,
             roles=current_user.roles,
+            permissions=current_user.permissions,
+            auth_time=current_user.auth_time,
+            acr=current_user.acr,
+            amr=current_user.amr,
         )
 
     def _refresh(self, token: str) -> TokenState:

@@ -80,7 +80,7 @@ class MySessions:
         """Return a page of the active sessions, the newest first. Raises ValidationFailed for a wrong cursor."""
         parameters: dict[str, Any] = {"owner": current_user.id, "current": current_user.session_id, "most": limit + 1}
         if cursor is not None:
-            opened_at, session_id = self.cursors.position(cursor, of="sessions", user_id=current_user.id)
+            opened_at, session_id = self.cursors.position(cursor, of="sessions", owner=current_user.id)
             parameters |= {"opened_at": datetime.fromisoformat(opened_at), "session": uuid.UUID(session_id)}
         with autocommit() as connection:
             rows = connection.execute(_NEWEST if cursor is None else _OLDER, parameters).mappings().all()
@@ -88,7 +88,7 @@ class MySessions:
             [OpenSession(**row) for row in rows],
             limit=limit,
             of="sessions",
-            user_id=current_user.id,
+            owner=current_user.id,
             position=lambda last: (last.opened_at.isoformat(), str(last.id)),
         )
 

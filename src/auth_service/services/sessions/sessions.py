@@ -20,10 +20,10 @@ from auth_service.db import fetch_one, transaction
 from auth_service.errors import CredentialsRejected, RefreshRejected, TokenExpired, TokenInvalid
 from auth_service.models.audit_event import FAILURE, EventType
 from auth_service.services.audit.events import ClientInfo
+from auth_service.services.sessions.authentication_levels import AAL1, AAL2, method_references, satisfies
 from auth_service.services.sessions.revocation import revoke_sessions
 from auth_service.services.sessions.statements import (
     CURRENT_USER,
-    IS_RECENT,
     OPEN,
     REFRESH,
     ROTATION_STATE,
@@ -64,11 +64,38 @@ class CurrentUser:
     id: int
     email: str
     verified_mail: bool
+    password_set: bool
     roles: Sequence[str]
+    permissions: Sequence[str]
+    """The permissions of the roles, read with the session: a change takes effect with the next request."""
     session_id: uuid.UUID
     authenticated_at: datetime
+    authenticated_ago: timedelta
+    """Time since the authentication, by the clock of the database."""
+    acr: str
+    required_level: str
+    """The level that the account requires: `aal2` with a role of `SECOND_FACTOR_ROLES`."""
+    amr: Sequence[str]
     transport: str
+    session_expires_at: datetime
     claims: Claims
+
+    @property
+    def auth_time(self) -> int:
+        """When the user authenticated, in seconds since 1970, as in the access token."""
+        return int(self.authenticated_at.timestamp())
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether a role requires a second factor that this session was opened without; computed, never stored."""
+        return not satisfies(self.acr, self.required_level)
+
+    def authenticated_within(self, max_age: timedelta) -> bool:
+        """Whether the user authenticated in this session at most `max_age` ago (RFC 9470).
+
+        A token of the release before the claim `auth_time` never counts as recent.
+        """
+        return self.claims.auth_time is not None and self.authenticated_ago <= max_age
 
     @property
     def holder(self) -> SessionHolder:
@@ -88,13 +115,25 @@ class Sessions:
     """How long a session lasts without a refresh."""
     absolute: timedelta
     """How long a session lasts at most."""
+    second_factor_roles: frozenset[str]
+    """Roles whose users have to sign in with a second factor."""
     grace: timedelta
     """How long a rotated refresh token returns the same successor again, as long as the successor is unused."""
 
-    def open(self, user: UserRecord, *, method: str, transport: str, client: ClientInfo) -> Tokens:
-        """Open a session for a user who has just been authenticated, under a new id.
+    def open(
+        self,
+        user: UserRecord,
+        *,
+        method: str,
+        transport: str,
+        client: ClientInfo,
+        kind: EventType = EventType.SIGNED_IN,
+        until: datetime | None = None,
+    ) -> Tokens:
+        """Open a session for a user who has just been authenticated, under a new id, and record the event `kind`.
 
-        Raises CredentialsRejected if the credentials of the account have changed since they were verified.
+        `until` is the end of the session; `absolute` from now without it. Raises CredentialsRejected if the credentials
+        of the account have changed since they were verified.
         """
         session_id = uuid.uuid4()
         # Before the transaction starts: reading the signing keys may take a second connection.
@@ -106,17 +145,20 @@ class Sessions:
                     "owner": user.id,
                     "version": user.credential_version,
                     "method": method,
+                    "amr": method_references(method),
                     "transport": transport,
                     "seen_address": client.address,
                     "seen_device": client.device,
                     "idle": self.idle,
                     "absolute": self.absolute,
+                    "until": until,
+                    "kind": kind.value,
                 }
             )
         )
         if opened is None:
             raise CredentialsRejected
-        return self._tokens(keys, user_id=user.id, session_id=session_id, counter=0, roles=opened.roles)
+        return self._tokens(keys, Owner(user.id, *opened), session_id=session_id, counter=0)
 
     def refresh(self, *, token: str, client: ClientInfo) -> Tokens:
         """Refresh token rotation: replace a refresh token by its successor, with a new access token.
@@ -140,9 +182,7 @@ class Sessions:
                 }
             )
         ) or self._detect_reuse(claim, client)
-        return self._tokens(
-            keys, user_id=owner.id, session_id=claim.session_id, counter=claim.counter + 1, roles=owner.roles
-        )
+        return self._tokens(keys, owner, session_id=claim.session_id, counter=claim.counter + 1)
 
     def _detect_reuse(self, claim: RefreshClaim, client: ClientInfo) -> Owner:
         """Return the owner if the token was rotated within the grace period; otherwise revoke the session.
@@ -152,7 +192,7 @@ class Sessions:
         session = self._unused_or_recent(claim, client)
         if claim.counter >= session.counter:
             raise RefreshRejected
-        return Owner(session.owner, session.roles)
+        return Owner(session.owner, session.roles, session.authenticated_at, session.acr)
 
     def holder(self, token: str, *, client: ClientInfo) -> SessionHolder:
         """Return the session of a refresh token and its user, without rotating the token.
@@ -210,16 +250,19 @@ class Sessions:
             id=row.id,
             email=row.email,
             verified_mail=row.verified_mail,
+            password_set=row.password_set,
             roles=sorted(row.roles or ()),
+            permissions=sorted(row.permissions or ()),
             session_id=claims.session_id,
             authenticated_at=row.authenticated_at,
+            authenticated_ago=row.authenticated_ago,
+            acr=row.acr,
+            required_level=AAL2 if self.second_factor_roles.intersection(row.roles or ()) else AAL1,
+            amr=row.amr or method_references(row.method),
             transport=row.transport,
+            session_expires_at=row.expires_at,
             claims=claims,
         )
-
-    def is_recent(self, current_user: CurrentUser, *, within: timedelta) -> bool:
-        """Whether the user authenticated in this session within the given time."""
-        return fetch_one(IS_RECENT({"session": current_user.session_id, "within": within})) is not None
 
     def sign_out(self, holder: SessionHolder, *, client: ClientInfo) -> None:
         """Revoke one session; idempotent."""
@@ -231,16 +274,16 @@ class Sessions:
         """Revoke all sessions of a user, except the session `all_but`."""
         revoke_sessions(user_id, all_but=all_but, reason=reason, client=client)
 
-    def _tokens(
-        self, keys: KeySet, *, user_id: int, session_id: uuid.UUID, counter: int, roles: Sequence[str] | None
-    ) -> Tokens:
+    def _tokens(self, keys: KeySet, owner: Owner, *, session_id: uuid.UUID, counter: int) -> Tokens:
         return Tokens(
             session_id=session_id,
             access_token=self.access_tokens.sign(
                 keys,
-                user_id=user_id,
+                user_id=owner.id,
                 session_id=session_id,
-                roles=sorted(roles or ()),
+                roles=sorted(owner.roles or ()),
+                auth_time=owner.authenticated_at,
+                acr=owner.acr,
                 now=clock.now(),
             ),
             refresh_token=self.refresh_tokens.make(session_id=session_id, counter=counter),

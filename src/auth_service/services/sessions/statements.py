@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
-from sqlalchemy import Interval, bindparam, func, insert, literal, select, update
+from sqlalchemy import Interval, Text, bindparam, func, insert, literal, select, update
 
 from auth_service.db import Statement
-from auth_service.models import Session, User, UserRole
-from auth_service.models.audit_event import EventType
+from auth_service.models import RolePermission, Session, User, UserRole
 from auth_service.services.audit.statements import ClientParameters, audit_cte
 
 # Statements are built at import: building one costs about as much as running it.
@@ -21,13 +20,27 @@ def _roles(owner: Any) -> Any:
     return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
 
 
+def _permissions(owner: Any) -> Any:
+    return (
+        select(func.array_agg(RolePermission.permission.distinct()))
+        .join(UserRole, UserRole.role == RolePermission.role)
+        .where(UserRole.user_id == owner)
+        .scalar_subquery()
+        .label("permissions")
+    )
+
+
 def _open() -> Any:
     """Insert a session and its audit event, if the credential version is still the one that was verified."""
-    chosen = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in ("id", "method", "transport")}
+    chosen_columns = ("id", "method", "amr", "transport")
+    chosen = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in chosen_columns}
     client = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
+    # A session that replaces another one after a reauthentication ends when that one would have ended.
+    until = bindparam("until", type_=Session.expires_at.type)
+    expires_at = func.coalesce(until, func.now() + bindparam("absolute", type_=Interval))
     lifetime = {
-        "idle_at": func.now() + bindparam("idle", type_=Interval),
-        "expires_at": func.now() + bindparam("absolute", type_=Interval),
+        "idle_at": func.least(func.now() + bindparam("idle", type_=Interval), expires_at),
+        "expires_at": expires_at,
     }
     values = {"user_id": User.id, "counter": literal(0), **chosen, **client, **lifetime}
     owner = (
@@ -40,11 +53,12 @@ def _open() -> Any:
     opened = (
         insert(Session)
         .from_select(list(values), owner, include_defaults=False)
-        .returning(Session.id, Session.user_id, Session.method)
+        .returning(Session.id, Session.user_id, Session.method, Session.authenticated_at, Session.acr)
         .cte("opened")
     )
-    signed_in = audit_cte(EventType.SIGNED_IN, about=opened, session_id=opened.c.id, method=opened.c.method)
-    return select(_roles(opened.c.user_id)).select_from(opened).add_cte(signed_in)
+    event = audit_cte(bindparam("kind", type_=Text), about=opened, session_id=opened.c.id, method=opened.c.method)
+    columns = (_roles(opened.c.user_id), opened.c.authenticated_at, opened.c.acr)
+    return select(*columns).select_from(opened).add_cte(event)
 
 
 class Open(ClientParameters):
@@ -54,9 +68,12 @@ class Open(ClientParameters):
     owner: int
     version: int
     method: str
+    amr: list[str]
     transport: str
     idle: timedelta
     absolute: timedelta
+    until: datetime | None
+    kind: str
 
 
 class Refresh(ClientParameters):
@@ -81,24 +98,21 @@ class ByTokenClaims(TypedDict):
     owner: int
 
 
-class Recent(TypedDict):
-    """Parameters of the query whether the user authenticated recently in a session."""
-
-    session: uuid.UUID
-    within: timedelta
-
-
-class Roles(NamedTuple):
-    """The roles of the owner of a session."""
+class Opened(NamedTuple):
+    """What the access token says about a new session and its owner."""
 
     roles: Sequence[str] | None
+    authenticated_at: datetime
+    acr: str
 
 
 class Owner(NamedTuple):
-    """The owner of a session."""
+    """The owner of a session, and how the owner authenticated in it."""
 
     id: int
     roles: Sequence[str] | None
+    authenticated_at: datetime
+    acr: str
 
 
 class RotationState(NamedTuple):
@@ -106,6 +120,8 @@ class RotationState(NamedTuple):
 
     owner: int
     roles: Sequence[str] | None
+    authenticated_at: datetime
+    acr: str
     counter: int
     is_recent: bool
 
@@ -116,14 +132,22 @@ class SessionOwner(NamedTuple):
     id: int
     email: str
     verified_mail: bool
+    password_set: bool
     roles: Sequence[str] | None
+    permissions: Sequence[str] | None
     authenticated_at: datetime
+    authenticated_ago: timedelta
+    """By the clock of the database."""
+    acr: str
+    amr: Sequence[str] | None
+    method: str
     transport: str
+    expires_at: datetime
 
 
 _this_session = Session.id == bindparam("session", type_=Session.id.type)
 
-OPEN = Statement(_open(), parameters=Open, row=Roles)
+OPEN = Statement(_open(), parameters=Open, row=Opened)
 
 REFRESH = Statement(
     update(Session)
@@ -135,7 +159,7 @@ REFRESH = Statement(
         device=bindparam("seen_device"),
         address=bindparam("seen_address"),
     )
-    .returning(Session.user_id, _roles(Session.user_id)),
+    .returning(Session.user_id, _roles(Session.user_id), Session.authenticated_at, Session.acr),
     parameters=Refresh,
     row=Owner,
 )
@@ -144,6 +168,8 @@ ROTATION_STATE = Statement(
     select(
         Session.user_id,
         _roles(Session.user_id),
+        Session.authenticated_at,
+        Session.acr,
         Session.counter,
         Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
     ).where(_this_session, _live),
@@ -156,20 +182,19 @@ CURRENT_USER = Statement(
         User.id,
         User.email,
         User.verified_mail,
+        User.password_hash.is_not(None),
         _roles(User.id),
+        _permissions(User.id),
         Session.authenticated_at,
+        func.now() - Session.authenticated_at,
+        Session.acr,
+        Session.amr,
+        Session.method,
         Session.transport,
+        Session.expires_at,
     )
     .join(Session, Session.user_id == User.id)
     .where(_live, _this_session, User.id == bindparam("owner")),
     parameters=ByTokenClaims,
     row=SessionOwner,
-)
-
-IS_RECENT = Statement(
-    select(Session.id).where(
-        _this_session, _live, Session.authenticated_at > func.now() - bindparam("within", type_=Interval)
-    ),
-    parameters=Recent,
-    row=lambda _: True,
 )

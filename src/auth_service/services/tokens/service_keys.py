@@ -26,8 +26,9 @@ from sqlalchemy import (
 
 from auth_service.db import NoParameters, Statement, Write, autocommit, fetch_one, transaction, unit_of_work
 from auth_service.db.advisory_locks import Lock
-from auth_service.errors import ScopeMissing, ServiceKeyInvalid
+from auth_service.errors import ServiceKeyInvalid
 from auth_service.models import ServiceKey
+from auth_service.models.permission import is_permission
 from auth_service.models.service_key import SCOPES
 
 FORM = re.compile(r"svc_([0-9a-f]{12})_[0-9A-Za-z]{43}", re.ASCII)
@@ -157,8 +158,8 @@ class CurrentService:
 class ServiceKeys:
     """Creates, verifies and revokes service keys. Nothing is cached, so that a revocation takes effect at once."""
 
-    def admit(self, presented: str, *, scope: str) -> CurrentService:
-        """Verify a service key and return its service. Raises ServiceKeyInvalid, and ScopeMissing without the scope.
+    def authenticate(self, presented: str) -> CurrentService:
+        """Verify a service key and return its service, whose scopes the caller checks. Raises ServiceKeyInvalid.
 
         Records the use of the key at most once a minute, in a unit of work of its own, so that a failing request is
         recorded too.
@@ -173,16 +174,14 @@ class ServiceKeys:
         if row.use_is_old:
             with unit_of_work():
                 transaction().write(_RECORD_USE({"key_id": key_id}))
-        if scope not in row.scopes:
-            raise ScopeMissing(scope=scope)
         return CurrentService(id=key_id, name=row.name, scopes=row.scopes)
 
     def create(self, *, name: str, scopes: Sequence[str], ttl: timedelta) -> NewServiceKey:
         """Create a key. Raises KeyRefused, also for a third live key of a name: two are enough for rotation."""
         if not NAME.fullmatch(name):
             raise KeyRefused("use at most 40 lower-case letters, digits and hyphens as the name")
-        if not scopes or not set(scopes) <= set(SCOPES):
-            raise KeyRefused(f"use scopes of {', '.join(SCOPES)}")
+        if not scopes or not all(scope in SCOPES or is_permission(scope) for scope in scopes):
+            raise KeyRefused(f"use permissions or {', '.join(SCOPES)} as scopes")
         if not timedelta(0) < ttl <= LONGEST_LIFE:
             raise KeyRefused(f"use a validity of more than zero and at most {LONGEST_LIFE.days} days")
         transaction().write(_LOCK({}))

@@ -66,7 +66,7 @@ class SecurityNotifications:
             to=to,
             user_id=user_id,
             language=language,
-            values={"device": client.device, "address": client.address, "at": _now(), **values},
+            values={"device": client.device, "address": client.address or "-", "at": _now(), **values},
             ttl=TTL,
         )
 

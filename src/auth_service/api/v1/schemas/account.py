@@ -19,7 +19,11 @@ class MeResponse(ResponseModel):
     id: UserId
     email: str
     roles: list[str]
+    permissions: Annotated[list[str], Field(description="The permissions of these roles.")]
     verified_mail: bool
+    auth_time: Annotated[int, Field(description="When the user authenticated, in seconds since 1970.")]
+    acr: Annotated[Literal["aal1", "aal2"], Field(description="The authentication level of the session (RFC 9470).")]
+    amr: Annotated[list[str], Field(description="The authentication methods of the session (RFC 8176).")]
 
 
 Language = Literal["en", "ru"]

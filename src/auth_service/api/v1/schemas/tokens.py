@@ -42,6 +42,10 @@ class IntrospectionResponse(ResponseModel):
     nbf: int | None = None
     exp: int | None = None
     roles: Annotated[list[str] | None, Field(description="The current roles of the user.")] = None
+    permissions: Annotated[list[str] | None, Field(description="The current permissions of these roles.")] = None
+    auth_time: Annotated[int | None, Field(description="When the user authenticated (RFC 9470).")] = None
+    acr: Annotated[Literal["aal1", "aal2"] | None, Field(description="The authentication level of the session.")] = None
+    amr: Annotated[list[str] | None, Field(description="The authentication methods (RFC 8176).")] = None
 
 
 class ForwardAuthResponse(ResponseModel):

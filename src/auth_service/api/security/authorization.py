@@ -1,0 +1,150 @@
+"""Authorization: the access rules `permission(…)`, `recent` and `restricted`, and step-up authentication (RFC 9470)."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from flask import request
+
+from auth_service.api.current import settings
+from auth_service.api.security.authentication import (
+    TOKEN_HEADER,
+    Access,
+    authenticate_service,
+    current_service,
+    current_user,
+    presented_service_key,
+    require_unrestricted_user,
+    require_user,
+    signed_in,
+)
+from auth_service.api.security.csrf import SAFE_METHODS
+from auth_service.errors import (
+    CrossSite,
+    InsufficientUserAuthentication,
+    PermissionMissing,
+    SecondFactorEnrolmentRequired,
+    ServiceKeyInvalid,
+    TokenInvalid,
+    TokenMissing,
+)
+from auth_service.models import PORTAL_ADMIN
+from auth_service.models.permission import Permission
+from auth_service.services.caller import Caller, CallerType
+from auth_service.services.sessions.authentication_levels import satisfies
+from auth_service.services.sessions.sessions import CurrentUser
+
+
+def caller() -> Caller:
+    """Return who sends the request: the user, or the service of the key. Only for endpoints with an access rule."""
+    service = current_service()
+    if service is not None:
+        return Caller(type=CallerType.SERVICE, id=service.id, permissions=frozenset(service.scopes))
+    user = current_user()
+    return Caller(
+        type=CallerType.USER,
+        id=str(user.id),
+        permissions=frozenset(user.permissions),
+        is_administrator=PORTAL_ADMIN in user.roles,
+    )
+
+
+def require_recent() -> None:
+    """Require that the user authenticated within `REAUTHENTICATION_SECONDS`, at the required level of the account.
+
+    Raises InsufficientUserAuthentication.
+    """
+    require_authentication(acr=current_user().required_level, max_age=settings().reauthentication_seconds)
+
+
+def require_authentication(*, acr: str, max_age: timedelta | None) -> None:
+    """Require the authentication level `acr`, at most `max_age` ago. Raises InsufficientUserAuthentication."""
+    user = current_user()
+    if not satisfies(user.acr, acr) or (max_age is not None and not user.authenticated_within(max_age)):
+        age = settings().reauthentication_seconds if max_age is None else max_age
+        raise InsufficientUserAuthentication(acr_values=acr, max_age=int(age.total_seconds()), methods=_methods(user))
+
+
+def _methods(user: CurrentUser) -> list[str]:
+    """Return the first factors with which the user can reauthenticate."""
+    return ["password", "code"] if user.password_set else ["code"]
+
+
+def permission(required: Permission) -> Access:
+    """Return the rule for users one of whose roles has the permission, and for services whose key has it as a scope.
+
+    A write by a user also requires a recent authentication: a stolen access token alone must not change who may do
+    what.
+    """
+
+    def check() -> None:
+        key = presented_service_key()
+        if key is not None:
+            granted = authenticate_service(key).scopes
+        else:
+            require_unrestricted_user()
+            granted = current_user().permissions
+        if required not in granted:
+            raise PermissionMissing(permission=required.value)
+        if key is None and request.method not in SAFE_METHODS:
+            require_recent()
+
+    return Access(
+        name=f"permission {required}",
+        sentence=f"Access: users and services with the permission `{required}`. A write by a user needs a recent "
+        "authentication.",
+        check=check,
+        errors=(
+            TokenMissing,
+            TokenInvalid,
+            CrossSite,
+            ServiceKeyInvalid,
+            PermissionMissing,
+            SecondFactorEnrolmentRequired,
+            InsufficientUserAuthentication,
+        ),
+        needs_token=True,
+        takes_service_key=True,
+        permission=required,
+        headers={TOKEN_HEADER: "A service key, if `Authorization` does not carry it."},
+    )
+
+
+def own_or_permission(required: Permission, *, parameter: str) -> Access:
+    """Return the rule `permission`, except that every user may ask about the own id in a query parameter."""
+    rule = permission(required)
+
+    def check() -> None:
+        if presented_service_key() is None:
+            require_unrestricted_user()
+            if request.args.getlist(parameter) == [str(current_user().id)]:
+                return
+        rule.check()
+
+    return replace(
+        rule,
+        name=f"own or {rule.name}",
+        sentence=f"Access: users for their own id; for others users and services with the permission `{required}`.",
+        check=check,
+    )
+
+
+def _check_recent() -> None:
+    require_unrestricted_user()
+    require_recent()
+
+
+recent = Access(
+    name="recent",
+    sentence="Access: signed-in users who authenticated a short time ago.",
+    check=_check_recent,
+    errors=(*signed_in.errors, InsufficientUserAuthentication),
+    needs_token=True,
+)
+
+restricted = replace(
+    signed_in,
+    name="restricted",
+    sentence="Access: signed-in users, also before they enrol a required second factor.",
+    check=require_user,
+    errors=(TokenMissing, TokenInvalid, CrossSite),
+)

@@ -1,0 +1,230 @@
+"""Role endpoints: list, create, change and delete roles, grant and revoke them, check the permissions of a user."""
+
+from flask_restx import Resource
+
+from auth_service.api.contract.contract import Contract, Variant
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.current import services
+from auth_service.api.http.parsing import ROLE_NAME
+from auth_service.api.security.authorization import caller, own_or_permission, permission
+from auth_service.api.security.client_info import client_info
+from auth_service.api.security.rate_limits import ADMIN_READS, ADMIN_WRITES
+from auth_service.api.v1.schemas.pagination import PageQuery
+from auth_service.api.v1.schemas.roles import (
+    ChangeRoleRequest,
+    CheckPermissionsQuery,
+    CheckPermissionsResponse,
+    CreateRoleRequest,
+    GrantRoleRequest,
+    PermissionResponse,
+    RoleResponse,
+    RolesAndPermissionsResponse,
+    RolesOfUserResponse,
+)
+from auth_service.errors import (
+    BeyondYourOwn,
+    LastAdministrator,
+    LimitReached,
+    MailNotConfirmed,
+    RoleInUse,
+    RoleIsSystem,
+    RoleTaken,
+    RoleUnknown,
+    UserUnknown,
+)
+from auth_service.models.permission import Permission
+from auth_service.services.authorization.roles import PermissionInfo, PermissionsOfUser, RolesOfUser
+from auth_service.services.authorization.statements import RoleRecord
+from auth_service.services.pagination import Page
+
+roles = Namespace("roles", description="Roles, permissions, and the roles of users.")
+
+GRANT_ERRORS = [UserUnknown, RoleUnknown, RoleIsSystem, BeyondYourOwn]
+
+
+def grant_role(_: Resource, body: GrantRoleRequest) -> RolesOfUser:
+    """Grant a role, as the reference implementation names the fields."""
+    return services().roles.grant(body.user_id, body.role_id, caller=caller(), client=client_info())
+
+
+def revoke_role(query: GrantRoleRequest) -> RolesOfUser:
+    """Revoke a role, as the reference implementation names the parameters."""
+    return services().roles.revoke(query.user_id, query.role_id, caller=caller(), client=client_info())
+
+
+GRANT = Contract(
+    summary="Grant a role to a user",
+    access=permission(Permission.ROLES_GRANT),
+    body=GrantRoleRequest,
+    data=RolesOfUserResponse,
+    limits=[ADMIN_WRITES],
+    errors=[*GRANT_ERRORS, MailNotConfirmed, LimitReached],
+)
+REVOKE = Contract(
+    summary="Revoke a role from a user",
+    description="As `DELETE /users/{user_id}/roles/{name}`, for clients of the reference implementation.",
+    access=permission(Permission.ROLES_GRANT),
+    query=GrantRoleRequest,
+    data=RolesOfUserResponse,
+    limits=[ADMIN_WRITES],
+    errors=[*GRANT_ERRORS, LastAdministrator],
+)
+
+
+@roles.route("/roles")
+class Roles(Resource):
+    """All roles."""
+
+    @roles.contract(
+        summary="List the roles",
+        access=permission(Permission.ROLES_READ),
+        query=PageQuery,
+        items=RoleResponse,
+        limits=[ADMIN_READS],
+    )
+    def get(self, query: PageQuery) -> Page[RoleRecord]:
+        return services().roles.page(caller=caller(), cursor=query.cursor, limit=query.limit)
+
+    @roles.contract(
+        summary="Create a role",
+        description=(
+            "A caller can give a role only permissions that the caller has. For clients of the reference "
+            'implementation, the body `{"user_id", "role_id"}` instead grants a role, as '
+            "`PUT /users/{user_id}/roles/{name}` does, with the permission `roles:grant`."
+        ),
+        variant=Variant(field="role_id", contract=GRANT, view=grant_role),
+        access=permission(Permission.ROLES_WRITE),
+        body=CreateRoleRequest,
+        data=RoleResponse,
+        status=201,
+        limits=[ADMIN_WRITES],
+        errors=[RoleTaken, LimitReached, BeyondYourOwn],
+    )
+    def post(self, body: CreateRoleRequest) -> RoleRecord:
+        return services().roles.create(
+            body.name,
+            description=body.description,
+            permissions=body.permissions,
+            caller=caller(),
+            client=client_info(),
+        )
+
+    @roles.under(REVOKE)
+    def delete(self, query: GrantRoleRequest) -> RolesOfUser:
+        return revoke_role(query)
+
+
+@roles.route(f"/roles/<{ROLE_NAME}:name>")
+class Role(Resource):
+    """One role."""
+
+    @roles.contract(
+        summary="Return a role",
+        access=permission(Permission.ROLES_READ),
+        data=RoleResponse,
+        limits=[ADMIN_READS],
+        errors=[RoleUnknown],
+    )
+    def get(self, name: str) -> RoleRecord:
+        return services().roles.by_name(name)
+
+    @roles.contract(
+        summary="Change the description or the permissions of a role",
+        description="A change of the permissions takes effect with the next request of each user of the role.",
+        access=permission(Permission.ROLES_WRITE),
+        body=ChangeRoleRequest,
+        data=RoleResponse,
+        limits=[ADMIN_WRITES],
+        errors=[RoleUnknown, RoleIsSystem, LimitReached, BeyondYourOwn],
+    )
+    def patch(self, name: str, body: ChangeRoleRequest) -> RoleRecord:
+        return services().roles.change(
+            name,
+            description=body.description,
+            permissions=body.permissions,
+            caller=caller(),
+            client=client_info(),
+        )
+
+    @roles.contract(
+        summary="Delete a role that no user has",
+        access=permission(Permission.ROLES_WRITE),
+        done=True,
+        limits=[ADMIN_WRITES],
+        errors=[RoleUnknown, RoleIsSystem, RoleInUse, BeyondYourOwn],
+    )
+    def delete(self, name: str) -> None:
+        services().roles.delete(name, caller=caller(), client=client_info())
+
+
+@roles.route("/users/<user_id:user_id>/roles")
+class RolesOfOneUser(Resource):
+    """The roles of a user."""
+
+    @roles.contract(
+        summary="Return the roles and permissions of a user",
+        access=permission(Permission.ROLES_READ),
+        data=RolesAndPermissionsResponse,
+        limits=[ADMIN_READS],
+        errors=[UserUnknown],
+    )
+    def get(self, user_id: int) -> RolesOfUser:
+        return services().roles.of_user(user_id)
+
+
+@roles.route(f"/users/<user_id:user_id>/roles/<{ROLE_NAME}:name>")
+class RoleOfUser(Resource):
+    """One role of a user."""
+
+    @roles.contract(
+        summary="Grant a role to a user",
+        description="The answer is the same if the user has the role already.",
+        access=permission(Permission.ROLES_GRANT),
+        data=RolesOfUserResponse,
+        limits=[ADMIN_WRITES],
+        errors=[*GRANT_ERRORS, MailNotConfirmed, LimitReached],
+    )
+    def put(self, user_id: int, name: str) -> RolesOfUser:
+        return services().roles.grant(user_id, name, caller=caller(), client=client_info())
+
+    @roles.contract(
+        summary="Revoke a role from a user",
+        description="The answer is the same if the user does not have the role.",
+        access=permission(Permission.ROLES_GRANT),
+        data=RolesOfUserResponse,
+        limits=[ADMIN_WRITES],
+        errors=[*GRANT_ERRORS, LastAdministrator],
+    )
+    def delete(self, user_id: int, name: str) -> RolesOfUser:
+        return services().roles.revoke(user_id, name, caller=caller(), client=client_info())
+
+
+@roles.route("/roles/check_permissions", "/roles/check_permissions/")
+class CheckPermissions(Resource):
+    """Check of the permissions of a user."""
+
+    @roles.contract(
+        summary="Return the roles of a user, and whether the user has a permission",
+        description="Every user may ask about the own id.",
+        access=own_or_permission(Permission.ROLES_READ, parameter="user_id"),
+        query=CheckPermissionsQuery,
+        data=CheckPermissionsResponse,
+        limits=[ADMIN_READS],
+        errors=[UserUnknown],
+    )
+    def get(self, query: CheckPermissionsQuery) -> PermissionsOfUser:
+        return services().roles.check(int(query.user_id), permission=query.permission)
+
+
+@roles.route("/permissions")
+class AllPermissions(Resource):
+    """All permissions."""
+
+    @roles.contract(
+        summary="List the permissions that roles can have",
+        access=permission(Permission.ROLES_READ),
+        items=PermissionResponse,
+        limits=[ADMIN_READS],
+    )
+    def get(self) -> Page[PermissionInfo]:
+        return Page(items=services().roles.permissions())

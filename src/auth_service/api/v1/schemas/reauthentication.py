@@ -1,0 +1,21 @@
+"""Request models of reauthentication."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from auth_service.api.v1.schemas.fields import Code, Password, RequestModel
+from auth_service.errors.fields import FieldInvalid, FieldReason
+
+
+class ReauthenticateRequest(RequestModel):
+    """The password, or the code that was emailed for this session."""
+
+    password: Annotated[Password | None, Field(description="The password; not together with `code`.")] = None
+    code: Annotated[Code | None, Field(description="The emailed code; not together with `password`.")] = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.password is None) == (self.code is None):
+            raise FieldInvalid(FieldReason.EXCLUSIVE, "Send either the password or the code.")
+        return self

@@ -1,0 +1,129 @@
+"""Role endpoints for other services under `/api/srv`, in the form of the reference implementation."""
+
+from dataclasses import replace
+
+from flask_restx import Resource
+
+from auth_service.api.contract.endpoint import Namespace
+from auth_service.api.current import services
+from auth_service.api.http.parsing import ROLE_NAME
+from auth_service.api.security.authentication import service
+from auth_service.api.security.authorization import caller
+from auth_service.api.security.client_info import client_info
+from auth_service.api.security.rate_limits import ADMIN_READS, ADMIN_WRITES
+from auth_service.api.v1.roles import GRANT, REVOKE, grant_role, revoke_role
+from auth_service.api.v1.schemas.pagination import PageQuery
+from auth_service.api.v1.schemas.roles import (
+    CheckPermissionsQuery,
+    CheckPermissionsResponse,
+    CreatedServiceRoleResponse,
+    CreateServiceRoleRequest,
+    GrantRoleRequest,
+    RoleResponse,
+    ServiceUserQuery,
+    ServiceUserResponse,
+)
+from auth_service.errors import (
+    BeyondYourOwn,
+    LimitReached,
+    RoleInUse,
+    RoleIsSystem,
+    RoleTaken,
+    RoleUnknown,
+    UserUnknown,
+)
+from auth_service.models.permission import Permission
+from auth_service.services.authorization.roles import PermissionsOfUser, RolesOfUser
+from auth_service.services.authorization.statements import RoleRecord, UserWithRoles
+from auth_service.services.pagination import Page
+
+service_roles = Namespace("service roles", description="Roles, for other services with a service key.")
+
+
+@service_roles.route("/roles")
+class ServiceRoles(Resource):
+    """All roles, and grants."""
+
+    @service_roles.contract(
+        summary="List the roles",
+        access=service(Permission.ROLES_READ),
+        query=PageQuery,
+        items=RoleResponse,
+        limits=[ADMIN_READS],
+    )
+    def get(self, query: PageQuery) -> Page[RoleRecord]:
+        return services().roles.page(caller=caller(), cursor=query.cursor, limit=query.limit)
+
+    @service_roles.under(replace(GRANT, access=service(Permission.ROLES_GRANT)))
+    def post(self, body: GrantRoleRequest) -> RolesOfUser:
+        return grant_role(self, body)
+
+    @service_roles.under(replace(REVOKE, access=service(Permission.ROLES_GRANT)))
+    def delete(self, query: GrantRoleRequest) -> RolesOfUser:
+        return revoke_role(query)
+
+
+@service_roles.route("/roles/check_permissions", "/roles/check_permissions/")
+class CheckServicePermissions(Resource):
+    """Check of the permissions of a user."""
+
+    @service_roles.contract(
+        summary="Return the roles of a user, and whether the user has a permission",
+        access=service(Permission.ROLES_READ),
+        query=CheckPermissionsQuery,
+        data=CheckPermissionsResponse,
+        limits=[ADMIN_READS],
+        errors=[UserUnknown],
+    )
+    def get(self, query: CheckPermissionsQuery) -> PermissionsOfUser:
+        return services().roles.check(int(query.user_id), permission=query.permission)
+
+
+@service_roles.route("/roles/create_role")
+class CreateServiceRole(Resource):
+    """Creation of roles without permissions."""
+
+    @service_roles.contract(
+        summary="Create a role without permissions",
+        access=service(Permission.ROLES_WRITE),
+        body=CreateServiceRoleRequest,
+        data=CreatedServiceRoleResponse,
+        status=201,
+        limits=[ADMIN_WRITES],
+        errors=[RoleTaken, LimitReached],
+    )
+    def post(self, body: CreateServiceRoleRequest) -> RoleRecord:
+        return services().roles.create(
+            body.role_name, description=body.description, permissions=(), caller=caller(), client=client_info()
+        )
+
+
+@service_roles.route(f"/roles/<{ROLE_NAME}:name>/delete_role")
+class DeleteServiceRole(Resource):
+    """Deletion of roles."""
+
+    @service_roles.contract(
+        summary="Delete a role that no user has",
+        access=service(Permission.ROLES_WRITE),
+        done=True,
+        limits=[ADMIN_WRITES],
+        errors=[RoleUnknown, RoleIsSystem, RoleInUse, BeyondYourOwn],
+    )
+    def delete(self, name: str) -> None:
+        services().roles.delete(name, caller=caller(), client=client_info())
+
+
+@service_roles.route("/users")
+class ServiceUser(Resource):
+    """Look-up of a user by id."""
+
+    @service_roles.contract(
+        summary="Return a user by id",
+        access=service(Permission.USERS_READ),
+        query=ServiceUserQuery,
+        data=ServiceUserResponse,
+        limits=[ADMIN_READS],
+        errors=[UserUnknown],
+    )
+    def get(self, query: ServiceUserQuery) -> UserWithRoles:
+        return services().roles.user(int(query.user_id))

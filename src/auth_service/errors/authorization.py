@@ -1,0 +1,83 @@
+"""Errors of authorization: permissions, roles, administrators, step-up authentication, idempotency keys."""
+
+from auth_service.errors.base import Conflict, Forbidden, NotFound, Unauthenticated, Unprocessable
+
+
+class InsufficientUserAuthentication(Unauthenticated):
+    """The session needs a newer or a stronger authentication: step-up (RFC 9470).
+
+    Needs `acr_values`, `max_age` and `methods`.
+    """
+
+    code = "insufficient_user_authentication"
+    message = "This request needs a recent authentication; reauthenticate with one of `methods`, then send it again."
+
+
+class SecondFactorEnrolmentRequired(Forbidden):
+    """A role of the user requires a second factor, and the account has none. The session is restricted until then."""
+
+    code = "second_factor_enrolment_required"
+    message = "A role of this account requires a second factor; enrol one, then send this request again."
+
+
+class PermissionMissing(Forbidden):
+    """Neither a role of the user nor a scope of the service key has the permission. Needs `permission`."""
+
+    code = "permission_missing"
+    message = "This request needs the permission in `permission`; ask an administrator to grant a role that has it."
+
+
+class BeyondYourOwn(Forbidden):
+    """The caller would grant, revoke or change a permission that the caller lacks (privilege escalation)."""
+
+    code = "beyond_your_own"
+    message = "This concerns permissions that you do not have; ask an administrator who has them."
+
+
+class RoleUnknown(NotFound):
+    """No role has this name."""
+
+    code = "role_unknown"
+    message = "No role has this name; list the roles to get their names."
+
+
+class RoleTaken(Conflict):
+    """A role with this name exists already."""
+
+    code = "role_taken"
+    message = "A role with this name exists already; change it or use another name."
+
+
+class RoleInUse(Conflict):
+    """The role cannot be deleted, because users have it. Needs `users`."""
+
+    code = "role_in_use"
+    message = "Users have this role, their number is in `users`; revoke it from them before you delete it."
+
+
+class RoleIsSystem(Conflict):
+    """The service itself needs the role, so that no request can change, delete, grant or revoke it this way."""
+
+    code = "role_is_system"
+    message = "This role belongs to the service and cannot be changed this way; use another role."
+
+
+class LastAdministrator(Conflict):
+    """The operation would leave no administrator who can sign in."""
+
+    code = "last_administrator"
+    message = "This is the last administrator; grant ROLE_PORTAL_ADMIN to another user first."
+
+
+class LimitReached(Conflict):
+    """A fixed upper bound is reached: roles, permissions of a role, or roles of a user. Needs `limit`."""
+
+    code = "limit_reached"
+    message = "No more than `limit` are possible; remove one first."
+
+
+class IdempotencyKeyReused(Unprocessable):
+    """The caller used the idempotency key for another request in the last 24 hours."""
+
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was used for another request; use a new key."

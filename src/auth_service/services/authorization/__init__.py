@@ -1,0 +1,1 @@
+"""Authorization services: roles, permissions, administrators."""

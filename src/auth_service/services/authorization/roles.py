@@ -1,0 +1,270 @@
+"""Roles: list, create, change, delete; grant to users and revoke, without privilege escalation."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from auth_service.db import fetch_all, fetch_one, transaction
+from auth_service.errors import (
+    BeyondYourOwn,
+    LimitReached,
+    MailNotConfirmed,
+    RoleInUse,
+    RoleIsSystem,
+    RoleTaken,
+    RoleUnknown,
+    UserUnknown,
+)
+from auth_service.models import PORTAL_ADMIN, REGISTRATION_ROLES
+from auth_service.models.audit_event import EventType
+from auth_service.models.permission import Permission
+from auth_service.services.audit.events import AuditLog, ClientInfo
+from auth_service.services.authorization import statements as sql
+from auth_service.services.authorization.administrators import Administrators
+from auth_service.services.authorization.statements import RoleRecord, UserWithRoles
+from auth_service.services.caller import Caller, CallerType
+from auth_service.services.pagination import Cursors, Page
+from auth_service.services.users.security_notifications import SecurityNotifications
+
+MAX_ROLES = 200
+MAX_PERMISSIONS = 100
+"""Of one role."""
+MAX_ROLES_OF_USER = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionInfo:
+    """A permission that roles can have."""
+
+    name: str
+    description: str | None
+    system: bool
+    """Whether it is built in."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolesOfUser:
+    """The roles of a user, and the permissions of these roles."""
+
+    user_id: int
+    roles: Sequence[str]
+    permissions: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionsOfUser:
+    """The roles of a user, and whether the user has a permission; None if none was asked about."""
+
+    user_id: int
+    roles: Sequence[str]
+    allowed: bool | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Roles:
+    """Roles and their users.
+
+    A caller can only grant, revoke or change what the caller has: otherwise a user with `roles:grant` alone could
+    become administrator. Locks are taken in the order administrators, roles, user, role.
+    """
+
+    audit_log: AuditLog
+    security_notifications: SecurityNotifications
+    administrators: Administrators
+    cursors: Cursors
+
+    def page(self, *, caller: Caller, cursor: str | None, limit: int) -> Page[RoleRecord]:
+        """Return a page of the roles, ordered by name. Raises ValidationFailed for a wrong cursor."""
+        after = "" if cursor is None else self.cursors.position(cursor, of="roles", owner=caller.subject)
+        rows = fetch_all(sql.PAGE({"after": after, "at_most": limit + 1}))
+        return self.cursors.page(rows, limit=limit, of="roles", owner=caller.subject, position=lambda role: role.name)
+
+    def by_name(self, name: str) -> RoleRecord:
+        """Return a role. Raises RoleUnknown."""
+        role = fetch_one(sql.BY_NAME({"name": name}))
+        if role is None:
+            raise RoleUnknown
+        return role
+
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that no role has."""
+        return [name for name in sorted(names) if fetch_one(sql.BY_NAME({"name": name})) is None]
+
+    def permissions(self) -> list[PermissionInfo]:
+        """Return the built-in permissions, and those that roles of the portal have."""
+        built_in = {permission.value: permission.sentence for permission in Permission}
+        names = sorted({*built_in, *fetch_all(sql.PERMISSIONS({}))})
+        return [PermissionInfo(name, built_in.get(name), name in built_in) for name in names]
+
+    def create(
+        self, name: str, *, description: str | None, permissions: Iterable[str], caller: Caller, client: ClientInfo
+    ) -> RoleRecord:
+        """Create a role. Raises BeyondYourOwn, RoleTaken, LimitReached."""
+        wanted = _bounded(permissions)
+        caller.require_all(wanted)
+        transaction().write(sql.LOCK_ROLES({}))
+        if (transaction().fetch_one(sql.COUNT_ROLES({})) or 0) >= MAX_ROLES:
+            raise LimitReached(limit=MAX_ROLES)
+        if transaction().fetch_one(sql.CREATE({"name": name, "description": description})) is None:
+            raise RoleTaken
+        self._set_permissions(name, wanted)
+        role = RoleRecord(name, description, wanted, system=False)
+        self._record(EventType.ROLE_CREATED, name, caller, client, _changes(RoleRecord(name, None, [], False), role))
+        return role
+
+    def change(
+        self,
+        name: str,
+        *,
+        description: str | None,
+        permissions: Iterable[str] | None,
+        caller: Caller,
+        client: ClientInfo,
+    ) -> RoleRecord:
+        """Change the description or the permissions of a role; None keeps them.
+
+        Raises RoleUnknown, RoleIsSystem, BeyondYourOwn, LimitReached.
+        """
+        wanted = None if permissions is None else _bounded(permissions)
+        transaction().write(sql.LOCK_ROLES({}))
+        before = self._lock_changeable(name, caller)
+        caller.require_all(wanted or ())
+        after = _replaced(before, description=description, permissions=wanted)
+        if after == before:
+            return before
+        transaction().write(sql.SET_DESCRIPTION({"name": name, "description": after.description}))
+        self._set_permissions(name, after.permissions)
+        self._record(EventType.ROLE_CHANGED, name, caller, client, _changes(before, after))
+        return after
+
+    def delete(self, name: str, *, caller: Caller, client: ClientInfo) -> None:
+        """Delete a role that no user has. Raises RoleUnknown, RoleIsSystem, BeyondYourOwn, RoleInUse."""
+        transaction().write(sql.LOCK_ROLES({}))
+        before = self._lock_changeable(name, caller)
+        users = transaction().fetch_one(sql.COUNT_USERS({"name": name})) or 0
+        if users:
+            raise RoleInUse(users=users)
+        transaction().write(sql.DELETE({"name": name}))
+        transaction().write(sql.FORGET_UNUSED_PERMISSIONS({}))
+        self._record(EventType.ROLE_DELETED, name, caller, client, _changes(before, RoleRecord(name, None, [], False)))
+
+    def of_user(self, user_id: int) -> RolesOfUser:
+        """Return the roles of a user and their permissions. Raises UserUnknown."""
+        found = fetch_one(sql.OF_USER({"user_id": user_id}))
+        if found is None:
+            raise UserUnknown
+        return RolesOfUser(user_id, *found)
+
+    def user(self, user_id: int) -> UserWithRoles:
+        """Return a user with the roles. Raises UserUnknown."""
+        user = fetch_one(sql.USER({"user_id": user_id}))
+        if user is None:
+            raise UserUnknown
+        return user
+
+    def check(self, user_id: int, *, permission: str | None) -> PermissionsOfUser:
+        """Return the roles of a user, and whether they have the permission. Raises UserUnknown."""
+        user = self.of_user(user_id)
+        allowed = None if permission is None else permission in user.permissions or PORTAL_ADMIN in user.roles
+        return PermissionsOfUser(user_id, user.roles, allowed)
+
+    def grant(self, user_id: int, name: str, *, caller: Caller, client: ClientInfo) -> RolesOfUser:
+        """Grant a role to a user; idempotent.
+
+        Raises UserUnknown, RoleUnknown, RoleIsSystem, MailNotConfirmed for a temporary user, BeyondYourOwn,
+        LimitReached.
+        """
+        target = self._lock_user_and_role(user_id, name, caller)
+        if not target.verified_mail:
+            raise MailNotConfirmed
+        roles = target.roles or ()
+        if name not in roles:
+            if len(roles) >= MAX_ROLES_OF_USER:
+                raise LimitReached(limit=MAX_ROLES_OF_USER)
+            transaction().fetch_one(sql.GRANT({"user_id": user_id, "name": name}))
+            self._notify(EventType.ROLE_GRANTED, user_id, name, caller, client)
+        return self._result(user_id)
+
+    def revoke(
+        self, user_id: int, name: str, *, caller: Caller, client: ClientInfo, leave_none: bool = False
+    ) -> RolesOfUser:
+        """Revoke a role from a user; idempotent. `leave_none` allows to revoke the role of the last administrator.
+
+        Raises UserUnknown, RoleUnknown, RoleIsSystem, BeyondYourOwn, LastAdministrator.
+        """
+        target = self._lock_user_and_role(user_id, name, caller)
+        if name in (target.roles or ()):
+            if name == PORTAL_ADMIN and not leave_none:
+                self.administrators.require_another_than(user_id)
+            transaction().fetch_one(sql.REVOKE({"user_id": user_id, "name": name}))
+            self._notify(EventType.ROLE_WITHDRAWN, user_id, name, caller, client)
+        return self._result(user_id)
+
+    def _lock_user_and_role(self, user_id: int, name: str, caller: Caller) -> sql.GrantTarget:
+        if name in REGISTRATION_ROLES:
+            raise RoleIsSystem
+        if name == PORTAL_ADMIN:
+            if caller.type is CallerType.SERVICE:  # a leaked key must not create an administrator
+                raise BeyondYourOwn
+            self.administrators.lock()
+        target = transaction().fetch_one(sql.LOCK_USER({"user_id": user_id}))
+        if target is None:
+            raise UserUnknown
+        role = transaction().fetch_one(sql.LOCK_ROLE_SHARED({"name": name}))
+        if role is None:
+            raise RoleUnknown
+        caller.require_all(role.permissions)
+        return target
+
+    def _lock_changeable(self, name: str, caller: Caller) -> RoleRecord:
+        role = transaction().fetch_one(sql.LOCK_ROLE({"name": name}))
+        if role is None:
+            raise RoleUnknown
+        if role.system:
+            raise RoleIsSystem
+        caller.require_all(role.permissions)
+        return role
+
+    def _set_permissions(self, name: str, permissions: Sequence[str]) -> None:
+        parameters: sql.RolePermissions = {"name": name, "permissions": list(permissions)}
+        transaction().write(sql.REMOVE_OTHER_PERMISSIONS(parameters))
+        transaction().write(sql.ADD_PERMISSIONS(parameters))
+        transaction().write(sql.GIVE_ADMINISTRATORS_ALL({}))
+        transaction().write(sql.FORGET_UNUSED_PERMISSIONS({}))
+
+    def _notify(self, kind: EventType, user_id: int, name: str, caller: Caller, client: ClientInfo) -> None:
+        self.audit_log.record(kind, user_id=user_id, client=client, actor=caller, role=name)
+        granted = kind is EventType.ROLE_GRANTED
+        self.security_notifications.send("role_changed", user_id=user_id, client=client, role=name, granted=granted)
+        if name == PORTAL_ADMIN:
+            self.administrators.notify_all(user_id=user_id, client=client, granted=granted)
+
+    def _record(
+        self, kind: EventType, name: str, caller: Caller, client: ClientInfo, changes: dict[str, list[object]]
+    ) -> None:
+        self.audit_log.record(kind, user_id=None, client=client, actor=caller, target=("role", name), changes=changes)
+
+    def _result(self, user_id: int) -> RolesOfUser:
+        return RolesOfUser(user_id, *(transaction().fetch_one(sql.OF_USER({"user_id": user_id})) or ([], [])))
+
+
+def _bounded(permissions: Iterable[str]) -> list[str]:
+    unique = sorted(set(permissions))
+    if len(unique) > MAX_PERMISSIONS:
+        raise LimitReached(limit=MAX_PERMISSIONS)
+    return unique
+
+
+def _replaced(role: RoleRecord, *, description: str | None, permissions: Sequence[str] | None) -> RoleRecord:
+    """Return a copy of the role with the values that are not None."""
+    return role._replace(
+        description=role.description if description is None else description,
+        permissions=role.permissions if permissions is None else permissions,
+    )
+
+
+def _changes(before: RoleRecord, after: RoleRecord) -> dict[str, list[object]]:
+    pairs: dict[str, list[object]] = {
+        "description": [before.description, after.description],
+        "permissions": [list(before.permissions), list(after.permissions)],
+    }
+    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}

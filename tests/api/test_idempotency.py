@@ -1,0 +1,103 @@
+"""Idempotency keys: a repeated POST with the same key is carried out once and gets the same answer."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from auth_service.db import unit_of_work
+from auth_service.services.idempotency import delete_expired_keys
+from tests.support.actors import Mailbox
+from tests.support.administration import AdminClient, Administration
+
+Query = Callable[..., list[Any]]
+KEY = {"Idempotency-Key": "4711-abc.DEF_0"}
+ROLE: dict[str, Any] = {"name": "ROLE_EDITOR", "description": "Edits films.", "permissions": ["films:edit"]}
+
+
+@pytest.fixture
+def administration(app: Flask, mailbox: Mailbox) -> Administration:
+    return Administration(app, mailbox)
+
+
+@pytest.fixture
+def admin(administration: Administration) -> AdminClient:
+    return administration.administrator()
+
+
+def test_lv6_a_repeated_request_gets_the_same_answer_and_does_nothing(admin: AdminClient, query: Query) -> None:
+    first = admin.call("POST", "/roles", json=ROLE, headers=KEY)
+    second = admin.call("POST", "/roles", json=ROLE, headers=KEY)
+
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.get_data() == second.get_data()
+    assert admin.error("POST", "/roles", json=ROLE) == (409, "role_taken"), "without the key it is another request"
+    assert len(query("SELECT 1 FROM events WHERE kind = 'role.created'")) == 1
+
+
+def test_lv6_concurrent_equal_requests_do_the_work_once(admin: AdminClient, query: Query) -> None:
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: admin.call("POST", "/roles", json=ROLE, headers=KEY), range(20)))
+
+    carried_out = [answer for answer in answers if answer.status_code != 503]
+    assert {answer.status_code for answer in carried_out} == {201}
+    assert len({answer.get_data() for answer in carried_out}) == 1
+    assert len(query("SELECT 1 FROM events WHERE kind = 'role.created'")) == 1
+
+
+def test_lv6_another_body_with_the_same_key_is_rejected(admin: AdminClient) -> None:
+    assert admin.call("POST", "/roles", json=ROLE, headers=KEY).status_code == 201
+
+    other = admin.error("POST", "/roles", json={**ROLE, "name": "ROLE_OTHER"}, headers=KEY)
+
+    assert other == (422, "idempotency_key_reused")
+
+
+def test_lv6_another_caller_is_independent(admin: AdminClient, administration: Administration) -> None:
+    service = administration.service("roles:write", "films:edit")
+    other = administration.administrator("other@example.org")
+    assert admin.call("POST", "/roles", json=ROLE, headers=KEY).status_code == 201
+
+    for client in (service, other):
+        assert client.error("POST", "/roles", json=ROLE, headers=KEY) == (409, "role_taken")
+
+
+def test_lv6_a_failed_request_stores_no_answer(admin: AdminClient, query: Query) -> None:
+    query("INSERT INTO roles (name) VALUES ('ROLE_EDITOR')")
+    assert admin.error("POST", "/roles", json=ROLE, headers=KEY) == (409, "role_taken")
+    query("DELETE FROM roles WHERE name = 'ROLE_EDITOR'")
+
+    assert admin.call("POST", "/roles", json=ROLE, headers=KEY).status_code == 201
+
+
+def test_lv6_a_caller_who_lost_the_permission_gets_no_stored_answer(
+    admin: AdminClient, administration: Administration
+) -> None:
+    other = administration.administrator("other@example.org")
+    assert admin.call("POST", "/roles", json=ROLE, headers=KEY).status_code == 201
+    other.data("DELETE", f"/users/{admin.user_id}/roles/ROLE_PORTAL_ADMIN")
+
+    assert admin.error("POST", "/roles", json=ROLE, headers=KEY) == (403, "permission_missing")
+
+
+def test_lv6_a_key_expires_after_a_day(admin: AdminClient, query: Query, app: Flask) -> None:
+    assert admin.call("POST", "/roles", json=ROLE, headers=KEY).status_code == 201
+    [(ttl,)] = query("SELECT expires_at - now() FROM idempotency_keys")
+    assert timedelta(hours=23) < ttl <= timedelta(hours=24)
+    query("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+
+    assert admin.error("POST", "/roles", json=ROLE, headers=KEY) == (409, "role_taken")
+    assert admin.call("POST", "/roles", json={"name": "ROLE_OTHER"}, headers=KEY).status_code == 201
+    query("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+    with app.app_context(), unit_of_work():
+        assert delete_expired_keys(at_most=10) == 1
+
+
+@pytest.mark.parametrize("key", ["", "short", "a" * 65, "with space", "snow☃snow", "a/b/c/d/e"])
+def test_lv6_a_malformed_key_is_rejected(admin: AdminClient, key: str) -> None:
+    headers = {"Idempotency-Key": key.encode().decode("latin-1")}
+
+    assert admin.error("POST", "/roles", json=ROLE, headers=headers) == (422, "validation_failed")

@@ -1,0 +1,126 @@
+"""Round trips of reauthentication and administration: the typical request of every endpoint."""
+
+from tests.support.accounts import PASSWORD, Accounts
+from tests.support.round_trips_cases import CASES, Request, row
+
+__all__ = ["CASES"]
+
+
+@row("GET /api/v1/roles")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/roles")
+
+
+@row("POST /api/v1/roles", status=201)
+def _(accounts: Accounts) -> Request:
+    body = {"name": accounts.role_name(), "permissions": ["films:edit"]}
+    return lambda: accounts.administrator.call("POST", "/roles", json=body)
+
+
+@row("DELETE /api/v1/roles", "revoke, by the field names of the reference implementation")
+def _(accounts: Accounts) -> Request:
+    user_id, role = accounts.account().id, accounts.role()
+    accounts.administrator.data("PUT", f"/users/{user_id}/roles/{role}")
+    return lambda: accounts.administrator.call("DELETE", f"/roles?user_id={user_id}&role_id={role}")
+
+
+@row("GET /api/v1/roles/{name}")
+def _(accounts: Accounts) -> Request:
+    role = accounts.role()
+    return lambda: accounts.administrator.call("GET", f"/roles/{role}")
+
+
+@row("PATCH /api/v1/roles/{name}")
+def _(accounts: Accounts) -> Request:
+    role = accounts.role()
+    return lambda: accounts.administrator.call("PATCH", f"/roles/{role}", json={"permissions": []})
+
+
+@row("DELETE /api/v1/roles/{name}")
+def _(accounts: Accounts) -> Request:
+    role = accounts.role()
+    return lambda: accounts.administrator.call("DELETE", f"/roles/{role}")
+
+
+@row("GET /api/v1/users/{user_id}/roles")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.account().id
+    return lambda: accounts.administrator.call("GET", f"/users/{user_id}/roles")
+
+
+@row("PUT /api/v1/users/{user_id}/roles/{name}")
+def _(accounts: Accounts) -> Request:
+    user_id, role = accounts.account().id, accounts.role()
+    return lambda: accounts.administrator.call("PUT", f"/users/{user_id}/roles/{role}")
+
+
+@row("DELETE /api/v1/users/{user_id}/roles/{name}")
+def _(accounts: Accounts) -> Request:
+    user_id, role = accounts.account().id, accounts.role()
+    accounts.administrator.data("PUT", f"/users/{user_id}/roles/{role}")
+    return lambda: accounts.administrator.call("DELETE", f"/users/{user_id}/roles/{role}")
+
+
+@row("GET /api/v1/roles/check_permissions", "the own id")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.administrator.user_id
+    return lambda: accounts.administrator.call("GET", f"/roles/check_permissions?user_id={user_id}")
+
+
+@row("GET /api/v1/permissions")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/permissions")
+
+
+@row("GET /api/srv/roles")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.role_service.call("GET", "/roles")
+
+
+@row("POST /api/srv/roles")
+def _(accounts: Accounts) -> Request:
+    body = {"user_id": accounts.account().id, "role_id": accounts.role()}
+    return lambda: accounts.role_service.call("POST", "/roles", json=body)
+
+
+@row("DELETE /api/srv/roles")
+def _(accounts: Accounts) -> Request:
+    user_id, role = accounts.account().id, accounts.role()
+    accounts.role_service.data("POST", "/roles", json={"user_id": user_id, "role_id": role})
+    return lambda: accounts.role_service.call("DELETE", f"/roles?user_id={user_id}&role_id={role}")
+
+
+@row("GET /api/srv/roles/check_permissions")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.account().id
+    return lambda: accounts.role_service.call("GET", f"/roles/check_permissions?user_id={user_id}")
+
+
+@row("POST /api/srv/roles/create_role", status=201)
+def _(accounts: Accounts) -> Request:
+    name = accounts.role_name()
+    return lambda: accounts.role_service.call("POST", "/roles/create_role", json={"role_name": name})
+
+
+@row("DELETE /api/srv/roles/{name}/delete_role")
+def _(accounts: Accounts) -> Request:
+    role = accounts.role()
+    return lambda: accounts.role_service.call("DELETE", f"/roles/{role}/delete_role")
+
+
+@row("GET /api/srv/users")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.account().id
+    return lambda: accounts.role_service.call("GET", f"/users?user_id={user_id}")
+
+
+@row("POST /api/v1/users/me/reauthenticate", "with the password")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.call("POST", "/me/reauthenticate", json={"password": PASSWORD})
+
+
+@row("POST /api/v1/users/me/reauthenticate/send_code")
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    return lambda: account.call("POST", "/me/reauthenticate/send_code")
