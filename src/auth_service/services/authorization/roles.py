@@ -99,15 +99,15 @@ class Roles:
         self, name: str, *, description: str | None, permissions: Iterable[str], caller: Caller, client: ClientInfo
     ) -> RoleRecord:
         """Create a role. Raises BeyondYourOwn, RoleTaken, LimitReached."""
-        wanted = _bounded(permissions)
-        caller.require_all(wanted)
+        new_permissions = _bounded(permissions)
+        caller.require_all(new_permissions)
         transaction().write(sql.LOCK_ROLES({}))
         if (transaction().fetch_one(sql.COUNT_ROLES({})) or 0) >= MAX_ROLES:
             raise LimitReached(limit=MAX_ROLES)
         if transaction().fetch_one(sql.CREATE({"name": name, "description": description})) is None:
             raise RoleTaken
-        self._set_permissions(name, wanted)
-        role = RoleRecord(name, description, wanted, system=False)
+        self._set_permissions(name, new_permissions)
+        role = RoleRecord(name, description, new_permissions, system=False)
         self._record(EventType.ROLE_CREATED, name, caller, client, _changes(RoleRecord(name, None, [], False), role))
         return role
 
@@ -124,11 +124,11 @@ class Roles:
 
         Raises RoleUnknown, RoleIsSystem, BeyondYourOwn, LimitReached.
         """
-        wanted = None if permissions is None else _bounded(permissions)
+        new_permissions = None if permissions is None else _bounded(permissions)
         transaction().write(sql.LOCK_ROLES({}))
         before = self._lock_changeable(name, caller)
-        caller.require_all(wanted or ())
-        after = _replaced(before, description=description, permissions=wanted)
+        caller.require_all(new_permissions or ())
+        after = _replaced(before, description=description, permissions=new_permissions)
         if after == before:
             return before
         transaction().write(sql.SET_DESCRIPTION({"name": name, "description": after.description}))
@@ -144,15 +144,15 @@ class Roles:
         if users:
             raise RoleInUse(users=users)
         transaction().write(sql.DELETE({"name": name}))
-        transaction().write(sql.FORGET_UNUSED_PERMISSIONS({}))
+        transaction().write(sql.REMOVE_UNUSED_PERMISSIONS({}))
         self._record(EventType.ROLE_DELETED, name, caller, client, _changes(before, RoleRecord(name, None, [], False)))
 
     def of_user(self, user_id: int) -> RolesOfUser:
         """Return the roles of a user and their permissions. Raises UserUnknown."""
-        found = fetch_one(sql.OF_USER({"user_id": user_id}))
-        if found is None:
+        user = fetch_one(sql.OF_USER({"user_id": user_id}))
+        if user is None:
             raise UserUnknown
-        return RolesOfUser(user_id, *found)
+        return RolesOfUser(user_id, *user)
 
     def user(self, user_id: int) -> UserWithRoles:
         """Return a user with the roles. Raises UserUnknown."""
@@ -206,7 +206,8 @@ class Roles:
             if caller.type is CallerType.SERVICE:  # a leaked key must not create an administrator
                 raise BeyondYourOwn
             self.administrators.lock()
-        target = transaction().fetch_one(sql.LOCK_USER({"user_id": user_id}))
+        transaction().write(sql.LOCK_USER({"user_id": user_id}))
+        target = transaction().fetch_one(sql.GRANT_TARGET({"user_id": user_id}))
         if target is None:
             raise UserUnknown
         role = transaction().fetch_one(sql.LOCK_ROLE_SHARED({"name": name}))
@@ -228,8 +229,8 @@ class Roles:
         parameters: sql.RolePermissions = {"name": name, "permissions": list(permissions)}
         transaction().write(sql.REMOVE_OTHER_PERMISSIONS(parameters))
         transaction().write(sql.ADD_PERMISSIONS(parameters))
-        transaction().write(sql.GIVE_ADMINISTRATORS_ALL({}))
-        transaction().write(sql.FORGET_UNUSED_PERMISSIONS({}))
+        transaction().write(sql.GRANT_ALL_TO_ADMINISTRATORS({}))
+        transaction().write(sql.REMOVE_UNUSED_PERMISSIONS({}))
 
     def _notify(self, kind: EventType, user_id: int, name: str, caller: Caller, client: ClientInfo) -> None:
         self.audit_log.record(kind, user_id=user_id, client=client, actor=caller, role=name)

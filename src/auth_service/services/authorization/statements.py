@@ -148,14 +148,10 @@ SET_DESCRIPTION = Write(
 DELETE = Write(delete(Role).where(Role.name == _name), parameters=ByName, prepared=False)
 
 
-def _given() -> Any:
-    return func.unnest(bindparam("permissions", type_=ARRAY(Text))).column_valued("permission")
-
-
-_given_permission = _given()
+_permission: Any = func.unnest(bindparam("permissions", type_=ARRAY(Text))).column_valued("permission")
 ADD_PERMISSIONS = Write(
     insert(RolePermission)
-    .from_select(["role", "permission"], select(_name, _given_permission), include_defaults=False)
+    .from_select(["role", "permission"], select(_name, _permission), include_defaults=False)
     .on_conflict_do_nothing(),
     parameters=RolePermissions,
     prepared=False,
@@ -169,8 +165,7 @@ REMOVE_OTHER_PERMISSIONS = Write(
     prepared=False,
 )
 
-_of_others = select(RolePermission.permission).where(RolePermission.role != PORTAL_ADMIN)
-GIVE_ADMINISTRATORS_ALL = Write(
+GRANT_ALL_TO_ADMINISTRATORS = Write(
     insert(RolePermission)
     .from_select(
         ["role", "permission"],
@@ -183,7 +178,7 @@ GIVE_ADMINISTRATORS_ALL = Write(
 )
 """`ROLE_PORTAL_ADMIN` gets each permission that another role has."""
 _other = RolePermission.__table__.alias("other")
-FORGET_UNUSED_PERMISSIONS = Write(
+REMOVE_UNUSED_PERMISSIONS = Write(
     delete(RolePermission).where(
         RolePermission.role == PORTAL_ADMIN,
         and_(*(RolePermission.permission != permission.value for permission in Permission)),
@@ -210,10 +205,14 @@ _roles_of_user = (
     .where(UserRole.user_id == User.id)
     .scalar_subquery()
 )
-LOCK_USER = Statement(
-    select(User.verified_mail, _roles_of_user)
-    .where(User.id == bindparam("user_id"))
-    .with_for_update(of=User, key_share=True),
+LOCK_USER = Write(
+    select(User.id).where(User.id == bindparam("user_id")).with_for_update(key_share=True),
+    parameters=ById,
+    prepared=False,
+)
+# A statement of its own: one that waits for the lock itself would read the roles as they were before it waited.
+GRANT_TARGET = Statement(
+    select(User.verified_mail, _roles_of_user).where(User.id == bindparam("user_id")),
     parameters=ById,
     row=GrantTarget,
     prepared=False,
