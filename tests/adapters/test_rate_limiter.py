@@ -119,7 +119,7 @@ def test_a_disabled_rate_limiter_counts_nothing() -> None:
 
 def test_the_circuit_breaker_opens_probes_and_closes() -> None:
     now = [100.0]
-    breaker = CircuitBreaker(rest=SECOND, monotonic=lambda: now[0])
+    breaker = CircuitBreaker(open_for=SECOND, monotonic=lambda: now[0])
     assert breaker.allows_call()
 
     breaker.failed()

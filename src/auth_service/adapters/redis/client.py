@@ -91,7 +91,7 @@ class RedisClient:
         self._idle: SimpleQueue[ConnectionInterface] = SimpleQueue()
         for connection in self._connections:
             self._idle.put(connection)
-        self._breaker = CircuitBreaker(rest=timedelta(seconds=1))
+        self._breaker = CircuitBreaker(open_for=timedelta(seconds=1))
 
     def run(self, script: Script, key: str, *arguments: Argument) -> Any:
         """Run `script` on one key (without the namespace)."""
