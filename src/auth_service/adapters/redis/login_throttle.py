@@ -13,7 +13,7 @@ _MS = timedelta(milliseconds=1)
 
 DAY = timedelta(days=1)
 MOST_NETWORKS = 256
-"""Networks that one key remembers. Beyond them no network gets an attempt of the reserved share."""
+"""How many networks one key stores. A key that is full admits no attempts of the reserved share."""
 MOST_FAILURES = 90
 """Failed attempts of one subject beyond which there is no reserved share: NIST SP 800-63B-4, 3.2.2, allows 100, and one
 attempt a day remains."""
@@ -71,8 +71,8 @@ return {attempts, 0, now, last, 0}
 """
 )
 
-# Refunds one attempt; the network is remembered as before it. The pause of the attempt ends too, unless a later attempt
-# of another client has set a new pause.
+# Refunds one attempt, and restores what the key stored about the network before it. The pause of the attempt ends too,
+# unless a later attempt of another client has set a new pause.
 REFUND = Script(
     """
 local key, number, network, instant, last, is_reserved = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
@@ -107,7 +107,7 @@ class Attempt:
     counted_here: bool = False
     """Whether Redis was unavailable and this process counted the attempt."""
     counted_as: tuple[str | int, ...] = ()
-    """The digest of the network and the answer of the script, which a refund needs."""
+    """What a refund needs: the digest of the network and the values that the script returned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +123,7 @@ class LoginThrottle:
     forget: timedelta
     """After this time without an attempt the count starts again."""
     reserved: int = 0
-    """Attempts in 24 hours that a subject in its pause allows, one for each network that has not failed for it."""
+    """Attempts in 24 hours that pauses of a subject admit: one for each network that has not failed for the subject."""
     global_limit: Windows = ()
     """Global limit of failed attempts; beyond it only `trusted` attempts are admitted (password spraying)."""
     local: LocalRateLimiter = field(default_factory=LocalRateLimiter, repr=False)
@@ -132,10 +132,10 @@ class LoginThrottle:
     def attempt(self, name: str, subject: str, *, network: str = "", trusted: bool = False) -> Attempt:
         """Count an attempt, or return how long the subject still has to wait; one round trip.
 
-        A `network` that has not failed for the subject gets one attempt of the reserved share during a pause; without
-        one there is no share. `trusted` attempts, from known devices, are neither counted nor limited by the global
-        limit. While Redis is unavailable, this process admits `free` attempts in each `longest_pause`, and there is no
-        reserved share. Raises ServiceBusy.
+        During a pause, a `network` that has not failed for the subject gets one attempt of the reserved share; without
+        a `network` there is no reserved share. `trusted` attempts, from known devices, are neither counted nor limited
+        by the global limit. While Redis is unavailable, this process admits `free` attempts in each `longest_pause`,
+        and there is no reserved share. Raises ServiceBusy.
         """
         if not self.switched_on:
             return Attempt(number=1, wait=timedelta())
@@ -168,14 +168,16 @@ class LoginThrottle:
         if trusted or not self.global_limit:
             [answer] = self.store.run_all([call])
             return _counted(answer, network_digest, trusted=trusted)
-        answer, (admitted, full) = self.store.run_all([call, (HIT, global_key, script_arguments(self.global_limit))])
+        answer, (admitted, global_wait) = self.store.run_all(
+            [call, (HIT, global_key, script_arguments(self.global_limit))]
+        )
         attempt = _counted(answer, network_digest, trusted=trusted)
         # If one of the two counters rejects the attempt, it is refunded from the other one.
         if attempt.wait and admitted:
             self.store.run(UNDO_HIT, global_key)
         if not attempt.wait and not admitted:
             self.store.run(REFUND, key, attempt.number, *attempt.counted_as)
-            return Attempt(number=0, wait=timedelta(milliseconds=full))
+            return Attempt(number=0, wait=timedelta(milliseconds=global_wait))
         return attempt
 
     def _arguments(self, network_digest: str) -> tuple[str | int, ...]:
