@@ -16,7 +16,7 @@ from auth_service.settings import Settings
 def passwords(settings: Settings) -> Passwords:
     """Build the password rules and the password hasher."""
     return Passwords(
-        hasher=PasswordHasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
+        hasher=PasswordHasher(concurrent=settings.hashes_at_once, waiting=settings.hashes_waiting),
         min_length=settings.password_min_length,
         service_name=settings.service_name,
     )

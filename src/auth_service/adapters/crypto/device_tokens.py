@@ -33,9 +33,9 @@ def _describe(user_agent: str) -> str:
 
 
 class DeviceTokens:
-    """Proves that a user has signed in on a device before. The token alone authenticates nobody.
+    """Device tokens prove that a user has signed in on a device before; they do not authenticate the user.
 
-    A change of the password or the address makes all devices unknown, since a stolen device may be its reason.
+    A change of the password or the address makes all devices unknown, since a stolen device may be the reason for it.
     """
 
     def __init__(self, secret: str, *, ttl: timedelta) -> None:
