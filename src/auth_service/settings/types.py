@@ -64,7 +64,7 @@ def _seconds(value: Any) -> Any:
     return timedelta(seconds=int(value))
 
 
-def _lasting(value: timedelta) -> timedelta:
+def _positive(value: timedelta) -> timedelta:
     if value < SHORTEST:
         raise ValueError("at least 1 second")
     return value
@@ -75,7 +75,7 @@ def _listed(value: Any) -> Any:
 
 
 def _network(value: Any) -> Network:
-    """A network of IPv4-mapped addresses as IPv4, because the addresses of clients are compared as IPv4."""
+    """Parse a network; one of IPv4-mapped addresses becomes IPv4, because addresses of clients are compared as IPv4."""
     if not isinstance(value, Network):
         try:
             network: Network | None = ipaddress.ip_network(value)
@@ -96,9 +96,9 @@ def _rate(value: Any) -> Any:
 
 
 def _origin(value: str) -> str:
-    """An origin as browsers send it: scheme and host in lower case, and the port unless it is the scheme's own.
+    """Normalise an origin as browsers send it: scheme and host in lower case, and no default port.
 
-    A trailing slash, which browsers show, is removed.
+    A trailing slash is removed, because an address copied from a browser has one.
     """
     match = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", value.lower(), re.ASCII)
     if not match or (match[3] and not 0 < int(match[3]) < 2**16):
@@ -112,7 +112,7 @@ def _origin(value: str) -> str:
 LOOPBACK_ORIGIN = re.compile(
     r"https?://(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.ASCII
 )
-"""An origin, as browsers send it, of a page that this machine serves."""
+"""The origin of a page that this machine serves, as browsers send it."""
 
 
 def _smtp(value: SecretStr) -> SecretStr:
@@ -121,7 +121,7 @@ def _smtp(value: SecretStr) -> SecretStr:
 
 
 def _text(value: str) -> str:
-    """A text for headers and emails: a line end or another control character would change their structure."""
+    """Reject control characters in a text for headers and emails: a line end would change their structure."""
     if CONTROLS.search(value):
         raise ValueError("must have no line ends and no other control characters")
     return value
@@ -130,12 +130,12 @@ def _text(value: str) -> str:
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 """A duration that may be zero, which switches the feature off: no grace period, no draining, no retention."""
-Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
+PositiveSeconds = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_positive)]
 """A duration of at least one second: zero would make tokens, codes or links useless."""
 SmtpUrlText = Annotated[SecretStr, AfterValidator(_smtp)]
 Sender = Annotated[Mailbox, BeforeValidator(mailbox)]
 HeaderText = Annotated[str, AfterValidator(_text), AfterValidator(header_text)]
-"""A text that emails have in a header."""
+"""A text for a header of emails."""
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
 Origin = Annotated[str, AfterValidator(_origin)]
