@@ -57,5 +57,5 @@ def login_throttle(settings: Settings, redis: RedisClient) -> LoginThrottle:
         longest_pause=timedelta(days=1),
         forget=timedelta(days=2),
         reserved=settings.sign_in_reserved_attempts,
-        switched_on=settings.rate_limits == "on",
+        enabled=settings.rate_limits == "on",
     )

@@ -216,15 +216,15 @@ class RedisClient:
         except (RedisConnectionError, RedisTimeout) as failure:
             self._breaker.failed()
             self._close_idle()
-            log.warning("redis does not answer", extra=self._trouble(failure))
+            log.warning("redis does not answer", extra=self._log_fields(failure))
             raise RedisUnavailable(retry_after=1) from failure
         except RedisError as failure:
-            log.warning("redis answers with an error", extra=self._trouble(failure))
+            log.warning("redis answers with an error", extra=self._log_fields(failure))
             raise self._error_of_reply(failure) from failure
         self._breaker.succeeded()
         return answer
 
-    def _trouble(self, failure: RedisError) -> dict[str, str]:
+    def _log_fields(self, failure: RedisError) -> dict[str, str]:
         return {"trouble": type(failure).__name__, "reason": diagnose(failure, url=self._url).text}
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import Literal
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Digests
@@ -134,7 +133,7 @@ class RateLimiter:
     store: RedisClient
     digests: Digests
     local: LocalRateLimiter
-    switched: Literal["on", "off"]
+    enabled: bool
 
     def hit(self, *limits: Limit) -> Hit:
         """Count a request under all `limits`, or under none of them if one is reached.
@@ -149,7 +148,7 @@ class RateLimiter:
 
     def hit_in_redis(self, *limits: Limit | SharedLimit) -> Hit:
         """Count like `hit`, but only in Redis: for requests that need Redis. Raises RedisUnavailable, ServiceBusy."""
-        if self.switched == "off":
+        if not self.enabled:
             return Hit(allowed=True, wait=timedelta())
         return _all_of(self._hits([self._key(each) for each in limits], limits))
 
