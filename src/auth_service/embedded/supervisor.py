@@ -28,9 +28,13 @@ from auth_service.app import create_app
 from auth_service.settings import Settings
 
 STOP_WITHIN = 20.0
+"""Seconds in which the children have to stop; then they are killed."""
 START_WITHIN = 60.0
+"""Seconds in which the API has to answer, or its addresses are not printed."""
 ENGINES_WITHIN = 10.0
+"""Seconds to wait for configured engines that are starting."""
 MAIL_WORKER_RESTART_AFTER = 2.0
+"""Seconds before a mail worker that has ended is started again."""
 
 
 class Stopped(BaseException):

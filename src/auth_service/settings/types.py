@@ -15,7 +15,7 @@ from auth_service.settings.redis_url import redis_url
 from auth_service.settings.smtp_url import SmtpUrl
 
 SHORTEST = timedelta(seconds=1)
-PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAPPED_BITS = 96
 """The length of the prefix `::ffff:0:0` of IPv4-mapped addresses (RFC 4291, 2.5.5.2)."""
@@ -70,7 +70,7 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
-def _listed(value: Any) -> Any:
+def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -106,7 +106,9 @@ def _origin(value: str) -> str:
     scheme, host, port = match.groups()
     if not (is_ip(host[1:-1]) and ":" in host if host.startswith("[") else is_host(host)):
         raise ValueError("the host of an origin is a host name, an IPv4 address or an IPv6 address in brackets")
-    return f"{scheme}://{host}" if port is None or int(port) == PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
+    return (
+        f"{scheme}://{host}" if port is None or int(port) == DEFAULT_PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
+    )
 
 
 LOOPBACK_ORIGIN = re.compile(
@@ -137,9 +139,9 @@ Sender = Annotated[Mailbox, BeforeValidator(mailbox)]
 HeaderText = Annotated[str, AfterValidator(_text), AfterValidator(header_text)]
 """A text for a header of emails."""
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
-Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)]
 Origin = Annotated[str, AfterValidator(_origin)]
-Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)]
 PostgresUrl = Annotated[str, AfterValidator(postgres_url)]
 RedisUrl = Annotated[str, AfterValidator(redis_url)]
 ListeningHost = Annotated[str, AfterValidator(listening_host)]

@@ -32,11 +32,13 @@ from auth_service.adapters.crypto.keys import base64url, from_base64url
 ALGORITHM = "ES256"
 TYPE = "at+jwt"
 LEEWAY = timedelta(seconds=30)
+"""Tolerated clock skew between this service and other services."""
 LONGEST_TOKEN = 2048
 LONGEST_KID = 64
 CACHED_TOKENS = 10_000
 """Verified tokens that the cache of a process holds; they take about four megabytes."""
 HEADER = frozenset({"alg", "kid", "typ"})
+"""The members of the header: exactly these."""
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles")
 FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]", re.ASCII)
 """Compact form of a token. The unused bits of the last character are zero, so a signature has only one encoding."""

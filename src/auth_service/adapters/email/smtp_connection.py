@@ -29,7 +29,7 @@ ABOUT_THE_SERVER = {SHUTTING_DOWN, 500, 502, 503, 504, 530, 534, 535, 538}
 
 
 class ConnectionLost(MailDeferred):
-    """The connection failed before the server could accept the email: a new connection may send it at once."""
+    """The connection failed before the server could accept the email: it can be sent again immediately."""
 
 
 class SmtpConnection(smtplib.SMTP):
