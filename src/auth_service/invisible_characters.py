@@ -1,6 +1,6 @@
 """Invisible characters in pasted text: white space, zero-width characters and bidi marks; trimming and removal.
 
-A user does not see these characters, so they must not change the result: an address, a code or a token is compared
+A user does not see these characters, so they must not change the result: an address, a code or a token is read
 without them. Passwords are never changed.
 """
 
