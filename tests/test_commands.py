@@ -105,13 +105,13 @@ def test_the_mailer_delivers_and_stops_on_a_signal(app: Flask, services: Service
     try:
         for number in range(5):
             api.ask_for_code(api.sign_up(f"ada{number}@example.org"), 7505)
-        until(lambda: len(inbox.letters()) == 5)
+        until(lambda: len(inbox.messages()) == 5)
     finally:
         stop.set()
         thread.join(10)
 
     assert not thread.is_alive()
-    assert len({message.message_id for message in inbox.letters()}) == 5
+    assert len({message.message_id for message in inbox.messages()}) == 5
 
 
 @pytest.mark.slow
@@ -124,12 +124,12 @@ def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str,
 
     process = subprocess.Popen([sys.executable, str(MANAGE), "mail", "deliver"], env=environment, cwd=tmp_path)
     try:
-        until(lambda: bool(inbox.letters()))
+        until(lambda: bool(inbox.messages()))
     finally:
         process.send_signal(signal.SIGTERM)
 
     assert process.wait(10) == 0
-    assert inbox.letters()[0].code == "7505"
+    assert inbox.messages()[0].code == "7505"
 
 
 def test_an_invalid_setting_is_reported_without_a_traceback(tmp_path: Path) -> None:

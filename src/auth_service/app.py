@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> Flask:
     db.init_app(app)
     Migrate(app, db, directory=str(MIGRATIONS))
     with app.app_context():
-        postgres.PoolGuard(breaker=CircuitBreaker(rest=postgres.REST)).watch(db.engine)
+        postgres.PoolGuard(breaker=CircuitBreaker(open_for=postgres.OPEN_FOR)).watch(db.engine)
     services = app.extensions["auth_service"] = wire(settings)
 
     middleware.register(app, settings)

@@ -1,7 +1,7 @@
 """Invisible characters in pasted text: white space, zero-width characters and bidi marks; trimming and removal.
 
-A user does not see these characters, so they must not decide: an address, a code or a token that was copied with some
-of them counts as what is visible. Passwords are never changed.
+A user does not see these characters, so they must not change the result: an address, a code or a token is read
+without them. Passwords are never changed.
 """
 
 import unicodedata
@@ -10,7 +10,7 @@ from functools import lru_cache
 ZERO_WIDTH = frozenset(
     chr(number)
     for first, last in (
-        # Default_Ignorable_Code_Point of Unicode: what a program without a glyph for it shows as nothing.
+        # Default_Ignorable_Code_Point of Unicode: shown as nothing by a program that has no glyph for the character.
         (0x00AD, 0x00AD),  # soft hyphen
         (0x034F, 0x034F),  # combining grapheme joiner
         (0x061C, 0x061C),  # Arabic letter mark

@@ -35,7 +35,7 @@ class _Formatter(JsonFormatter):
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the exception and its chain of causes, the newest first, as Python's own traceback follows it."""
+    """Yield the exception and its chain of causes, newest first, in the way Python's own traceback follows it."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -53,6 +53,6 @@ def configure(*, level: str) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # At INFO, Alembic and SQLAlchemy repeat what the commands print.
+    # At INFO, Alembic and SQLAlchemy log what the commands already print.
     for verbose in ("alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(verbose).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_service.adapters.crypto import access_tokens
-from auth_service.adapters.crypto.access_tokens import AccessTokens, KeySet, TokenOutdated, TokenRejected, Verified
+from auth_service.adapters.crypto.access_tokens import (
+    AccessTokens,
+    KeySet,
+    TokenOutdated,
+    TokenRejected,
+    VerifiedTokens,
+)
 from tests.support.forgery import Forger, decoded
 
 KID, PRIVATE, PUBLIC = access_tokens.new_key()
@@ -121,7 +127,7 @@ def test_rejected_tokens_are_not_cached_and_the_cache_of_valid_tokens_is_bounded
         verifier.verify(FORGER.token(aud="other"), RING)
     assert verifier._verified._claims == {}
 
-    few = Verified(at_most=3)
+    few = VerifiedTokens(at_most=3)
     claims = verifier.verify(VALID, RING)
     for number in range(10):
         few.remember(f"token {number}", RING.verifying[KID], claims)

@@ -48,7 +48,7 @@ def test_an_email_is_read_as_it_was_sent(inbox: DevInbox, language: str) -> None
     transport: MailTransport = inbox
     transport.send(code_email(language=language, service="Портал"), to=TO)
 
-    [email] = inbox.letters()
+    [email] = inbox.messages()
 
     assert email.to == TO
     assert email.code == "7505"
@@ -67,9 +67,9 @@ def test_the_newest_emails_come_first_up_to_the_limit(inbox: DevInbox) -> None:
     for number in range(7500, 7512):
         inbox.put(code_email(str(number)), to=TO)
 
-    assert [email.code for email in inbox.letters()] == [str(number) for number in range(7511, 7499, -1)]
-    assert [email.code for email in inbox.letters(limit=2)] == ["7511", "7510"]
-    assert inbox.letters(limit=0) == []
+    assert [email.code for email in inbox.messages()] == [str(number) for number in range(7511, 7499, -1)]
+    assert [email.code for email in inbox.messages(limit=2)] == ["7511", "7510"]
+    assert inbox.messages(limit=0) == []
 
 
 def test_file_names_are_ordered_as_numbers(inbox: DevInbox, tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_file_names_are_ordered_as_numbers(inbox: DevInbox, tmp_path: Path) -> N
         inbox.put(code_email(code), to=TO)
         next(path for path in folder.iterdir() if not path.name.startswith("17000000")).rename(folder / name)
 
-    assert [email.code for email in inbox.letters()] == ["3333", "2222", "1111"]
-    assert inbox.letters()[2].received_at == datetime(2023, 11, 14, 22, 13, 20, 9, tzinfo=UTC)
+    assert [email.code for email in inbox.messages()] == ["3333", "2222", "1111"]
+    assert inbox.messages()[2].received_at == datetime(2023, 11, 14, 22, 13, 20, 9, tzinfo=UTC)
 
 
 def test_emails_are_filtered_by_the_address_of_the_envelope(inbox: DevInbox) -> None:
@@ -91,10 +91,10 @@ def test_emails_are_filtered_by_the_address_of_the_envelope(inbox: DevInbox) -> 
     inbox.put(code_email("2222", to=TO), to="eve@example.org")
     inbox.put(code_email("3333"), to="ADA@example.org")
 
-    assert [email.code for email in inbox.letters(to="Ada@Example.org")] == ["3333", "1111"]
-    assert [email.code for email in inbox.letters(to="eve@example.org")] == ["2222"]
-    assert [email.code for email in inbox.letters(to="ada@example.org", limit=1)] == ["3333"]
-    assert inbox.letters(to="ada@example.or") == []
+    assert [email.code for email in inbox.messages(to="Ada@Example.org")] == ["3333", "1111"]
+    assert [email.code for email in inbox.messages(to="eve@example.org")] == ["2222"]
+    assert [email.code for email in inbox.messages(to="ada@example.org", limit=1)] == ["3333"]
+    assert inbox.messages(to="ada@example.or") == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_only_a_code_in_subject_and_text_is_read_as_the_code(
 ) -> None:
     inbox.put(plain_email(subject, text), to=TO)
 
-    assert [email.code for email in inbox.letters()] == [code]
+    assert [email.code for email in inbox.messages()] == [code]
 
 
 def test_an_email_without_the_usual_headers_is_shown(inbox: DevInbox) -> None:
@@ -125,7 +125,7 @@ def test_an_email_without_the_usual_headers_is_shown(inbox: DevInbox) -> None:
     message.set_content("Hello.\n")
     inbox.put(message, to=TO)
 
-    [email] = inbox.letters()
+    [email] = inbox.messages()
 
     assert (email.subject, email.text, email.html, email.language, email.message_id, email.code) == (
         "",
@@ -142,13 +142,13 @@ def test_the_code_is_not_in_the_repr(inbox: DevInbox) -> None:
     message.replace_header("Message-ID", "<1@example.org>")
     inbox.put(message, to=TO)
 
-    assert "7505" not in repr(inbox.letters())
+    assert "7505" not in repr(inbox.messages())
 
 
 def test_an_inbox_without_emails_is_empty_even_before_its_folder_exists(inbox: DevInbox) -> None:
-    assert inbox.letters() == []
+    assert inbox.messages() == []
     inbox.clear()
-    assert inbox.letters() == []
+    assert inbox.messages() == []
 
 
 def test_clearing_deletes_every_email_also_those_that_a_mail_client_has_read(inbox: DevInbox, tmp_path: Path) -> None:
@@ -157,11 +157,11 @@ def test_clearing_deletes_every_email_also_those_that_a_mail_client_has_read(inb
     folder = tmp_path / "data" / "inbox"
     read_email = min((folder / "new").iterdir())
     read_email.rename(folder / "cur" / f"{read_email.name}:2,S")
-    assert [email.code for email in inbox.letters()] == ["2222", "1111"]
+    assert [email.code for email in inbox.messages()] == ["2222", "1111"]
 
     inbox.clear()
 
-    assert inbox.letters() == []
+    assert inbox.messages() == []
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
@@ -170,7 +170,7 @@ def test_files_that_are_no_emails_are_ignored(inbox: DevInbox, tmp_path: Path) -
     other_file = tmp_path / "data" / "inbox" / "new" / ".DS_Store"
     other_file.write_bytes(b"\xff")
 
-    assert len(inbox.letters()) == 1
+    assert len(inbox.messages()) == 1
     inbox.clear()
     assert other_file.exists()
 
@@ -186,9 +186,9 @@ def test_a_removed_folder_is_created_again(inbox: DevInbox, tmp_path: Path) -> N
     inbox.put(code_email(), to=TO)
     (tmp_path / "data" / "inbox").rename(tmp_path / "moved")
 
-    assert inbox.letters() == []
+    assert inbox.messages() == []
     inbox.put(code_email(), to=TO)
-    assert len(inbox.letters()) == 1
+    assert len(inbox.messages()) == 1
 
 
 def test_a_folder_that_cannot_be_written_defers_the_email(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_an_address_with_a_line_break_cannot_inject_a_header(inbox: DevInbox) ->
     with pytest.raises(ValueError, match="unprintable"):
         inbox.put(code_email(), to="ada@example.org\nX-Evil: 1")
 
-    assert inbox.letters() == []
+    assert inbox.messages() == []
 
 
 FILLER = """
@@ -238,10 +238,10 @@ def test_emails_of_concurrent_processes_and_threads_are_read_whole(tmp_path: Pat
         thread.start()
     inbox = DevInbox(folder)
     while any(filler.poll() is None for filler in fillers) or any(thread.is_alive() for thread in threads):
-        assert all(email.text == "Hello.\n" for email in inbox.letters())
+        assert all(email.text == "Hello.\n" for email in inbox.messages())
 
     assert [filler.returncode for filler in fillers] == [0, 0, 0]
-    subjects = [email.subject for email in inbox.letters(limit=1000)]
+    subjects = [email.subject for email in inbox.messages(limit=1000)]
     assert sorted(subjects) == sorted(
         f"{kind} {number}.{count}" for kind in ("process", "thread") for number in range(3) for count in range(20)
     )
@@ -260,7 +260,7 @@ def test_concurrent_reading_and_clearing_do_not_fail(tmp_path: Path) -> None:
     try:
         for _ in range(100):
             inbox.put(code_email(), to=TO)
-            assert {email.code for email in inbox.letters(to=TO)} <= {"7505"}
+            assert {email.code for email in inbox.messages(to=TO)} <= {"7505"}
     finally:
         stop.set()
         clearer.join()

@@ -33,7 +33,7 @@ def test_pw8_a_wrong_password_costs_a_legacy_hash_and_a_dummy_hash_for_the_rest(
     calls: list[dict[str, Any]], spent: float, memory: int | None
 ) -> None:
     used = iter([0.0, 0.03125, 1.0, 1.0 + 0.03125 * spent])  # before and after our hash, then the legacy hash
-    hasher = PasswordHasher(at_once=1, patience=timedelta(seconds=60), cpu_time=lambda: next(used))
+    hasher = PasswordHasher(concurrent=1, patience=timedelta(seconds=60), cpu_time=lambda: next(used))
 
     assert hasher.verify(PASSWORD, None) == WRONG
     assert hasher.verify(PASSWORD + "!", OF_DJANGO) == WRONG
@@ -43,7 +43,7 @@ def test_pw8_a_wrong_password_costs_a_legacy_hash_and_a_dummy_hash_for_the_rest(
 
 
 def test_pw8_the_first_legacy_hash_of_a_process_costs_a_whole_dummy_hash(calls: list[dict[str, Any]]) -> None:
-    hasher = PasswordHasher(at_once=1, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(concurrent=1, patience=timedelta(seconds=60))
 
     assert hasher.verify(PASSWORD + "!", OF_DJANGO) == WRONG
     assert calls == [{"size": 32, "salt": 16, "opslimit": 2, "memlimit": 19456 * 1024}]

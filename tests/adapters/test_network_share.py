@@ -28,7 +28,7 @@ def limiter_at(url: str) -> RateLimiter:
         store=RedisClient(url=url, connections=10),
         digests=Digests("a secret of the tests", purpose="limits"),
         local=LocalRateLimiter(),
-        switched="on",
+        enabled=True,
     )
 
 

@@ -84,7 +84,7 @@ def callers() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture(scope="module")
 def hasher() -> PasswordHasher:
     """A hasher with a long time limit, for slow machines."""
-    return PasswordHasher(at_once=2, patience=timedelta(seconds=60))
+    return PasswordHasher(concurrent=2, patience=timedelta(seconds=60))
 
 
 def test_pw5_other_libraries_verify_the_hashes(hasher: PasswordHasher) -> None:
@@ -176,7 +176,7 @@ def test_lone_surrogates_are_valid_in_passwords(hasher: PasswordHasher) -> None:
 
 
 def test_pw6_requests_beyond_the_queue_are_rejected_immediately(library: Library, callers: ThreadPoolExecutor) -> None:
-    hasher = PasswordHasher(at_once=2, waiting=3, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(concurrent=2, waiting=3, patience=timedelta(seconds=60))
     library.gate.clear()
     futures = [callers.submit(hasher.hash, PASSWORD) for _ in range(40)]
     for _ in range(2):
@@ -207,7 +207,7 @@ def when_free(work: Callable[[], T]) -> T:
 
 
 def test_pw6_requests_that_wait_too_long_are_rejected_and_never_computed(library: Library) -> None:
-    hasher = PasswordHasher(at_once=1, waiting=1, patience=timedelta(milliseconds=100))
+    hasher = PasswordHasher(concurrent=1, waiting=1, patience=timedelta(milliseconds=100))
     library.gate.clear()
     for _ in range(5):  # the first one is computed all the time; the others wait, time out and leave the queue
         began = time.monotonic()
@@ -223,7 +223,7 @@ def test_pw6_requests_that_wait_too_long_are_rejected_and_never_computed(library
 
 
 def test_places_in_the_queue_are_released(library: Library) -> None:
-    hasher = PasswordHasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(concurrent=1, waiting=0, patience=timedelta(seconds=60))
 
     assert len({hasher.hash(PASSWORD) for _ in range(10)}) == 10
 
@@ -231,7 +231,7 @@ def test_places_in_the_queue_are_released(library: Library) -> None:
 def test_without_memory_or_threads_the_service_is_busy_and_the_password_not_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hasher = PasswordHasher(at_once=1, waiting=0, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(concurrent=1, waiting=0, patience=timedelta(seconds=60))
     password_hash = argon2.PasswordHasher(**OURS).hash(PASSWORD)
 
     def no_thread(*_: object) -> None:
@@ -256,7 +256,7 @@ def test_hashing_threads_have_a_lower_priority_than_request_threads(
     library: Library, callers: ThreadPoolExecutor
 ) -> None:
     before = set(threading.enumerate())
-    hasher = PasswordHasher(at_once=2, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(concurrent=2, patience=timedelta(seconds=60))
     library.gate.clear()
     futures = [callers.submit(hasher.hash, PASSWORD) for _ in range(2)]
     for _ in range(2):
@@ -279,7 +279,7 @@ FORKS = """
 import os, sys
 from auth_service.adapters.crypto.password_hasher import PasswordHasher
 
-hasher = PasswordHasher(at_once=1)
+hasher = PasswordHasher(concurrent=1)
 phc = hasher.hash("correct horse battery")  # the parent has its thread now; the child must not wait for it
 child = os.fork()
 if child == 0:
@@ -308,6 +308,6 @@ def test_a_forked_process_hashes_on_threads_of_its_own() -> None:
 def test_no_thread_is_started_before_it_is_needed() -> None:
     before = threading.active_count()
 
-    PasswordHasher(at_once=4)
+    PasswordHasher(concurrent=4)
 
     assert threading.active_count() == before

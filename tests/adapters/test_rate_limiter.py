@@ -24,7 +24,7 @@ def limiter_at(url: str) -> RateLimiter:
         store=RedisClient(url=url, connections=2),
         digests=Digests("a secret of the tests", purpose="limits"),
         local=LocalRateLimiter(subjects=3),
-        switched="on",
+        enabled=True,
     )
 
 
@@ -112,14 +112,14 @@ def test_a_disabled_rate_limiter_counts_nothing() -> None:
         store=RedisClient(url="redis://127.0.0.1:9/0", connections=1),
         digests=Digests("a secret of the tests", purpose="limits"),
         local=LocalRateLimiter(),
-        switched="off",
+        enabled=False,
     )
     assert all(off.hit(ONE).allowed for _ in range(5))
 
 
 def test_the_circuit_breaker_opens_probes_and_closes() -> None:
     now = [100.0]
-    breaker = CircuitBreaker(rest=SECOND, monotonic=lambda: now[0])
+    breaker = CircuitBreaker(open_for=SECOND, monotonic=lambda: now[0])
     assert breaker.allows_call()
 
     breaker.failed()

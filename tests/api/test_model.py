@@ -203,7 +203,7 @@ class Registrations(RuleBasedStateMachine):
             assert self.mailbox.deliver() == []
             return
         assert self.mailbox.deliver() == ["sent"]
-        [letter] = self.inbox.letters(limit=1)
+        [letter] = self.inbox.messages(limit=1)
         code = letter.code or ""
         assert letter.to == self.stored
         assert len(code) == 6 if self.services.settings.production or not supplied else code == supplied

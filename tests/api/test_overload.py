@@ -78,7 +78,7 @@ def test_a_statement_over_its_time_limit_is_cancelled_with_503(make_app: MakeApp
 
 
 def test_pw6_a_full_hashing_queue_rejects_with_service_busy() -> None:
-    with occupied(hasher := PasswordHasher(at_once=1, waiting=0)), pytest.raises(ServiceBusy) as busy:
+    with occupied(hasher := PasswordHasher(concurrent=1, waiting=0)), pytest.raises(ServiceBusy) as busy:
         hasher.hash("correct horse battery")
     assert busy.value.retry_after == 2
     assert hasher.verify("correct horse battery", hasher.hash("correct horse battery")).matches

@@ -151,8 +151,8 @@ def test_the_mail_worker_and_the_maintenance_log_one_line_and_go_on(
             thread.start()
             time.sleep(2.5)
             maintenance._run_once()
-            assert inbox.letters() == []
-        within(20, lambda: bool(inbox.letters()))
+            assert inbox.messages() == []
+        within(20, lambda: bool(inbox.messages()))
         stop.set()
         thread.join()
 
@@ -171,7 +171,7 @@ def test_an_email_that_was_claimed_before_is_not_sent_twice(served: Flask, store
         [message] = services.delivery.lease(at_most=1)
         with read_only(served, stores), pytest.raises(Exception, match="no changes"):
             services.delivery.deliver(message, transport=inbox)
-    assert inbox.letters() == []
+    assert inbox.messages() == []
 
 
 def _services(app: Flask) -> Services:

@@ -75,7 +75,7 @@ def test_a_claimed_email_is_not_sent_once_its_code_is_replaced(
         assert delivery.deliver(older, transport=inbox) == "withdrawn"
         [newer] = delivery.lease(at_most=10)
         assert delivery.deliver(newer, transport=inbox) == "sent"
-    assert len(inbox.letters()) == 1
+    assert len(inbox.messages()) == 1
 
 
 class DuringSending:
@@ -120,7 +120,7 @@ def test_a_newer_code_waits_while_the_older_one_is_being_sent(
         query("UPDATE letters SET next_attempt_at = now() WHERE state = 'waiting'")
         outcomes = [delivery.deliver(message, transport=inbox) for message in delivery.lease(at_most=10)]
     assert sorted(outcomes) == (["sent", "withdrawn"] if fails else ["sent"])
-    assert len(inbox.letters()) == (1 if fails else 2)
+    assert len(inbox.messages()) == (1 if fails else 2)
 
 
 def test_an_email_whose_worker_died_is_not_sent_after_a_newer_one(

@@ -285,7 +285,7 @@ def test_rl2_of_a_hundred_concurrent_wrong_passwords_five_are_verified(
     # A throttling delay of an hour does not end before the hundred requests do, even on a slow machine.
     services: Services = app.extensions["auth_service"]
     throttle = replace(services.sign_in.throttle, first_pause=timedelta(hours=1))
-    hasher = CountingHasher(at_once=services.settings.hashes_at_once)
+    hasher = CountingHasher(concurrent=services.settings.hashes_at_once)
     adjusted = rewired(
         rewired(services, services.sign_in.throttle, by=throttle), services.sign_in.passwords.hasher, by=hasher
     )

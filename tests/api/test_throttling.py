@@ -109,8 +109,8 @@ def test_an_attempt_rejected_by_one_limit_is_not_counted_by_the_other(services: 
 
     assert same_address == [1, 2, 0, 0, 0, 0]
     assert other_addresses == [1, 0, 0], "two attempts and one reach the global limit of three"
-    throttle.refund("test", "one", throttle.attempt("test", "unknown", trusted=True))
-    assert throttle.attempt("test", "known", trusted=True).number == 1
+    throttle.refund("test", "one", throttle.attempt("test", "unknown", known_device=True))
+    assert throttle.attempt("test", "known", known_device=True).number == 1
 
 
 def test_pw12_a_stolen_device_token_has_one_spelling(

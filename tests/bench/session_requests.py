@@ -46,7 +46,7 @@ def prepare_accounts(testbed: Testbed, server: Server, database_url: str) -> Acc
     """Add passwords and sessions to the users in the database of `server`."""
     with closing(psycopg2.connect(database_url.replace("+psycopg2", ""))) as connection, connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
-        password_hash = PasswordHasher(at_once=1).hash(PASSWORD)
+        password_hash = PasswordHasher(concurrent=1).hash(PASSWORD)
         cursor.execute(PREPARE_ACCOUNTS, {"password_hash": password_hash, "accounts": ACCOUNTS_WITH_PASSWORD})
         cursor.execute("SELECT email FROM users WHERE password_hash IS NOT NULL")
         emails = [email for (email,) in cursor.fetchall()]

@@ -226,7 +226,7 @@ def addresses_of(entries: list[RecordedRequest]) -> set[str]:
 
 def _password(entries: list[RecordedRequest], password_hash: str | None) -> str | None:
     """The password that matches the hash; None without one. Another invariant checks that it is the right one."""
-    hasher = PasswordHasher(at_once=1)
+    hasher = PasswordHasher(concurrent=1)
     passwords = [entry.new_password for entry in reversed(entries) if entry.new_password is not None]
     return next(
         (password for password in dict.fromkeys(passwords) if hasher.verify(password, password_hash).matches), None

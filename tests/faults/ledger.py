@@ -169,7 +169,7 @@ class FinalState:
 
         Later requests without an acknowledgement may have taken effect: then exactly one of these passwords matches.
         """
-        hasher = PasswordHasher(at_once=1)
+        hasher = PasswordHasher(concurrent=1)
         password_requests: dict[str, list[RecordedRequest]] = {}
         for entry in sorted(self.ledger.entries, key=lambda entry: entry.at):
             if entry.new_password is not None:

@@ -19,7 +19,7 @@ from tests.faults.session_invariants import EventRow, SessionInvariants, Session
 
 ADA = "ada@example.org"
 ONE, TWO, THREE, FOUR = (str(uuid.UUID(int=number)) for number in range(1, 5))
-HASHER = PasswordHasher(at_once=1)
+HASHER = PasswordHasher(concurrent=1)
 SECOND_HASH = HASHER.hash("the second one")
 
 

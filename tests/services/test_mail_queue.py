@@ -54,7 +54,7 @@ def test_a_claimed_email_that_waited_too_long_for_a_worker_is_released(
 
         assert services.delivery.deliver(replace(message, begin_by=time.monotonic() - 0.01), transport=inbox) == "late"
 
-        assert inbox.letters() == []
+        assert inbox.messages() == []
         [claimed_again] = claim(services.delivery.queue)
         assert claimed_again.attempts == message.attempts == 1
         assert services.delivery.deliver(claimed_again, transport=inbox) == "sent"

@@ -78,7 +78,7 @@ def test_cd5_only_waiting_emails_have_a_payload_and_it_is_encrypted(
     assert services.delivery.deliver(message, transport=DevInbox(tmp_path)) == "sent"
 
     assert query("SELECT state, payload, attempts, ended_at IS NOT NULL FROM letters") == [("sent", None, 1, True)]
-    [delivered] = DevInbox(tmp_path).letters(to=ADA.stored)
+    [delivered] = DevInbox(tmp_path).messages(to=ADA.stored)
     assert delivered.code == "7505"
     assert delivered.message_id == f"<{message.id}@127.0.0.1>"
 

@@ -16,7 +16,7 @@ OF_WERKZEUG = "pbkdf2:sha256:1000$cpdiSTDakZMadwo0$9fd1ce76ef88c7fc5540782b5d480
 @pytest.fixture(scope="module")
 def passwords() -> Passwords:
     """Passwords as the application constructs them, with time for slow machines."""
-    hasher = PasswordHasher(at_once=2, patience=timedelta(seconds=60))
+    hasher = PasswordHasher(concurrent=2, patience=timedelta(seconds=60))
     return Passwords(hasher=hasher, min_length=8, service_name="Portal")
 
 

@@ -171,7 +171,7 @@ class Mailbox:
     def letters_to(self, email: str) -> list[InboxMessage]:
         """The emails of an address, newest first."""
         self.deliver()
-        return self._inbox.letters(to=email)
+        return self._inbox.messages(to=email)
 
     def code_sent_to(self, email: str) -> str:
         """The code in the newest email of an address that has one."""

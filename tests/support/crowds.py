@@ -23,7 +23,7 @@ class OvertakenHasher(PasswordHasher):
     """A password hasher whose capacity concurrent requests take, until `free`; the next step of a request is busy."""
 
     def __init__(self) -> None:
-        super().__init__(at_once=1, waiting=1)
+        super().__init__(concurrent=1, waiting=1)
         self.times = 0
         """How often concurrent requests have taken the capacity."""
         self._others = ExitStack()
@@ -56,8 +56,8 @@ class OvertakenAfterVerification(OvertakenHasher):
 class CountingHasher(PasswordHasher):
     """A password hasher that records the passwords it verifies."""
 
-    def __init__(self, *, at_once: int) -> None:
-        super().__init__(at_once=at_once)
+    def __init__(self, *, concurrent: int) -> None:
+        super().__init__(concurrent=concurrent)
         self.verified: list[str] = []
 
     def verify(self, password: str, password_hash: str | None, *, typed: str | None = None) -> PasswordMatch:

@@ -9,7 +9,7 @@ from auth_service import clock
 
 
 def address(host: str, port: int) -> str:
-    """Return host and port as URLs and gunicorn write them: IPv6 in brackets (RFC 3986, 3.2.2)."""
+    """Return host and port in the form of URLs and of gunicorn: IPv6 in brackets (RFC 3986, 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 _this_thread = threading.local()
-"""`slots` is the `RequestSlots` of which the request of this thread holds a slot; None or missing without one."""
+"""The attribute `slots` is the `RequestSlots` in which this thread holds a slot; None or missing if it holds none."""
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -23,9 +23,9 @@ class RequestThreads(ThreadPoolExecutor):
     `ThreadPoolExecutor` would raise an error although it has queued the work.
     """
 
-    def __init__(self, most: int) -> None:
-        """Start at most `most` threads, each when it is needed."""
-        super().__init__(most, thread_name_prefix="request")
+    def __init__(self, at_most: int) -> None:
+        """Start at most `at_most` threads, each when it is needed."""
+        super().__init__(at_most, thread_name_prefix="request")
         self._is_open = True
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -60,13 +60,12 @@ class RequestSlots:
     """Limits the number of requests that an application handles concurrently.
 
     More requests would only wait for each other, for connections and for processors. A request that waits for something
-    else (a password hash, the rest of its body) releases its slot until the wait ends. It may do nothing but wait while
-    it has no slot.
+    else (a password hash, the rest of its body) releases its slot until the wait ends. Without a slot it may only wait.
     """
 
     def __init__(self, number: int) -> None:
-        """Allow `number` concurrent requests in each process, if created before the fork."""
-        # A queue of tokens is a semaphore without an owner. It is written in C; threading.Semaphore is not.
+        """Allow `number` concurrent requests in this process, and in each process that is forked from it."""
+        # A queue of tokens serves as a semaphore. It is faster than threading.Semaphore, because it is written in C.
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(number):
             self._free.put(None)

@@ -29,11 +29,11 @@ COMMANDS = {
 }
 """The module of each command; the command is a function of the same name. A module is imported when its command
 runs: in production `api` becomes gunicorn, which imports the service again, so an earlier import would double the
-start."""
+time of the start."""
 
 
 def app_for_commands() -> Flask:
-    """The application for one command, with embedded engines for its duration if none are configured or running."""
+    """Create the application for one command, with embedded engines if none are configured."""
     from auth_service.app import create_app  # noqa: PLC0415 - see COMMANDS
     from auth_service.cli.engines import with_engines  # noqa: PLC0415
 
@@ -41,7 +41,7 @@ def app_for_commands() -> Flask:
     atexit.register(engines.close)
     try:
         return create_app(engines.enter_context(with_engines(read_settings())))
-    except SettingsRefused as error:  # here, because the `flask` command has no handler of ours
+    except SettingsRefused as error:  # also handled here, because the `flask` command does not run `main`
         reason = f"The settings are invalid:\n{error}"
     except RuntimeError as error:
         if type(error).__name__ != "EngineError":  # its module is missing in production
@@ -60,16 +60,16 @@ class Commands(FlaskGroup):
         super().__init__(
             create_app=self.create, add_default_commands=False, add_version_option=False, load_dotenv=False
         )
-        # Options of Flask that choose and configure an application: here there is only one.
+        # Without the options of Flask that choose an application: there is only one.
         self.params = [option for option in self.params if option.name not in ("env_file", "app", "debug")]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands first."""
+        """Print the commands before the options."""
         self.format_commands(ctx, formatter)
         click.Command.format_options(self, ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a dependency that fails is explained in one line instead of a traceback."""
+        """Run a command; print one line instead of a traceback if a dependency fails."""
         with explained(lambda: self._settings):
             return super().invoke(ctx)
 
@@ -80,7 +80,7 @@ class Commands(FlaskGroup):
         return app
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the commands. Flask would create the application to find more, which starts the engines."""
+        """Return the names of the commands. Flask would create the application to find more, and so start engines."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -92,7 +92,7 @@ class Commands(FlaskGroup):
 
 
 def main() -> None:
-    """Run the command of the arguments; an invalid setting prints a message instead of a traceback."""
+    """Run the command that the arguments name; print a message instead of a traceback if a setting is invalid."""
     try:
         Commands().main()
     except SettingsRefused as error:

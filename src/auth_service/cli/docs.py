@@ -21,7 +21,7 @@ from auth_service.settings import Settings
 ROOT = Path(__file__).parents[3]
 
 QUOTE = re.compile(r"<!-- code: (?P<path>\S+) (?P<name>\S+) -->\n```python\n.*?^```$", re.MULTILINE | re.DOTALL)
-"""A quotation: the marker names a file of this repository and a class, function or constant in it."""
+"""Quoted code: the marker names a file of this repository and a class, function or constant in it."""
 
 
 class QuoteError(Exception):
@@ -51,7 +51,7 @@ def docs(*, check: bool, folder: Path) -> None:
 
 
 def regenerate(document: str, *, root: Path = ROOT) -> str:
-    """The text of a document with every generated part replaced by the current one; the markers stay.
+    """Return a document with all generated tables and quoted code replaced by current ones; the markers stay.
 
     Raises QuoteError.
     """

@@ -22,7 +22,7 @@ from auth_service.wiring.diagnosis import explain
 log = logging.getLogger(__name__)
 
 LAST_BATCH = 2.0
-"""Seconds to wait at the stop for the current batch of maintenance. If it is killed, the next run repeats the batch."""
+"""Seconds that a stop waits for the current batch of maintenance. The next run repeats a batch that was killed."""
 
 
 @click.group()
@@ -59,7 +59,7 @@ def deliver() -> None:
 
 
 def _check_database(services: Services) -> None:
-    """End if only an operator can help, as with a wrong password; the mail worker waits for everything else."""
+    """Raise an error that only an operator can correct, such as a wrong password; other errors may pass."""
     try:
         with unit_of_work():
             services.outbox.backlog()

@@ -1,4 +1,4 @@
-"""Mail worker (`MailWorker`): claims emails of the outbox, sends them from several threads, survives every fault."""
+"""Mail worker (`MailWorker`): claims emails of the outbox and sends them from several threads, despite faults."""
 
 import logging
 import threading
@@ -23,11 +23,13 @@ log = logging.getLogger(__name__)
 IDLE = timedelta(milliseconds=300)
 """The pause before the next query of the outbox if no email was due."""
 
-REST = timedelta(seconds=1)
-"""The pause when the database is unreachable."""
+PAUSE_AFTER_FAULT = timedelta(seconds=1)
+"""The pause before the next query of the outbox after a query failed."""
 
 EXPIRE_EVERY = timedelta(seconds=5)
-LEASED_PER_SENDER = 4
+"""How often the worker expires the emails whose content is no longer valid."""
+CLAIMED_PER_SENDER = 4
+"""Claimed emails for each sending thread at most, the emails that are being sent included."""
 
 OUTCOMES = Counter("auth_letters", "Emails that this mail worker processed, by outcome.", ["outcome"])
 TIMEOUTS = Counter(
@@ -39,7 +41,7 @@ TIMEOUTS = Counter(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CountedTransport:
-    """A `MailTransport` that counts time-outs: a mail server that is always too slow would get no email, unnoticed."""
+    """A `MailTransport` that counts timeouts: the metric reveals a mail server that is too slow to get any email."""
 
     transport: MailTransport
 
@@ -57,8 +59,8 @@ class CountedTransport:
 class MailWorker:
     """One mail worker: a thread that claims emails, and `senders` threads that send them.
 
-    It claims few more emails than it has threads, so that one slow recipient does not delay emails that another worker
-    could send.
+    It claims only a few emails for each thread (CLAIMED_PER_SENDER), so that a slow recipient does not delay emails
+    that another worker could send.
     """
 
     enter: Callable[[], AbstractContextManager[Any]]
@@ -67,8 +69,8 @@ class MailWorker:
     transport: MailTransport
     senders: int
     stop: threading.Event
-    _waits: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    """Set while a dependency is unavailable, which is logged once and not with every attempt."""
+    _is_waiting: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    """Set while a dependency is unavailable, so that this is logged once, not with every attempt."""
 
     def run(self) -> None:
         """Deliver until `stop` is set; then finish the emails that are being sent and release the other claims."""
@@ -78,19 +80,19 @@ class MailWorker:
         with ThreadPoolExecutor(self.senders, thread_name_prefix="sender") as pool:
             while not self.stop.is_set():
                 if clock.monotonic() >= expire_at:
-                    self._survive(self.delivery.expire_due)
+                    self._run_step(self.delivery.expire_due)
                     expire_at = clock.monotonic() + EXPIRE_EVERY.total_seconds()
-                room = self.senders * LEASED_PER_SENDER - len(in_flight)
-                leased = self._lease(room) if room >= self.senders else []
-                for email in leased:
+                capacity = self.senders * CLAIMED_PER_SENDER - len(in_flight)
+                claimed = self._claim(capacity) if capacity >= self.senders else []
+                for email in claimed:
                     in_flight[pool.submit(self._send, email)] = email
-                if not leased:
+                if not claimed:
                     self._pause(in_flight)
                 for done in [future for future in in_flight if future.done()]:
                     del in_flight[done]
-            not_tried = [email for future, email in in_flight.items() if future.cancel()]
-            self._survive(lambda: self.delivery.release(not_tried))
-        log.info("the mail worker has stopped", extra={"released": len(not_tried)})
+            not_sent = [email for future, email in in_flight.items() if future.cancel()]
+            self._run_step(lambda: self.delivery.release(not_sent))
+        log.info("the mail worker has stopped", extra={"released": len(not_sent)})
 
     def _pause(self, in_flight: dict[Future[None], ClaimedMessage]) -> None:
         """Wait until a thread is free, or until it is time to query the outbox again."""
@@ -99,35 +101,35 @@ class MailWorker:
         else:
             self.stop.wait(IDLE.total_seconds())
 
-    def _lease(self, at_most: int) -> list[ClaimedMessage]:
-        leased: list[ClaimedMessage] = []
-        if not self._survive(lambda: leased.extend(self.delivery.lease(at_most=at_most))):
-            self.stop.wait(REST.total_seconds())
-        return leased
+    def _claim(self, at_most: int) -> list[ClaimedMessage]:
+        claimed: list[ClaimedMessage] = []
+        if not self._run_step(lambda: claimed.extend(self.delivery.lease(at_most=at_most))):
+            self.stop.wait(PAUSE_AFTER_FAULT.total_seconds())
+        return claimed
 
     def _send(self, email: ClaimedMessage) -> None:
         if self.stop.is_set():
-            self._survive(lambda: self.delivery.release([email]))
+            self._run_step(lambda: self.delivery.release([email]))
         else:
-            self._survive(lambda: self._deliver(email))
+            self._run_step(lambda: self._deliver(email))
 
     def _deliver(self, email: ClaimedMessage) -> None:
         OUTCOMES.labels(self.delivery.deliver(email, transport=CountedTransport(transport=self.transport))).inc()
 
-    def _survive(self, work: Callable[[], None]) -> bool:
-        """Run `work`; return whether it succeeded. Emails whose step failed are claimed again when their lease ends."""
+    def _run_step(self, work: Callable[[], None]) -> bool:
+        """Run `work` and log its error; return whether it succeeded. Emails of a failed step stay claimed (lease)."""
         try:
             with self.enter():
                 work()
         except Unavailable as error:
-            if not self._waits.is_set():
-                self._waits.set()
+            if not self._is_waiting.is_set():
+                self._is_waiting.set()
                 log.warning("the mail worker waits for a dependency", extra={"trouble": error.code})
         except Exception:
             log.exception("a step of the mail worker failed")
         else:
-            if self._waits.is_set():
-                self._waits.clear()
+            if self._is_waiting.is_set():
+                self._is_waiting.clear()
                 log.info("the mail worker goes on")
             return True
         return False

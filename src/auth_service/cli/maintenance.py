@@ -1,4 +1,4 @@
-"""`manage.py maintenance`, and the maintenance thread of the mail worker, which does the same once an hour."""
+"""`manage.py maintenance`, and the maintenance thread of the mail worker, which runs maintenance once an hour."""
 
 import logging
 import random
@@ -57,7 +57,7 @@ def _summary(report: MaintenanceReport) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenanceThread:
-    """Runs maintenance once an hour in the background of a mail worker; one mail worker at a time does it."""
+    """Runs maintenance once an hour in the background of a mail worker, in one mail worker at a time."""
 
     enter: Callable[[], AbstractContextManager[Any]]
     """Enters the context in which the database can be used."""

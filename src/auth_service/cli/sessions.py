@@ -18,9 +18,9 @@ def sessions() -> None:
 def revoke_all(*, yes: bool) -> None:
     """Revoke every session of every user, after a leak or a takeover of many accounts.
 
-    This service and introspection refuse the sessions at once. Services that verify tokens locally accept issued access
-    tokens until they expire, unless `keys replace --distrust` makes them invalid. Each session gets an audit event; no
-    email is sent. The command is idempotent.
+    This service and introspection reject the sessions immediately. Services that verify tokens locally accept issued
+    access tokens until they expire, unless `keys replace --distrust` makes them invalid. Each session gets an audit
+    event; no email is sent. The command is idempotent.
     """
     if not yes:
         raise click.ClickException("this signs out every user; confirm it with --yes")

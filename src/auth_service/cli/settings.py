@@ -1,4 +1,4 @@
-"""Settings of `manage.py` commands (the environment and `.env`), and their dependencies when they fail."""
+"""Settings of `manage.py` commands (the environment and `.env`), and error messages about their dependencies."""
 
 import logging
 import sys

@@ -28,7 +28,7 @@ PREFIX = "auth_"
 """The prefix of the names of prepared statements."""
 
 TRIES = 2
-"""One with the existing plan and one with a new plan; after both have failed, the statement is sent unprepared."""
+"""One attempt with the existing plans and one with new plans; if both fail, the statements are sent unprepared."""
 
 _NUMBERED = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _PLACEHOLDER = re.compile(r"\$(\d+)")
@@ -161,7 +161,7 @@ class DriverConnection:
     def close(self) -> None:
         """Roll back an open transaction and return the connection to the pool.
 
-        A broken connection is dropped, and one to a server that refuses writes: the next one may find a new primary.
+        A broken connection is dropped. So is one to a server that refused a write: a new one may reach the new primary.
         """
         if self._refused_write is not None:
             self._pooled.invalidate(self._refused_write)

@@ -14,9 +14,9 @@ MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
 def is_modelled(name: str | None, kind: str, parents: Any) -> bool:
-    """Whether Alembic compares an object with the models: not for partitions of the audit log, which have no model.
+    """Whether Alembic compares an object with the models: true except for partitions of the audit log.
 
-    This is a hook of Alembic (`include_name`).
+    This is the hook `include_name` of Alembic. Partitions have no model.
     """
     table = name if kind == "table" else parents.get("table_name")
     return not (table or "").startswith("events_")

@@ -23,7 +23,7 @@ SESSION_ENDED = frozenset({"25P03", "25P04"})
 them among its internal errors; the other SQLSTATEs of an ended session are among its operational errors."""
 
 
-# On a standby this setting is on, whatever its configuration says.
+# A standby reports `on`, whatever its configuration file says.
 _IS_READ_ONLY = Statement(
     select(func.current_setting(literal_column("'transaction_read_only'"))), parameters=NoParameters, row=str
 )
@@ -81,7 +81,7 @@ class Transaction:
                 self._send()
             return
         self._send(after=b"COMMIT")
-        # PostgreSQL answers COMMIT with ROLLBACK where a statement failed before.
+        # PostgreSQL answers COMMIT with the tag ROLLBACK if a statement of the transaction failed.
         if self._connection.last_command != "COMMIT":
             raise RuntimeError("the transaction was rolled back: one of its statements had failed")
 
@@ -108,8 +108,8 @@ def unit_of_work(transaction_class: type[Transaction] = Transaction) -> Iterator
 
     For an error whose class sets `commit_on_raise`, the transaction is committed and the error is raised again. Raises
     DatabaseUnavailable or ServiceBusy if PostgreSQL is unavailable, too slow or at its limits, DatabaseReadOnly if it
-    accepts no writes. Then nothing was committed, or everything, if only the answer to COMMIT was lost. Every operation
-    is idempotent, so the client can retry it.
+    accepts no writes. After such an error nothing was committed, except if only the answer to COMMIT was lost: then
+    everything was. Every operation is idempotent, so the client can retry it.
     """
     current = transaction_class(db.engine)
     token = _current.set(current)
@@ -160,7 +160,7 @@ def fetch_one(call: Call[R]) -> R | None:
 
 
 def accepts_writes() -> bool:
-    """Whether the server accepts writes; one that does not may be a standby, a demoted primary or out of disk space.
+    """Whether the server accepts writes: not a standby, a demoted primary or a server whose disk is full.
 
     Raises DatabaseUnavailable, ServiceBusy.
     """
@@ -198,7 +198,7 @@ def _driver_errors_translated(engine: Engine) -> Iterator[None]:
     except driver.Error as error:
         if error.pgcode == UNIQUE_VIOLATION:
             raise UniqueViolation from error
-        if error.pgcode == READ_ONLY:  # the guard of the pool logs it
+        if error.pgcode == READ_ONLY:  # `PoolGuard` logs it
             raise DatabaseReadOnly(retry_after=1) from error
         if error.pgcode in SESSION_ENDED:
             raise _unavailable(error) from error

@@ -23,7 +23,7 @@ __all__ = ["EngineError", "Engines", "Postgres", "Redis", "Server", "running"]
 
 _logger = logging.getLogger(__name__)
 
-NEIGHBOUR_PATIENCE = 30.0
+LOCK_PATIENCE = 30.0
 """Seconds to wait while another process starts or stops the engines of the same folder."""
 
 
@@ -35,7 +35,7 @@ class Engines:
     postgres: Postgres
     redis: Redis
     borrowed: bool
-    """Whether another process started them and will stop them."""
+    """Whether another process started the engines and will stop them."""
 
     @property
     def servers(self) -> tuple[Server, Server]:
@@ -69,7 +69,7 @@ def running(
     *,
     data_dir: Path,
     durable: bool = True,
-    patience: float = NEIGHBOUR_PATIENCE,
+    patience: float = LOCK_PATIENCE,
     progress: Progress = silently,
 ) -> Iterator[Engines]:
     """Run both engines of `data_dir`: start and stop them, or borrow them from the process that already runs them.
@@ -77,7 +77,7 @@ def running(
     `data_dir` is created if it does not exist. It contains the databases, their logs, `access.json` with ports and
     passwords, and, while the engines run, `engines.json` with URLs and pids. Ports stay the same over restarts unless
     another process uses them. `durable=False` is faster, but a killed server may lose committed data; it has no effect
-    on borrowed engines. `patience` is how many seconds it waits for another process that starts or stops the engines.
+    on borrowed engines. `patience` limits the wait for another process that starts or stops the engines, in seconds.
 
     Call this from the main thread: Linux ends the engines with the thread that started them. They run in sessions of
     their own, so Ctrl-C in a terminal reaches only the caller. If the caller is killed, Linux ends the engines; on
@@ -190,7 +190,7 @@ class _Access:
             raise EngineError(f"{data_dir / 'access.json'} is damaged; delete {data_dir} to start empty") from None
 
     def with_free_ports(self) -> Self:
-        """The same passwords, with free ports instead of those that other processes use."""
+        """Return a copy with the same passwords, and with free ports instead of ports that other processes use."""
         postgres_port, redis_port = _free_ports(self.postgres_port, self.redis_port)
         return replace(self, postgres_port=postgres_port, redis_port=redis_port)
 
@@ -211,7 +211,7 @@ def _engines(access: _Access, *, data_dir: Path, durable: bool, borrowed: bool =
 
 
 def _free_ports(*ports: int) -> list[int]:
-    """The ports of 127.0.0.1, with a free port instead of each that is 0 or in use."""
+    """Return the ports of 127.0.0.1, with a free port instead of each port that is 0 or in use."""
     with ExitStack() as sockets:
         return [sockets.enter_context(_bind(port)).getsockname()[1] for port in ports]
 

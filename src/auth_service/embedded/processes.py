@@ -32,7 +32,7 @@ class Process:
 
 
 def present() -> list[Process]:
-    """All processes that this user may see."""
+    """Return all processes that this user may see."""
     return _in_proc() if Path("/proc/self/stat").exists() else _in_ps()
 
 
@@ -89,8 +89,8 @@ def launch(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, which on Linux gets the signal `death` when this process ends.
 
-    Linux sends the signal when the thread that started the child ends. So only the main thread may call this; any other
-    gets an EngineError.
+    Linux sends the signal when the thread that started the child ends. So only the main thread may call this function;
+    other threads get an EngineError.
     """
     if threading.current_thread() is not threading.main_thread():
         raise EngineError("Engines are started from the main thread, because Linux ends them with their thread.")
@@ -111,7 +111,7 @@ def launch(
 
 
 def _moved_clock() -> dict[str, str]:
-    """Variables with which the servers share the clock of a caller under `datefudge`: expiry depends on now()."""
+    """Return variables that give the servers the moved clock of a test under `datefudge`: expiry depends on now()."""
     if "DATEFUDGE" not in os.environ:
         return {}
     names = ("DATEFUDGE", "DATEFUDGE_DOSTATIC", "LD_PRELOAD", "LD_LIBRARY_PATH")
@@ -143,7 +143,7 @@ def _wrapping(death: signal.Signals) -> list[str]:
         # Gives access to the binaries and the data inside a private home folder. dac_read_search would be sufficient,
         # but containers usually have only dac_override.
         *(["--inh-caps=+dac_override", "--ambient-caps=+dac_override"] if capabilities & CAP_DAC_OVERRIDE else []),
-        # access(2), with which PostgreSQL looks for its own files, otherwise ignores capabilities of users but root.
+        # PostgreSQL looks for its own files with access(2), which otherwise ignores the capabilities of other users.
         *(["--securebits=+no_setuid_fixup"] if capabilities & CAP_SETPCAP else []),
         f"--pdeathsig={death.name}",
     ]
@@ -160,7 +160,7 @@ def _capabilities() -> int:
 
 
 def _check_reachable(binary: Path, folder: Path) -> None:
-    """Raise EngineError for a folder that the unprivileged user cannot enter, if capabilities do not help it."""
+    """Raise EngineError for a folder that the unprivileged user cannot enter, unless it has the capabilities."""
     capabilities = _capabilities()
     may_write = bool(capabilities & CAP_DAC_OVERRIDE)
     if may_write and capabilities & CAP_SETPCAP:

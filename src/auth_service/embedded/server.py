@@ -25,12 +25,12 @@ LOG_TAIL = 20
 
 @dataclass(kw_only=True)
 class Server(ABC):
-    """A server of one data folder. Its process is found by the command line, also if another process started it."""
+    """An embedded server of one data folder. Its process is found by its command line, whichever process started it."""
 
     name: ClassVar[str]
-    """Name of its folder and its log."""
+    """The name of the folder and of the log of the server."""
     stop_signals: ClassVar[tuple[tuple[signal.Signals, float], ...]]
-    """Signals that stop it, the gentlest first, each with the seconds to wait. SIGKILL follows."""
+    """Signals that stop the server, the gentlest first, each with the seconds to wait. SIGKILL follows."""
 
     data_dir: Path
     durable: bool
@@ -42,24 +42,24 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Its URL, with the password."""
+        """The URL of the server, with the password."""
 
     @property
     @abstractmethod
     def signature(self) -> str:
-        """The unique part of its command line, from the name of the binary on."""
+        """The unique part of the command line, which begins with the name of the binary."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the files that it needs to start."""
+        """Create the files that the server needs to start."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Its command line, which contains `signature`."""
+        """The command line of the server, which contains `signature`."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it accepts connections."""
+        """Whether the server accepts connections."""
 
     @property
     def folder(self) -> Path:
@@ -73,7 +73,7 @@ class Server(ABC):
 
     @property
     def pid(self) -> int | None:
-        """Its process id, also if another process started it; None if it does not run."""
+        """The process id of the server, whichever process started it; None if the server does not run."""
         if self._child is not None and self._child.poll() is None:
             return self._child.pid
         parents = {each.pid: each.parent for each in processes.present() if f"/{self.signature} " in f"{each.command} "}
@@ -81,15 +81,15 @@ class Server(ABC):
         return next((pid for pid, parent in parents.items() if parent not in parents), None)
 
     def start(self) -> None:
-        """Start with the same port and data, and return when it answers.
+        """Start the server with the same port and data, and return when it answers.
 
-        Raises `EngineError` if it already runs, does not answer in time, or this is not the main thread.
+        Raises `EngineError` if the server already runs or does not answer in time, or outside of the main thread.
         """
         self.launch()
         self.wait()
 
     def launch(self) -> None:
-        """Start without waiting until it answers."""
+        """Start the server without waiting until it answers."""
         if self.pid is not None:
             raise EngineError(f"{self.name} runs already in {self.folder}.")
         self.prepare()
@@ -110,7 +110,7 @@ class Server(ABC):
         _logger.info("%s answers on 127.0.0.1:%d after %.2f s", self.name, self.port, time.monotonic() - started_at)
 
     def stop(self) -> None:
-        """Stop it with the gentlest signal that works, also if it is frozen; do nothing if it does not run."""
+        """Stop the server with the gentlest signal that works, also if it is frozen; do nothing if it does not run."""
         if (pid := self.pid) is None:
             return
         self.thaw()
@@ -123,19 +123,19 @@ class Server(ABC):
         self.kill()
 
     def restart(self) -> None:
-        """Stop and start."""
+        """Stop and start the server."""
         self.stop()
         self.start()
 
     def kill(self) -> None:
-        """Kill it and its children with SIGKILL, like a crash of the machine."""
+        """Kill the server and its children with SIGKILL, like a crash of the machine."""
         family = self._signal_family(signal.SIGSTOP)  # so that it cannot start children during the kill
         for pid in family:
             _send(pid, signal.SIGKILL)
         self._wait_for_end(family, within=START_PATIENCE)
 
     def freeze(self) -> None:
-        """Suspend it and its children (SIGSTOP): connections stay open, but it does not answer."""
+        """Suspend the server and its children (SIGSTOP): connections stay open, but the server does not answer."""
         self._signal_family(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -143,7 +143,7 @@ class Server(ABC):
         self._signal_family(signal.SIGCONT)
 
     def _signal_family(self, signum: signal.Signals) -> set[int]:
-        """Send a signal to it and its children; returns their pids.
+        """Send a signal to the server and its children; return their pids.
 
         Each process gets its own signal, because every process of PostgreSQL leads a process group. The list of
         children is read again until it has no new pid, since the server may start a child meanwhile.
@@ -160,7 +160,7 @@ class Server(ABC):
         return signalled
 
     def _wait_for_end(self, pids: set[int], *, within: float) -> bool:
-        """Wait until the processes have ended (and reap an own child); False after `within` seconds."""
+        """Wait until the processes have ended, and reap the child of this process; False after `within` seconds."""
         child = self._child if self._child is not None and self._child.pid in pids else None
         deadline = time.monotonic() + within
         while (child is not None and child.poll() is None) or _any_present(pids):

@@ -28,13 +28,17 @@ from auth_service.app import create_app
 from auth_service.settings import Settings
 
 STOP_WITHIN = 20.0
+"""Seconds in which the children have to stop; then they are killed."""
 START_WITHIN = 60.0
+"""Seconds in which the API has to answer, or its addresses are not printed."""
 ENGINES_WITHIN = 10.0
+"""Seconds to wait for configured engines that are starting."""
 MAIL_WORKER_RESTART_AFTER = 2.0
+"""Seconds before a mail worker that has ended is started again."""
 
 
 class Stopped(BaseException):
-    """A signal asked to stop. Not an Exception: it can be raised anywhere, and code such as logging catches those."""
+    """A stop signal arrived. Not an Exception: it is raised anywhere, and code such as logging catches Exceptions."""
 
 
 def supervise(
@@ -47,7 +51,7 @@ def supervise(
     """Run everything until a signal arrives or the API ends; return the exit status.
 
     `with_engines` completes the settings and keeps the engines running. `gunicorn` and `manage` are command lines.
-    Prints one line for each step, so that a slow machine shows where it is.
+    Prints one line for each step, so that the progress is visible on a slow machine.
     """
     if listening.is_taken(settings.http_host, settings.http_port):
         print(f"Something else listens on port {settings.http_port}; set HTTP_PORT to another one.", file=sys.stderr)
@@ -94,14 +98,14 @@ def step(name: str) -> Iterator[Callable[[str], None]]:
 
 
 def _wait_for_engines(settings: Settings, *, within: float = ENGINES_WITHIN) -> None:
-    """Wait until the engines of the settings answer; those in containers may still be starting."""
+    """Wait until the configured engines answer, because engines in containers may still be starting."""
     deadline = clock.monotonic() + within
-    for name, question, url in (
+    for name, find_problem, url in (
         ("PostgreSQL", _database_problem, str(settings.migration_database_url or settings.database_url)),
         ("Redis", _redis_problem, str(settings.redis_url)),
     ):
         with step(name) as done:
-            while (problem := question(url)) is not None:
+            while (problem := find_problem(url)) is not None:
                 if problem.permanent or clock.monotonic() > deadline:
                     setting = "DATABASE_URL" if name == "PostgreSQL" else "REDIS_URL"
                     sys.exit(
@@ -156,7 +160,7 @@ def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Po
 
 
 def _watch(children: list[subprocess.Popen[bytes]], *, restart: Callable[[], subprocess.Popen[bytes]]) -> int:
-    server, _ = children
+    server = children[0]
     while True:
         if (status := server.poll()) is not None:
             return status

@@ -39,7 +39,7 @@ class Forbidden(ServiceError):
 
 
 class NotFound(ServiceError):
-    """404: what the request names does not exist."""
+    """404: the resource of the request does not exist."""
 
 
 class MethodNotAllowed(ServiceError):

@@ -7,13 +7,13 @@ from typing import Self, TypedDict
 class FieldReason(StrEnum):
     """The `reason` of a field error, with its meaning for the documents. A reason never changes; new ones may be added.
 
-    The meaning is an attribute and no docstring, because `python -OO` drops docstrings.
+    The meaning is an attribute, not a docstring, because `python -OO` drops docstrings.
     """
 
     meaning: str
 
     def __new__(cls, value: str, meaning: str) -> Self:
-        """Create the member; the value alone is its text."""
+        """Create a member whose text is `value`."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
@@ -49,7 +49,7 @@ class FieldError(TypedDict):
     """One invalid value of a request."""
 
     field: str
-    """The name of the field or parameter; empty if the error is about no single one."""
+    """The name of the field or parameter; empty if the error does not concern a single one."""
     reason: FieldReason
     msg: str
 

@@ -27,7 +27,7 @@ class MailAlreadyVerified(Conflict):
 class MailNotConfirmed(Conflict):
     """The request would finish a registration, but no code was confirmed with its flow ticket.
 
-    Also a repeated request, more than an hour after the registration was finished.
+    The same error answers a repeated request more than an hour after the registration was finished.
     """
 
     code = "mail_not_confirmed"

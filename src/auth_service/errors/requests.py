@@ -111,7 +111,7 @@ class DatabaseUnavailable(Unavailable):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """PostgreSQL refuses writes: a standby, a demoted primary, a full disk. Reads go on. Needs `retry_after`."""
+    """PostgreSQL refuses writes (standby, demoted primary, full disk), but answers reads. Needs `retry_after`."""
 
     code = "database_read_only"
     message = (
@@ -134,7 +134,7 @@ class ServiceBusy(Unavailable):
 
 
 class KeysSealed(Unavailable):
-    """`KEYRING_KEY` does not open the signing keys; waiting does not help, an operator has to correct the setting."""
+    """`KEYRING_KEY` cannot decrypt the signing keys. Retries do not help: an operator has to correct the setting."""
 
     code = "keys_sealed"
     message = "The service cannot sign access tokens; report this to its operator."

@@ -22,7 +22,7 @@ class TokenMissing(Unauthenticated):
 
 
 class TokenExpired(Unauthenticated):
-    """The access token is genuine but has expired, or its cookie has, and the browser still sends the refresh cookie.
+    """A genuine access token has expired, or its cookie has expired and the browser still sends the refresh cookie.
 
     Whether the session is still active is not checked: the refresh decides that.
     """

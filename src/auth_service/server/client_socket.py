@@ -1,4 +1,4 @@
-"""Client connection with time limits: a request has to arrive, and its response has to be read, in time (E21, A3)."""
+"""Client connection with time limits against slow clients (Slowloris): for each request, and for each response."""
 
 import errno
 import re
@@ -14,27 +14,27 @@ from gunicorn.http.errors import ParseException
 from auth_service import clock
 from auth_service.adapters.request_threads import release_slot
 
-ARRIVES_WITHIN = timedelta(seconds=4)
+REQUEST_WITHIN = timedelta(seconds=4)
 """Time limit for the arrival of a request, from its first byte to its last (Slowloris)."""
 
 READ_WITHIN = timedelta(seconds=10)
-"""Time limit for a client that does not read its response; then the connection is dropped."""
+"""Time limit for a pause in which the client does not read its response; then the connection is dropped."""
 
-LINGERS = timedelta(seconds=0.5)
-"""How long a client may take to close a connection that is closed on this side."""
+CLOSE_WITHIN = timedelta(seconds=0.5)
+"""Time limit for the client to close a connection that is already closed on this side."""
 
 SEND_BUFFER = 64 * 1024
-"""Bytes of a response that the kernel buffers (it doubles the number). Without a bound it would buffer 4 MB for each
-client that reads nothing, and report the progress of a slow client so late that it would seem to read nothing."""
+"""Bytes of a response that the kernel buffers (the kernel doubles the number). Without this bound it would buffer 4 MB
+for each client that reads nothing, and a slow client would seem to read nothing, because its progress shows late."""
 
-DISCARDED = 64 * 1024
-"""Bytes that are read and discarded at most while a connection is closed."""
+MOST_DISCARDED = 64 * 1024
+"""Upper bound of the bytes that are read and discarded while a connection is closed."""
 
-KEPT = 64 * 1024
-"""Bytes of a request that are kept until it is answered."""
+MOST_KEPT = 64 * 1024
+"""Upper bound of the bytes of a request that are kept until the request is answered."""
 
-SEARCHED = 1024 * 1024
-"""Bytes of a request with an endless URL or header that are searched for its Origin header."""
+MOST_SEARCHED = 1024 * 1024
+"""Upper bound of the bytes of a request with an endless URL or header that are searched for its Origin header."""
 
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -55,7 +55,7 @@ class ClientSocket(socket.socket):
     """
 
     _deadline: float | None = None
-    _is_over = False
+    _is_finished = False
     _received: list[bytes]
     _room = 0
     """How many more bytes are kept in `_received`."""
@@ -73,7 +73,7 @@ class ClientSocket(socket.socket):
     def begin_request(self) -> None:
         """Reset the time limit: it starts with the first byte of the next request."""
         self._deadline = None
-        self._received, self._room = [], KEPT
+        self._received, self._room = [], MOST_KEPT
 
     def end_request(self) -> None:
         """Free the received bytes, which a kept-alive connection would keep in memory."""
@@ -81,12 +81,12 @@ class ClientSocket(socket.socket):
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Receive the bytes that have arrived; none after `finish`. Raises TooSlow."""
-        if self._is_over:
+        if self._is_finished:
             return b""
         if self.gettimeout() is not None:  # gunicorn discards the rest of a body, with a timeout of its own
             return super().recv(size, flags)
         if self._deadline is None:
-            self._deadline = clock.monotonic() + ARRIVES_WITHIN.total_seconds()
+            self._deadline = clock.monotonic() + REQUEST_WITHIN.total_seconds()
         while True:
             with suppress(BlockingIOError):
                 received = super().recv(size, flags | socket.MSG_DONTWAIT)
@@ -114,44 +114,44 @@ class ClientSocket(socket.socket):
         `read_on` reads more of the headers until a pause: gunicorn stops in the middle of a line that is too long.
         """
         head = b"".join(self._received)
-        found, searched = _origins(head), len(head)
-        while read_on and END_OF_HEAD not in head and searched < SEARCHED:
-            more = self._what_follows()
+        origins, searched = _origins(head), len(head)
+        while read_on and END_OF_HEAD not in head and searched < MOST_SEARCHED:
+            more = self._receive_more()
             if not more:
                 break
             searched += len(more)
             # The end of the searched part may be an incomplete Origin line, so its last line is searched again.
-            head = head[head.rfind(b"\r\n") :][-KEPT:] + more
-            found += _origins(head)
-        return found[0].decode("latin-1") if len(found) == 1 else ""
+            head = head[head.rfind(b"\r\n") :][-MOST_KEPT:] + more
+            origins += _origins(head)
+        return origins[0].decode("latin-1") if len(origins) == 1 else ""
 
-    def _what_follows(self) -> bytes:
-        if not self._wait(select.POLLIN, within=LINGERS.total_seconds()):
+    def _receive_more(self) -> bytes:
+        if not self._wait(select.POLLIN, within=CLOSE_WITHIN.total_seconds()):
             return b""
         try:
-            return super().recv(KEPT, socket.MSG_DONTWAIT)
+            return super().recv(MOST_KEPT, socket.MSG_DONTWAIT)
         except OSError:
             return b""
 
     def finish(self) -> None:
-        """Wait until the client has read the last response (RFC 9112, 9.6); the connection can then be closed at once.
+        """Wait until the client has read the last response, so that the connection can be closed (RFC 9112, 9.6).
 
         Closing a connection with unread input resets it, and the client loses the part of the response not yet read.
         """
-        if self._is_over:
+        if self._is_finished:
             return
-        self._is_over = True
+        self._is_finished = True
         with suppress(OSError):
             self.shutdown(socket.SHUT_WR)
-            until, discarded = clock.monotonic() + LINGERS.total_seconds(), 0
-            while discarded < DISCARDED and self._wait(select.POLLIN, within=until - clock.monotonic()):
+            until, discarded = clock.monotonic() + CLOSE_WITHIN.total_seconds(), 0
+            while discarded < MOST_DISCARDED and self._wait(select.POLLIN, within=until - clock.monotonic()):
                 if not (received := super().recv(4096, socket.MSG_DONTWAIT)):
                     break
                 discarded += len(received)
 
     def _drop(self) -> None:
-        self._is_over = True
-        # With a reset: after an ordinary close the kernel would retransmit the rest for minutes.
+        self._is_finished = True
+        # Close with a reset: after an ordinary close the kernel would retransmit the rest for minutes.
         self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _wait(self, event: int, *, within: float) -> bool:

@@ -33,8 +33,8 @@ class Worker(gthread.ThreadWorker):
     def set_accept_enabled(self, enabled: bool) -> None:
         """Start or stop accepting. A worker that shuts down accepts the waiting connections and closes the listener.
 
-        gunicorn closes the listener only after the last response. Connections that the kernel assigns to it until then
-        would not be served but reset (E18).
+        gunicorn closes the listener only after the last response. Until then the kernel would assign connections to the
+        listener, and reset them at the end (graceful shutdown).
         """
         super().set_accept_enabled(enabled)
         if self.alive and self.ppid == os.getppid():
@@ -60,17 +60,17 @@ class Worker(gthread.ThreadWorker):
 
     def handle_error(self, req: Any, client: ClientSocket, addr: Any, exc: Exception) -> None:
         """Answer a request that gunicorn could not parse or pass to the application."""
-        refusal = _refusal(exc)
-        metrics.observe_error(type(refusal))
-        status = status_of(type(refusal))
+        error = _error_for(exc)
+        metrics.observe_error(type(error))
+        status = status_of(type(error))
         request_id = uuid.uuid4().hex
         logs.request_id.set(request_id)
         log.log(
-            logging.ERROR if isinstance(refusal, InternalError) else logging.INFO,
+            logging.ERROR if isinstance(error, InternalError) else logging.INFO,
             "request not understood",
             extra={"trouble": type(exc).__name__, "status": status},
         )
-        body = error_body(refusal).encode()
+        body = error_body(error).encode()
         settings = self.wsgi.extensions["auth_service"].settings
         headers = {
             "Connection": "close",
@@ -78,7 +78,7 @@ class Worker(gthread.ThreadWorker):
             "Content-Length": str(len(body)),
             "X-Request-Id": request_id,
             **fixed_headers(settings),
-            **cors_headers(settings, client.origin(read_on=isinstance(refusal, (UrlTooLong, HeadersTooLarge)))),
+            **cors_headers(settings, client.origin(read_on=isinstance(error, (UrlTooLong, HeadersTooLarge)))),
         }
         head = [f"HTTP/1.1 {status} {HTTP_STATUS_CODES[status]}", *(f"{name}: {headers[name]}" for name in headers)]
         try:
@@ -87,7 +87,7 @@ class Worker(gthread.ThreadWorker):
             log.debug("the client has closed the connection")
 
 
-def _refusal(exc: Exception) -> ServiceError:
+def _error_for(exc: Exception) -> ServiceError:
     if isinstance(exc, LimitRequestLine):
         return UrlTooLong()
     if isinstance(exc, LimitRequestHeaders):

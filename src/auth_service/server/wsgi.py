@@ -1,4 +1,4 @@
-"""The application as gunicorn loads it: checked before it listens."""
+"""WSGI application as gunicorn loads it: waits for PostgreSQL and Redis, and exits if the API must not start."""
 
 import logging
 import sys
@@ -22,27 +22,26 @@ from auth_service.wiring.diagnosis import explain
 log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(seconds=30)
-"""How long a start waits for dependencies that are still starting themselves."""
+"""How long a start waits for dependencies that are starting, too."""
 
-
-OTHER_KEY = (
-    "KEYRING_KEY: not the one that the keys that sign access tokens were sealed with; name that one again, or make new "
-    "keys with `manage.py keys replace`"
+WRONG_KEYRING_KEY = (
+    "KEYRING_KEY: cannot decrypt the signing keys; restore the previous value, or generate new signing keys with "
+    "`manage.py keys replace`"
 )
 
 
 class Logger(GunicornLogger):
-    """Sends gunicorn's own words through the service's JSON log."""
+    """Sends the log messages of gunicorn to the JSON log of the service."""
 
     def setup(self, cfg: Any) -> None:
-        """Leave handlers to the root logger."""
+        """Use the handlers of the root logger, and no access log."""
         self.error_log.setLevel(logging.WARNING)
         self.error_log.propagate = True
         self.access_log.disabled = True
 
 
 def application() -> Flask:
-    """Make the application, unless this deployment must not start; then exit, saying why."""
+    """Create the application; exit with the reasons if this deployment must not start."""
     settings = Settings.read().completed()
     app = create_app(settings)
     app.wsgi_app = RequestSlots(settings.web_threads).around(app.wsgi_app)  # type: ignore[assignment, method-assign] # as Flask documents it
@@ -57,7 +56,7 @@ def application() -> Flask:
 def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE) -> list[str]:
     """Wait until PostgreSQL and Redis answer; return the reasons why the API cannot start, if any.
 
-    An error that only an operator can correct, such as a wrong password, ends the start at once.
+    An error that only an operator can correct, such as a wrong password, ends the start immediately.
     """
     give_up_at = clock.monotonic() + patience.total_seconds()
     reason = ""
@@ -65,10 +64,10 @@ def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE)
         try:
             return _troubles(services)
         except KeysSealed:  # waiting does not help
-            return [OTHER_KEY]
+            return [WRONG_KEYRING_KEY]
         except Unavailable as error:
             problem = explain(services.settings, error)
-            # While a circuit breaker is open, nothing is asked: the reason before it is the one that counts.
+            # An open circuit breaker fails without a call to the dependency: keep the reason of the last call.
             reason = problem.text if problem and error.__cause__ is not None else reason or f"{error.code}: no answer"
             if (problem and problem.permanent) or clock.monotonic() > give_up_at:
                 return [reason]
@@ -84,7 +83,7 @@ def _troubles(services: Services) -> list[str]:
         if schema in (SchemaState.CURRENT, SchemaState.NEXT)
         else [f"database: {schema.value} (`manage.py db upgrade`, `manage.py doctor`)"]
     )
-    services.redis.accepts_writes()  # raises RedisUnavailable; if it answers, the service starts, as it goes on then
+    services.redis.accepts_writes()  # raises RedisUnavailable; read-only is no obstacle, as at runtime
     policy = services.redis.eviction_policy()
     if services.settings.production and policy not in (None, "noeviction"):
         troubles.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")
@@ -96,7 +95,7 @@ def _troubles(services: Services) -> list[str]:
 
 
 def forget_connections(app: Flask) -> None:
-    """Drop the connections that two processes share after a fork, without closing them for the other process."""
+    """Discard the connections that a forked worker shares with its parent, without closing them for the parent."""
     with app.app_context():
         db.engine.dispose(close=False)
     services: Services = app.extensions["auth_service"]

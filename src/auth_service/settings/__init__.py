@@ -73,7 +73,7 @@ class Settings(
             return cls(_env_file=None, **(values | overrides))
         except ValidationError as invalid:
             errors = invalid.errors(include_url=False, include_input=False)
-        # Outside of the `except` block: a chained error would keep the values, which may contain passwords.
+        # Not inside the `except` block: a chained error would keep the values, which may contain passwords.
         problems = dict.fromkeys(line for error in errors for line in _problem(error).splitlines())
         raise SettingsRefused("\n".join([*problems, *cls.misspelt_in_environment()]))
 
@@ -117,7 +117,10 @@ class Settings(
     @model_validator(mode="before")
     @classmethod
     def _visible(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Remove invisible characters, which editors and secret stores add. Runs first: it is the last "before"."""
+        """Remove invisible characters, which editors and secret stores add.
+
+        Runs before the other `before` validators: pydantic runs the last one first.
+        """
         return {
             name: _visible_value(name, value) if isinstance(value, str) else value for name, value in values.items()
         }
@@ -187,7 +190,7 @@ class Settings(
         return self.app_env == "production"
 
     def allows_origin(self, origin: str) -> bool:
-        """Whether pages of an origin may call the API: CORS_ORIGINS, and pages of this machine in `local`."""
+        """Whether pages of an origin may call the API (CORS): CORS_ORIGINS, and in `local` pages of this machine."""
         return origin in self.cors_origins or (
             self.app_env == "local" and LOOPBACK_ORIGIN.fullmatch(origin) is not None
         )
@@ -219,7 +222,7 @@ class Settings(
         return key.get_secret_value()
 
     def completed(self, *, database_url: str | None = None, redis_url: str | None = None) -> Self:
-        """Add URLs of engines and generated secrets where the settings have none; production stays as it is."""
+        """Return the settings with URLs of engines and generated secrets where they have none; not in production."""
         if self.production:
             return self
         generated = {
@@ -266,7 +269,7 @@ def _visible_value(name: str, value: str) -> str:
 
 
 def _problem(error: Any) -> str:
-    """The lines for an error of pydantic; each begins with the name of the setting."""
+    """Return the lines for an error of pydantic; each begins with the name of the setting."""
     if error["type"] == "extra_forbidden":
         return unknown_name(str(error["loc"][0]), (name.upper() for name in Settings.model_fields))
     text = error["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Several hosts in `DATABASE_URL` (failover): the form of libpq, in the form that SQLAlchemy reads."""
+"""Several hosts in `DATABASE_URL` (failover): converts the form of libpq into the form of SQLAlchemy."""
 
 import re
 
@@ -6,7 +6,7 @@ AUTHORITY = re.compile(r"(?P<authority>[^/?]*)(?P<path>/?[^?]*)\??(?P<parameters
 
 
 def hosts_as_parameters(rest: str) -> str:
-    """Return what follows `postgresql://` with several hosts as parameters `host`; anything else as it is.
+    """Convert several hosts in a URL without its scheme into parameters `host`; return any other URL unchanged.
 
     libpq documents `user:password@h1:5432,h2:5432/name`; SQLAlchemy reads `user:password@/name?host=h1:5432&host=…`.
     """

@@ -1,4 +1,4 @@
-"""PostgreSQL URL (`DATABASE_URL`): checked at the start as strictly as SQLAlchemy and libpq read it later.
+"""PostgreSQL URL (`DATABASE_URL`): the start checks what SQLAlchemy and libpq would reject or misread later.
 
 No message quotes any part of the URL, because a mistyped URL may have the password anywhere.
 """
@@ -64,7 +64,7 @@ def _parse(value: str) -> URL:
         url: URL | None = make_url(value)
     except (ArgumentError, ValueError):  # their messages quote the URL
         url = None
-    # SQLAlchemy drops what is no name=value behind the ?, as the rest of a password with an @ and a ?.
+    # SQLAlchemy ignores parts of the query that are not name=value, such as the rest of a password with @ and ?.
     parameters = value.partition("@")[2].partition("?")[2]
     if url is None or not re.fullmatch(r"(?:[^=&]+=[^&]*(?:&|$))*", parameters):
         raise ValueError(FORM)
@@ -72,7 +72,7 @@ def _parse(value: str) -> URL:
 
 
 def _check_server(url: URL) -> None:
-    """Refuse a URL that was split in another place than its author meant, as by an `@` in the password."""
+    """Reject a URL that was split in the wrong place, for example because of an `@` in the password."""
     hosts = [] if url.host is None else url.host.split(",")
     if not all(is_host(host) for host in hosts):
         raise ValueError(FORM)

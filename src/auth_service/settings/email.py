@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.types import HeaderText, Lasting, Sender, SmtpUrlText
+from auth_service.settings.types import HeaderText, PositiveSeconds, Sender, SmtpUrlText
 
 
 class EmailSettings(BaseSettings):
@@ -23,12 +23,12 @@ class EmailSettings(BaseSettings):
         "unset.",
     )
     mail_senders: int = Field(4, ge=1, le=32, description="Emails that one mail worker sends concurrently.")
-    mail_timeout_seconds: Lasting = Field(
+    mail_timeout_seconds: PositiveSeconds = Field(
         timedelta(seconds=45),
         description="Time limit for sending one email, from the connection to the last reply of the mail server; one "
         "reply has 10 seconds.",
     )
-    outbox_lease_seconds: Lasting = Field(
+    outbox_lease_seconds: PositiveSeconds = Field(
         timedelta(seconds=60),
         description="Lease of a claimed email: if its mail worker dies, another one sends it after this time. Longer "
         "than `MAIL_TIMEOUT_SECONDS`.",
@@ -41,13 +41,13 @@ class EmailSettings(BaseSettings):
 class CodeSettings(BaseSettings):
     """Lifetime and attempts of emailed one-time codes and of their flow tickets."""
 
-    code_lifetime_seconds: Lasting = Field(
+    code_lifetime_seconds: PositiveSeconds = Field(
         timedelta(minutes=10), description="Lifetime of a one-time code sent by email."
     )
     code_guesses: int = Field(5, ge=1, le=10, description="Failed attempts that invalidate a code.")
     ticket_guesses: int = Field(
         15, ge=1, le=100, description="Failed attempts of one registration ticket, over all of its codes."
     )
-    ticket_lifetime_seconds: Lasting = Field(
+    ticket_lifetime_seconds: PositiveSeconds = Field(
         timedelta(hours=1), description="Lifetime of a flow ticket after its newest code."
     )

@@ -11,15 +11,15 @@ from auth_service.invisible_characters import without_zero_width
 from auth_service.settings.types import SettingsRefused
 
 FOR_COMPOSE = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
-"""The beginnings of the names that Compose reads from the same file for itself."""
-DEVELOPERS = ("local", "test")
-NAME = "APP_ENV"
+"""Prefixes of the names that only Compose reads from the same file."""
+DEVELOPER_PROFILES = ("local", "test")
+PROFILE = "APP_ENV"
 
 ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.ASCII)
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 QUOTED = re.compile(r"""(?:'([^'\\]*)'|"([^"\\$`]*)")[ \t]*(?:#.*)?""")
 UNQUOTED = re.compile(r"""((?:[^\s'"\\$`#][^\t'"\\$`]*?)?)[ \t]*(?: #.*)?""")
-"""Values that every reader understands alike. Compose and python-dotenv disagree about `$`, backslashes and quotes."""
+"""Values that all readers parse alike. Compose and python-dotenv disagree about `$`, backslashes and quotes."""
 
 
 def load(env_file: Path) -> dict[str, str]:
@@ -45,7 +45,7 @@ def load(env_file: Path) -> dict[str, str]:
 
 
 def _assignment(line: str) -> dict[str, str]:
-    """The name and value of one line; nothing for an empty line or a comment. Raises ValueError."""
+    """Return the name and value of one line; an empty dict for an empty line or a comment. Raises ValueError."""
     if not line.strip(" \t") or line.lstrip(" \t").startswith("#"):
         return {}
     match = ASSIGNMENT.fullmatch(line)
@@ -70,16 +70,16 @@ def _assignment(line: str) -> dict[str, str]:
 
 def profile_of(env_file: Path) -> str:
     """The profile that a `.env` names; production if it names none. Raises SettingsRefused."""
-    return without_zero_width(load(env_file).get(NAME) or "production")  # as the settings read it
+    return without_zero_width(load(env_file).get(PROFILE) or "production")  # as the settings read it
 
 
 def requested_profile() -> str | None:
     """The profile that the environment names."""
-    return next((without_zero_width(value) for name, value in os.environ.items() if name.upper() == NAME), None)
+    return next((without_zero_width(value) for name, value in os.environ.items() if name.upper() == PROFILE), None)
 
 
 def applicable(env_file: Path | None, *, profile: str | None = None) -> Path | None:
-    """The file; None if it is for production (`make up` writes one) and a developer's profile is requested.
+    """Return the `.env`, or None if it is for production (`make up` writes one) and a developer's profile is requested.
 
     A developer's commands must not reach the databases, keys and mail server of production. `profile` is the requested
     profile; without it, the environment decides. Raises SettingsRefused.
@@ -87,4 +87,6 @@ def applicable(env_file: Path | None, *, profile: str | None = None) -> Path | N
     if env_file is None or not env_file.exists():
         return env_file
     requested = profile or requested_profile()
-    return None if requested in DEVELOPERS and profile_of(env_file) not in DEVELOPERS else env_file
+    if requested in DEVELOPER_PROFILES and profile_of(env_file) not in DEVELOPER_PROFILES:
+        return None
+    return env_file

@@ -9,7 +9,7 @@ LONGEST_NAME = 253
 
 
 def is_host(text: str) -> bool:
-    """Whether a text is an IP address, a host name, or the folder of a Unix socket."""
+    """Whether a text is an IP address, a host name, or the path of a folder with a Unix socket."""
     return is_ip(text) or text.startswith("/") or (len(text) <= LONGEST_NAME and bool(NAME.fullmatch(text)))
 
 

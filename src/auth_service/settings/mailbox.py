@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|=\\?.*\\?=")
-"""What no header of an email may contain (header injection); encoded words (RFC 2047) could decode to a line break."""
+"""Forbidden in headers of emails (header injection). Encoded words (RFC 2047) could decode to a line break."""
 
 NAME = r'(?P<name>"(?:[^"\\]|\\.)*"|[^<>"]*?)'
 MAILBOX = re.compile(rf"(?:{NAME}\s*<(?P<in_brackets>[^\s<>]+)>|(?P<bare>[^\s<>]+))")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 RESEMBLES = 0.85
-"""The share of equal characters from which a variable of the environment counts as a misspelt setting."""
+"""The similarity (`difflib`) above which a variable of the environment counts as a misspelt setting."""
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
@@ -25,7 +25,7 @@ def misspelt(names: Iterable[str], known: Iterable[str]) -> list[str]:
         for name in sorted({name.upper() for name in names} - set(settings))
     }
     return [
-        f"{name}: a variable of the environment that no setting has; did you mean {found[0]}?"
-        for name, found in nearest.items()
-        if found
+        f"{name}: a variable of the environment that no setting has; did you mean {settings_like_it[0]}?"
+        for name, settings_like_it in nearest.items()
+        if settings_like_it
     ]

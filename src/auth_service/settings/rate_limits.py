@@ -13,8 +13,8 @@ class AuditSettings(BaseSettings):
 
     history_failures_a_day: Count = Field(
         100,
-        description="Failed attempts that the audit log records in 24 hours for each account, of anonymous clients and "
-        "as many of signed-in clients, and for all unknown addresses together.",
+        description="Cap on the failed attempts that the audit log records in 24 hours: for each account one cap for "
+        "anonymous and one for signed-in clients, and one for all unknown addresses together.",
     )
 
 
@@ -44,7 +44,7 @@ class RateLimitSettings(BaseSettings):
     limit_exports: RateLimit = Field(Rate("5/1m,30/1h"), description="Data exports, for each client network.")
     limit_email_changes: RateLimit = Field(Rate("5/1h,20/1d"), description="Changes of address, for each user.")
     # The pauses double up to one day: an address gets about twenty failed attempts on the first day and one on each
-    # later day. With the reserved attempts NIST's limit of 100 is not reached (SP 800-63B-4, 3.2.2).
+    # later day. Together with the reserved attempts they stay below the limit of 100 (NIST SP 800-63B-4, 3.2.2).
     sign_in_free_attempts: int = Field(
         5,
         ge=1,
@@ -65,8 +65,8 @@ class RateLimitSettings(BaseSettings):
         4,
         ge=0,
         le=1_000_000,
-        description="How many of the codes of a day only networks get that had none in 24 hours for the address; at "
-        "least one code of a day is for every network.",
+        description="How many of the codes of a day are reserved for networks that had none in 24 hours for the "
+        "address; at least one code of a day is not reserved.",
     )
     limit_codes_per_network: RateLimit = Field(
         Rate("3/1h,4/1d"), description="Codes of all purposes, for each address and client network."

@@ -1,4 +1,4 @@
-"""Redis URL (`REDIS_URL`): checked at the start, because redis-py reads mistakes silently or quotes the password."""
+"""Redis URL (`REDIS_URL`): checked at the start, because redis-py ignores mistakes or quotes the password."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -66,8 +66,8 @@ def _parse(value: str) -> SplitResult:
 
 
 def _check_parameters(parts: SplitResult) -> None:
-    given = parse_qs(parts.query, keep_blank_values=True)
-    for name, values in given.items():
+    parameters = parse_qs(parts.query, keep_blank_values=True)
+    for name, values in parameters.items():
         if name not in PARAMETERS:
             raise ValueError(f"has an unknown parameter behind the ?; known are {', '.join(PARAMETERS)}")
         if len(values) > 1 or not PARAMETERS[name](values[0]):
@@ -76,5 +76,5 @@ def _check_parameters(parts: SplitResult) -> None:
             raise ValueError(f"the parameter {name} needs rediss://")
         if name in FILES:
             check_readable(values[0], what=f"the file of the parameter {name}")
-    if parts.query and not given:
+    if parts.query and not parameters:
         raise ValueError(FORM)

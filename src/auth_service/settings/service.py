@@ -9,11 +9,11 @@ from pydantic_settings import BaseSettings
 
 from auth_service.settings.types import (
     Flag,
-    Lasting,
     ListeningHost,
     Networks,
     Origin,
     Origins,
+    PositiveSeconds,
     PostgresUrl,
     RedisUrl,
     Seconds,
@@ -107,7 +107,7 @@ class SecretSettings(BaseSettings):
 class RetentionSettings(BaseSettings):
     """After which time maintenance deletes records."""
 
-    temporary_user_lifetime_seconds: Lasting = Field(
+    temporary_user_lifetime_seconds: PositiveSeconds = Field(
         timedelta(days=7), description="Maintenance deletes users who have not confirmed their address after this time."
     )
     letter_lifetime_seconds: Seconds = Field(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from auth_service.settings.types import Lasting, Seconds, Text
+from auth_service.settings.types import PositiveSeconds, Seconds, Text
 
 
 class PasswordSettings(BaseSettings):
@@ -26,25 +26,25 @@ class SessionSettings(BaseSettings):
     """Lifetimes of tokens, sessions, known devices, account revert links and reauthentication."""
 
     token_audience: Text = Field("portal", min_length=1, max_length=200, description="Claim `aud` of access tokens.")
-    access_token_seconds: Lasting = Field(timedelta(minutes=15), description="Lifetime of an access token.")
-    session_idle_seconds: Lasting = Field(
+    access_token_seconds: PositiveSeconds = Field(timedelta(minutes=15), description="Lifetime of an access token.")
+    session_idle_seconds: PositiveSeconds = Field(
         timedelta(days=7), description="A session that is not refreshed ends after this time."
     )
-    session_absolute_seconds: Lasting = Field(
+    session_absolute_seconds: PositiveSeconds = Field(
         timedelta(days=30), description="A session ends after this time in any case."
     )
     refresh_grace_seconds: Seconds = Field(
         timedelta(seconds=30),
         description="For this time a used refresh token returns the same successor, if that is unused.",
     )
-    device_lifetime_seconds: Lasting = Field(
+    device_lifetime_seconds: PositiveSeconds = Field(
         timedelta(days=365), description="A device that is not used for this time is unknown to the account again."
     )
-    undo_seconds: Lasting = Field(
+    undo_seconds: PositiveSeconds = Field(
         timedelta(hours=72),
         description="Lifetime of account revert links in security notifications (new device, changed address).",
     )
-    reauthentication_seconds: Lasting = Field(
+    reauthentication_seconds: PositiveSeconds = Field(
         timedelta(minutes=10),
         description="An authentication is recent for this time: administrative changes need a recent one, and the "
         "change of the address of an account without a password.",

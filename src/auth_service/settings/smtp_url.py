@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
-PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+DEFAULT_PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 LAST_PORT = 65535
 HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*")
 _CREDENTIAL = r"((?:[^\s:@/?#%]|%[0-9A-Fa-f]{2})+)"
@@ -48,7 +48,7 @@ class SmtpUrl:
         return cls(
             scheme=scheme,
             host=host,
-            port=PORTS[scheme] if port is None else int(port),
+            port=DEFAULT_PORTS[scheme] if port is None else int(port),
             user=_decoded(user),
             password=_decoded(password),
         )

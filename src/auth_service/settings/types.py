@@ -15,7 +15,7 @@ from auth_service.settings.redis_url import redis_url
 from auth_service.settings.smtp_url import SmtpUrl
 
 SHORTEST = timedelta(seconds=1)
-PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAPPED_BITS = 96
 """The length of the prefix `::ffff:0:0` of IPv4-mapped addresses (RFC 4291, 2.5.5.2)."""
@@ -64,18 +64,18 @@ def _seconds(value: Any) -> Any:
     return timedelta(seconds=int(value))
 
 
-def _lasting(value: timedelta) -> timedelta:
+def _positive(value: timedelta) -> timedelta:
     if value < SHORTEST:
         raise ValueError("at least 1 second")
     return value
 
 
-def _listed(value: Any) -> Any:
+def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 def _network(value: Any) -> Network:
-    """A network of IPv4-mapped addresses as IPv4, because the addresses of clients are compared as IPv4."""
+    """Parse a network; one of IPv4-mapped addresses becomes IPv4, because addresses of clients are compared as IPv4."""
     if not isinstance(value, Network):
         try:
             network: Network | None = ipaddress.ip_network(value)
@@ -96,9 +96,9 @@ def _rate(value: Any) -> Any:
 
 
 def _origin(value: str) -> str:
-    """An origin as browsers send it: scheme and host in lower case, and the port unless it is the scheme's own.
+    """Normalise an origin as browsers send it: scheme and host in lower case, and no default port.
 
-    A trailing slash, which browsers show, is removed.
+    A trailing slash is removed, because an address copied from a browser has one.
     """
     match = re.fullmatch(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", value.lower(), re.ASCII)
     if not match or (match[3] and not 0 < int(match[3]) < 2**16):
@@ -106,13 +106,15 @@ def _origin(value: str) -> str:
     scheme, host, port = match.groups()
     if not (is_ip(host[1:-1]) and ":" in host if host.startswith("[") else is_host(host)):
         raise ValueError("the host of an origin is a host name, an IPv4 address or an IPv6 address in brackets")
-    return f"{scheme}://{host}" if port is None or int(port) == PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
+    return (
+        f"{scheme}://{host}" if port is None or int(port) == DEFAULT_PORTS[scheme] else f"{scheme}://{host}:{int(port)}"
+    )
 
 
 LOOPBACK_ORIGIN = re.compile(
     r"https?://(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.ASCII
 )
-"""An origin, as browsers send it, of a page that this machine serves."""
+"""The origin of a page that this machine serves, as browsers send it."""
 
 
 def _smtp(value: SecretStr) -> SecretStr:
@@ -121,7 +123,7 @@ def _smtp(value: SecretStr) -> SecretStr:
 
 
 def _text(value: str) -> str:
-    """A text for headers and emails: a line end or another control character would change their structure."""
+    """Reject control characters in a text for headers and emails: a line end would change their structure."""
     if CONTROLS.search(value):
         raise ValueError("must have no line ends and no other control characters")
     return value
@@ -130,16 +132,16 @@ def _text(value: str) -> str:
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 """A duration that may be zero, which switches the feature off: no grace period, no draining, no retention."""
-Lasting = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_lasting)]
+PositiveSeconds = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_positive)]
 """A duration of at least one second: zero would make tokens, codes or links useless."""
 SmtpUrlText = Annotated[SecretStr, AfterValidator(_smtp)]
 Sender = Annotated[Mailbox, BeforeValidator(mailbox)]
 HeaderText = Annotated[str, AfterValidator(_text), AfterValidator(header_text)]
-"""A text that emails have in a header."""
+"""A text for a header of emails."""
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
-Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)]
 Origin = Annotated[str, AfterValidator(_origin)]
-Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)]
 PostgresUrl = Annotated[str, AfterValidator(postgres_url)]
 RedisUrl = Annotated[str, AfterValidator(redis_url)]
 ListeningHost = Annotated[str, AfterValidator(listening_host)]

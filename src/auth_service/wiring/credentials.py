@@ -16,7 +16,7 @@ from auth_service.settings import Settings
 def passwords(settings: Settings) -> Passwords:
     """Build the password rules and the password hasher."""
     return Passwords(
-        hasher=PasswordHasher(at_once=settings.hashes_at_once, waiting=settings.hashes_waiting),
+        hasher=PasswordHasher(concurrent=settings.hashes_at_once, waiting=settings.hashes_waiting),
         min_length=settings.password_min_length,
         service_name=settings.service_name,
     )
@@ -57,5 +57,5 @@ def login_throttle(settings: Settings, redis: RedisClient) -> LoginThrottle:
         longest_pause=timedelta(days=1),
         forget=timedelta(days=2),
         reserved=settings.sign_in_reserved_attempts,
-        switched_on=settings.rate_limits == "on",
+        enabled=settings.rate_limits == "on",
     )

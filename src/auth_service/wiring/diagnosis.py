@@ -27,7 +27,7 @@ def explain(settings: Settings, error: BaseException) -> Problem | None:
         return Problem(f"REDIS_URL: {redis_problem.text}", redis_problem.permanent)
     if isinstance(cause, DBAPIError):
         cause = cause.orig
-    if not postgres.is_of_driver(cause):
+    if not postgres.is_diagnosable(cause):
         return None
     problem = postgres.diagnose(cause, url=str(settings.database_url))
     return Problem(f"DATABASE_URL: {problem.text}", problem.permanent)

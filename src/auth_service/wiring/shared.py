@@ -91,5 +91,5 @@ def _rate_limiter(settings: Settings, redis: RedisClient) -> RateLimiter:
         store=redis,
         digests=Digests(settings.secret("code_key"), purpose="limits"),
         local=LocalRateLimiter(),
-        switched=settings.rate_limits,
+        enabled=settings.rate_limits == "on",
     )

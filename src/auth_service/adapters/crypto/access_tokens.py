@@ -32,14 +32,16 @@ from auth_service.adapters.crypto.keys import base64url, from_base64url
 ALGORITHM = "ES256"
 TYPE = "at+jwt"
 LEEWAY = timedelta(seconds=30)
+"""Tolerated clock skew between this service and other services."""
 LONGEST_TOKEN = 2048
 LONGEST_KID = 64
 CACHED_TOKENS = 10_000
 """Verified tokens that the cache of a process holds; they take about four megabytes."""
 HEADER = frozenset({"alg", "kid", "typ"})
+"""The members of the header: exactly these."""
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp", "roles")
 FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]", re.ASCII)
-"""Compact form of a token. The last character has two significant bits, so a signature has only one spelling."""
+"""Compact form of a token. The unused bits of the last character are zero, so a signature has only one encoding."""
 USER_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 LATEST = 2**40
 """Upper bound of `iat`, `nbf` and `exp`, in seconds since 1970."""
@@ -71,12 +73,12 @@ class Claims:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeySet:
-    """The signing keys at one moment, parsed once: parsing a key costs a thousand times a signature."""
+    """The signing keys at one moment, parsed once: parsing a key takes a thousand times as long as signing with it."""
 
     signing_kid: str
     signing_key: EllipticCurvePrivateKey = field(repr=False)
     verifying: Mapping[str, EllipticCurvePublicKey]
-    """Public keys by key id: all that verify tokens, which are also the ones to publish."""
+    """Public keys by key id: all keys that verify tokens. The JWK set contains the same keys."""
 
     def jwks(self) -> dict[str, Any]:
         """The public keys as a JWK set (RFC 7517), built from public keys only: no private key can be in it."""
@@ -85,12 +87,14 @@ class KeySet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccessTokens:
-    """Signs and verifies tokens. The algorithm is fixed, the header of a token cannot choose it: RFC 8725, 3.1."""
+    """Signs and verifies access tokens. The header of a token cannot choose the algorithm (RFC 8725, 3.1)."""
 
     issuer: str
     audience: str
     lifetime: timedelta
-    _verified: "Verified" = field(default_factory=lambda: Verified(at_most=CACHED_TOKENS), repr=False, compare=False)
+    _verified: "VerifiedTokens" = field(
+        default_factory=lambda: VerifiedTokens(at_most=CACHED_TOKENS), repr=False, compare=False
+    )
 
     def sign(
         self,
@@ -137,7 +141,7 @@ class AccessTokens:
             return claims
         try:
             _parse_json(token.split(".")[1])
-            claims = _checked(
+            claims = _typed(
                 jwt.decode(
                     token,
                     key,
@@ -157,7 +161,7 @@ class AccessTokens:
         return claims
 
 
-class Verified:
+class VerifiedTokens:
     """Cache of verified tokens: the same bytes under the same key need no second signature check, only the expiry.
 
     Only valid tokens enter the cache, so anonymous clients cannot fill it. Whether the session is active is not cached.
@@ -227,8 +231,8 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _checked(claims: Mapping[str, Any]) -> Claims:
-    """Check the type of each claim: PyJWT accepts "7", 7.5 and true as instants."""
+def _typed(claims: Mapping[str, Any]) -> Claims:
+    """Check the type of each claim, because PyJWT accepts "7", 7.5 and true as instants. Raises ValueError."""
     roles, instants = claims["roles"], [claims[name] for name in ("iat", "nbf", "exp")]
     texts = [claims[name] for name in ("sub", "client_id", "sid", "jti")]
     if not isinstance(roles, list) or not all(isinstance(text, str) for text in [*texts, *roles]):

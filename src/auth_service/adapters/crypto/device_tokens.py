@@ -10,7 +10,7 @@ from ua_parser import parse
 from auth_service import clock
 from auth_service.adapters.crypto.keys import base64url, derived_key, from_base64url
 
-LONGEST = 256
+LONGEST_DESCRIPTION = 256
 ID_BYTES = 16
 EXPIRY_BYTES = 5
 MAC_BYTES = 16
@@ -18,7 +18,7 @@ MAC_BYTES = 16
 
 def describe(user_agent: str | None) -> str:
     """Describe a User-Agent for its user ("Firefox 143 on Windows 11"): at most 256 printable characters."""
-    return _describe((user_agent or "")[:LONGEST])
+    return _describe((user_agent or "")[:LONGEST_DESCRIPTION])
 
 
 @lru_cache(maxsize=4096)
@@ -29,13 +29,13 @@ def _describe(user_agent: str) -> str:
         for match in (parsed.user_agent, parsed.os)
     )
     description = " on ".join(part for part in (browser, system) if part) or "unknown device"
-    return "".join(character for character in description if character.isprintable())[:LONGEST]
+    return "".join(character for character in description if character.isprintable())[:LONGEST_DESCRIPTION]
 
 
 class DeviceTokens:
-    """Proves that a user has signed in on a device before. The token alone authenticates nobody.
+    """Device tokens prove that a user has signed in on a device before; they do not authenticate the user.
 
-    A change of the password or the address makes all devices unknown, since a stolen device may be its reason.
+    A change of the password or the address makes all devices unknown, since a stolen device may be the reason for it.
     """
 
     def __init__(self, secret: str, *, ttl: timedelta) -> None:

@@ -25,10 +25,10 @@ def base64url(raw: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """Decode the result of `base64url`. Raises ValueError for every other spelling of the same bytes.
+    """Decode the result of `base64url`. Raises ValueError for every other encoding of the same bytes.
 
-    base64 has unused bits, and Python's decoder accepts two alphabets. A token with several spellings would bypass
-    whatever counts, compares or caches tokens as text.
+    base64 has unused bits, and Python's decoder accepts two alphabets. If a token had several encodings, an attacker
+    could bypass code that counts, compares or caches tokens as text.
     """
     raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if base64url(raw) != text:
@@ -44,7 +44,7 @@ class Digests:
         self._key = derived_key(secret, purpose=purpose)
 
     def of(self, *parts: str) -> bytes:
-        """The HMAC-SHA256 of the parts; two different lists of parts never have the same input."""
+        """Return the HMAC-SHA256 of the parts; different lists of parts never have the same input."""
         # Each part as a netstring, so that moving a character from one part to the next changes the input.
         encoded = [part.encode() for part in parts]
         return hmac.digest(self._key, b"".join(b"%d:%b," % (len(part), part) for part in encoded), "sha256")
@@ -55,21 +55,21 @@ class SealBroken(Exception):
 
 
 class Sealer:
-    """Encrypts small objects for the database: AES-256-GCM, random nonce, the place as associated data."""
+    """Encrypts small objects for the database: AES-256-GCM with a random nonce and associated data (`place`)."""
 
     def __init__(self, secret: str, *, purpose: str) -> None:
         """`secret` is a setting; `purpose` separates this key from all others (see `derived_key`)."""
         self._cipher = AESGCM(derived_key(secret, purpose=purpose))
 
     def seal(self, values: dict[str, Any], *, place: bytes) -> bytes:
-        """Encrypt `values` for a `place`, for example a row; `open` rejects a ciphertext that was moved elsewhere."""
+        """Encrypt `values` for one `place`, such as a row; `open` rejects a ciphertext of another place."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, json.dumps(values).encode(), place)
 
-    def open(self, box: bytes, *, place: bytes) -> dict[str, Any]:
+    def open(self, sealed: bytes, *, place: bytes) -> dict[str, Any]:
         """Decrypt the result of `seal`. Raises SealBroken."""
         try:
-            values: dict[str, Any] = json.loads(self._cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], place))
+            values: dict[str, Any] = json.loads(self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place))
         except InvalidTag as error:
             raise SealBroken from error
         return values

@@ -19,8 +19,8 @@ Check = Callable[[bytes], bool]
 
 Raises ValueError or MemoryError if there is not enough memory."""
 
-# Bounds: above the defaults of all of these systems, and below about one second of a processor. They prevent denial of
-# service by an imported hash with excessive parameters. `docs/import-users.md` lists them.
+# Bounds of the cost: above the defaults of all of these systems, and below about one second of processor time. They
+# prevent denial of service by an imported hash with excessive parameters. `docs/import-users.md` lists them.
 PBKDF2_BLOCKS = {"sha1": 1_500_000, "sha256": 1_500_000, "sha512": 600_000}
 """Rounds times blocks: PBKDF2 computes a key that is longer than the hash function's output block by block."""
 BCRYPT_COST = 13
@@ -49,7 +49,7 @@ class HashRejected(ValueError):
 
 
 def check(stored: str) -> Check | None:
-    """The check for a stored hash; None if `parse` rejects the hash. Never raises."""
+    """Return the check for a stored hash; None if `parse` rejects the hash. Never raises."""
     try:
         return parse(stored)
     except HashRejected:
@@ -83,7 +83,7 @@ def _pbkdf2(name: str, rounds: int, salt: bytes, key: bytes) -> Check:
     blocks = -(-len(key) // hashlib.new(name).digest_size)
     _require(rounds * blocks <= PBKDF2_BLOCKS[name], COST)
     return lambda password: hmac.compare_digest(
-        # The length of the stored key: systems store keys that are shorter or longer than the output of the hash.
+        # `dklen`, because some systems store keys that are shorter or longer than the output of the hash function.
         hashlib.pbkdf2_hmac(name, password, salt, rounds, dklen=len(key)),
         key,
     )
@@ -101,10 +101,10 @@ def _scrypt(n: int, r: int, p: int, salt: bytes, key: bytes) -> Check:
 
 
 def _bcrypt(stored: str, cost: str, before: Callable[[bytes], bytes] = lambda password: password) -> Check:
-    """`before` is what the other system applies to a password first, usually because bcrypt reads only 72 bytes.
+    """`before` is what the other system applies to a password before bcrypt, usually because bcrypt reads 72 bytes.
 
-    Older bcrypt libraries silently truncate a password to 72 bytes. The check does the same, or users with a longer
-    password could not sign in. The hash that replaces the legacy hash at sign-in covers the whole password.
+    Older bcrypt libraries silently truncate a password to 72 bytes. The check does the same, otherwise users with a
+    longer password could not sign in. The hash that replaces the legacy hash at sign-in covers the whole password.
     """
     _require(int(cost) >= 4, PARAMETERS)
     _require(int(cost) <= BCRYPT_COST, COST)
@@ -112,7 +112,7 @@ def _bcrypt(stored: str, cost: str, before: Callable[[bytes], bytes] = lambda pa
 
 
 def _argon2(stored: str, memory: str, passes: str, parallelism: str, salt: str, key: str) -> Check:
-    # libsodium computes parallel lanes one after the other.
+    # libsodium computes the lanes one after the other, so `parallelism` does not reduce the time.
     m, t, p = int(memory), int(passes), int(parallelism)
     _require(t >= 1 and p >= 1 and m >= 8 * p, PARAMETERS)  # RFC 9106, 3.1
     _require(m <= MEMORY_KIB and m * t <= ARGON2_BLOCKS and p <= PARALLELISM, COST)
@@ -128,7 +128,7 @@ def _argon2(stored: str, memory: str, passes: str, parallelism: str, salt: str, 
     return matches
 
 
-# Readers: one for each form. The named groups of its regular expression are its arguments.
+# One reader for each form of _FORMS. Its arguments are the named groups of the regular expression.
 
 
 def _werkzeug_pbkdf2(name: str, rounds: str, salt: str, key: str) -> Check:
@@ -191,7 +191,7 @@ def _unpadded(text: str) -> bytes:
 
 
 _N = r"(?:0|[1-9][0-9]{0,17})"
-"""A number without leading zeros, which libsodium rejects."""
+"""A number without leading zeros, because libsodium rejects them."""
 _SALT = r"(?P<salt>[!-#%-~]{1,128})"
 _HEX = r"(?P<key>(?:[0-9a-f]{2}){1,128})"
 _BASE64 = r"(?P<key>[A-Za-z0-9+/]{1,172}={0,2})"

@@ -61,20 +61,20 @@ class PasswordHasher:
     def __init__(
         self,
         *,
-        at_once: int,
+        concurrent: int,
         waiting: int = 16,
         patience: timedelta = PATIENCE,
         cpu_time: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`at_once` bounds concurrent hashes, `waiting` the requests in the queue, `patience` their time in it.
+        """`concurrent` bounds the concurrent hashes, `waiting` the requests in the queue, `patience` their time in it.
 
-        `cpu_time` is how much processor time the calling thread has used, in seconds.
+        `cpu_time` returns the processor time that the calling thread has used, in seconds.
         """
-        self._at_once = at_once
+        self._concurrent = concurrent
         self._waiting = waiting
         self._patience = patience
-        # By process id, because threads do not survive a fork. There is no lock, because one that another thread holds
-        # during the fork would stay locked in the child.
+        # Keyed by process id, because threads do not survive a fork. Without a lock, because a lock that another thread
+        # holds during the fork would stay locked in the child.
         self._threads: dict[int, _Threads] = {}
         self._dummy_salt = secrets.token_bytes(SALT_BYTES)
         self._cpu_time = cpu_time
@@ -97,11 +97,11 @@ class PasswordHasher:
         takes as long as that of a wrong password: prevents user enumeration by timing (ASVS 6.3.8). The empty password
         matches nothing.
 
-        `password_hash` may be a legacy hash of another system (`legacy_hashes`). A wrong password then also costs a
-        dummy hash, which is as much cheaper than ours as the legacy hash has already cost. So the duration reveals an
-        imported account only if its legacy hash costs more than ours, until the first sign-in replaces that hash.
-        Other systems hash the password as the user types it (`typed`), without normalisation, so that form is also
-        compared.
+        `password_hash` may be a legacy hash of another system (`legacy_hashes`). If it costs less processor time than a
+        current hash, a wrong password also costs a dummy hash that takes the rest of that time. So the duration reveals
+        an imported account only if its legacy hash costs more than a current hash, and only until the first sign-in
+        replaces the legacy hash. Other systems hash the password as the user types it (`typed`), without normalisation,
+        so that form is also compared.
         """
         return self._run(lambda: self._compare(password, password_hash or "", typed or password))
 
@@ -118,14 +118,14 @@ class PasswordHasher:
         began = self._cpu_time()
         try:
             matches = any(matches_legacy(form) for form in forms) and password != ""
-        except (ValueError, MemoryError):  # the parameters can be computed, so the memory for them is not available
+        except (ValueError, MemoryError):  # `parse` accepted the parameters, so memory is missing
             raise ServiceBusy(retry_after=RETRY_AFTER) from None
         if not matches:
             self._compute_rest(_bytes(password), spent=self._cpu_time() - began)
         return PasswordMatch(matches=matches, outdated=matches)
 
     def _measured_digest(self, password: bytes, salt: bytes) -> bytes:
-        """The digest with the current parameters; its processor time enters the average."""
+        """Compute the digest with the current parameters, and add its processor time to the average."""
         began = self._cpu_time()
         digest = _digest(password, salt)
         cost = self._cpu_time() - began
@@ -134,10 +134,10 @@ class PasswordHasher:
         return digest
 
     def _compute_rest(self, password: bytes, *, spent: float) -> None:
-        """Compute a dummy hash for the rest of the cost of our hash: prevents user enumeration by timing (ASVS 6.3.8).
+        """Compute a dummy hash for the rest of the usual cost: prevents user enumeration by timing (ASVS 6.3.8).
 
-        Work instead of a pause: a pause would occupy no processor, so that load would reveal it. The cost of Argon2id
-        is proportional to its memory.
+        It computes instead of sleeping: a sleep uses no processor, so under load it would be shorter than a hash. The
+        cost of Argon2id is proportional to its memory.
         """
         if not self._usual_cost:
             self._measured_digest(password, self._dummy_salt)
@@ -150,16 +150,16 @@ class PasswordHasher:
         pid = os.getpid()
         threads = self._threads.get(pid)
         if threads is None:
-            threads = self._threads.setdefault(pid, _Threads(at_once=self._at_once, waiting=self._waiting))
+            threads = self._threads.setdefault(pid, _Threads(concurrent=self._concurrent, waiting=self._waiting))
         return threads.run(work, within=self._patience)
 
 
 class _Threads:
     """The hashing threads of one process and the queue in front of them."""
 
-    def __init__(self, *, at_once: int, waiting: int) -> None:
-        self._executor = ThreadPoolExecutor(at_once, thread_name_prefix="hashing", initializer=_lower_priority)
-        self._slots = threading.BoundedSemaphore(at_once + waiting)
+    def __init__(self, *, concurrent: int, waiting: int) -> None:
+        self._executor = ThreadPoolExecutor(concurrent, thread_name_prefix="hashing", initializer=_lower_priority)
+        self._slots = threading.BoundedSemaphore(concurrent + waiting)
 
     def is_full(self) -> bool:
         if not self._slots.acquire(blocking=False):
@@ -197,7 +197,7 @@ class _Threads:
             self._slots.release()
             outcome.set_exception(error)
         else:
-            # The slot is free before the caller continues, so that its next hash finds one.
+            # The slot is released before the caller continues, so that its next hash finds a free slot.
             self._slots.release()
             outcome.set_result(result)
 
@@ -221,7 +221,7 @@ def _hash(password: bytes) -> str:
 
 def _digest(password: bytes, salt: bytes, *, memory_kib: int = MEMORY_KIB) -> bytes:
     """Argon2id with the current parameters. Raises ServiceBusy if the memory for it is not available."""
-    # The verification function of the library also reports "wrong password" if it gets no memory.
+    # Not with the verification function of the library: without memory it reports a wrong password.
     try:
         return nacl.pwhash.argon2id.kdf(DIGEST_BYTES, password, salt, opslimit=TIME, memlimit=memory_kib * 1024)
     except nacl.exceptions.RuntimeError:

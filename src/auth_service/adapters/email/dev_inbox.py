@@ -59,8 +59,8 @@ class DevInbox:
             raw = message.as_bytes(policy=message.policy.clone(linesep="\n"))
             self._maildir().add(f"{RECIPIENT}: {to}\n".encode() + raw)
 
-    def letters(self, to: str | None = None, limit: int = 50) -> list[InboxMessage]:
-        """Return at most `limit` emails, the newest first; with `to` only those to this address, in any case."""
+    def messages(self, to: str | None = None, limit: int = 50) -> list[InboxMessage]:
+        """Return at most `limit` emails, the newest first; with `to` only those to this address, ignoring case."""
         messages: list[InboxMessage] = []
         for path in self._newest_first():
             if len(messages) >= limit:
@@ -77,7 +77,7 @@ class DevInbox:
             path.unlink(missing_ok=True)
 
     def _maildir(self) -> mailbox.Maildir:
-        # Not by `mailbox`: it fails if two processes create the folder concurrently, or if its parent does not exist.
+        # Not with `mailbox`: it fails if two processes create the folder concurrently, or if its parent does not exist.
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in ("tmp", "new", "cur"):
             (self._folder / part).mkdir(mode=0o700, exist_ok=True)

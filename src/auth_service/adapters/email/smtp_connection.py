@@ -15,7 +15,7 @@ from auth_service.adapters.email.transport import MailDeferred, MailFailure, Mai
 from auth_service.settings.smtp_url import HOST, SmtpUrl, is_loopback
 
 # Reply codes (RFC 5321, 4.2.3; RFC 4954).
-READY, AUTHENTICATED, DONE, AUTH_CONTINUES, START_INPUT, SHUTTING_DOWN = 220, 235, 250, 334, 354, 421
+READY, AUTHENTICATED, COMPLETED, AUTH_CONTINUES, START_INPUT, SHUTTING_DOWN = 220, 235, 250, 334, 354, 421
 # The first digit of a reply code.
 POSITIVE, TRANSIENT, PERMANENT = 2, 4, 5
 
@@ -29,7 +29,7 @@ ABOUT_THE_SERVER = {SHUTTING_DOWN, 500, 502, 503, 504, 530, 534, 535, 538}
 
 
 class ConnectionLost(MailDeferred):
-    """The connection failed before the server could accept the email: a new connection may send it at once."""
+    """The connection failed before the server could accept the email: it can be sent again immediately."""
 
 
 class SmtpConnection(smtplib.SMTP):
@@ -56,7 +56,7 @@ class SmtpConnection(smtplib.SMTP):
         self._needs_reset = False
 
     def open(self, *, until: float, connect_seconds: float) -> None:
-        """Connect, greet, encrypt and authenticate before `until` (monotonic seconds). Raises ConnectionLost."""
+        """Connect, read the greeting, encrypt and sign in before `until` (monotonic seconds). Raises ConnectionLost."""
         self._until = until
         try:
             self._connect(connect_seconds)
@@ -64,7 +64,7 @@ class SmtpConnection(smtplib.SMTP):
                 self._encrypt()
             self._begin_step()
             self._expect(READY, self.getreply(), otherwise="the server does not greet")
-            self._expect(DONE, self.ehlo(), otherwise="the server does not accept EHLO")
+            self._expect(COMPLETED, self.ehlo(), otherwise="the server does not accept EHLO")
             if self._url.scheme == "smtp+starttls":
                 self._start_tls()
             if self._url.user is not None:
@@ -83,7 +83,7 @@ class SmtpConnection(smtplib.SMTP):
         content_sent = False
         try:
             if self._needs_reset:
-                self._expect(DONE, self.docmd("RSET"), otherwise="the server does not accept RSET")
+                self._expect(COMPLETED, self.docmd("RSET"), otherwise="the server does not accept RSET")
                 self._needs_reset = False
             status, _ = self.docmd("MAIL", f"FROM:<{sender}>")
             if not _is_positive(status):
@@ -109,7 +109,7 @@ class SmtpConnection(smtplib.SMTP):
         self.usable = True
 
     def offer(self, sender: str) -> None:
-        """Begin an email of a sender and cancel it. Raises MailDeferred."""
+        """Check that the server accepts a sender: begin an email and cancel it. Raises MailDeferred."""
         try:
             status, _ = self.docmd("MAIL", f"FROM:<{sender}>")
             if not _is_positive(status):
@@ -202,7 +202,7 @@ class SmtpConnection(smtplib.SMTP):
             raise ConnectionLost(reason="the server offers no STARTTLS")
         self._expect(READY, self.docmd("STARTTLS"), otherwise="the server does not accept STARTTLS")
         self._encrypt()
-        self._expect(DONE, self.ehlo(), otherwise="the server does not accept EHLO")
+        self._expect(COMPLETED, self.ehlo(), otherwise="the server does not accept EHLO")
 
     def _authenticate(self, user: str, password: str) -> None:
         # Not with `login` of smtplib: it raises UnicodeEncodeError for a password with characters outside ASCII.

@@ -61,7 +61,7 @@ class SmtpTransport:
         content = _as_data(message)
         connection = self._newest_idle()
         if connection is not None:
-            # Servers close idle and old connections, whatever the email is. It is sent again on a new connection.
+            # Servers close idle connections, which says nothing about the email: it is sent again on a new connection.
             with contextlib.suppress(ConnectionLost):
                 self._deliver(connection, sender=sender, to=to, content=content, until=until)
                 return
@@ -108,7 +108,7 @@ class SmtpTransport:
                 connection.close()
 
     def _newest_idle(self) -> SmtpConnection | None:
-        # The newest: the older ones stay unused until `_sweep` closes them, so surplus connections do not last.
+        # The newest, so that surplus connections stay unused until `_sweep` closes them.
         with self._lock:
             return self._idle.pop() if self._idle else None
 

@@ -24,13 +24,15 @@ log = logging.getLogger(__name__)
 STATEMENT = timedelta(milliseconds=1200)
 LOCK = timedelta(milliseconds=1000)
 IDLE_IN_TRANSACTION = timedelta(seconds=5)
+"""Time limits that the server enforces: for a statement, a wait for a lock, and a pause inside a transaction."""
 CONNECT = timedelta(seconds=5)
 """Time limit for each step of connecting for migrations and maintenance."""
 POOL_WAIT = timedelta(seconds=1)
+"""How long a request waits for a connection of the pool."""
 ANSWER = timedelta(milliseconds=1500)
 """Time limit for any answer of the server, connecting included. Longer than STATEMENT, so that a slow server can report
 its own timeout; shorter than two seconds, within which the API answers during every fault."""
-REST = timedelta(milliseconds=500)
+OPEN_FOR = timedelta(milliseconds=500)
 """How long the circuit breaker stays open after the server did not answer."""
 READ_ONLY_FOR = timedelta(seconds=2)
 """How long a connection to a server that accepts no writes is used: a new one may find the new primary (failover)."""
@@ -39,7 +41,7 @@ PRIMARIES = frozenset({"read-write", "primary"})
 """Values of `target_session_attrs` that refuse a server which accepts no writes."""
 
 Server = dict[str, str]
-"""The connection options that name one server; empty if the URL names no more than one."""
+"""The connection options that select one server of the URL; empty if libpq selects it."""
 
 _MS = timedelta(milliseconds=1)
 
@@ -56,7 +58,7 @@ class DeadlineConnection(psycopg2.extensions.connection):
     """A connection that waits a limited time for every answer of the server.
 
     The server enforces statement_timeout, but a stopped server or a network that drops packets does not; libpq alone
-    would wait for ever.
+    would wait forever.
     """
 
     answer_within: float | None = ANSWER.total_seconds()
@@ -121,26 +123,30 @@ def engine_options(url: str, *, connections: int) -> dict[str, Any]:
 
 
 def _options(url: str, *defaults: str) -> str:
-    """The startup parameter `options`: the last value of a name counts, so those of the operator follow ours.
+    """Return the startup parameter `options`: the defaults, then the options of the operator, which override them.
 
-    The time zone is not theirs to choose: the service prints and compares instants in UTC.
+    PostgreSQL uses the last value of each name. The time zone comes last, so the operator cannot change it: the service
+    prints and compares instants in UTC.
     """
-    of_operator = make_url(url).query.get("options", os.environ.get("PGOPTIONS", ""))
-    return " ".join([*defaults, *([of_operator] if isinstance(of_operator, str) else of_operator), "-c timezone=UTC"])
+    configured = make_url(url).query.get("options", os.environ.get("PGOPTIONS", ""))
+    return " ".join([*defaults, *([configured] if isinstance(configured, str) else configured), "-c timezone=UTC"])
 
 
 def _defaults(url: str, **values: int) -> dict[str, str | int]:
-    """Parameters of libpq that the URL does not name. A default of the name gives way to PGAPPNAME, too."""
-    given = make_url(url).query
+    """Return default parameters of libpq, without those that the URL sets.
+
+    The name is only a fallback, so that PGAPPNAME overrides it as well.
+    """
+    in_url = make_url(url).query
     all_values: dict[str, str | int] = {"fallback_application_name": "auth-service", **values}
-    return {name: value for name, value in all_values.items() if name not in given}
+    return {name: value for name, value in all_values.items() if name not in in_url}
 
 
 class Connector:
-    """Connects to the first of the servers of a URL that accepts writes, or to one for reads while there is none.
+    """Failover: connects to the first server of a URL that accepts writes; while none does, to one that serves reads.
 
     libpq would spend the whole time limit on a frozen server and never reach the next one. So each server gets a share
-    of the limit, and the one that accepted writes last is asked first.
+    of the limit, and the server of the last successful connection is tried first.
     """
 
     def __init__(self) -> None:
@@ -149,9 +155,9 @@ class Connector:
     def connect(self, dialect: Dialect, arguments: list[Any], options: dict[str, Any]) -> Any:
         """Open a connection. Raises OperationalError of the driver."""
         servers = sorted(_servers(options), key=lambda server: server != self._last)
-        wanted = options.get("target_session_attrs", "any")
+        required = options.get("target_session_attrs", "any")
         error = psycopg2.OperationalError("no server is named")
-        for attributes in (wanted, "any") if wanted in PRIMARIES else (wanted,):
+        for attributes in (required, "any") if required in PRIMARIES else (required,):
             for server in tuple(servers):
                 try:
                     connection = self._open(dialect, arguments, options | server, attributes, shared_by=len(servers))
@@ -160,7 +166,7 @@ class Connector:
                     if isinstance(failure, NoAnswer):
                         servers.remove(server)
                     continue
-                if attributes == wanted:
+                if attributes == required:
                     self._last = server
                 return connection
         raise error
@@ -173,14 +179,17 @@ class Connector:
         if shared_by > 1:
             # The time limit of the class applies while the connection is opened, that of the instance afterwards.
             share = {"answer_within": ANSWER.total_seconds() / shared_by}
-            options["connection_factory"] = type("ImpatientConnection", (options["connection_factory"],), share)
+            options["connection_factory"] = type("SharedDeadlineConnection", (options["connection_factory"],), share)
         connection = dialect.connect(*arguments, **options)
         connection.answer_within = ANSWER.total_seconds()
         return connection
 
 
 def _servers(options: dict[str, Any]) -> list[Server]:
-    """The servers of the connection options; libpq chooses itself if it is to balance the load or has addresses."""
+    """Return the servers of the connection options.
+
+    One empty entry leaves the selection to libpq: for a single host, for `hostaddr` and for `load_balance_hosts`.
+    """
     hosts, ports = (str(options.get(name, "")).split(",") for name in ("host", "port"))
     if len(hosts) == 1 or "hostaddr" in options or options.get("load_balance_hosts", "disable") != "disable":
         return [{}]
@@ -191,8 +200,8 @@ def _servers(options: dict[str, Any]) -> list[Server]:
 class PoolGuard:
     """Discards dead connections before a request uses them, and fails immediately while the server hangs.
 
-    Connections to a server that accepts no writes serve reads for a short time (READ_ONLY_FOR); a write that is refused
-    ends all older ones.
+    Connections to a server that accepts no writes serve reads for a short time (READ_ONLY_FOR). A refused write
+    discards all connections that were opened before it.
     """
 
     def __init__(self, *, breaker: CircuitBreaker) -> None:
@@ -230,7 +239,7 @@ class PoolGuard:
 
     def _timed_out(self) -> None:
         # Only a server that does not answer opens the circuit. A session that ended (an administrator, a failover)
-        # tells nothing about the next one, and `_checked_out` notices its end.
+        # says nothing about the next session, and `_checked_out` detects its end.
         self._suspect_before = clock.monotonic()
         self._breaker.failed()
 
@@ -254,7 +263,7 @@ class PoolGuard:
         if not isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
             return
         now = clock.monotonic()
-        if now - self._refused_write_at > READ_ONLY_FOR.total_seconds():  # otherwise the same outage goes on
+        if now - self._refused_write_at > READ_ONLY_FOR.total_seconds():  # otherwise it is the same outage
             log.warning("the database accepts no writes")
             self._suspect_before = now
         self._refused_write_at = now
@@ -265,7 +274,7 @@ class PoolGuard:
 
 
 class _ConnectDeadline(DeadlineConnection):
-    """A connection with a time limit for connecting; libpq ignores connect_timeout when the client waits itself."""
+    """A connection with a time limit for connecting: libpq ignores connect_timeout because of `_wait`."""
 
     answer_within = CONNECT.total_seconds()
 
@@ -276,7 +285,7 @@ def _is_outdated(connection: DeadlineConnection) -> bool:
 
 @contextmanager
 def maintenance_engine(url: str) -> Iterator[Engine]:
-    """An engine for migrations and maintenance: one connection at a time, no time limits except those of the caller."""
+    """Yield an engine for migrations and maintenance: one connection at a time, without time limits once connected."""
     arguments = {"connection_factory": _ConnectDeadline, "options": _options(url), **_defaults(url)}
     engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
 

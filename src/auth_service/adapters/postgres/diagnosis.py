@@ -17,8 +17,8 @@ class Diagnosis:
     """Whether the error stays until an operator changes something; a server that is starting is not permanent."""
 
 
-# libpq gives no SQLSTATE for a failed connection, only this text. The first match counts: an attempt with TLS and one
-# without, or several hosts, give several messages.
+# libpq gives no SQLSTATE for a failed connection, only a message. The first pattern that matches counts, because an
+# attempt with TLS and one without it, or several hosts, give several messages.
 _PERMANENT: Final = (
     (r"password authentication failed for user", "authentication failed for the user {user}: the password is wrong"),
     (r"no password supplied", "the server requires a password for the user {user}, and the URL has none"),
@@ -79,11 +79,11 @@ BY_STATE: Final = {
     UNDEFINED_COLUMN: "the tables of this release are missing: run `manage.py db upgrade`",
     "28P01": "authentication failed for the user {user}: the password is wrong",
 }
-"""Errors of statements, which have an SQLSTATE."""
+"""Texts for failed statements by SQLSTATE."""
 
 
-def is_of_driver(error: BaseException | None) -> bool:
-    """Whether an error is one that `diagnose` explains: a failed connection, or an SQLSTATE that it knows."""
+def is_diagnosable(error: BaseException | None) -> bool:
+    """Whether `diagnose` can explain an error: a failed connection, or an SQLSTATE of BY_STATE."""
     return isinstance(error, psycopg2.OperationalError) or getattr(error, "pgcode", None) in BY_STATE
 
 
@@ -105,11 +105,14 @@ def diagnose(error: BaseException | None, *, url: str | URL) -> Diagnosis:
         for pattern, text in patterns:
             if re.search(pattern, message, re.IGNORECASE):
                 return Diagnosis(text.format(**words), permanent=permanent)
-    return Diagnosis(_own_words(error, secret=parts.password), permanent=False)
+    return Diagnosis(_unknown_reason(error, secret=parts.password), permanent=False)
 
 
-def _own_words(error: BaseException | None, *, secret: object) -> str:
-    """The first line of an unknown message: servers translate theirs (lc_messages). It never has statement values."""
+def _unknown_reason(error: BaseException | None, *, secret: object) -> str:
+    """Return the first line of a message that no pattern matches, such as a translated one (lc_messages).
+
+    Messages about statements are left out, because they may contain values of the statement.
+    """
     if not isinstance(error, psycopg2.OperationalError) or getattr(error, "pgcode", None):
         return f"PostgreSQL failed ({type(error).__name__} {getattr(error, 'pgcode', None) or ''})".replace(" )", ")")
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Inspection of PostgreSQL: version, role, rights, schema, read-only, clock, as `manage.py doctor` prints them."""
+"""Inspection of PostgreSQL for `manage.py doctor`: version, role, rights, schema, read-only state, clock."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ AUDIT_LOG = text(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """One row of FACTS."""
+    """What PostgreSQL reports about the server, the role and the connection: the row of FACTS."""
 
     version: str
     number: int
@@ -69,6 +69,6 @@ def missing_rights(connection: Connection, tables: Iterable[str], *privileges: s
 
 
 def audit_log_rights(connection: Connection) -> tuple[bool, bool]:
-    """Whether the role may append to the audit log, and whether it may change what is there."""
+    """Whether the role may append to the audit log, and whether it may change or delete its rows."""
     may_append, may_change = connection.execute(AUDIT_LOG).one()
     return may_append, may_change

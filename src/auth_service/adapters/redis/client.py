@@ -32,13 +32,14 @@ from auth_service.errors import RedisUnavailable, ServiceBusy
 log = logging.getLogger(__name__)
 
 BUDGET = timedelta(milliseconds=500)
+"""Time limit for connecting, for one reply, and for waiting until a connection is free."""
 NAMESPACE = "auth:"
 
 _WRITES_REFUSED = re.compile(r"\b(READONLY|NOREPLICAS|OOM|MISCONF)\b")
-"""Error codes of a server that refuses writes: a replica, one without enough replicas, a full memory or disk. They are
-searched in the text too, because older servers put the error of a command into the text of the error of its script."""
+"""Error codes of a server that refuses writes: a replica, a primary without enough replicas, a full memory or disk.
+They are searched in the whole text, because older servers put the error of a command inside the error of its script."""
 _FULL = re.compile(r"\b(OOM|MISCONF)\b")
-"""Those of them that another connection does not change: it is the primary."""
+"""Error codes of a full primary. A new connection would lead to the same server, so existing ones are kept."""
 
 T = TypeVar("T")
 Argument = str | bytes | int
@@ -49,7 +50,7 @@ NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
-"""The beginning of a script that needs the time: sets `now` to the milliseconds of the clock of the server."""
+"""The first lines of a script that needs the time: `now` is the clock of the server in milliseconds."""
 
 
 class Script:
@@ -70,8 +71,8 @@ class RedisClient:
 
     No command is retried: a script whose answer was lost may have run, so a retry could count an attempt twice.
 
-    If all connections stay in use, the methods raise ServiceBusy: nothing was counted, and callers must not count in
-    their own memory instead.
+    If all connections stay in use, the methods raise ServiceBusy. Then nothing was counted, and callers must not count
+    in their own memory instead.
     """
 
     def __init__(self, *, url: str, connections: int) -> None:
@@ -83,15 +84,15 @@ class RedisClient:
             socket_timeout=BUDGET.total_seconds(),
             socket_connect_timeout=BUDGET.total_seconds(),
             retry=Retry(NoBackoff(), 0),
-            protocol=2,  # scripts return only numbers and strings, and version 2 is parsed faster than version 3
+            protocol=2,  # faster to parse than version 3, and sufficient for numbers and strings
         )
-        # The pools of redis-py either report an exhausted pool like an unreachable server, or do not wait. They and the
-        # client on top of them also cost a seventh of the rate of a look-up (decision 17).
+        # Not a pool of redis-py: those either report an exhausted pool like an unreachable server, or do not wait. They
+        # and the client on top of them also reduce the rate of look-ups by a seventh (decision 17).
         self._connections = [pool.make_connection() for _ in range(connections)]
         self._idle: SimpleQueue[ConnectionInterface] = SimpleQueue()
         for connection in self._connections:
             self._idle.put(connection)
-        self._breaker = CircuitBreaker(rest=timedelta(seconds=1))
+        self._breaker = CircuitBreaker(open_for=timedelta(seconds=1))
 
     def run(self, script: Script, key: str, *arguments: Argument) -> Any:
         """Run `script` on one key (without the namespace)."""
@@ -155,7 +156,7 @@ class RedisClient:
         return answers
 
     def _reported(self, *command: Argument) -> Any:
-        """Ask the server about itself; None if it refuses the command. Raises RedisUnavailable."""
+        """Send a command about the server itself; None if the server refuses the command. Raises RedisUnavailable."""
         try:
             return self._command(*command)
         except ResponseError:
@@ -184,10 +185,10 @@ class RedisClient:
         finally:
             self._idle.put(connection)
 
-    def _refused(self, failure: RedisError) -> RedisUnavailable:
-        """Return the error for a reply that is an error.
+    def _error_of_reply(self, failure: RedisError) -> RedisUnavailable:
+        """Translate an error that the server replied.
 
-        After a failover the same name leads to another server: connections to one that is not the primary are closed.
+        Connections to a server that is not the primary are closed: after a failover, new ones reach the new primary.
         """
         refuses_writes = isinstance(failure, (ReadOnlyError, OutOfMemoryError)) or _WRITES_REFUSED.search(str(failure))
         is_full = isinstance(failure, OutOfMemoryError) or _FULL.search(str(failure))
@@ -200,34 +201,35 @@ class RedisClient:
 
         A server that hangs would execute commands on them later, and count attempts that were rejected.
         """
-        with suppress(Empty):  # other threads take them, too
+        with suppress(Empty):  # other threads may have taken the rest
             for _ in self._connections:
                 connection = self._idle.get_nowait()
                 connection.disconnect()  # type: ignore[no-untyped-call]
                 self._idle.put(connection)
 
-    def _guarded(self, ask: Callable[[], T]) -> T:
+    def _guarded(self, command: Callable[[], T]) -> T:
+        """Run `command` behind the circuit breaker, and translate its errors. Raises RedisUnavailable, ServiceBusy."""
         if not self._breaker.allows_call():
             raise RedisUnavailable(retry_after=1)
         try:
-            answer = ask()
+            answer = command()
         except (RedisConnectionError, RedisTimeout) as failure:
             self._breaker.failed()
             self._close_idle()
-            log.warning("redis does not answer", extra=self._trouble(failure))
+            log.warning("redis does not answer", extra=self._log_fields(failure))
             raise RedisUnavailable(retry_after=1) from failure
         except RedisError as failure:
-            log.warning("redis answers with an error", extra=self._trouble(failure))
-            raise self._refused(failure) from failure
+            log.warning("redis answers with an error", extra=self._log_fields(failure))
+            raise self._error_of_reply(failure) from failure
         self._breaker.succeeded()
         return answer
 
-    def _trouble(self, failure: RedisError) -> dict[str, str]:
+    def _log_fields(self, failure: RedisError) -> dict[str, str]:
         return {"trouble": type(failure).__name__, "reason": diagnose(failure, url=self._url).text}
 
 
 def _ensure_open(connection: ConnectionInterface) -> None:
-    """Connect if needed. Nothing has been asked, so readable data means that the server has closed the connection."""
+    """Connect if needed. No command is pending, so readable data means that the server has closed the connection."""
     if connection.is_connected:
         try:
             if not connection.can_read():

@@ -83,7 +83,7 @@ class IssueResult:
     wait: timedelta
     """Zero, or the time until the ticket can get another code because its attempts are used up."""
     number: int
-    """The order of the codes of the ticket: a later code has a greater number. Zero if none was issued."""
+    """Grows with each code of the ticket, so that the newest code has the greatest number; zero if none was issued."""
 
 
 class VerificationOutcome(Enum):
@@ -131,7 +131,7 @@ class CodeStore:
         return None if result.wait < timedelta() else result
 
     def slot(self, ticket: str) -> bytes:
-        """Return the digest that names the place of a code outside of Redis: the emails of one ticket have the same."""
+        """Return the digest that identifies a ticket outside of Redis: all emails with codes of the ticket have it."""
         return self.digests.of("slot", ticket)
 
     def _issue(self, ticket: str, binding: str, code: str, mode: str) -> IssueResult:
@@ -150,7 +150,7 @@ class CodeStore:
     def verify_and_consume(
         self, *, ticket: str, binding: str, code: str, is_unbound: bool = False
     ) -> VerificationResult:
-        """Compare, count and consume atomically, so concurrent attempts cannot exceed the limit (brute force by race).
+        """Compare, count and consume a code atomically: concurrent attempts cannot exceed the limit (brute force).
 
         Unbound attempts, by a client without the ticket, are counted separately. When they are used up, further unbound
         attempts are rejected unchecked, and the code stays valid for the holder of the ticket: an attacker cannot lock

@@ -19,6 +19,7 @@ local answer = redis.pcall(unpack(ARGV))
 redis.pcall('DEL', KEYS[1])
 if type(answer) == 'table' and answer.err then return redis.error_reply(answer.err) end
 """
+"""Runs the command in ARGV and returns only its error: Redis checks the ACL of each command inside a script, too."""
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "TIME": (),
     "HSET": ("K", "f", "1"),
@@ -39,7 +40,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What the server says about itself; None where the ACL or the provider hides it."""
+    """What Redis reports about the server; None where the ACL or the provider hides it."""
 
     version: str | None
     mode: str | None
@@ -52,7 +53,7 @@ class Facts:
 
 
 def inspect(url: str, *, timeout: float = 3.0) -> Facts:
-    """Connect and ask. Raises RedisError."""
+    """Connect, and read the facts of the server. Raises RedisError."""
     client = redis.Redis.from_url(
         url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), protocol=2
     )
@@ -93,7 +94,7 @@ def _now(client: "redis.Redis") -> datetime | None:
 
 
 def _denied(client: "redis.Redis") -> tuple[str, ...]:
-    """Try what the service does, on a key of its own that expires after a second."""
+    """Return the denied commands. Each is tried on a key that no other client uses and that is deleted or expires."""
     key = f"{NAMESPACE}doctor:{secrets.token_hex(8)}"
     attempts: dict[str, tuple[str | int, ...]] = {
         "PING": ("PING",),
@@ -104,7 +105,7 @@ def _denied(client: "redis.Redis") -> tuple[str, ...]:
     }
     denied = [name for name, command in attempts.items() if _is_denied(client, command)]
     if "EVAL" not in denied:
-        denied += [name for name in COMMANDS if _is_denied_in_a_script(client, name, f"{key}:{name}")]
+        denied += [name for name in COMMANDS if _is_denied_in_script(client, name, f"{key}:{name}")]
     return tuple(denied)
 
 
@@ -112,15 +113,15 @@ def _is_denied(client: "redis.Redis", command: tuple[str | int, ...]) -> bool:
     try:
         client.execute_command(*command)  # type: ignore[no-untyped-call]
     except RedisError as error:
-        return _speaks_of_rights(error)
+        return _is_permission_error(error)
     return False
 
 
-def _is_denied_in_a_script(client: "redis.Redis", name: str, key: str) -> bool:
+def _is_denied_in_script(client: "redis.Redis", name: str, key: str) -> bool:
     arguments = [key if argument == "K" else argument for argument in COMMANDS[name]]
     return _is_denied(client, ("EVAL", SCRIPT, 1, key, name, *arguments))
 
 
-def _speaks_of_rights(error: RedisError) -> bool:
+def _is_permission_error(error: RedisError) -> bool:
     text = f"{type(error).__name__} {error}".lower()
     return any(words in text for words in ("nopermission", "noperm", "no permission", "can't run this", "can't access"))

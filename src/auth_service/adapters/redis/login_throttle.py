@@ -13,7 +13,7 @@ _MS = timedelta(milliseconds=1)
 
 DAY = timedelta(days=1)
 MOST_NETWORKS = 256
-"""Networks that one key remembers. Beyond them no network gets an attempt of the reserved share."""
+"""How many networks one key stores. A key that is full admits no attempts of the reserved share."""
 MOST_FAILURES = 90
 """Failed attempts of one subject beyond which there is no reserved share: NIST SP 800-63B-4, 3.2.2, allows 100, and one
 attempt a day remains."""
@@ -71,8 +71,8 @@ return {attempts, 0, now, last, 0}
 """
 )
 
-# Refunds one attempt; the network is remembered as before it. The pause of the attempt ends too, unless a later attempt
-# of another client has set a new pause.
+# Refunds one attempt, and restores what the key stored about the network before it. The pause of the attempt ends too,
+# unless a later attempt of another client has set a new pause.
 REFUND = Script(
     """
 local key, number, network, instant, last, is_reserved = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
@@ -102,12 +102,12 @@ class Attempt:
     number: int
     """The number of the attempt for its subject; zero if it has to wait and was not counted."""
     wait: timedelta
-    trusted: bool = False
+    known_device: bool = False
     """Whether it came from a known device and was not counted under the global limit."""
     counted_here: bool = False
     """Whether Redis was unavailable and this process counted the attempt."""
     counted_as: tuple[str | int, ...] = ()
-    """The digest of the network and the answer of the script, which a refund needs."""
+    """What a refund needs: the digest of the network and the values that the script returned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,32 +123,32 @@ class LoginThrottle:
     forget: timedelta
     """After this time without an attempt the count starts again."""
     reserved: int = 0
-    """Attempts in 24 hours that a subject in its pause allows, one for each network that has not failed for it."""
+    """Attempts in 24 hours that pauses of a subject admit: one for each network that has not failed for the subject."""
     global_limit: Windows = ()
-    """Global limit of failed attempts; beyond it only `trusted` attempts are admitted (password spraying)."""
+    """Global limit of failed attempts; beyond it only known devices are admitted (password spraying)."""
     local: LocalRateLimiter = field(default_factory=LocalRateLimiter, repr=False)
-    switched_on: bool = True
+    enabled: bool = True
 
-    def attempt(self, name: str, subject: str, *, network: str = "", trusted: bool = False) -> Attempt:
+    def attempt(self, name: str, subject: str, *, network: str = "", known_device: bool = False) -> Attempt:
         """Count an attempt, or return how long the subject still has to wait; one round trip.
 
-        A `network` that has not failed for the subject gets one attempt of the reserved share during a pause; without
-        one there is no share. `trusted` attempts, from known devices, are neither counted nor limited by the global
-        limit. While Redis is unavailable, this process admits `free` attempts in each `longest_pause`, and there is no
-        reserved share. Raises ServiceBusy.
+        During a pause, a `network` that has not failed for the subject gets one attempt of the reserved share; without
+        a `network` there is no reserved share. Attempts from a `known_device` are neither counted nor limited
+        by the global limit. While Redis is unavailable, this process admits `free` attempts in each `longest_pause`,
+        and there is no reserved share. Raises ServiceBusy.
         """
-        if not self.switched_on:
+        if not self.enabled:
             return Attempt(number=1, wait=timedelta())
         try:
-            return self._count(name, subject, network=network, trusted=trusted)
+            return self._count(name, subject, network=network, known_device=known_device)
         except RedisUnavailable:
             hit = self.local.hit(self._key(name, subject), [(self.free, self.longest_pause)])
             wait = timedelta() if hit.allowed else hit.wait
-            return Attempt(number=int(hit.allowed), wait=wait, trusted=trusted, counted_here=True)
+            return Attempt(number=int(hit.allowed), wait=wait, known_device=known_device, counted_here=True)
 
     def refund(self, name: str, subject: str, attempt: Attempt) -> None:
         """Refund an attempt that succeeded or could not be verified. Failed attempts of other clients stay counted."""
-        if not self.switched_on:
+        if not self.enabled:
             return
         if attempt.counted_here:
             self.local.refund(self._key(name, subject))
@@ -157,25 +157,27 @@ class LoginThrottle:
             self.store.run_all(
                 [
                     (REFUND, self._key(name, subject), (attempt.number, *attempt.counted_as)),
-                    *([] if attempt.trusted or not self.global_limit else [(UNDO_HIT, self._key(name, ""), ())]),
+                    *([] if attempt.known_device or not self.global_limit else [(UNDO_HIT, self._key(name, ""), ())]),
                 ]
             )
 
-    def _count(self, name: str, subject: str, *, network: str, trusted: bool) -> Attempt:
+    def _count(self, name: str, subject: str, *, network: str, known_device: bool) -> Attempt:
         key, global_key = self._key(name, subject), self._key(name, "")
         network_digest = self.digests.of(name, subject, network).hex()[:16] if network else ""
         call = (ATTEMPT, key, self._arguments(network_digest))
-        if trusted or not self.global_limit:
+        if known_device or not self.global_limit:
             [answer] = self.store.run_all([call])
-            return _counted(answer, network_digest, trusted=trusted)
-        answer, (admitted, full) = self.store.run_all([call, (HIT, global_key, script_arguments(self.global_limit))])
-        attempt = _counted(answer, network_digest, trusted=trusted)
+            return _counted(answer, network_digest, known_device=known_device)
+        answer, (admitted, global_wait) = self.store.run_all(
+            [call, (HIT, global_key, script_arguments(self.global_limit))]
+        )
+        attempt = _counted(answer, network_digest, known_device=known_device)
         # If one of the two counters rejects the attempt, it is refunded from the other one.
         if attempt.wait and admitted:
             self.store.run(UNDO_HIT, global_key)
         if not attempt.wait and not admitted:
             self.store.run(REFUND, key, attempt.number, *attempt.counted_as)
-            return Attempt(number=0, wait=timedelta(milliseconds=full))
+            return Attempt(number=0, wait=timedelta(milliseconds=global_wait))
         return attempt
 
     def _arguments(self, network_digest: str) -> tuple[str | int, ...]:
@@ -186,11 +188,11 @@ class LoginThrottle:
         return f"throttle:{name}:{self.digests.of(name, subject).hex()[:32] if subject else 'everybody'}"
 
 
-def _counted(answer: list[int], network_digest: str, *, trusted: bool) -> Attempt:
+def _counted(answer: list[int], network_digest: str, *, known_device: bool) -> Attempt:
     number, wait, instant, last, is_reserved = answer
     return Attempt(
         number=number,
         wait=timedelta(milliseconds=wait),
-        trusted=trusted,
+        known_device=known_device,
         counted_as=(network_digest, instant, last, is_reserved),
     )

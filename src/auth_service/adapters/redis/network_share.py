@@ -1,4 +1,4 @@
-"""Reserved share of a daily limit: its last requests are for networks that had none that day (denial of service)."""
+"""Reserved share of a daily limit, for networks without a request in the last 24 hours (denial of service)."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,7 +41,7 @@ return {1, wait()}
 """
 )
 
-# Removes the newest request of a network. The newest request of all may be that of another client.
+# Removes the newest request of the network, not of the key: that may be a request of another client.
 UNDO_SHARED_HIT = Script(
     """
 for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import Literal
 
 from auth_service import clock
 from auth_service.adapters.crypto.keys import Digests
@@ -19,8 +18,8 @@ Windows = Sequence[tuple[int, timedelta]]
 
 _MS = timedelta(milliseconds=1)
 
-# Sliding window log: a key is a list of the instants of allowed requests, newest first. If the n-th newest lies inside
-# the window, its n requests are used up. A fixed window would allow twice as many requests around its edge.
+# Sliding window log: a key is a list of the instants of allowed requests, newest first. A limit of n requests is
+# reached if the n-th newest instant lies inside the window. A fixed window would allow 2n requests around its edge.
 HIT = Script(
     NOW
     + """
@@ -134,7 +133,7 @@ class RateLimiter:
     store: RedisClient
     digests: Digests
     local: LocalRateLimiter
-    switched: Literal["on", "off"]
+    enabled: bool
 
     def hit(self, *limits: Limit) -> Hit:
         """Count a request under all `limits`, or under none of them if one is reached.
@@ -148,8 +147,8 @@ class RateLimiter:
             return _all_of(self._local_hits([self._key(each) for each in limits], limits))
 
     def hit_in_redis(self, *limits: Limit | SharedLimit) -> Hit:
-        """Do the same for a request that cannot be answered without Redis. Raises RedisUnavailable, ServiceBusy."""
-        if self.switched == "off":
+        """Count like `hit`, but only in Redis: for requests that need Redis. Raises RedisUnavailable, ServiceBusy."""
+        if not self.enabled:
             return Hit(allowed=True, wait=timedelta())
         return _all_of(self._hits([self._key(each) for each in limits], limits))
 
@@ -158,7 +157,7 @@ class RateLimiter:
 
     def _hits(self, keys: Sequence[str], limits: Sequence[Limit | SharedLimit]) -> list[Hit]:
         # Each limit is one key and one call (Redis Cluster). If one limit is reached, the others refund their hits.
-        # Until then concurrent requests may find one hit too many, never one too few.
+        # Before the refund, a concurrent request may be rejected too early, but is never allowed beyond a limit.
         answers = self.store.run_all([each.call(key, self.digests) for key, each in zip(keys, limits, strict=True)])
         refunds = [
             each.refund(key, self.digests)

@@ -34,7 +34,7 @@ def blueprint(inbox: DevInbox, *, beyond_loopback: bool) -> Blueprint:
         to = request.args.get("to")
         if to is not None:
             to = _deliverable(to)
-        messages = inbox.letters(to=to)
+        messages = inbox.messages(to=to)
         if to is not None or not request.accept_mimetypes.accept_html:
             return success_response(status=200, data=_json(messages), done=False)
         page = Response(render_template("inbox.html", emails=messages), content_type="text/html; charset=utf-8")

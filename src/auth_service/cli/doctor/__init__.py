@@ -40,7 +40,7 @@ def doctor(*, as_json: bool) -> None:
 
 
 def examine() -> Iterator[Finding]:
-    """All findings, in the order in which an operator corrects them."""
+    """Yield all findings, in the order in which an operator corrects them."""
     from auth_service.embedded.processes import EngineError  # noqa: PLC0415 - its wheels are missing in production
 
     try:

@@ -18,7 +18,7 @@ from auth_service.settings import Settings
 
 TOLERATED = timedelta(seconds=1)
 LARGEST = timedelta(seconds=5)
-"""Beyond this difference, tokens of one machine are not yet or no longer valid on another."""
+"""The largest clock skew: beyond it, tokens of one machine are not yet or no longer valid on another."""
 
 
 def redis(settings: Settings, clocks: list[Clock]) -> Iterator[Finding]:
@@ -94,7 +94,7 @@ def clocks(compared: list[Clock]) -> Iterator[Finding]:
 
 
 def proxies(settings: Settings) -> Iterator[Finding]:
-    """Whose X-Forwarded-For is trusted."""
+    """Report the proxies whose X-Forwarded-For is trusted."""
     if settings.trusted_proxies:
         networks = ", ".join(map(str, settings.trusted_proxies))
         yield ok("proxies", f"X-Forwarded-For is trusted from {networks}; PUBLIC_URL is {settings.public_url}")
@@ -108,7 +108,7 @@ def proxies(settings: Settings) -> Iterator[Finding]:
 
 
 def ports(settings: Settings) -> Iterator[Finding]:
-    """Whether the API can listen, or already does."""
+    """Check that the ports are free, or that the API already listens on them."""
     address = listening.address(settings.http_host, settings.http_port)
     if not listening.is_taken(settings.http_host, settings.http_port):
         yield ok("ports", f"HTTP_PORT: {address} is free")

@@ -1,4 +1,4 @@
-"""Checks of `manage.py doctor`: PostgreSQL, for the role of the service and for the role that migrates."""
+"""Checks of `manage.py doctor` for PostgreSQL: as the role of the service, and as the role that runs migrations."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from auth_service.settings import Settings
 from auth_service.wiring import database_connections
 
 OLDEST = 140000
-"""The oldest version of PostgreSQL that its developers still correct."""
+"""The oldest supported version of PostgreSQL (14)."""
 
 
 def examine(settings: Settings, clocks: list[Clock]) -> Iterator[Finding]:

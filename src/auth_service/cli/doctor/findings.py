@@ -1,4 +1,4 @@
-"""Findings of `manage.py doctor`: what was checked, its state, and one line in words."""
+"""Findings of `manage.py doctor`: the name of the check, its state, and one line of text."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ class Clock:
 
     @classmethod
     def compare(cls, name: str, instant: datetime, *, before: datetime, after: datetime) -> "Clock":
-        """`before` and `after` are the instants of this machine around the question."""
+        """Compare `instant` of a server with this machine, whose clock was `before` and `after` around the query."""
         return cls(name, instant - (before + (after - before) / 2))
 
 
@@ -41,7 +41,7 @@ def ok(check: str, text: str) -> Finding:
 
 
 def warn(check: str, text: str) -> Finding:
-    """Something that works and that an operator may not have meant."""
+    """Something that works, but that the operator may not have intended."""
     return Finding(check, State.WARNING, text)
 
 

@@ -124,7 +124,7 @@ class Passwords:
         """
         subject = f"device {known_device}" if known_device else f"address {address.key}"
         attempt = throttle.attempt(
-            THROTTLE, subject, network="" if known_device else network, trusted=known_device is not None
+            THROTTLE, subject, network="" if known_device else network, known_device=known_device is not None
         )
         if attempt.wait:
             raise TooManyAttempts(retry_after=attempt.wait.total_seconds())
