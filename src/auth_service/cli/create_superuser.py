@@ -1,4 +1,4 @@
-"""`manage.py create-superuser`: creates an administrator, or makes an existing user one."""
+"""`manage.py create-superuser`: creates an administrator, or makes an existing user an administrator."""
 
 import sys
 
@@ -22,8 +22,8 @@ from auth_service.wiring import Services
 def create_superuser(*, email: str, surplus: tuple[str, ...], password_stdin: bool) -> None:
     """Create the user EMAIL as an administrator, or make an existing user administrator.
 
-    A new user gets the password that the command asks for; with an empty one the user signs in with an emailed code.
-    The password of an existing user stays.
+    The command asks for the password of a new user; a user without one signs in with an emailed code. An existing user
+    keeps the password.
     """
     if surplus:
         raise click.UsageError(

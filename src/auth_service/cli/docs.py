@@ -135,7 +135,7 @@ def error_classes() -> Iterator[type[ServiceError]]:
 
 
 def _format_default(default: Any) -> str:
-    if default is None or default == ():
+    if default is None or default in ((), frozenset()):
         return ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"

@@ -70,7 +70,7 @@ def permit(*, name: str, permissions: tuple[str, ...]) -> None:
 
 
 def check_role_name(name: str) -> None:
-    """Refuse a name that no role can have."""
+    """Raise ClickException unless the text has the form of a role name."""
     if not ROLE_NAME.fullmatch(name):
         raise click.ClickException("a role name reads like ROLE_EDITOR: ROLE_ and capital letters, digits, underscores")
 
@@ -84,7 +84,7 @@ def _check_permissions(permissions: tuple[str, ...]) -> None:
 
 
 def address_of(email: str) -> Address:
-    """Parse the address of an argument."""
+    """Parse the email address in an argument. Raises ClickException."""
     try:
         return addresses.parse(email)
     except ValueError as error:

@@ -38,7 +38,8 @@ class AuthorizationSettings(BaseSettings):
     )
     first_administrator: Annotated[str, AfterValidator(_one_address)] | None = Field(
         None,
-        description="Email address whose user becomes administrator by proving control of it, while there is none.",
+        description="Email address of the first administrator: while there is none, the user who proves control of "
+        "this address becomes administrator.",
     )
     limit_reauthentications: RateLimit = Field(Rate("30/1m"), description="Reauthentications, for each user.")
     limit_admin_reads: RateLimit = Field(

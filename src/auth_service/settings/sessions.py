@@ -46,6 +46,6 @@ class SessionSettings(BaseSettings):
     )
     reauthentication_seconds: PositiveSeconds = Field(
         timedelta(minutes=10),
-        description="An authentication is recent for this time: administrative changes need a recent one, and the "
-        "change of the address of an account without a password.",
+        description="For this time an authentication counts as recent. Administrative changes need a recent one, and "
+        "so does a change of the address of an account without a password.",
     )

@@ -66,9 +66,9 @@ class Claims:
     issued_at: int
     expires_at: int
     auth_time: int | None
-    """When the user authenticated; None in a token of the release before this claim."""
+    """When the user authenticated (Unix time); None in a token of a release without this claim."""
     acr: str | None
-    """The authentication level (RFC 9470); None in a token of the release before this claim."""
+    """The authentication level (RFC 9470); None in a token of a release without this claim."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
