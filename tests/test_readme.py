@@ -141,7 +141,7 @@ def run(here: Path, database: str, stores: Stores) -> Run:
     return run_command
 
 
-RANDOM = ("id", "access_token", "refresh_token")
+RANDOM = ("id", "access_token", "refresh_token", "auth_time")
 
 
 def without_random(text: str) -> Any:

@@ -171,7 +171,7 @@ def test_ro1_permissions_are_listed_built_in_and_defined_by_the_portal(
     assert "films:edit" not in admin.data("GET", "/users/me")["permissions"]
 
 
-def test_ro3_a_caller_grants_and_changes_only_what_the_caller_has(
+def test_az5_ro3_a_caller_grants_and_changes_only_what_the_caller_has(
     admin: AdminClient, administration: Administration
 ) -> None:
     granter = administration.with_permissions("granter@example.org", "roles:grant", "roles:write", "films:edit")

@@ -256,10 +256,11 @@ def _bounded(permissions: Iterable[str]) -> list[str]:
 
 
 def _replaced(role: RoleRecord, *, description: str | None, permissions: Sequence[str] | None) -> RoleRecord:
-    """Return a copy of the role with the values that are not None."""
-    return role._replace(
+    return RoleRecord(
+        name=role.name,
         description=role.description if description is None else description,
         permissions=role.permissions if permissions is None else permissions,
+        system=role.system,
     )
 
 
