@@ -207,6 +207,7 @@ add_missing() {
 
 if [ -e "$env_file" ]; then
     read_file
+    profile=production
     eval "profile=\${value_of_APP_ENV:-production}"
     case $profile in
         production) refuse_files; check_names; add_missing; exit 0 ;;

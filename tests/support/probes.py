@@ -40,7 +40,8 @@ def endpoints(app: Flask) -> Iterator[Endpoint]:
     """Every endpoint with a contract; ids in paths belong to no user and no session."""
     for method, rule, contract in contracts(app):
         if contract:
-            path = re.sub(r"<uuid:\w+>", str(uuid.uuid4()), re.sub(r"<user_id:\w+>", "1", rule))
+            path = re.sub(r"<user_id:\w+>", "1", re.sub(r"<role_name:\w+>", "ROLE_UNKNOWN", rule))
+            path = re.sub(r"<uuid:\w+>", str(uuid.uuid4()), path)
             yield Endpoint(method=method, path=path, contract=contract)
 
 

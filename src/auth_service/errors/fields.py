@@ -24,7 +24,10 @@ class FieldReason(StrEnum):
     REPEATED = "repeated", "a parameter was sent more than once"
     TWO_PLACES = "two_places", "parameters in the query string and in the body; send one of both"
     EXCLUSIVE = "exclusive", "fields that exclude each other, such as `password` and `code`, were sent together"
-    MALFORMED = "malformed", "cannot be read; with an empty `field`: the query string or the form"
+    MALFORMED = (
+        "malformed",
+        "not of the documented form; with an empty `field`: the query string or the form of the body",
+    )
     WRONG_TYPE = "wrong_type", "another type than the documented one, such as null or a number for a text"
     TOO_SHORT = "too_short", "fewer characters than allowed"
     TOO_LONG = "too_long", "more characters than allowed"

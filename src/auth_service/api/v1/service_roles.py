@@ -92,10 +92,11 @@ class CreateServiceRole(Resource):
         limits=[ADMIN_WRITES],
         errors=[RoleTaken, LimitReached],
     )
-    def post(self, body: CreateServiceRoleRequest) -> RoleRecord:
-        return services().roles.create(
+    def post(self, body: CreateServiceRoleRequest) -> dict[str, str]:
+        role = services().roles.create(
             body.role_name, description=body.description, permissions=(), caller=caller(), client=client_info()
         )
+        return {"role_id": role.name, "name": role.name}
 
 
 @service_roles.route(f"/roles/<{ROLE_NAME}:name>/delete_role")

@@ -89,9 +89,9 @@ class GrantRoleRequest(RequestModel):
     """A user and a role, by the field names of the reference implementation; also as a query string."""
 
     user_id: Annotated[
-        int,
+        UserId,
+        Field(description="The id of the user, as an integer or as a string."),
         BeforeValidator(_user_id),
-        Field(ge=1, le=2**53 - 1, description="The id of the user, as an integer or as a string."),
     ]
     role_id: Annotated[RoleName, Field(description="The name of the role.")]
 
@@ -121,7 +121,7 @@ class CreateServiceRoleRequest(RequestModel):
 class CreatedServiceRoleResponse(ResponseModel):
     """A new role, by the field names of the reference implementation."""
 
-    role_id: Annotated[str, Field(validation_alias="name")]
+    role_id: str
     name: str
 
 
