@@ -98,6 +98,10 @@ def tokens(ada: int, api: ApiClient) -> dict[str, Any]:
     return api.signed_in(ADA, PASSWORD)
 
 
+PARAMETER = re.compile(r"<[a-z_]+:(?:[a-z]+_)?(id|name)>")
+"""A parameter of a route; its name without a prefix."""
+
+
 def test_retries_during_a_registration(api: ApiClient, mailbox: Mailbox, repeated: Repeated) -> None:
     assert repeated(lambda: api.try_to_sign_up(ADA)) == (409, "email_taken")
     ada = api.look_up(ADA).get_json()["data"]["id"]
@@ -174,7 +178,7 @@ def test_the_documentation_lists_every_request_that_writes(app: Flask) -> None:
     documented = set(re.findall(r"`((?:POST|PUT|PATCH|DELETE) /[^`]*)`", section(ERRORS, "Repeating requests")))
 
     writing = {
-        f"{method} {re.sub(r'<[a-z_]+:(?:[a-z]+_)?id>', '{id}', rule).removeprefix('/api/v1/users')}"
+        method + " " + PARAMETER.sub(r"{\1}", rule).removeprefix("/api/v1/users")
         for method, rule, contract in contracts(app)
         if contract and method != "GET" and rule.startswith("/api/v1/users")
     }
