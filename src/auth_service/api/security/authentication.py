@@ -60,7 +60,7 @@ class Access:
     @property
     def requires_service_key(self) -> bool:
         """Whether only services have access, by `Authorization`: cookies have no effect."""
-        return self.takes_service_key and not self.is_open
+        return self.takes_service_key and not self.is_open and not self.needs_token
 
 
 def current_user() -> CurrentUser:
