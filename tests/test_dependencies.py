@@ -166,6 +166,9 @@ PERMANENT = 600.0
             "no socket of PostgreSQL in the folder /missing",
             PERMANENT,
         ),
+        ("postgresql://portal:{secret}@{postgres}/auth?host=/missing", "in the folder /missing", PERMANENT),
+        ("postgresql://portal:{secret}@{postgres}/auth?user=nobody", "failed for the user nobody", PERMANENT),
+        ("postgresql://portal:{secret}@a.invalid,b.invalid/auth", "the host a.invalid,b.invalid is unknown", PERMANENT),
         ("postgresql://portal:{secret}@{postgres}/auth?options=-cno_such=1", "a parameter of `options`", PERMANENT),
         (
             "postgresql://portal:{secret}@{postgres}/auth?target_session_attrs=standby",

@@ -90,12 +90,14 @@ def is_diagnosable(error: BaseException | None) -> bool:
 def diagnose(error: BaseException | None, *, url: str | URL) -> Diagnosis:
     """Explain an error of psycopg2 for the connection of `url`. The text has no password and no statement."""
     parts = make_url(url)
-    host = parts.host or str(parts.query.get("host", "the local socket"))
+    host = _effective(parts, "host", parts.host or "the local socket")
+    user = _effective(parts, "user", parts.username or "of the system")
+    port = _effective(parts, "port", str(parts.port or 5432))
     words = {
-        "user": parts.username or str(parts.query.get("user", "of the system")),
-        "database": parts.database or str(parts.query.get("dbname", parts.username)),
+        "user": user,
+        "database": _effective(parts, "dbname", parts.database or user),
         "host": host,
-        "address": f"{host}:{parts.port or 5432}" if not host.startswith(("/", "the ")) else host,
+        "address": f"{host}:{port}" if not host.startswith(("/", "the ")) and "," not in host else host,
     }
     state = getattr(error, "pgcode", None)
     if state in BY_STATE:
@@ -105,7 +107,15 @@ def diagnose(error: BaseException | None, *, url: str | URL) -> Diagnosis:
         for pattern, text in patterns:
             if re.search(pattern, message, re.IGNORECASE):
                 return Diagnosis(text.format(**words), permanent=permanent)
-    return Diagnosis(_unknown_reason(error, secret=parts.password), permanent=False)
+    return Diagnosis(
+        _unknown_reason(error, secret=_effective(parts, "password", parts.password or "")), permanent=False
+    )
+
+
+def _effective(parts: URL, name: str, in_url: str) -> str:
+    """The value that libpq gets: a parameter behind the `?` replaces that part of the URL; several hosts are a list."""
+    value = parts.query.get(name, in_url)
+    return value if isinstance(value, str) else ",".join(value)
 
 
 def _unknown_reason(error: BaseException | None, *, secret: object) -> str:
