@@ -69,7 +69,7 @@ _TEMPORARY: Final = (
     (r"closed the connection|Connection reset|EOF detected", "{address} closed the connection; perhaps no PostgreSQL"),
 )  # fmt: skip
 
-READ_ONLY, UNDEFINED_TABLE, UNDEFINED_COLUMN = "25006", "42P01", "42703"
+READ_ONLY, UNDEFINED_TABLE, UNDEFINED_COLUMN, UNDEFINED_FUNCTION = "25006", "42P01", "42703", "42883"
 BY_STATE: Final = {
     READ_ONLY: "the server is read-only: it is a standby, or default_transaction_read_only is on",
     "3D000": "the database {database} does not exist",
@@ -77,6 +77,7 @@ BY_STATE: Final = {
     "42501": "the role {user} lacks a right",
     UNDEFINED_TABLE: "the tables of this release are missing: run `manage.py db upgrade`",
     UNDEFINED_COLUMN: "the tables of this release are missing: run `manage.py db upgrade`",
+    UNDEFINED_FUNCTION: "the tables of this release are missing: run `manage.py db upgrade`",
     "28P01": "authentication failed for the user {user}: the password is wrong",
 }
 """Texts for failed statements by SQLSTATE."""
