@@ -166,6 +166,9 @@ PERMANENT = 600.0
             "no socket of PostgreSQL in the folder /missing",
             PERMANENT,
         ),
+        ("postgresql://portal:{secret}@{postgres}/auth?host=/missing", "in the folder /missing", PERMANENT),
+        ("postgresql://portal:{secret}@{postgres}/auth?user=nobody", "failed for the user nobody", PERMANENT),
+        ("postgresql://portal:{secret}@a.invalid,b.invalid/auth", "the host a.invalid,b.invalid is unknown", PERMANENT),
         ("postgresql://portal:{secret}@{postgres}/auth?options=-cno_such=1", "a parameter of `options`", PERMANENT),
         (
             "postgresql://portal:{secret}@{postgres}/auth?target_session_attrs=standby",
@@ -259,7 +262,10 @@ def test_connecting_for_migrations_has_a_time_limit(places: Places) -> None:
     assert time.monotonic() - began < 20
 
 
-def test_an_unmigrated_database_is_explained(places: Places, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", [["keys", "list"], ["maintenance"], ["sessions", "revoke-all", "--yes"]], ids=" ".join
+)
+def test_an_unmigrated_database_is_explained(command: list[str], places: Places, tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "APP_ENV": "test",
@@ -268,7 +274,7 @@ def test_an_unmigrated_database_is_explained(places: Places, tmp_path: Path) -> 
         "REDIS_URL": f"redis://{places.redis}/0",
     }
     result = subprocess.run(
-        [sys.executable, str(MANAGE), "keys", "list"],
+        [sys.executable, str(MANAGE), *command],
         env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 

@@ -187,4 +187,7 @@ def test_an_unavailable_database_is_reported_without_a_traceback(make_app: Any) 
     result = import_lines(make_app(database_url="postgresql://auth@127.0.0.1:9/auth"), line())
 
     assert result.exit_code == 1
-    assert result.output == "Error: database_away after 0 imported users; run the command again to import the others\n"
+    assert result.output == (
+        "Error: DATABASE_URL: 127.0.0.1:9 refused the connection: nothing listens there, or a firewall rejects it;"
+        " imported 0 users before that; run the command again to import the others\n"
+    )

@@ -84,5 +84,6 @@ def test_an_unavailable_database_is_reported_with_the_count(make_app: Any) -> No
 
     assert result.exit_code == 1
     assert result.output == (
-        "Error: database_away after 0 revoked sessions; run the command again to revoke the others\n"
+        "Error: DATABASE_URL: 127.0.0.1:9 refused the connection: nothing listens there, or a firewall rejects it;"
+        " revoked 0 sessions before that; run the command again to revoke the others\n"
     )

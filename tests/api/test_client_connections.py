@@ -95,6 +95,13 @@ UNUSUAL_HOSTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("target", ["http://a", "http://a?x=1", "https://"])
+def test_a2_a_target_without_a_path_is_no_redirect(live: Live, target: str) -> None:
+    raw = f"GET {target} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+
+    check_refusal(live.say(raw.encode()), 404, "path_unknown")
+
+
 def test_a2_no_host_header_causes_a_server_error(live: Live, subtests: pytest.Subtests) -> None:
     before = errors_logged(live)
     for host in UNUSUAL_HOSTS:

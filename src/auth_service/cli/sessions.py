@@ -1,10 +1,13 @@
 """`manage.py sessions`: revokes the sessions of all users."""
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 
 from auth_service.errors import Unavailable
 from auth_service.services.sessions.mass_revocation import revoke_all_sessions
+from auth_service.wiring import Services
+from auth_service.wiring.diagnosis import unavailable
 
 
 @click.group()
@@ -24,6 +27,7 @@ def revoke_all(*, yes: bool) -> None:
     """
     if not yes:
         raise click.ClickException("this signs out every user; confirm it with --yes")
+    services: Services = current_app.extensions["auth_service"]
     revoked, users = 0, set[int]()
     try:
         for batch in revoke_all_sessions():
@@ -31,6 +35,7 @@ def revoke_all(*, yes: bool) -> None:
             users.update(user_id for _, user_id in batch)
     except Unavailable as error:
         raise click.ClickException(
-            f"{error.code} after {revoked} revoked sessions; run the command again to revoke the others"
+            f"{unavailable(services.settings, error)}; revoked {revoked} sessions before that;"
+            " run the command again to revoke the others"
         ) from None
     print(f"revoked {revoked} sessions of {len(users)} users")

@@ -17,6 +17,7 @@ from auth_service.services.authorization.roles import Roles
 from auth_service.services.caller import SYSTEM
 from auth_service.services.users.import_users import BATCH, ImportedUser, LineRejected, read
 from auth_service.wiring import Services
+from auth_service.wiring.diagnosis import unavailable
 
 
 @click.group()
@@ -46,7 +47,8 @@ def import_users(*, file: BinaryIO) -> None:
             unverified += _unverified(batch)
     except Unavailable as error:
         raise click.ClickException(
-            f"{error.code} after {imported} imported users; run the command again to import the others"
+            f"{unavailable(services.settings, error)}; imported {imported} users before that;"
+            " run the command again to import the others"
         ) from None
     existing = processed - unverified - imported
     print(f"imported {imported}, already there {existing}, not verified {unverified}, refused {len(rejected)}")

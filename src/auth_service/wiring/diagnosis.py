@@ -31,3 +31,9 @@ def explain(settings: Settings, error: BaseException) -> Problem | None:
         return None
     problem = postgres.diagnose(cause, url=str(settings.database_url))
     return Problem(f"DATABASE_URL: {problem.text}", problem.permanent)
+
+
+def unavailable(settings: Settings, error: Unavailable) -> str:
+    """The reason in words for an operator, or the error code if it is not about PostgreSQL or Redis."""
+    problem = explain(settings, error)
+    return problem.text if problem else error.code

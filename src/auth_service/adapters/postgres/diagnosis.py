@@ -69,7 +69,7 @@ _TEMPORARY: Final = (
     (r"closed the connection|Connection reset|EOF detected", "{address} closed the connection; perhaps no PostgreSQL"),
 )  # fmt: skip
 
-READ_ONLY, UNDEFINED_TABLE, UNDEFINED_COLUMN = "25006", "42P01", "42703"
+READ_ONLY, UNDEFINED_TABLE, UNDEFINED_COLUMN, UNDEFINED_FUNCTION = "25006", "42P01", "42703", "42883"
 BY_STATE: Final = {
     READ_ONLY: "the server is read-only: it is a standby, or default_transaction_read_only is on",
     "3D000": "the database {database} does not exist",
@@ -77,6 +77,7 @@ BY_STATE: Final = {
     "42501": "the role {user} lacks a right",
     UNDEFINED_TABLE: "the tables of this release are missing: run `manage.py db upgrade`",
     UNDEFINED_COLUMN: "the tables of this release are missing: run `manage.py db upgrade`",
+    UNDEFINED_FUNCTION: "the tables of this release are missing: run `manage.py db upgrade`",
     "28P01": "authentication failed for the user {user}: the password is wrong",
 }
 """Texts for failed statements by SQLSTATE."""
@@ -90,12 +91,14 @@ def is_diagnosable(error: BaseException | None) -> bool:
 def diagnose(error: BaseException | None, *, url: str | URL) -> Diagnosis:
     """Explain an error of psycopg2 for the connection of `url`. The text has no password and no statement."""
     parts = make_url(url)
-    host = parts.host or str(parts.query.get("host", "the local socket"))
+    host = _effective(parts, "host", parts.host or "the local socket")
+    user = _effective(parts, "user", parts.username or "of the system")
+    port = _effective(parts, "port", str(parts.port or 5432))
     words = {
-        "user": parts.username or str(parts.query.get("user", "of the system")),
-        "database": parts.database or str(parts.query.get("dbname", parts.username)),
+        "user": user,
+        "database": _effective(parts, "dbname", parts.database or user),
         "host": host,
-        "address": f"{host}:{parts.port or 5432}" if not host.startswith(("/", "the ")) else host,
+        "address": f"{host}:{port}" if not host.startswith(("/", "the ")) and "," not in host else host,
     }
     state = getattr(error, "pgcode", None)
     if state in BY_STATE:
@@ -105,7 +108,15 @@ def diagnose(error: BaseException | None, *, url: str | URL) -> Diagnosis:
         for pattern, text in patterns:
             if re.search(pattern, message, re.IGNORECASE):
                 return Diagnosis(text.format(**words), permanent=permanent)
-    return Diagnosis(_unknown_reason(error, secret=parts.password), permanent=False)
+    return Diagnosis(
+        _unknown_reason(error, secret=_effective(parts, "password", parts.password or "")), permanent=False
+    )
+
+
+def _effective(parts: URL, name: str, in_url: str) -> str:
+    """The value that libpq gets: a parameter behind the `?` replaces that part of the URL; several hosts are a list."""
+    value = parts.query.get(name, in_url)
+    return value if isinstance(value, str) else ",".join(value)
 
 
 def _unknown_reason(error: BaseException | None, *, secret: object) -> str:

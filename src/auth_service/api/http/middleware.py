@@ -6,6 +6,7 @@ import uuid
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed
+from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
 from auth_service import clock, errors, logs
@@ -59,6 +60,9 @@ def _before_request() -> Response | None:
         raise errors.BodyTooLarge
     if isinstance(request.routing_exception, BadHost):  # before a preflight, which is answered without a route
         raise errors.HttpRequestInvalid
+    # `GET http://host` has an empty path. Flask would answer any redirect of the router itself, in HTML.
+    if isinstance(request.routing_exception, RequestRedirect):
+        raise errors.PathUnknown
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     preflight = Response(status=204)
