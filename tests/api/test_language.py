@@ -29,6 +29,7 @@ def test_emails_are_in_the_language_that_the_user_chose(api: ApiClient, ada: int
         assert api.with_token(token, "GET", "/me/export").get_json()["data"]["profile"]["language"] == language
         # A code of an unauthenticated flow and a security notification: the user decides, not the client.
         assert ApiClient(api.client.application, language=accepted).ask_to_sign_in(ADA).status_code == 200
+        mailbox.deliver()  # a change of the password withdraws codes that wait
         new = f"{PASSWORD} {language}"
         assert api.change_password(token, current, new).status_code == 200
         current = new

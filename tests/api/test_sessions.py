@@ -29,7 +29,16 @@ def test_a_user_signs_in_and_reads_the_account(ada: int, api: ApiClient) -> None
     me = api.with_token(tokens["access_token"], "GET", "/me")
     assert me.get_json() == {
         "success": True,
-        "data": {"id": ada, "email": ADA, "roles": ["ROLE_PORTAL_USER"], "verified_mail": True},
+        "data": {
+            "id": ada,
+            "email": ADA,
+            "roles": ["ROLE_PORTAL_USER"],
+            "permissions": [],
+            "verified_mail": True,
+            "auth_time": claims_of(tokens["access_token"])["auth_time"],
+            "acr": "aal1",
+            "amr": ["pwd"],
+        },
     }
 
 

@@ -103,10 +103,12 @@ def document(namespace: flask_restx.Namespace, view: Callable[..., Any], contrac
 
 
 def _security(contract: Contract) -> list[dict[str, list[str]]]:
-    if contract.access.needs_token:
-        return [{"bearer": []}]
+    access = contract.access
+    schemes = ["bearer"] if access.needs_token else []
     # An optional service key is described by the sentence of the access rule: `security` would declare it as required.
-    return [{"service": []}, {"service_basic": []}] if contract.access.requires_service_key else []
+    if access.takes_service_key and not access.is_open:
+        schemes += ["service", "service_basic"]
+    return [{scheme: []} for scheme in schemes]
 
 
 def _with_responses(

@@ -199,7 +199,7 @@ class RoleOfUser(Resource):
         return services().roles.revoke(user_id, name, caller=caller(), client=client_info())
 
 
-@roles.route("/roles/check_permissions", "/roles/check_permissions/")
+@roles.route("/roles/check_permissions")
 class CheckPermissions(Resource):
     """Check of the permissions of a user."""
 
@@ -214,6 +214,11 @@ class CheckPermissions(Resource):
     )
     def get(self, query: CheckPermissionsQuery) -> PermissionsOfUser:
         return services().roles.check(int(query.user_id), permission=query.permission)
+
+
+@roles.route("/roles/check_permissions/", doc=False)
+class CheckPermissionsWithSlash(CheckPermissions):
+    """The same operation under a second path, which clients of the reference implementation use."""
 
 
 @roles.route("/permissions")

@@ -63,7 +63,7 @@ class ServiceRoles(Resource):
         return revoke_role(query)
 
 
-@service_roles.route("/roles/check_permissions", "/roles/check_permissions/")
+@service_roles.route("/roles/check_permissions")
 class CheckServicePermissions(Resource):
     """Check of the permissions of a user."""
 
@@ -77,6 +77,11 @@ class CheckServicePermissions(Resource):
     )
     def get(self, query: CheckPermissionsQuery) -> PermissionsOfUser:
         return services().roles.check(int(query.user_id), permission=query.permission)
+
+
+@service_roles.route("/roles/check_permissions/", doc=False)
+class CheckServicePermissionsWithSlash(CheckServicePermissions):
+    """The same operation under a second path, which clients of the reference implementation use."""
 
 
 @service_roles.route("/roles/create_role")

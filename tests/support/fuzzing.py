@@ -1,0 +1,19 @@
+"""Fuzzing by the Swagger document: its address, and the checks of every response (schemathesis)."""
+
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+DOCUMENT = "/api/swagger.json"
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+
+
+def is_administrative(path: str) -> bool:
+    """Whether an operation is about roles, permissions or reauthentication; these are fuzzed as an administrator."""
+    return path.startswith("/srv/") or any(word in path for word in ("/roles", "/permissions", "/reauthenticate"))
