@@ -132,6 +132,7 @@ def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str,
     assert inbox.messages()[0].code == "7505"
 
 
+@pytest.mark.slow
 def test_an_invalid_setting_is_reported_without_a_traceback(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "APP_ENV": "production"}
 

@@ -183,6 +183,7 @@ def test_make_up_knows_every_setting(folder: Path) -> None:
     assert make_env(folder).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [("SMPT_URL", "SMTP_URL"), ("DATABASE_URI", "DATABASE_URL"), ("MAIL_FORM", "MAIL_FROM"), ("APP_EVN", "APP_ENV")],

@@ -141,6 +141,7 @@ def test_concurrent_migrators_take_turns(stores: Stores, empty_database: Engine,
         assert schema_state(connection) is SchemaState.CURRENT
 
 
+@pytest.mark.slow
 def test_a_migration_of_a_locked_table_is_retried(migrated: Flask, empty_database: Engine) -> None:
     with migrated.app_context():
         upgrade(revision="0002")

@@ -144,6 +144,7 @@ class Connection(socketserver.BaseRequestHandler):
                 self.request.sendall(b"+OK\r\n" * len(re.findall(rb"\*\d+\r\n", commands)))
 
 
+@pytest.mark.slow
 def test_only_the_probe_connects_to_a_server_that_hangs() -> None:
     with Hanging() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

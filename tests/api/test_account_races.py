@@ -48,7 +48,7 @@ def no_deadlocks(query: Query) -> Any:
     assert query(count) == before
 
 
-pytestmark = pytest.mark.usefixtures("no_deadlocks")
+pytestmark = [pytest.mark.usefixtures("no_deadlocks"), pytest.mark.slow]
 
 
 def tokens_of(responses: list[Any]) -> list[dict[str, Any]]:

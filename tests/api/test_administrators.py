@@ -149,6 +149,7 @@ def delete_own(actor: AdminClient, target: AdminClient) -> int:
     return actor.call("DELETE", "/users/me", json={"password": PASSWORD}).status_code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first_path", "second_path"), [(revoke, revoke), (revoke, delete_own), (delete_own, delete_own)]
 )

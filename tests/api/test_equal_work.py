@@ -158,6 +158,7 @@ def test_en2_a_failed_attempt_costs_equal_work_beyond_the_daily_caps(
         assert costs[UNKNOWN].commits == 1, request.__name__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_requested_codes", [False, True])
 def test_en2_repeated_failed_attempts_cost_equal_work_below_and_beyond_the_cap_of_the_audit_log(
     meter: Meter, make_app: Callable[..., Flask], has_requested_codes: bool

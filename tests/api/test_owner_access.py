@@ -107,6 +107,7 @@ def test_the_owner_signs_in_by_password_on_an_unused_network(
     assert outcome(owner.sign_in(ADA, PASSWORD)) == (429, "too_many_attempts")
 
 
+@pytest.mark.slow
 def test_en3_known_and_unknown_addresses_have_the_same_shares(token: str, old_letters: None, app: Flask) -> None:
     statuses = {email: attack(app, (*ATTACKERS, UNUSED), email) for email in (ADA, "unknown@example.org")}
 
@@ -124,6 +125,7 @@ def test_six_networks_use_up_the_codes_of_a_day(token: str, old_letters: None, a
     assert mailbox.deliver() == ["sent"] * 10
 
 
+@pytest.mark.slow
 def test_a_flush_of_redis_frees_the_shares_and_not_the_ten_codes_of_the_day(
     token: str, old_letters: None, app: Flask, mailbox: Mailbox, forget_everything_in_redis: Callable[[], None]
 ) -> None:

@@ -36,6 +36,7 @@ def outcome(client: AdminClient, method: str, path: str) -> str:
     return code if denied else "allowed"
 
 
+@pytest.mark.slow
 def test_az1_each_endpoint_lets_only_callers_with_its_permission_pass(
     app: Flask, administration: Administration
 ) -> None:

@@ -114,6 +114,7 @@ def test_partitions_older_than_the_retention_are_dropped_and_others_stay(
     query(f"DROP TABLE IF EXISTS {this_month(-1)}")
 
 
+@pytest.mark.slow
 def test_the_audit_log_is_written_and_read_while_partitions_are_created(
     without_months: None, app: Flask, query: Query
 ) -> None:

@@ -130,6 +130,7 @@ def test_b6_the_page_about_threats_has_the_figures_of_the_simulation(begin: Call
     assert documented == table, f"\n{table}"
 
 
+@pytest.mark.slow
 def test_nist_fewer_than_a_hundred_passwords_of_an_address_fail_in_ten_days(begin: Callable[[], Simulation]) -> None:
     simulation = begin()
     failures = [simulation.password_day([f"day {day} {number}" for number in range(80)])[0] for day in range(10)]
