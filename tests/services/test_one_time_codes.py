@@ -132,6 +132,7 @@ def test_every_kind_of_code_has_a_flow_and_all_flows_use_one_class_and_one_store
         services.password_reset.codes,
         services.email_change_flow.codes,
         services.account.codes,
+        services.step_up.codes,
     ]
 
     assert {each.kind for each in codes} == set(CODE_KINDS)

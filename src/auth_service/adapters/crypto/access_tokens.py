@@ -242,9 +242,9 @@ def _typed(claims: Mapping[str, Any]) -> Claims:
     if not USER_ID.fullmatch(claims["sub"]):
         raise ValueError("`sub` is not a user id")
     auth_time, acr = claims.get("auth_time"), claims.get("acr")
-    if auth_time is not None and not (type(auth_time) is int and 0 < auth_time < LATEST):
+    if "auth_time" in claims and not (type(auth_time) is int and 0 < auth_time < LATEST):
         raise ValueError("`auth_time` is not an instant")
-    if acr is not None and not isinstance(acr, str):
+    if "acr" in claims and not isinstance(acr, str):
         raise ValueError("`acr` is not a string")
     return Claims(
         user_id=int(claims["sub"]),
