@@ -80,7 +80,12 @@ def logged_route(uri: str) -> str:
     return "-"
 
 
-SAMPLES = {"user_id": ("308645", "{id}"), "session_id": (str(uuid.uuid4()), "{id}"), "filename": ("a.css", "{file}")}
+SAMPLES = {
+    "user_id": ("308645", "{id}"),
+    "session_id": (str(uuid.uuid4()), "{id}"),
+    "filename": ("a.css", "{file}"),
+    "name": ("ROLE_EDITOR", "{name}"),
+}
 
 
 def test_nginx_logs_every_route_and_no_id(production: Flask) -> None:
