@@ -14,6 +14,8 @@ from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.administration import AdminClient, Administration
 from tests.support.application import MakeApp
 
+pytestmark = pytest.mark.slow
+
 Query = Callable[..., list[Any]]
 ADMIN = "ROLE_PORTAL_ADMIN"
 

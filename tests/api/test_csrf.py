@@ -16,6 +16,8 @@ from tests.support.application import MakeApp
 from tests.support.contracts import contracts
 from tests.support.stores import Query
 
+pytestmark = pytest.mark.slow
+
 OWN, ALLOWED = "https://portal.example.org", "https://www.example.org"
 FOREIGN: list[dict[str, str]] = [
     *(

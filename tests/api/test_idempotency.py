@@ -13,6 +13,8 @@ from auth_service.services.idempotency import delete_expired_keys
 from tests.support.actors import Mailbox
 from tests.support.administration import AdminClient, Administration
 
+pytestmark = pytest.mark.slow
+
 Query = Callable[..., list[Any]]
 KEY = {"Idempotency-Key": "4711-abc.DEF_0"}
 ROLE: dict[str, Any] = {"name": "ROLE_EDITOR", "description": "Edits films.", "permissions": ["films:edit"]}

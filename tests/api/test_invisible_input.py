@@ -17,6 +17,8 @@ from tests.support.legacy_hashes import CHEAP
 from tests.support.legacy_hashes import PASSWORD as OLD_PASSWORD
 from tests.support.probes import Prober, endpoints, new_service_key
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = "".join(EVERY_CHARACTER)
 NEW_PASSWORD = "another horse battery"
 

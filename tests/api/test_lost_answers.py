@@ -23,6 +23,8 @@ from tests.support.documents import ERRORS, section
 from tests.support.races import outcome
 from tests.support.stores import Query
 
+pytestmark = pytest.mark.slow
+
 Repeated = Callable[[Callable[[], TestResponse]], tuple[int, str]]
 
 NEW = "lovelace@example.org"

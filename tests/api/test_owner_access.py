@@ -10,6 +10,8 @@ from tests.support.application import MakeApp
 from tests.support.races import outcome
 from tests.support.stores import Query
 
+pytestmark = pytest.mark.slow
+
 UNUSED = "192.0.2.77"
 ATTACKERS = ("198.51.100.1", "2001:db8:1:1::1", "198.51.100.3", "198.51.100.4", "198.51.100.5")
 NEW = "new@example.org"

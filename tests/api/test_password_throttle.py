@@ -16,6 +16,8 @@ from tests.support.contracts import contracts
 from tests.support.races import outcome
 from tests.support.stores import Query
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).parents[2] / "src" / "auth_service"
 WRONG = "a wrong password"
 OWNER, ATTACKER = "203.0.113.7", "198.51.100.9"

@@ -3,11 +3,14 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from flask import Flask
 
 from tests.support.actors import ApiClient
 from tests.support.races import at_once, outcome, together
 from tests.support.stores import Query
+
+pytestmark = pytest.mark.slow
 
 ADA = "ada@example.org"
 

@@ -24,6 +24,8 @@ from tests.support.application import MakeApp, forget
 from tests.support.service_client import Shop, made_key
 from tests.support.stores import Stores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def served(make_app: MakeApp) -> Flask:

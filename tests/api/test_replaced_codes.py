@@ -15,6 +15,8 @@ from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.application import MakeApp
 from tests.support.stores import Query
 
+pytestmark = pytest.mark.slow
+
 NEW_ADDRESS = "ada@elsewhere.org"
 GRACE = "grace@example.org"
 

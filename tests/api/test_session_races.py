@@ -18,6 +18,8 @@ from tests.support.races import at_once, outcome
 from tests.support.statements import LOCK_WAITS
 from tests.support.stores import Stores
 
+pytestmark = pytest.mark.slow
+
 ADA = "ada@example.org"
 OLD, NEW = "correct horse battery", "another horse battery"
 

@@ -14,6 +14,8 @@ from tests.support.forgery import Forger, decoded
 from tests.support.races import at_once, outcome
 from tests.support.stores import Query
 
+pytestmark = pytest.mark.slow
+
 OWN = {"Origin": "http://127.0.0.1:5000", "X-Requested-With": "portal"}
 PATHS = ["/sign_out", "/sign_out/everywhere"]
 ENDED = {"/sign_out": "signed_out", "/sign_out/everywhere": "ended_by_owner"}

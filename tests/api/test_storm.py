@@ -19,6 +19,8 @@ from tests.support.crowds import OvertakenAfterTheCheck, occupied
 from tests.support.live import Answer, Live
 from tests.support.rewiring import rewired
 
+pytestmark = pytest.mark.slow
+
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
 CLIENTS = 300

@@ -13,6 +13,8 @@ from tests.support.actors import ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
 from tests.support.races import at_once, outcome
 
+pytestmark = pytest.mark.slow
+
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
 WRONG = "a wrong password"
