@@ -50,8 +50,8 @@ class Talk(socketserver.StreamRequestHandler):
                 self.reply("354 go on")
                 while self.rfile.readline() not in (b".\r\n", b""):
                     pass
-                self.reply("250 accepted")
                 self.server.received += 1
+                self.reply("250 accepted")
             else:
                 self.reply("250 well")
 
