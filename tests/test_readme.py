@@ -302,7 +302,7 @@ def test_the_documented_import_of_users_has_the_documented_output(run: Run) -> N
     assert run(blocks["bash"]) == blocks["text"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_other_command_of_the_documents_runs(run: Run) -> None:
     named = set[str]().union(*map(commands, PAGES))
     assert named >= LONG_RUNNING
