@@ -61,7 +61,7 @@ def deadlocks(service: Service) -> int:
 LONG_FORM = pytest.param(LONG_USERS, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(7200)])
 
 
-@pytest.mark.parametrize("users", [pytest.param(1, id="short"), LONG_FORM])
+@pytest.mark.parametrize("users", [pytest.param(1, id="short", marks=pytest.mark.chaos), LONG_FORM])
 def test_e25_fifty_copies_of_each_request_have_one_effect(
     users: int, service: Service, report: Callable[[str], None]
 ) -> None:
