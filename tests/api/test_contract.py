@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+from flask import Flask
 
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.security import rate_limits as limits
 from auth_service.api.security.rate_limits import ClientRateLimit
+from auth_service.errors import CrossSite, TokenExpired, TokenInvalid, TokenMissing
 from auth_service.settings import Settings
+from tests.support.contracts import contracts
 
 
 def test_a_misspelt_or_missing_field_of_a_contract_raises_a_type_error() -> None:
@@ -39,3 +42,9 @@ def test_every_rate_limit_has_its_own_name() -> None:
 
     assert len(names) == 10
     assert len(set(names)) == len(names)
+
+
+def test_every_rule_that_takes_a_token_declares_the_errors_of_tokens(app: Flask) -> None:
+    for method, rule, contract in contracts(app):
+        if contract is not None and contract.access.needs_token:
+            assert {TokenMissing, TokenExpired, TokenInvalid, CrossSite} <= set(contract.access.errors), (method, rule)

@@ -217,11 +217,14 @@ def _anyone_or_service() -> None:
 
 anyone = Access(name="anyone", sentence="Access: anyone.", check=_allow_anyone, is_open=True)
 
+USER_ERRORS = (TokenMissing, TokenExpired, TokenInvalid, CrossSite)
+"""The errors of `require_user`."""
+
 signed_in = Access(
     name="signed_in",
     sentence="Access: signed-in users.",
     check=require_unrestricted_user,
-    errors=(TokenMissing, TokenExpired, TokenInvalid, CrossSite, SecondFactorEnrolmentRequired),
+    errors=(*USER_ERRORS, SecondFactorEnrolmentRequired),
     needs_token=True,
 )
 

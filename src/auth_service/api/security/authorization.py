@@ -1,4 +1,4 @@
-"""Authorization: the access rules `permission(…)`, `recent` and `restricted`, and step-up authentication (RFC 9470)."""
+"""Authorization: the access rules `permission(…)` and `restricted`, and step-up authentication (RFC 9470)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,6 +8,7 @@ from flask import request
 from auth_service.api.current import settings
 from auth_service.api.security.authentication import (
     TOKEN_HEADER,
+    USER_ERRORS,
     Access,
     authenticate_service,
     current_service,
@@ -18,15 +19,7 @@ from auth_service.api.security.authentication import (
     signed_in,
 )
 from auth_service.api.security.csrf import SAFE_METHODS
-from auth_service.errors import (
-    CrossSite,
-    InsufficientUserAuthentication,
-    PermissionMissing,
-    SecondFactorEnrolmentRequired,
-    ServiceKeyInvalid,
-    TokenInvalid,
-    TokenMissing,
-)
+from auth_service.errors import InsufficientUserAuthentication, PermissionMissing, ServiceKeyInvalid
 from auth_service.models import PORTAL_ADMIN
 from auth_service.models.permission import Permission
 from auth_service.services.caller import Caller, CallerType
@@ -69,6 +62,22 @@ def _methods(user: CurrentUser) -> list[str]:
     return ["password", "code"] if user.password_set else ["code"]
 
 
+def _authenticate_caller() -> None:
+    key = presented_service_key()
+    if key is not None:
+        authenticate_service(key)
+    else:
+        require_unrestricted_user()
+
+
+def _require_permission(required: Permission) -> None:
+    service = current_service()
+    if required not in (service.scopes if service is not None else current_user().permissions):
+        raise PermissionMissing(permission=required.value)
+    if service is None and request.method not in SAFE_METHODS:
+        require_recent()
+
+
 def permission(required: Permission) -> Access:
     """Return the rule for users one of whose roles has the permission, and for services whose key has it as a scope.
 
@@ -77,31 +86,15 @@ def permission(required: Permission) -> Access:
     """
 
     def check() -> None:
-        key = presented_service_key()
-        if key is not None:
-            granted = authenticate_service(key).scopes
-        else:
-            require_unrestricted_user()
-            granted = current_user().permissions
-        if required not in granted:
-            raise PermissionMissing(permission=required.value)
-        if key is None and request.method not in SAFE_METHODS:
-            require_recent()
+        _authenticate_caller()
+        _require_permission(required)
 
     return Access(
         name=f"permission {required}",
         sentence=f"Access: users and services with the permission `{required}`. A write by a user needs a recent "
         "authentication.",
         check=check,
-        errors=(
-            TokenMissing,
-            TokenInvalid,
-            CrossSite,
-            ServiceKeyInvalid,
-            PermissionMissing,
-            SecondFactorEnrolmentRequired,
-            InsufficientUserAuthentication,
-        ),
+        errors=(*signed_in.errors, ServiceKeyInvalid, PermissionMissing, InsufficientUserAuthentication),
         needs_token=True,
         takes_service_key=True,
         permission=required,
@@ -114,11 +107,10 @@ def own_or_permission(required: Permission, *, parameter: str) -> Access:
     rule = permission(required)
 
     def check() -> None:
-        if presented_service_key() is None:
-            require_unrestricted_user()
-            if request.args.getlist(parameter) == [str(current_user().id)]:
-                return
-        rule.check()
+        _authenticate_caller()
+        if current_service() is None and request.args.getlist(parameter) == [str(current_user().id)]:
+            return
+        _require_permission(required)
 
     return replace(
         rule,
@@ -128,23 +120,10 @@ def own_or_permission(required: Permission, *, parameter: str) -> Access:
     )
 
 
-def _check_recent() -> None:
-    require_unrestricted_user()
-    require_recent()
-
-
-recent = Access(
-    name="recent",
-    sentence="Access: signed-in users who authenticated a short time ago.",
-    check=_check_recent,
-    errors=(*signed_in.errors, InsufficientUserAuthentication),
-    needs_token=True,
-)
-
 restricted = replace(
     signed_in,
     name="restricted",
     sentence="Access: signed-in users, also before they enrol a required second factor.",
     check=require_user,
-    errors=(TokenMissing, TokenInvalid, CrossSite),
+    errors=USER_ERRORS,
 )
