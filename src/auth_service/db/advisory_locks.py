@@ -2,6 +2,10 @@
 
 from enum import IntEnum, unique
 
+from sqlalchemy import BigInteger, func, literal, select
+
+from auth_service.db.prepared import NoParameters, Write
+
 
 @unique
 class Lock(IntEnum):
@@ -25,3 +29,8 @@ class Lock(IntEnum):
     """Everything that can reduce the number of administrators; taken before any row lock."""
     ROLES = 7_251_903_360_117_235
     """Creation, change and deletion of roles: their number is limited."""
+
+
+def transaction_lock(lock: Lock) -> Write[NoParameters]:
+    """Build the statement that takes a lock until the transaction ends."""
+    return Write(select(func.pg_advisory_xact_lock(literal(lock.value, type_=BigInteger))), parameters=NoParameters)

@@ -1,8 +1,11 @@
 """Permissions: what a role allows its users, and what a service key allows its service (its scopes)."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Protocol, Self
+
+from auth_service.models.role import PORTAL_ADMIN
 
 PERMISSION_FORM = re.compile(r"[a-z][a-z0-9_]{0,31}:[a-z][a-z0-9_]{0,31}", re.ASCII)
 """The syntax `noun:verb` of a permission."""
@@ -47,6 +50,25 @@ def is_permission(name: str) -> bool:
 def is_portal_permission(name: str) -> bool:
     """Whether a portal may define a permission with this name."""
     return bool(PERMISSION_FORM.fullmatch(name)) and name.partition(":")[0] not in RESERVED_NOUNS
+
+
+class RolesAndPermissions(Protocol):
+    """A user with roles, and the permissions of these roles."""
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """The names of the roles."""
+        ...
+
+    @property
+    def permissions(self) -> Sequence[str]:
+        """The permissions of the roles."""
+        ...
+
+
+def has_permission(permission: str, *, of: RolesAndPermissions) -> bool:
+    """Whether a user has a permission. Administrators have every one, also those that no role has yet."""
+    return permission in of.permissions or PORTAL_ADMIN in of.roles
 
 
 SERVICE_ONLY_NOUNS = ("tokens", "sessions", "registration")

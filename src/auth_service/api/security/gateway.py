@@ -21,7 +21,7 @@ from auth_service.errors import (
     ValidationFailed,
 )
 from auth_service.errors.fields import FieldError, FieldReason
-from auth_service.models import PORTAL_ADMIN
+from auth_service.models.permission import has_permission
 from auth_service.models.service_key import VERIFY
 from auth_service.services.sessions.authentication_levels import LEVELS
 
@@ -41,8 +41,7 @@ def _check() -> None:
 
 
 def _require_permission(permission: str | None) -> None:
-    user = current_user()
-    if permission is not None and permission not in user.permissions and PORTAL_ADMIN not in user.roles:
+    if permission is not None and not has_permission(permission, of=current_user()):
         raise PermissionMissing(permission=permission)
 
 

@@ -33,8 +33,8 @@ from auth_service.errors import (
     UserUnknown,
 )
 from auth_service.models.permission import Permission
-from auth_service.services.authorization.roles import PermissionInfo, PermissionsOfUser, RolesOfUser
-from auth_service.services.authorization.statements import RoleRecord
+from auth_service.services.authorization.roles import PermissionCheck, PermissionInfo
+from auth_service.services.authorization.statements import RoleRecord, UserPermissions, UserRoles
 from auth_service.services.pagination import Page
 
 roles = Namespace("roles", description="Roles, permissions, and the roles of users.")
@@ -42,12 +42,12 @@ roles = Namespace("roles", description="Roles, permissions, and the roles of use
 GRANT_ERRORS = [UserUnknown, RoleUnknown, RoleIsSystem, BeyondYourOwn]
 
 
-def grant_role(_: Resource, body: GrantRoleRequest) -> RolesOfUser:
+def grant_role(_: Resource, body: GrantRoleRequest) -> UserRoles:
     """Grant a role, as the reference implementation names the fields."""
     return services().roles.grant(body.user_id, body.role_id, caller=caller(), client=client_info())
 
 
-def revoke_role(query: GrantRoleRequest) -> RolesOfUser:
+def revoke_role(query: GrantRoleRequest) -> UserRoles:
     """Revoke a role, as the reference implementation names the parameters."""
     return services().roles.revoke(query.user_id, query.role_id, caller=caller(), client=client_info())
 
@@ -110,7 +110,7 @@ class Roles(Resource):
         )
 
     @roles.under(REVOKE)
-    def delete(self, query: GrantRoleRequest) -> RolesOfUser:
+    def delete(self, query: GrantRoleRequest) -> UserRoles:
         return revoke_role(query)
 
 
@@ -168,7 +168,7 @@ class RolesOfOneUser(Resource):
         limits=[ADMIN_READS],
         errors=[UserUnknown],
     )
-    def get(self, user_id: int) -> RolesOfUser:
+    def get(self, user_id: int) -> UserPermissions:
         return services().roles.of_user(user_id)
 
 
@@ -184,7 +184,7 @@ class RoleOfUser(Resource):
         limits=[ADMIN_WRITES],
         errors=[*GRANT_ERRORS, MailNotConfirmed, LimitReached],
     )
-    def put(self, user_id: int, name: str) -> RolesOfUser:
+    def put(self, user_id: int, name: str) -> UserRoles:
         return services().roles.grant(user_id, name, caller=caller(), client=client_info())
 
     @roles.contract(
@@ -195,7 +195,7 @@ class RoleOfUser(Resource):
         limits=[ADMIN_WRITES],
         errors=[*GRANT_ERRORS, LastAdministrator],
     )
-    def delete(self, user_id: int, name: str) -> RolesOfUser:
+    def delete(self, user_id: int, name: str) -> UserRoles:
         return services().roles.revoke(user_id, name, caller=caller(), client=client_info())
 
 
@@ -212,7 +212,7 @@ class CheckPermissions(Resource):
         limits=[ADMIN_READS],
         errors=[UserUnknown],
     )
-    def get(self, query: CheckPermissionsQuery) -> PermissionsOfUser:
+    def get(self, query: CheckPermissionsQuery) -> PermissionCheck:
         return services().roles.check(int(query.user_id), permission=query.permission)
 
 

@@ -33,8 +33,8 @@ from auth_service.errors import (
     UserUnknown,
 )
 from auth_service.models.permission import Permission
-from auth_service.services.authorization.roles import PermissionsOfUser, RolesOfUser
-from auth_service.services.authorization.statements import RoleRecord, UserWithRoles
+from auth_service.services.authorization.roles import PermissionCheck
+from auth_service.services.authorization.statements import RoleRecord, UserRoles, UserWithRoles
 from auth_service.services.pagination import Page
 
 service_roles = Namespace("service roles", description="Roles, for other services with a service key.")
@@ -55,11 +55,11 @@ class ServiceRoles(Resource):
         return services().roles.page(caller=caller(), cursor=query.cursor, limit=query.limit)
 
     @service_roles.under(replace(GRANT, access=service(Permission.ROLES_GRANT)))
-    def post(self, body: GrantRoleRequest) -> RolesOfUser:
+    def post(self, body: GrantRoleRequest) -> UserRoles:
         return grant_role(self, body)
 
     @service_roles.under(replace(REVOKE, access=service(Permission.ROLES_GRANT)))
-    def delete(self, query: GrantRoleRequest) -> RolesOfUser:
+    def delete(self, query: GrantRoleRequest) -> UserRoles:
         return revoke_role(query)
 
 
@@ -75,7 +75,7 @@ class CheckServicePermissions(Resource):
         limits=[ADMIN_READS],
         errors=[UserUnknown],
     )
-    def get(self, query: CheckPermissionsQuery) -> PermissionsOfUser:
+    def get(self, query: CheckPermissionsQuery) -> PermissionCheck:
         return services().roles.check(int(query.user_id), permission=query.permission)
 
 

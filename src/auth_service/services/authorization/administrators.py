@@ -38,7 +38,7 @@ class Administrators:
 
         Raises LastAdministrator.
         """
-        if [administrator.id for administrator in transaction().fetch_all(ADMINISTRATORS({}))] == [user_id]:
+        if transaction().fetch_all(ADMINISTRATORS({})) == [user_id]:
             raise LastAdministrator
 
     def lock_for_first(self, address: Address) -> None:
@@ -67,10 +67,10 @@ class Administrators:
 
     def notify_all(self, *, user_id: int, client: ClientInfo, granted: bool) -> None:
         """Send the notification about a granted or revoked `ROLE_PORTAL_ADMIN` to every administrator."""
-        for administrator in transaction().fetch_all(ADMINISTRATORS({})):
+        for administrator_id in transaction().fetch_all(ADMINISTRATORS({})):
             self.security_notifications.send(
                 "administrators_changed",
-                user_id=administrator.id,
+                user_id=administrator_id,
                 client=client,
                 changed_user=str(user_id),
                 granted=granted,

@@ -16,11 +16,11 @@ from auth_service.errors import (
 )
 from auth_service.models import PORTAL_ADMIN, REGISTRATION_ROLES
 from auth_service.models.audit_event import EventType
-from auth_service.models.permission import Permission
+from auth_service.models.permission import Permission, has_permission
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.authorization import statements as sql
 from auth_service.services.authorization.administrators import Administrators
-from auth_service.services.authorization.statements import RoleRecord, UserWithRoles
+from auth_service.services.authorization.statements import RoleRecord, UserPermissions, UserRoles, UserWithRoles
 from auth_service.services.caller import Caller, CallerType
 from auth_service.services.pagination import Cursors, Page
 from auth_service.services.users.security_notifications import SecurityNotifications
@@ -42,20 +42,9 @@ class PermissionInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class RolesOfUser:
-    """The roles of a user, and the permissions of these roles."""
+class PermissionCheck(UserRoles):
+    """The roles of a user, and whether they have a permission; None if the request names none."""
 
-    user_id: int
-    roles: Sequence[str]
-    permissions: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class PermissionsOfUser:
-    """The roles of a user, and whether the user has a permission; None if none was asked about."""
-
-    user_id: int
-    roles: Sequence[str]
     allowed: bool | None
 
 
@@ -147,12 +136,12 @@ class Roles:
         transaction().write(sql.REMOVE_UNUSED_PERMISSIONS({}))
         self._record(EventType.ROLE_DELETED, name, caller, client, _changes(before, RoleRecord(name, None, [], False)))
 
-    def of_user(self, user_id: int) -> RolesOfUser:
+    def of_user(self, user_id: int) -> UserPermissions:
         """Return the roles of a user and their permissions. Raises UserUnknown."""
         user = fetch_one(sql.OF_USER({"user_id": user_id}))
         if user is None:
             raise UserUnknown
-        return RolesOfUser(user_id, *user)
+        return user
 
     def user(self, user_id: int) -> UserWithRoles:
         """Return a user with the roles. Raises UserUnknown."""
@@ -161,13 +150,13 @@ class Roles:
             raise UserUnknown
         return user
 
-    def check(self, user_id: int, *, permission: str | None) -> PermissionsOfUser:
+    def check(self, user_id: int, *, permission: str | None) -> PermissionCheck:
         """Return the roles of a user, and whether they have the permission. Raises UserUnknown."""
         user = self.of_user(user_id)
-        allowed = None if permission is None else permission in user.permissions or PORTAL_ADMIN in user.roles
-        return PermissionsOfUser(user_id, user.roles, allowed)
+        allowed = None if permission is None else has_permission(permission, of=user)
+        return PermissionCheck(user_id, user.roles, allowed)
 
-    def grant(self, user_id: int, name: str, *, caller: Caller, client: ClientInfo) -> RolesOfUser:
+    def grant(self, user_id: int, name: str, *, caller: Caller, client: ClientInfo) -> UserRoles:
         """Grant a role to a user; idempotent.
 
         Raises UserUnknown, RoleUnknown, RoleIsSystem, MailNotConfirmed for a temporary user, BeyondYourOwn,
@@ -177,27 +166,29 @@ class Roles:
         if not target.verified_mail:
             raise MailNotConfirmed
         roles = target.roles or ()
-        if name not in roles:
-            if len(roles) >= MAX_ROLES_OF_USER:
-                raise LimitReached(limit=MAX_ROLES_OF_USER)
-            transaction().fetch_one(sql.GRANT({"user_id": user_id, "name": name}))
-            self._notify(EventType.ROLE_GRANTED, user_id, name, caller, client)
-        return self._result(user_id)
+        if name in roles:
+            return UserRoles(user_id, roles)
+        if len(roles) >= MAX_ROLES_OF_USER:
+            raise LimitReached(limit=MAX_ROLES_OF_USER)
+        transaction().fetch_one(sql.GRANT({"user_id": user_id, "name": name}))
+        self._notify(EventType.ROLE_GRANTED, user_id, name, caller, client)
+        return UserRoles(user_id, sorted((*roles, name)))
 
     def revoke(
         self, user_id: int, name: str, *, caller: Caller, client: ClientInfo, leave_none: bool = False
-    ) -> RolesOfUser:
+    ) -> UserRoles:
         """Revoke a role from a user; idempotent. `leave_none` allows to revoke the role of the last administrator.
 
         Raises UserUnknown, RoleUnknown, RoleIsSystem, BeyondYourOwn, LastAdministrator.
         """
-        target = self._lock_user_and_role(user_id, name, caller)
-        if name in (target.roles or ()):
-            if name == PORTAL_ADMIN and not leave_none:
-                self.administrators.require_another_than(user_id)
-            transaction().fetch_one(sql.REVOKE({"user_id": user_id, "name": name}))
-            self._notify(EventType.ROLE_WITHDRAWN, user_id, name, caller, client)
-        return self._result(user_id)
+        roles = self._lock_user_and_role(user_id, name, caller).roles or ()
+        if name not in roles:
+            return UserRoles(user_id, roles)
+        if name == PORTAL_ADMIN and not leave_none:
+            self.administrators.require_another_than(user_id)
+        transaction().fetch_one(sql.REVOKE({"user_id": user_id, "name": name}))
+        self._notify(EventType.ROLE_WITHDRAWN, user_id, name, caller, client)
+        return UserRoles(user_id, [role for role in roles if role != name])
 
     def _lock_user_and_role(self, user_id: int, name: str, caller: Caller) -> sql.GrantTarget:
         if name in REGISTRATION_ROLES:
@@ -243,9 +234,6 @@ class Roles:
         self, kind: EventType, name: str, caller: Caller, client: ClientInfo, changes: dict[str, list[object]]
     ) -> None:
         self.audit_log.record(kind, user_id=None, client=client, actor=caller, target=("role", name), changes=changes)
-
-    def _result(self, user_id: int) -> RolesOfUser:
-        return RolesOfUser(user_id, *(transaction().fetch_one(sql.OF_USER({"user_id": user_id})) or ([], [])))
 
 
 def _bounded(permissions: Iterable[str]) -> list[str]:

@@ -1,12 +1,12 @@
 """SQL statements about roles, permissions and administrators, with their typed parameters and rows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     ColumnElement,
     Integer,
     Text,
@@ -23,9 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from auth_service.db import NoParameters, Statement, Write
-from auth_service.db.advisory_locks import Lock
+from auth_service.db.advisory_locks import Lock, transaction_lock
 from auth_service.models import PORTAL_ADMIN, Role, RolePermission, User, UserRole
 from auth_service.models.permission import Permission
+from auth_service.services.sessions.statements import permissions_of
 from auth_service.services.users.statements import ById
 
 # Statements are built at import: building one costs about as much as running it.
@@ -76,21 +77,8 @@ class GrantTarget(NamedTuple):
     roles: Sequence[str] | None
 
 
-class Administrator(NamedTuple):
-    """The address of an administrator."""
-
-    id: int
-    email: str
-    email_key: str
-    language: str
-
-
-def _lock(lock: Lock) -> Write[NoParameters]:
-    return Write(select(func.pg_advisory_xact_lock(literal(lock.value, type_=BigInteger))), parameters=NoParameters)
-
-
-LOCK_ROLES = _lock(Lock.ROLES)
-LOCK_ADMINISTRATORS = _lock(Lock.ADMINISTRATORS)
+LOCK_ROLES = transaction_lock(Lock.ROLES)
+LOCK_ADMINISTRATORS = transaction_lock(Lock.ADMINISTRATORS)
 
 _NO_TEXTS: ColumnElement[list[str]] = literal_column("'{}'::text[]")
 _name = bindparam("name", type_=Text)
@@ -219,23 +207,23 @@ GRANT_TARGET = Statement(
 )
 
 
-class RolesAndPermissions(NamedTuple):
-    """The roles of a user and the permissions of these roles."""
+@dataclass(frozen=True, slots=True)
+class UserRoles:
+    """The roles of a user."""
 
+    user_id: int
     roles: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class UserPermissions(UserRoles):
+    """The roles of a user, and the permissions of these roles."""
+
     permissions: Sequence[str]
 
 
-def _roles_and_permissions(roles: Sequence[str] | None, permissions: Sequence[str] | None) -> RolesAndPermissions:
-    return RolesAndPermissions(sorted(roles or ()), sorted(permissions or ()))
-
-
-_permissions_of_user = (
-    select(func.array_agg(RolePermission.permission.distinct()))
-    .join(UserRole, UserRole.role == RolePermission.role)
-    .where(UserRole.user_id == User.id)
-    .scalar_subquery()
-)
+def _user_permissions(user_id: int, roles: Sequence[str] | None, permissions: Sequence[str] | None) -> UserPermissions:
+    return UserPermissions(user_id, roles or (), sorted(permissions or ()))
 
 
 class UserWithRoles(NamedTuple):
@@ -256,9 +244,9 @@ USER = Statement(
     row=UserWithRoles,
 )
 OF_USER = Statement(
-    select(_roles_of_user, _permissions_of_user).where(User.id == bindparam("user_id")),
+    select(User.id, _roles_of_user, permissions_of(User.id)).where(User.id == bindparam("user_id")),
     parameters=ById,
-    row=_roles_and_permissions,
+    row=_user_permissions,
 )
 GRANT = Statement(
     insert(UserRole)
@@ -278,11 +266,13 @@ REVOKE = Statement(
     prepared=False,
 )
 
-_administrators = (
-    select(User.id, User.email, User.email_key, User.language)
+ADMINISTRATORS = Statement(
+    select(User.id)
     .join(UserRole, UserRole.user_id == User.id)
     .where(UserRole.role == PORTAL_ADMIN, User.verified_mail)
-    .order_by(User.id)
+    .order_by(User.id),
+    parameters=NoParameters,
+    row=int,
+    prepared=False,
 )
-ADMINISTRATORS = Statement(_administrators, parameters=NoParameters, row=Administrator, prepared=False)
-"""The administrators who can sign in."""
+"""The ids of the administrators who can sign in."""

@@ -20,7 +20,8 @@ def _roles(owner: Any) -> Any:
     return select(func.array_agg(UserRole.role)).where(UserRole.user_id == owner).scalar_subquery().label("roles")
 
 
-def _permissions(owner: Any) -> Any:
+def permissions_of(owner: Any) -> Any:
+    """Build the subquery for the permissions of a user, whose id is an SQL expression."""
     return (
         select(func.array_agg(RolePermission.permission.distinct()))
         .join(UserRole, UserRole.role == RolePermission.role)
@@ -184,7 +185,7 @@ CURRENT_USER = Statement(
         User.verified_mail,
         User.password_hash.is_not(None),
         _roles(User.id),
-        _permissions(User.id),
+        permissions_of(User.id),
         Session.authenticated_at,
         func.now() - Session.authenticated_at,
         Session.acr,

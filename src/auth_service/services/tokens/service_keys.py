@@ -11,21 +11,19 @@ from hashlib import sha256
 from typing import NamedTuple, TypedDict
 
 from sqlalchemy import (
-    BigInteger,
     Interval,
     and_,
     bindparam,
     func,
     insert,
-    literal,
     literal_column,
     or_,
     select,
     update,
 )
 
-from auth_service.db import NoParameters, Statement, Write, autocommit, fetch_one, transaction, unit_of_work
-from auth_service.db.advisory_locks import Lock
+from auth_service.db import Statement, Write, autocommit, fetch_one, transaction, unit_of_work
+from auth_service.db.advisory_locks import Lock, transaction_lock
 from auth_service.errors import ServiceKeyInvalid
 from auth_service.models import ServiceKey
 from auth_service.models.permission import is_permission
@@ -95,9 +93,7 @@ _RECORD_USE = Write(
     .values(last_used_at=func.now()),
     parameters=_ById,
 )
-_LOCK = Write(
-    select(func.pg_advisory_xact_lock(literal(Lock.SERVICE_KEYS.value, type_=BigInteger))), parameters=NoParameters
-)
+_LOCK = transaction_lock(Lock.SERVICE_KEYS)
 _COUNT_LIVE = Statement(
     select(func.count()).where(ServiceKey.name == bindparam("name"), _live), parameters=_ByName, row=int
 )

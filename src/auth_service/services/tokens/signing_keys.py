@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypedDict
 
-from sqlalchemy import BigInteger, Interval, bindparam, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy import Interval, bindparam, delete, func, insert, null, or_, select, update
 
 from auth_service import clock
 from auth_service.adapters.crypto import access_tokens
 from auth_service.adapters.crypto.access_tokens import KeySet
 from auth_service.adapters.crypto.keys import SealBroken, Sealer
 from auth_service.db import NoParameters, Statement, Write, autocommit, transaction, unit_of_work
-from auth_service.db.advisory_locks import Lock
+from auth_service.db.advisory_locks import Lock, transaction_lock
 from auth_service.errors import DatabaseUnavailable, KeysSealed, ServiceBusy, Unavailable
 from auth_service.models import SigningKey
 from auth_service.models.signing_key import CURRENT, NEXT, PREVIOUS
@@ -72,9 +72,7 @@ class _State(NamedTuple):
     state: str
 
 
-_LOCK = Write(
-    select(func.pg_advisory_xact_lock(literal(Lock.SIGNING_KEYS.value, type_=BigInteger))), parameters=NoParameters
-)
+_LOCK = transaction_lock(Lock.SIGNING_KEYS)
 _NEXT_KEY = Statement(
     select(SigningKey.kid, SigningKey.private_sealed, func.now() - SigningKey.created_at).where(
         SigningKey.state == NEXT
