@@ -42,6 +42,24 @@ roles = Namespace("roles", description="Roles, permissions, and the roles of use
 GRANT_ERRORS = [UserUnknown, RoleUnknown, RoleIsSystem, BeyondYourOwn]
 
 
+# Contracts and views that `service_roles.py` offers to services, too, under its own paths.
+
+
+def list_roles(query: PageQuery) -> Page[RoleRecord]:
+    """Return a page of the roles."""
+    return services().roles.page(caller=caller(), cursor=query.cursor, limit=query.limit)
+
+
+def delete_role(name: str) -> None:
+    """Delete a role."""
+    services().roles.delete(name, caller=caller(), client=client_info())
+
+
+def check_permissions(query: CheckPermissionsQuery) -> PermissionCheck:
+    """Check the permissions of a user."""
+    return services().roles.check(int(query.user_id), permission=query.permission)
+
+
 def grant_role(_: Resource, body: GrantRoleRequest) -> UserRoles:
     """Grant a role, as the reference implementation names the fields."""
     return services().roles.grant(body.user_id, body.role_id, caller=caller(), client=client_info())
@@ -52,6 +70,28 @@ def revoke_role(query: GrantRoleRequest) -> UserRoles:
     return services().roles.revoke(query.user_id, query.role_id, caller=caller(), client=client_info())
 
 
+LIST = Contract(
+    summary="List the roles",
+    access=permission(Permission.ROLES_READ),
+    query=PageQuery,
+    items=RoleResponse,
+    limits=[ADMIN_READS],
+)
+DELETE = Contract(
+    summary="Delete a role that no user has",
+    access=permission(Permission.ROLES_WRITE),
+    done=True,
+    limits=[ADMIN_WRITES],
+    errors=[RoleUnknown, RoleIsSystem, RoleInUse, BeyondYourOwn],
+)
+CHECK = Contract(
+    summary="Return the roles of a user, and whether the user has a permission",
+    access=own_or_permission(Permission.ROLES_READ, parameter="user_id"),
+    query=CheckPermissionsQuery,
+    data=CheckPermissionsResponse,
+    limits=[ADMIN_READS],
+    errors=[UserUnknown],
+)
 GRANT = Contract(
     summary="Grant a role to a user",
     access=permission(Permission.ROLES_GRANT),
@@ -75,15 +115,9 @@ REVOKE = Contract(
 class Roles(Resource):
     """All roles."""
 
-    @roles.contract(
-        summary="List the roles",
-        access=permission(Permission.ROLES_READ),
-        query=PageQuery,
-        items=RoleResponse,
-        limits=[ADMIN_READS],
-    )
+    @roles.under(LIST)
     def get(self, query: PageQuery) -> Page[RoleRecord]:
-        return services().roles.page(caller=caller(), cursor=query.cursor, limit=query.limit)
+        return list_roles(query)
 
     @roles.contract(
         summary="Create a role",
@@ -146,15 +180,9 @@ class Role(Resource):
             client=client_info(),
         )
 
-    @roles.contract(
-        summary="Delete a role that no user has",
-        access=permission(Permission.ROLES_WRITE),
-        done=True,
-        limits=[ADMIN_WRITES],
-        errors=[RoleUnknown, RoleIsSystem, RoleInUse, BeyondYourOwn],
-    )
+    @roles.under(DELETE)
     def delete(self, name: str) -> None:
-        services().roles.delete(name, caller=caller(), client=client_info())
+        delete_role(name)
 
 
 @roles.route("/users/<user_id:user_id>/roles")
@@ -203,17 +231,9 @@ class RoleOfUser(Resource):
 class CheckPermissions(Resource):
     """Check of the permissions of a user."""
 
-    @roles.contract(
-        summary="Return the roles of a user, and whether the user has a permission",
-        description="Every user may ask about the own id.",
-        access=own_or_permission(Permission.ROLES_READ, parameter="user_id"),
-        query=CheckPermissionsQuery,
-        data=CheckPermissionsResponse,
-        limits=[ADMIN_READS],
-        errors=[UserUnknown],
-    )
+    @roles.under(CHECK)
     def get(self, query: CheckPermissionsQuery) -> PermissionCheck:
-        return services().roles.check(int(query.user_id), permission=query.permission)
+        return check_permissions(query)
 
 
 @roles.route("/roles/check_permissions/", doc=False)

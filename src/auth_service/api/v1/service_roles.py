@@ -11,25 +11,30 @@ from auth_service.api.security.authentication import service
 from auth_service.api.security.authorization import caller
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import ADMIN_READS, ADMIN_WRITES
-from auth_service.api.v1.roles import GRANT, REVOKE, grant_role, revoke_role
+from auth_service.api.v1.roles import (
+    CHECK,
+    DELETE,
+    GRANT,
+    LIST,
+    REVOKE,
+    check_permissions,
+    delete_role,
+    grant_role,
+    list_roles,
+    revoke_role,
+)
 from auth_service.api.v1.schemas.pagination import PageQuery
 from auth_service.api.v1.schemas.roles import (
     CheckPermissionsQuery,
-    CheckPermissionsResponse,
     CreatedServiceRoleResponse,
     CreateServiceRoleRequest,
     GrantRoleRequest,
-    RoleResponse,
     ServiceUserQuery,
     ServiceUserResponse,
 )
 from auth_service.errors import (
-    BeyondYourOwn,
     LimitReached,
-    RoleInUse,
-    RoleIsSystem,
     RoleTaken,
-    RoleUnknown,
     UserUnknown,
 )
 from auth_service.models.permission import Permission
@@ -44,15 +49,9 @@ service_roles = Namespace("service roles", description="Roles, for other service
 class ServiceRoles(Resource):
     """All roles, and grants."""
 
-    @service_roles.contract(
-        summary="List the roles",
-        access=service(Permission.ROLES_READ),
-        query=PageQuery,
-        items=RoleResponse,
-        limits=[ADMIN_READS],
-    )
+    @service_roles.under(replace(LIST, access=service(Permission.ROLES_READ)))
     def get(self, query: PageQuery) -> Page[RoleRecord]:
-        return services().roles.page(caller=caller(), cursor=query.cursor, limit=query.limit)
+        return list_roles(query)
 
     @service_roles.under(replace(GRANT, access=service(Permission.ROLES_GRANT)))
     def post(self, body: GrantRoleRequest) -> UserRoles:
@@ -67,16 +66,9 @@ class ServiceRoles(Resource):
 class CheckServicePermissions(Resource):
     """Check of the permissions of a user."""
 
-    @service_roles.contract(
-        summary="Return the roles of a user, and whether the user has a permission",
-        access=service(Permission.ROLES_READ),
-        query=CheckPermissionsQuery,
-        data=CheckPermissionsResponse,
-        limits=[ADMIN_READS],
-        errors=[UserUnknown],
-    )
+    @service_roles.under(replace(CHECK, access=service(Permission.ROLES_READ)))
     def get(self, query: CheckPermissionsQuery) -> PermissionCheck:
-        return services().roles.check(int(query.user_id), permission=query.permission)
+        return check_permissions(query)
 
 
 @service_roles.route("/roles/check_permissions/", doc=False)
@@ -108,15 +100,9 @@ class CreateServiceRole(Resource):
 class DeleteServiceRole(Resource):
     """Deletion of roles."""
 
-    @service_roles.contract(
-        summary="Delete a role that no user has",
-        access=service(Permission.ROLES_WRITE),
-        done=True,
-        limits=[ADMIN_WRITES],
-        errors=[RoleUnknown, RoleIsSystem, RoleInUse, BeyondYourOwn],
-    )
+    @service_roles.under(replace(DELETE, access=service(Permission.ROLES_WRITE)))
     def delete(self, name: str) -> None:
-        services().roles.delete(name, caller=caller(), client=client_info())
+        delete_role(name)
 
 
 @service_roles.route("/users")
