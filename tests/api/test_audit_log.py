@@ -198,7 +198,7 @@ def test_every_event_type_has_a_sentence_and_is_recorded_somewhere() -> None:
     source = " ".join(path.read_text("utf-8") for path in services if path.name != "audit_event.py")
 
     for event_type in EventType:
-        assert event_type.sentence.endswith(".")
+        assert event_type.description.endswith(".")
         assert f"EventType.{event_type.name}" in source, event_type
 
 

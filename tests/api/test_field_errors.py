@@ -119,7 +119,7 @@ def test_every_field_error_of_every_endpoint_has_a_documented_reason(prober: Pro
         met |= errors
     assert {reason for _, reason in met} == set(FieldReason)
     for reason in FieldReason:
-        assert f"\n| `{reason}` | {reason.meaning} |" in documented
+        assert f"\n| `{reason}` | {reason.description} |" in documented
 
 
 def test_the_document_lists_every_reason(unlimited: Flask) -> None:

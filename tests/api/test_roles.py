@@ -165,7 +165,7 @@ def test_ro1_permissions_are_listed_built_in_and_defined_by_the_portal(
 
     assert listed.keys() == {*(permission.value for permission in Permission), "films:edit"}
     assert listed["films:edit"] == {"name": "films:edit", "description": None, "system": False}
-    assert listed["users:ban"] == {"name": "users:ban", "description": Permission.USERS_BAN.sentence, "system": True}
+    assert listed["users:ban"] == {"name": "users:ban", "description": Permission.USERS_BAN.description, "system": True}
     assert "films:edit" in admin.data("GET", "/users/me")["permissions"]
     admin.data("DELETE", "/roles/ROLE_EDITOR")
     assert "films:edit" not in admin.data("GET", "/users/me")["permissions"]

@@ -117,13 +117,13 @@ def errors_table() -> str:
 
 def field_reasons_table() -> str:
     """Table of all reasons of field errors."""
-    rows = [f"| `{reason}` | {reason.meaning} |" for reason in FieldReason]
+    rows = [f"| `{reason}` | {reason.description} |" for reason in FieldReason]
     return "\n".join(["| `reason` | meaning |", "| --- | --- |", *rows])
 
 
 def events_table() -> str:
     """Table of all audit events that a user can see."""
-    rows = [f"| `{kind}` | {kind.sentence} |" for kind in EventType]
+    rows = [f"| `{kind}` | {kind.description} |" for kind in EventType]
     return "\n".join(["| `kind` | meaning |", "| --- | --- |", *rows])
 
 

@@ -1,23 +1,12 @@
 """Field errors: why one value of a request is invalid, as a stable reason for programs and a message for developers."""
 
-from enum import StrEnum
-from typing import Self, TypedDict
+from typing import TypedDict
+
+from auth_service.described_enum import DescribedEnum
 
 
-class FieldReason(StrEnum):
-    """The `reason` of a field error, with its meaning for the documents. A reason never changes; new ones may be added.
-
-    The meaning is an attribute, not a docstring, because `python -OO` drops docstrings.
-    """
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str) -> Self:
-        """Create a member whose text is `value`."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
+class FieldReason(DescribedEnum):
+    """The `reason` of a field error. A reason never changes; new ones may be added."""
 
     MISSING = "missing", "required and not sent"
     UNEXPECTED = "unexpected", "the request has no such field or parameter; with an empty `field`: no query string"

@@ -2,33 +2,23 @@
 
 import uuid
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Identity, Index, Text, func, text
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
+from auth_service.described_enum import DescribedEnum
 
 SUCCESS, FAILURE = "success", "failure"
 
 
-class EventType(StrEnum):
+class EventType(DescribedEnum):
     """The types of audit events.
 
     No constraint of the table lists them: during a rolling update two releases may know different ones.
     """
-
-    sentence: str
-    """The meaning, for readers of the audit log; `docs/api.md` lists the sentences."""
-
-    def __new__(cls, value: str, sentence: str = "") -> Self:
-        """Create a member whose value is the name of the event type, with a sentence."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
     REGISTERED = (
         "registered",

@@ -2,27 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Protocol, Self
+from typing import Protocol
 
+from auth_service.described_enum import DescribedEnum
 from auth_service.models.role import PORTAL_ADMIN
 
 PERMISSION_FORM = re.compile(r"[a-z][a-z0-9_]{0,31}:[a-z][a-z0-9_]{0,31}", re.ASCII)
 """The syntax `noun:verb` of a permission."""
 
 
-class Permission(StrEnum):
+class Permission(DescribedEnum):
     """The built-in permissions, which guard the endpoints of this service. A portal may define others for itself."""
-
-    sentence: str
-    """The meaning, for operators; `GET /permissions` returns the sentences."""
-
-    def __new__(cls, value: str, sentence: str = "") -> Self:
-        """Create a member whose value is the permission, with a sentence."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
     USERS_READ = "users:read", "Find users and read their accounts and sessions."
     USERS_WRITE = "users:write", "Revoke the sessions of users, force a password reset, reset a second factor."

@@ -80,7 +80,7 @@ class Roles:
 
     def permissions(self) -> list[PermissionInfo]:
         """Return the built-in permissions, and those that roles of the portal have."""
-        built_in = {permission.value: permission.sentence for permission in Permission}
+        built_in = {permission.value: permission.description for permission in Permission}
         names = sorted({*built_in, *fetch_all(sql.PERMISSIONS({}))})
         return [PermissionInfo(name, built_in.get(name), name in built_in) for name in names]
 
