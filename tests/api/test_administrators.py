@@ -10,6 +10,7 @@ from flask import Flask
 
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.server.wsgi import wait_for_dependencies
+from auth_service.settings import SettingsRefused
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.administration import AdminClient, Administration
 from tests.support.application import MakeApp
@@ -180,3 +181,13 @@ def test_an_unknown_role_in_second_factor_roles_keeps_the_service_from_starting(
         troubles = wait_for_dependencies(app.extensions["auth_service"])
 
     assert troubles == ["SECOND_FACTOR_ROLES: there is no role ROLE_UNKNOWN"]
+
+
+@pytest.mark.parametrize("value", ["ops@bad..example", "ops@-example.org", "root@localhost", '"ops"@example.org'])
+def test_an_invalid_first_administrator_is_refused_at_the_start_without_its_value(
+    make_app: MakeApp, value: str
+) -> None:
+    with pytest.raises(SettingsRefused, match=r"^FIRST_ADMINISTRATOR: ") as refused:
+        make_app(first_administrator=value)
+
+    assert value not in str(refused.value)
