@@ -205,7 +205,7 @@ self.clock = clock
 
 
 def test_tests_patch_libraries_only_and_pass_other_parts_in() -> None:
-    """A test with patched code checks a service that nobody runs; `rewired` and parameters pass in other parts."""
+    """A patched service is not the one that runs in production; `rewired` and parameters pass in other parts."""
     assert sorted(patches(ast.parse(PATCHES))) == [5, 6, 7, 8, 9, 10]
 
     places, mocks = [], []

@@ -158,7 +158,7 @@ def test_bcrypt_with_unused_bits_is_rejected(last: str) -> None:
     for position in (28, 59):
         damaged = stored[:position] + last + stored[position + 1 :]
         check = legacy_hashes.check(damaged)
-        # Where the bits are used, another salt or key has another password, which nobody knows: it can be computed.
+        # Where the bits are used, another salt or key belongs to another, unknown password: it can be computed.
         assert check is None or check(PASSWORD.encode()) == (damaged == stored)
     assert is_accepted(stored)
 

@@ -27,7 +27,7 @@ def test_lg2_failed_attempts_cannot_flood_the_audit_log(
     api = ApiClient(capped)
     for _ in range(5):
         api.sign_in(ADA, "a wrong password")
-        api.sign_in("nobody@example.org", PASSWORD)
+        api.sign_in("unknown@example.org", PASSWORD)
     for _ in range(5):
         api.signed_in(ADA, PASSWORD)
 
@@ -74,7 +74,7 @@ def test_en2_a_failed_attempt_runs_the_same_statements_for_known_and_unknown_add
         ("/password", {"code": "123456", "new_password": "another good password"}),
     ):
         method = "PUT" if path == "/password" else "POST"
-        for email in ("warm@example.org", ADA, "nobody@example.org"):  # the first one prepares the statements
+        for email in ("warm@example.org", ADA, "unknown@example.org"):  # the first one prepares the statements
             with statements(app) as trace:
                 assert api.call(method, path, json={"email": email, **body}).status_code in (401, 404)
             executed.append([statement.partition(" (")[0] for statement, _ in trace])
@@ -112,7 +112,7 @@ def test_failures_in_a_long_audit_log_are_counted_by_an_index_or_not_at_all(
         return plan_of(app, statement, None)
 
     known = plan("sign_in_refused", lambda: api.sign_in(ADA, "a wrong password"))
-    unknown = plan("sign_in_refused", lambda: api.sign_in("nobody@example.org", "a wrong password"))
+    unknown = plan("sign_in_refused", lambda: api.sign_in("unknown@example.org", "a wrong password"))
     assert known == unknown
     # EN2: time that grows with the number of failures would differ, because unknown addresses share one cap.
     assert not [node for node in known if "Scan" in node[0] and node[0] != "CTE Scan"], known
@@ -127,7 +127,7 @@ def test_failures_in_a_long_audit_log_are_counted_by_an_index_or_not_at_all(
 
 def test_en2_a_failed_attempt_commits_once_below_and_beyond_the_cap(ada: int, capped: Flask, query: Query) -> None:
     api = ApiClient(capped)
-    for email in (ADA, "nobody@example.org"):
+    for email in (ADA, "unknown@example.org"):
         commits = []
         for _ in range(6):
             with transactions.committed(capped) as committed:

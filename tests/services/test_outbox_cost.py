@@ -23,7 +23,7 @@ STATES = {
     "sent": "'sent', NULL, now() - n * interval '1 second', now() + interval '10 minutes', now()",
     "dead": "'dead', NULL, now() - n * interval '1 second', now() + interval '10 minutes', now()",
     "waiting": "'waiting', 'x', NULL, now() + interval '10 minutes', now() - n * interval '1 millisecond'",
-    "expired and nobody ended them": "'waiting', 'x', NULL, now() - interval '1 hour', now() - interval '2 hours'",
+    "expired and not ended yet": "'waiting', 'x', NULL, now() - interval '1 hour', now() - interval '2 hours'",
 }
 
 
@@ -103,7 +103,7 @@ def test_the_backlog_counts_up_to_a_bound(app: Flask, services: Services, query:
 def test_expired_emails_are_ended_in_batches_however_many_there_are(
     app: Flask, services: Services, query: Query
 ) -> None:
-    fill(query, STATES["expired and nobody ended them"])
+    fill(query, STATES["expired and not ended yet"])
     assert app.test_client().get("/health/ready").status_code == 503, "no mail worker ends them"
 
     with app.app_context():
