@@ -10,6 +10,7 @@ import redis
 from flask import Flask
 
 from auth_service.adapters.email.dev_inbox import DevInbox
+from auth_service.adapters.redis import inspection
 from auth_service.api.http import metrics
 from auth_service.server.wsgi import _troubles
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
@@ -24,13 +25,31 @@ def documented_rights() -> list[str]:
     return [rule for rule in line.split() if not rule.startswith((">", "on"))]
 
 
-def test_the_documented_rights_are_those_that_the_scripts_need() -> None:
+def commands_of_the_scripts() -> set[str]:
+    """The Redis commands that the Lua scripts call, in capitals."""
     scripts = "".join(path.read_text("utf-8") for path in (ROOT / "src/auth_service/adapters/redis").glob("*.py"))
-    needed = {command.lower() for command in re.findall(r"redis\.call\('([A-Z]+)'", scripts)}
+    return set(re.findall(r"redis\.call\('([A-Z]+)'", scripts))
 
+
+def test_the_documented_rights_are_those_that_the_scripts_need() -> None:
     granted = {rule.removeprefix("+") for rule in documented_rights() if rule.startswith("+")}
 
-    assert granted == needed | {"eval", "evalsha", "get", "set"}
+    assert granted == {command.lower() for command in commands_of_the_scripts()} | {"eval", "evalsha", "get", "set"}
+
+
+def test_the_doctor_tries_the_commands_of_the_scripts() -> None:
+    assert set(inspection.COMMANDS) == commands_of_the_scripts()
+
+
+@pytest.mark.parametrize("command", sorted(inspection.COMMANDS))
+def test_the_doctor_names_a_denied_command(stores: Stores, command: str) -> None:
+    address = urlsplit(stores.redis_url)
+    with redis.Redis.from_url(stores.redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "doctor", "reset", "on", ">word", "~*", "+@all", f"-{command}")
+        facts = inspection.inspect(f"redis://doctor:word@{address.hostname}:{address.port}/0")
+        client.acl_deluser("doctor")
+
+    assert facts.denied == (command,)
 
 
 RIGHTS = {

@@ -23,8 +23,9 @@ if type(answer) == 'table' and answer.err then return redis.error_reply(answer.e
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "TIME": (),
     "HSET": ("K", "f", "1"),
-    "HGET": ("K", "f"),
     "HMGET": ("K", "f"),
+    "HGETALL": ("K",),
+    "HLEN": ("K",),
     "HINCRBY": ("K", "f", "1"),
     "HDEL": ("K", "f"),
     "PEXPIRE": ("K", "1000"),
@@ -32,6 +33,8 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "DEL": ("K",),
     "LPUSH": ("K", "1"),
     "LINDEX": ("K", "0"),
+    "LRANGE": ("K", "0", "1"),
+    "LREM": ("K", "1", "1"),
     "LTRIM": ("K", "0", "1"),
     "LPOP": ("K",),
 }
