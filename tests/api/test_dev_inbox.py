@@ -24,7 +24,7 @@ def inbox(app: Flask, services: Services) -> Iterator[DevInbox]:
 def deliver(app: Flask, services: Services, inbox: DevInbox) -> None:
     """Deliver the waiting emails as the mail worker does."""
     with app.app_context():
-        for message in services.delivery.lease(at_most=100):
+        for message in services.delivery.claim(at_most=100):
             services.delivery.deliver(message, transport=inbox)
 
 

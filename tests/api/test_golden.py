@@ -83,7 +83,7 @@ def test_the_six_requests_in_production_use_the_emailed_code(make_app: MakeApp, 
 
     def delivered_code(number: int) -> str:
         with app.app_context():
-            for message in services.delivery.lease(at_most=10):
+            for message in services.delivery.claim(at_most=10):
                 assert services.delivery.deliver(message, transport=mail_transport(services.settings)) == "sent"
         subject = sink.wait_for(number, to=EMAIL)[-1].message["Subject"]
         return str(subject).split()[0]

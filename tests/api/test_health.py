@@ -21,7 +21,7 @@ from auth_service.cli.docs import error_classes
 from auth_service.db.schema_version import head
 from auth_service.server.client_socket import ClientSocket
 from auth_service.server.gunicorn_worker import Worker
-from auth_service.server.wsgi import _troubles, forget_connections, wait_for_dependencies
+from auth_service.server.wsgi import _reasons_not_to_start, forget_connections, wait_for_dependencies
 from auth_service.settings import Settings
 from tests.support.actors import ApiClient
 from tests.support.application import MakeApp
@@ -102,9 +102,9 @@ def test_cd11_redis_eviction_makes_the_service_not_ready_and_stops_production(
 ) -> None:
     assert get(app, "/health/ready").status_code == 503
     with app.app_context():
-        assert _troubles(app.extensions["auth_service"]) == []
+        assert _reasons_not_to_start(app.extensions["auth_service"]) == []
     with production.app_context():
-        [problem] = _troubles(production.extensions["auth_service"])
+        [problem] = _reasons_not_to_start(production.extensions["auth_service"])
     assert "allkeys-lru" in problem
 
 

@@ -217,7 +217,7 @@ def test_the_dev_inbox_finds_an_address_as_it_was_pasted(app: Flask, api: ApiCli
     services = app.extensions["auth_service"]
     api.ask_for_code(api.sign_up("ada@почта.рф"))
     with app.app_context():
-        for message in services.delivery.lease(at_most=10):
+        for message in services.delivery.claim(at_most=10):
             services.delivery.deliver(message, transport=services.inbox)
 
     for spelling in ("ada@xn--80a1acny.xn--p1ai", pasted("ada@xn--80a1acny.xn--p1ai"), " ADA@почта.рф\n"):

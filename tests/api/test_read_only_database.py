@@ -170,7 +170,7 @@ def test_an_email_that_was_claimed_before_is_not_sent_twice(served: Flask, store
     api, services, inbox = ApiClient(served), _services(served), DevInbox(tmp_path)
     api.ask_for_code(api.sign_up(ADA))
     with served.app_context():
-        [message] = services.delivery.lease(at_most=1)
+        [message] = services.delivery.claim(at_most=1)
         with read_only(served, stores), pytest.raises(Exception, match="no changes"):
             services.delivery.deliver(message, transport=inbox)
     assert inbox.messages() == []

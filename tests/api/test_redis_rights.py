@@ -12,7 +12,7 @@ from flask import Flask
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.redis import inspection
 from auth_service.api.http import metrics
-from auth_service.server.wsgi import _troubles
+from auth_service.server.wsgi import _reasons_not_to_start
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.application import MakeApp
 from tests.support.documents import ROOT
@@ -83,7 +83,7 @@ def test_everything_works_with_exactly_the_documented_rights(restricted: Flask, 
 
     assert restricted.test_client().get("/health/ready").json == {"success": True, "result": "Ok"}
     with restricted.app_context():
-        assert _troubles(restricted.extensions["auth_service"]) == []
+        assert _reasons_not_to_start(restricted.extensions["auth_service"]) == []
     gauges = {gauge.name: gauge.samples[0].value for gauge in metrics.RedisCollector(restricted).collect()}
     assert (gauges["auth_redis_up"], gauges["auth_redis_writable"]) == (1, 1)
     with redis.Redis.from_url(stores.redis_url) as client:

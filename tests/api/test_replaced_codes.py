@@ -70,12 +70,12 @@ def test_a_claimed_email_is_not_sent_once_its_code_is_replaced(
     delivery, inbox = services_of(app).delivery, DevInbox(tmp_path / "two workers")
     request()
     with app.app_context():
-        [older] = delivery.lease(at_most=10)
+        [older] = delivery.claim(at_most=10)
     request()
     with app.app_context():
-        assert delivery.lease(at_most=10) == [], "the newer one waits while the older one may be on its way"
+        assert delivery.claim(at_most=10) == [], "the newer one waits while the older one may be on its way"
         assert delivery.deliver(older, transport=inbox) == "withdrawn"
-        [newer] = delivery.lease(at_most=10)
+        [newer] = delivery.claim(at_most=10)
         assert delivery.deliver(newer, transport=inbox) == "sent"
     assert len(inbox.messages()) == 1
 
@@ -111,16 +111,16 @@ def test_a_newer_code_waits_while_the_older_one_is_being_sent(
 
     def meanwhile() -> None:
         request()
-        claims_of_another_worker.extend(delivery.lease(at_most=10))
+        claims_of_another_worker.extend(delivery.claim(at_most=10))
 
     request()
     with app.app_context():
-        [older] = delivery.lease(at_most=10)
+        [older] = delivery.claim(at_most=10)
         failure = MailDeferred(reason="the server took too long") if fails else None
         outcome = delivery.deliver(older, transport=DuringSending(inbox, meanwhile, failure=failure))
         assert (outcome, claims_of_another_worker) == ("deferred" if fails else "sent", [])
         query("UPDATE letters SET next_attempt_at = now() WHERE state = 'waiting'")
-        outcomes = [delivery.deliver(message, transport=inbox) for message in delivery.lease(at_most=10)]
+        outcomes = [delivery.deliver(message, transport=inbox) for message in delivery.claim(at_most=10)]
     assert sorted(outcomes) == (["sent", "withdrawn"] if fails else ["sent"])
     assert len(inbox.messages()) == (1 if fails else 2)
 
@@ -131,7 +131,7 @@ def test_an_email_whose_worker_died_is_not_sent_after_a_newer_one(
     _, request = requests["recovery_code"]
     request()
     with app.app_context():
-        [_] = services_of(app).delivery.lease(at_most=10)  # and the worker dies
+        [_] = services_of(app).delivery.claim(at_most=10)  # and the worker dies
     request()
     assert mailbox.deliver() == []
 
@@ -204,6 +204,6 @@ def waiting_code(app: Flask) -> str:
     """The code of the only email that waits."""
     delivery = services_of(app).delivery
     with app.app_context():
-        [message] = delivery.lease(at_most=10)
+        [message] = delivery.claim(at_most=10)
         delivery.release([message])
         return str(delivery.queue.open_payload(message)["code"])

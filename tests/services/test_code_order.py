@@ -86,7 +86,7 @@ class Queue:
 
     def claim(self, choice: int) -> None:
         """A mail worker claims some emails."""
-        self.claimed.extend(self.services.delivery.lease(at_most=choice + 1))
+        self.claimed.extend(self.services.delivery.claim(at_most=choice + 1))
 
     def send(self, choice: int) -> None:
         """A thread of a mail worker sends the first claimed email, or fails."""
@@ -109,7 +109,7 @@ class Queue:
         for _ in range(4):
             self.die(0)
             self.wait(0)
-            for message in self.services.delivery.lease(at_most=100):
+            for message in self.services.delivery.claim(at_most=100):
                 self.services.delivery.deliver(message, transport=self.transport)
 
 

@@ -32,7 +32,7 @@ def test_a_late_worker_does_not_end_the_lease_of_another_worker(app: Flask, serv
 
         with unit_of_work():
             services.delivery.queue.release([late])
-            services.delivery.queue.defer(late, trouble="the server took too long")
+            services.delivery.queue.defer(late, reason="the server took too long")
         with autocommit() as connection:
             row = connection.execute(select(OutboxMessage.lease_until, OutboxMessage.trouble)).one()
             assert row.lease_until is not None

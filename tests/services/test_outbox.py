@@ -74,7 +74,7 @@ def test_cd5_only_waiting_emails_have_a_payload_and_it_is_encrypted(
     [(payload,)] = query("SELECT payload FROM letters")
     assert b"7505" not in bytes(payload)
 
-    [message] = services.delivery.lease(at_most=10)
+    [message] = services.delivery.claim(at_most=10)
     assert services.delivery.deliver(message, transport=DevInbox(tmp_path)) == "sent"
 
     assert query("SELECT state, payload, attempts, ended_at IS NOT NULL FROM letters") == [("sent", None, 1, True)]
@@ -88,12 +88,12 @@ def test_a_claimed_email_is_not_claimed_again_before_its_lease_expires(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
     write()
-    assert len(services.delivery.lease(at_most=10)) == 1
-    assert services.delivery.lease(at_most=10) == []
+    assert len(services.delivery.claim(at_most=10)) == 1
+    assert services.delivery.claim(at_most=10) == []
 
     query("UPDATE letters SET lease_until = now() - interval '1 second'")
 
-    [claimed_again] = services.delivery.lease(at_most=10)
+    [claimed_again] = services.delivery.claim(at_most=10)
     assert claimed_again.attempts == 2
 
 
@@ -102,12 +102,12 @@ def test_a_deferred_email_is_retried_with_backoff(write: Callable[..., bool], se
     write()
     pauses = []
     for _ in range(8):
-        [message] = services.delivery.lease(at_most=1)
+        [message] = services.delivery.claim(at_most=1)
         outcome = services.delivery.deliver(
             message, transport=FailingTransport(MailDeferred(reason="busy", status=451))
         )
         assert outcome == "deferred"
-        assert services.delivery.lease(at_most=1) == []
+        assert services.delivery.claim(at_most=1) == []
         [(pause, trouble)] = query("SELECT extract(epoch FROM next_attempt_at - now())::float, trouble FROM letters")
         assert trouble == "451 busy"
         pauses.append(pause)
@@ -121,7 +121,7 @@ def test_a_rejected_email_is_dead_and_its_payload_erased(
     write: Callable[..., bool], services: Services, query: Query
 ) -> None:
     write()
-    [message] = services.delivery.lease(at_most=1)
+    [message] = services.delivery.claim(at_most=1)
 
     assert (
         services.delivery.deliver(message, transport=FailingTransport(MailRefused(reason="no such box", status=550)))
@@ -137,7 +137,7 @@ def test_an_email_encrypted_with_another_key_is_dead_not_a_crash(
 ) -> None:
     write()
     query("UPDATE letters SET payload = decode(repeat('00', 40), 'hex')")
-    [message] = services.delivery.lease(at_most=1)
+    [message] = services.delivery.claim(at_most=1)
 
     assert services.delivery.deliver(message, transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("sealed with another key",)]
@@ -146,7 +146,7 @@ def test_an_email_encrypted_with_another_key_is_dead_not_a_crash(
 def test_an_email_expires_with_its_code(write: Callable[..., bool], services: Services, query: Query) -> None:
     write(ttl=timedelta(0))
 
-    assert services.delivery.lease(at_most=1) == []
+    assert services.delivery.claim(at_most=1) == []
     services.delivery.expire_due()
 
     assert query("SELECT state, payload FROM letters") == [("expired", None)]
@@ -154,11 +154,11 @@ def test_an_email_expires_with_its_code(write: Callable[..., bool], services: Se
 
 def test_released_emails_can_be_claimed_immediately(write: Callable[..., bool], services: Services) -> None:
     write()
-    leased = services.delivery.lease(at_most=1)
+    leased = services.delivery.claim(at_most=1)
 
     services.delivery.release(leased)
 
-    [claimed_again] = services.delivery.lease(at_most=1)
+    [claimed_again] = services.delivery.claim(at_most=1)
     assert claimed_again.attempts == 1
 
 
@@ -168,7 +168,7 @@ def test_the_daily_cap_is_exact(write: Callable[..., bool], services: Services) 
         assert write()
 
     assert not write()
-    wait = services.outbox.refusal(ADA).retry_after
+    wait = services.outbox.daily_cap_error(ADA).retry_after
     assert wait is not None
     assert 86_000 < wait <= 86_400
 
@@ -187,7 +187,7 @@ def test_emails_without_a_code_neither_count_for_the_daily_cap_nor_delay_the_nex
                 )
             )
 
-    wait = services.outbox.refusal(ADA).retry_after
+    wait = services.outbox.daily_cap_error(ADA).retry_after
 
     assert wait is not None
     assert 0 < wait <= 60
@@ -257,7 +257,7 @@ def test_the_daily_cap_counts_a_sliding_window(write: Callable[..., bool], servi
         write()
     query("UPDATE letters SET created_at = now() - interval '23 hours 59 minutes'")
     assert not write()
-    wait = services.outbox.refusal(ADA).retry_after
+    wait = services.outbox.daily_cap_error(ADA).retry_after
     assert wait is not None
     assert 0 < wait <= 60
 
@@ -320,7 +320,7 @@ def test_an_email_that_cannot_be_rendered_is_dead_and_not_retried(
             values={"code": "75\n05", "minutes": 10},
             ttl=timedelta(minutes=10),
         )
-    [message] = services.delivery.lease(at_most=1)
+    [message] = services.delivery.claim(at_most=1)
 
     assert services.delivery.deliver(message, transport=DevInbox(tmp_path)) == "dead"
     assert query("SELECT trouble FROM letters") == [("cannot be written",)]

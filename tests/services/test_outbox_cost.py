@@ -47,7 +47,7 @@ def probe_statements(app: Flask) -> Callable[[], list[tuple[str, Any]]]:
             app.test_client().get("/health/ready")
             list(metrics.OutboxCollector(app).collect())
             with app.app_context():
-                services.delivery.release(services.delivery.lease(at_most=16))
+                services.delivery.release(services.delivery.claim(at_most=16))
                 with unit_of_work():
                     # Few: at this size of the table a scan is the cheaper way to update many rows.
                     services.delivery.queue.expire_due(at_most=16)

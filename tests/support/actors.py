@@ -165,7 +165,7 @@ class Mailbox:
         """Deliver all emails that are due; returns the outcome of each."""
         services: Services = self._app.extensions["auth_service"]
         with self._app.app_context():
-            leased = services.delivery.lease(at_most=1000)
+            leased = services.delivery.claim(at_most=1000)
             return [services.delivery.deliver(message, transport=self._inbox) for message in leased]
 
     def letters_to(self, email: str) -> list[InboxMessage]:

@@ -103,7 +103,7 @@ class MailWorker:
 
     def _claim(self, at_most: int) -> list[ClaimedMessage]:
         claimed: list[ClaimedMessage] = []
-        if not self._run_step(lambda: claimed.extend(self.delivery.lease(at_most=at_most))):
+        if not self._run_step(lambda: claimed.extend(self.delivery.claim(at_most=at_most))):
             self.stop.wait(PAUSE_AFTER_FAULT.total_seconds())
         return claimed
 
@@ -124,7 +124,7 @@ class MailWorker:
         except Unavailable as error:
             if not self._is_waiting.is_set():
                 self._is_waiting.set()
-                log.warning("the mail worker waits for a dependency", extra={"trouble": error.code})
+                log.warning("the mail worker waits for a dependency", extra={"error": error.code})
         except Exception:
             log.exception("a step of the mail worker failed")
         else:

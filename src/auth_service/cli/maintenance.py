@@ -82,9 +82,9 @@ class MaintenanceThread:
             with self.enter():
                 report = self.maintenance.run(stopped=self.stop.is_set)
         except Unavailable as error:
-            log.warning("the maintenance waits for a dependency", extra={"trouble": error.code})
+            log.warning("the maintenance waits for a dependency", extra={"error": error.code})
         except OperationalError as error:  # its text is not logged, since it may contain personal data
-            log.warning("the maintenance waits for a dependency", extra={"trouble": type(error.orig).__name__})
+            log.warning("the maintenance waits for a dependency", extra={"error": type(error.orig).__name__})
         except Exception:
             log.exception("the maintenance failed")
         else:

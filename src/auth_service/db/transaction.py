@@ -216,5 +216,5 @@ def _busy() -> ServiceBusy:
 def _unavailable(error: BaseException | None) -> DatabaseUnavailable:
     # The statement and its parameters are not logged, because they may contain email addresses.
     reason = f"{type(error).__name__} {getattr(error, 'pgcode', None) or ''}".strip()
-    log.warning("the database does not answer", extra={"trouble": reason})
+    log.warning("the database does not answer", extra={"error": reason})
     return DatabaseUnavailable(retry_after=1)

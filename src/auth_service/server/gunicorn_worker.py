@@ -68,7 +68,7 @@ class Worker(gthread.ThreadWorker):
         log.log(
             logging.ERROR if isinstance(error, InternalError) else logging.INFO,
             "request not understood",
-            extra={"trouble": type(exc).__name__, "status": status},
+            extra={"error": type(exc).__name__, "status": status},
         )
         body = error_body(error).encode()
         settings = self.wsgi.extensions["auth_service"].settings

@@ -46,9 +46,9 @@ def application() -> Flask:
     app = create_app(settings)
     app.wsgi_app = RequestSlots(settings.web_threads).around(app.wsgi_app)  # type: ignore[assignment, method-assign] # as Flask documents it
     with app.app_context():
-        if troubles := wait_for_dependencies(app.extensions["auth_service"]):
-            log.critical("not starting", extra={"troubles": troubles})
-            sys.exit("\n".join(troubles))
+        if reasons := wait_for_dependencies(app.extensions["auth_service"]):
+            log.critical("not starting", extra={"reasons": reasons})
+            sys.exit("\n".join(reasons))
     forget_connections(app)
     return app
 
@@ -62,7 +62,7 @@ def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE)
     reason = ""
     while True:
         try:
-            return _troubles(services)
+            return _reasons_not_to_start(services)
         except KeysSealed:  # waiting does not help
             return [WRONG_KEYRING_KEY]
         except Unavailable as error:
@@ -71,14 +71,14 @@ def wait_for_dependencies(services: Services, *, patience: timedelta = PATIENCE)
             reason = problem.text if problem and error.__cause__ is not None else reason or f"{error.code}: no answer"
             if (problem and problem.permanent) or clock.monotonic() > give_up_at:
                 return [reason]
-            log.warning("waiting for a dependency", extra={"trouble": error.code, "reason": reason})
+            log.warning("waiting for a dependency", extra={"error": error.code, "reason": reason})
             time.sleep(0.5)
 
 
-def _troubles(services: Services) -> list[str]:
+def _reasons_not_to_start(services: Services) -> list[str]:
     with unit_of_work(), autocommit() as connection:
         schema = schema_state(connection)
-    troubles = (
+    reasons = (
         []
         if schema in (SchemaState.CURRENT, SchemaState.NEXT)
         else [f"database: {schema.value} (`manage.py db upgrade`, `manage.py doctor`)"]
@@ -86,12 +86,12 @@ def _troubles(services: Services) -> list[str]:
     services.redis.accepts_writes()  # raises RedisUnavailable; read-only is no obstacle, as at runtime
     policy = services.redis.eviction_policy()
     if services.settings.production and policy not in (None, "noeviction"):
-        troubles.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")
-    if not troubles and (unknown := services.roles.unknown(services.settings.second_factor_roles)):
-        troubles.append(f"SECOND_FACTOR_ROLES: there is no role {', '.join(unknown)}")
-    if not troubles:
+        reasons.append(f"redis: maxmemory-policy is {policy}; a store of codes must not evict (`noeviction`)")
+    if not reasons and (unknown := services.roles.unknown(services.settings.second_factor_roles)):
+        reasons.append(f"SECOND_FACTOR_ROLES: there is no role {', '.join(unknown)}")
+    if not reasons:
         services.signing_keys.for_signing()  # raises KeysSealed after a change of KEYRING_KEY: no sign-in would work
-    return troubles
+    return reasons
 
 
 def forget_connections(app: Flask) -> None:

@@ -52,7 +52,7 @@ def sign_in(
         users=shared.users,
         passwords=shared.passwords,
         codes=shared.one_time_codes(EmailKind.SIGN_IN_CODE, unbound=UnboundAttempts.COUNTED_APART),
-        history=shared.audit_log,
+        audit_log=shared.audit_log,
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
             devices=_devices(shared),
@@ -72,7 +72,7 @@ def password_reset(shared: Shared, sessions: Sessions) -> PasswordReset:
         passwords=shared.passwords,
         codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
         sessions=sessions,
-        history=shared.audit_log,
+        audit_log=shared.audit_log,
         security_notifications=shared.security_notifications,
     )
 
@@ -81,7 +81,7 @@ def reauthentication(shared: Shared) -> Reauthentication:
     """Build the check that a signed-in user proves the password again."""
     return Reauthentication(
         passwords=shared.passwords,
-        history=shared.audit_log,
+        audit_log=shared.audit_log,
         throttle=shared.throttle,
         max_age=shared.settings.reauthentication_seconds,
         devices=_devices(shared),
@@ -104,7 +104,7 @@ def account_settings(
         sessions=sessions,
         administrators=administrators,
         account_revert=account_revert,
-        history=shared.audit_log,
+        audit_log=shared.audit_log,
         security_notifications=shared.security_notifications,
         outbox=shared.outbox,
     )
@@ -117,7 +117,7 @@ def email_change(shared: Shared, account_revert: AccountRevert, reauthentication
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.EMAIL_CODE, unbound=UnboundAttempts.REFUSED),
         account_revert=account_revert,
-        history=shared.audit_log,
+        audit_log=shared.audit_log,
         security_notifications=shared.security_notifications,
         limiter=shared.limiter,
         per_user=shared.settings.limit_email_changes.windows,
@@ -154,7 +154,7 @@ def account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
         users=shared.users,
         sessions=sessions,
         security_notifications=shared.security_notifications,
-        history=shared.audit_log,
+        audit_log=shared.audit_log,
         digests=Digests(settings.secret("session_key"), purpose="undos"),
         page=f"{settings.public_url}/account/undo",
         ttl=settings.undo_seconds,
@@ -163,7 +163,7 @@ def account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
 
 def data_export(shared: Shared) -> DataExport:
     """Build the export of the data of an account."""
-    return DataExport(history=shared.audit_log)
+    return DataExport(audit_log=shared.audit_log)
 
 
 def _devices(shared: Shared) -> DeviceTokens:

@@ -27,7 +27,7 @@ def sessions(shared: Shared) -> Sessions:
 
 def my_sessions(shared: Shared) -> MySessions:
     """Build the session list of a user."""
-    return MySessions(history=shared.audit_log, cursors=shared.cursors)
+    return MySessions(audit_log=shared.audit_log, cursors=shared.cursors)
 
 
 def introspection(sessions: Sessions) -> Introspection:

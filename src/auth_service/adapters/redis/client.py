@@ -225,7 +225,7 @@ class RedisClient:
         return answer
 
     def _log_fields(self, failure: RedisError) -> dict[str, str]:
-        return {"trouble": type(failure).__name__, "reason": diagnose(failure, url=self._url).text}
+        return {"error": type(failure).__name__, "reason": diagnose(failure, url=self._url).text}
 
 
 def _ensure_open(connection: ConnectionInterface) -> None:

@@ -41,7 +41,7 @@ def ready() -> Response:
     """
     readiness = check_readiness(services())
     if readiness.failures:
-        log.warning("not ready", extra={"troubles": readiness.failures})
+        log.warning("not ready", extra={"reasons": readiness.failures})
         raise NotReady(retry_after=5)
     data = json.dumps(dict.fromkeys(readiness.read_only, "read_only")).encode() if readiness.read_only else None
     return success_response(status=200, data=data, done=True)

@@ -90,7 +90,7 @@ class MySessions(Resource):
 
     @sessions.contract(summary="Revoke all sessions of the account except this one", done=True)
     def delete(self) -> None:
-        services().my_sessions.end_others(current_user(), client=client_info())
+        services().my_sessions.revoke_others(current_user(), client=client_info())
 
 
 @sessions.route("/me/sessions/<uuid:session_id>")
@@ -99,4 +99,4 @@ class MySession(Resource):
 
     @sessions.contract(summary="Revoke one session of the account", done=True, errors=[SessionUnknown])
     def delete(self, session_id: uuid.UUID) -> None:
-        services().my_sessions.end(session_id, current_user=current_user(), client=client_info())
+        services().my_sessions.revoke(session_id, current_user=current_user(), client=client_info())

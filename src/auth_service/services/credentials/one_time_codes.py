@@ -185,7 +185,7 @@ class OneTimeCodes:
         CodeNotEmailed only if `reveals_daily_cap`.
         """
         if self.reveals_daily_cap and self._is_full(to, codes_today):
-            raise self.outbox.refusal(to.address)
+            raise self.outbox.daily_cap_error(to.address)
         resend_after = self.limiter.count(key=to.address.key, network=network)
         code = client_supplied or self.draw()
         if not self.reveals_daily_cap and self._is_full(to, codes_today):

@@ -35,7 +35,7 @@ class Delivery:
     sender: str
     service_name: str
 
-    def lease(self, *, at_most: int) -> list[ClaimedMessage]:
+    def claim(self, *, at_most: int) -> list[ClaimedMessage]:
         """Claim emails that are due."""
         with unit_of_work():
             return self.queue.claim(at_most=at_most)
@@ -56,22 +56,22 @@ class Delivery:
         try:
             message = self._message(email)
         except SealBroken:
-            return self._dead(email, trouble="sealed with another key")
+            return self._dead(email, reason="sealed with another key")
         except ValueError:
             # A retry would fail the same way. The text of the error may contain what an anonymous client sent.
-            return self._dead(email, trouble="cannot be written")
+            return self._dead(email, reason="cannot be written")
         return self._send(message, email, transport=transport)
 
     def _send(self, message: Message, email: ClaimedMessage, *, transport: MailTransport) -> str:
         try:
             transport.send(message, to=email.recipient)
         except MailDeferred as deferred:
-            log.info("email deferred", extra={"message_id": str(email.id), "trouble": str(deferred)})
+            log.info("email deferred", extra={"message_id": str(email.id), "reason": str(deferred)})
             with unit_of_work():
-                self.queue.defer(email, trouble=str(deferred))
+                self.queue.defer(email, reason=str(deferred))
             return "deferred"
         except MailRefused as refused:
-            return self._dead(email, trouble=str(refused))
+            return self._dead(email, reason=str(refused))
         with unit_of_work():
             self.queue.mark_sent(email)
         return "sent"
@@ -90,10 +90,10 @@ class Delivery:
         with unit_of_work():
             self.queue.release(not_tried)
 
-    def _dead(self, email: ClaimedMessage, *, trouble: str) -> str:
-        log.error("email is dead", extra={"message_id": str(email.id), "trouble": trouble})
+    def _dead(self, email: ClaimedMessage, *, reason: str) -> str:
+        log.error("email is dead", extra={"message_id": str(email.id), "reason": reason})
         with unit_of_work():
-            self.queue.mark_dead(email, trouble=trouble)
+            self.queue.mark_dead(email, reason=reason)
         return "dead"
 
     def _message(self, email: ClaimedMessage) -> Message:

@@ -130,7 +130,7 @@ class Outbox:
         count = fetch_one(COUNT_CODES({"recipient_key": to.key}))
         return count is not None and count >= self.codes_a_day
 
-    def refusal(self, to: Address) -> TooManyCodes:
+    def daily_cap_error(self, to: Address) -> TooManyCodes:
         """Return the error of the daily cap, with the seconds until the oldest code is 24 hours old."""
         oldest_at = fetch_one(OLDEST_CODE({"recipient_key": to.key, "newer": self.codes_a_day - 1}))
         wait = DAY if oldest_at is None else oldest_at + DAY - clock.now()

@@ -251,15 +251,15 @@ class MailQueue:
         """Record that the mail server accepted the message, and erase its payload."""
         transaction().write(_END_ONE({"end": SENT, "reason": None, "message_id": message.id}))
 
-    def mark_dead(self, message: ClaimedMessage, *, trouble: str) -> None:
+    def mark_dead(self, message: ClaimedMessage, *, reason: str) -> None:
         """Record that the message cannot be sent, and why; erase its payload."""
-        transaction().write(_END_ONE({"end": DEAD, "reason": trouble, "message_id": message.id}))
+        transaction().write(_END_ONE({"end": DEAD, "reason": reason, "message_id": message.id}))
 
-    def defer(self, message: ClaimedMessage, *, trouble: str) -> None:
+    def defer(self, message: ClaimedMessage, *, reason: str) -> None:
         """Release the claim and schedule a retry: exponential backoff, with jitter so that retries do not burst."""
         pause = min(FIRST_PAUSE * 2 ** (message.attempts - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
         transaction().write(
-            _DEFER({"message_id": message.id, "attempts": message.attempts, "pause": pause, "reason": trouble})
+            _DEFER({"message_id": message.id, "attempts": message.attempts, "pause": pause, "reason": reason})
         )
 
     def release(self, messages: Sequence[ClaimedMessage]) -> None:

@@ -173,7 +173,7 @@ class AccountRevert:
     users: Users
     sessions: Sessions
     security_notifications: SecurityNotifications
-    history: AuditLog
+    audit_log: AuditLog
     digests: Digests
     page: str
     """URL of the page of a link. The token follows as the fragment, which browsers do not send to servers."""
@@ -248,7 +248,7 @@ class AccountRevert:
         )
         event_type = EVENT_TYPES[link.kind]
         self.sessions.revoke_all(user_id=link.user_id, reason=event_type.value, client=client)
-        self.history.record(event_type, user_id=link.user_id, client=client)
+        self.audit_log.record(event_type, user_id=link.user_id, client=client)
 
     def former_addresses(self, user_id: int) -> list[Address]:
         """Return the former addresses of an account that a valid link can still restore."""

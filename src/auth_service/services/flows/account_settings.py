@@ -28,7 +28,7 @@ class AccountSettings:
     sessions: Sessions
     administrators: Administrators
     account_revert: AccountRevert
-    history: AuditLog
+    audit_log: AuditLog
     security_notifications: SecurityNotifications
     outbox: Outbox
 
@@ -50,7 +50,7 @@ class AccountSettings:
         self.sessions.revoke_all(
             user_id=user.id, all_but=current_user.session_id, reason="password_changed", client=client
         )
-        self.history.record(
+        self.audit_log.record(
             EventType.PASSWORD_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id
         )
         self.security_notifications.send("password_changed", user_id=user.id, client=client)
@@ -61,7 +61,7 @@ class AccountSettings:
         A change is an audit event: security notifications in a language that the owner does not read hide an attack.
         """
         if self.users.set_language(current_user.id, language):
-            self.history.record(
+            self.audit_log.record(
                 EventType.LANGUAGE_CHANGED,
                 user_id=current_user.id,
                 client=client,
@@ -100,5 +100,5 @@ class AccountSettings:
         self.outbox.withdraw_all(user_id=user.id)
         self.users.delete(user.id)
         # After the deletion: it waits for concurrent flows of this user, whose audit events have to be anonymized too.
-        self.history.anonymize_user(user.id)
+        self.audit_log.anonymize_user(user.id)
         self.security_notifications.notify_deletion(user, former=former)

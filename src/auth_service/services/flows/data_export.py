@@ -93,7 +93,7 @@ class Exported:
 class DataExport:
     """Collects the data of a user, without secrets and without the content of emails."""
 
-    history: AuditLog
+    audit_log: AuditLog
 
     def of(self, current_user: CurrentUser, *, client: ClientInfo) -> Exported:
         """Export the data of the current user, and record an audit event. Raises TokenInvalid."""
@@ -104,7 +104,7 @@ class DataExport:
                 raise TokenInvalid
             roles = connection.execute(_ROLES, owner).scalars().all()
             lists = {name: connection.execute(query.limit(MAX_ROWS + 1), owner).all() for name, query in _LISTS.items()}
-        self.history.record(
+        self.audit_log.record(
             EventType.DATA_EXPORTED, user_id=current_user.id, client=client, session_id=current_user.session_id
         )
         return Exported(

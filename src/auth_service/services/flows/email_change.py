@@ -96,7 +96,7 @@ class EmailChangeFlow:
     reauthentication: Reauthentication
     codes: OneTimeCodes
     account_revert: AccountRevert
-    history: AuditLog
+    audit_log: AuditLog
     security_notifications: SecurityNotifications
     limiter: RateLimiter
     per_user: Windows
@@ -121,12 +121,14 @@ class EmailChangeFlow:
         owner = self.users.by_email(email)
         is_own = owner is not None and owner.id == user.id
         if is_own and self.codes.outbox.is_full(email):
-            raise self.codes.outbox.refusal(email)  # of their own address, users may know that the daily cap is reached
+            raise self.codes.outbox.daily_cap_error(
+                email
+            )  # of their own address, users may know that the daily cap is reached
         is_taken = owner is not None and owner.verified_mail and not is_own
         to = recipient(user, address=email, session_id=current_user.session_id, is_decoy=is_taken)
         sent = self.codes.send(to, network=network)
         self._save_pending(current_user, email)
-        self.history.record(
+        self.audit_log.record(
             EventType.EMAIL_CHANGE_ASKED, user_id=user.id, client=client, session_id=current_user.session_id
         )
         return sent
@@ -151,7 +153,9 @@ class EmailChangeFlow:
         if not self.users.change_email(user, email):
             raise CodeExpired
         link = self.account_revert.link_for_changed_email(user_id=user.id, former=user.address)
-        self.history.record(EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id)
+        self.audit_log.record(
+            EventType.EMAIL_CHANGED, user_id=user.id, client=client, session_id=current_user.session_id
+        )
         self.security_notifications.send(
             "email_changed", user_id=user.id, client=client, to=user.address, new_email=masked(email), **link
         )

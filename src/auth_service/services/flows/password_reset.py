@@ -22,7 +22,7 @@ class PasswordReset:
     passwords: Passwords
     codes: OneTimeCodes
     sessions: Sessions
-    history: AuditLog
+    audit_log: AuditLog
     security_notifications: SecurityNotifications
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
@@ -45,7 +45,7 @@ class PasswordReset:
             self.codes.verify_and_consume(code, recipient_or_decoy(email, user), ticket=ticket)
         except (CodeWrong, CodeExpired):
             # For unknown addresses too: constant work prevents user enumeration by timing (ASVS 6.3.8).
-            self.history.record_anonymous_failure(
+            self.audit_log.record_anonymous_failure(
                 EventType.RECOVERY_REFUSED, user_id=user.id if user else None, client=client
             )
             raise
@@ -54,5 +54,5 @@ class PasswordReset:
         if user is None or not self.users.set_password(user, password_hash):
             raise CodeExpired
         self.sessions.revoke_all(user_id=user.id, reason="password_recovered", client=client)
-        self.history.record(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
+        self.audit_log.record(EventType.PASSWORD_RECOVERED, user_id=user.id, client=client)
         self.security_notifications.send("password_recovered", user_id=user.id, client=client)

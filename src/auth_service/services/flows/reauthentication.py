@@ -34,7 +34,7 @@ def send_session_code(current_user: CurrentUser, *, users: Users, codes: OneTime
         return codes.send(to, network=network)
     except CodeNotEmailed:
         users.signed_in_user(current_user.id)  # raises TokenInvalid if the account was deleted meanwhile
-        raise codes.outbox.refusal(user.address) from None
+        raise codes.outbox.daily_cap_error(user.address) from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class Reauthentication:
     """Verifies the password, an emailed code, or that the session was opened recently, before a sensitive action."""
 
     passwords: Passwords
-    history: AuditLog
+    audit_log: AuditLog
     throttle: LoginThrottle
     max_age: timedelta
     """How long the session of a user without a password counts as reauthenticated after its sign-in."""
@@ -67,7 +67,7 @@ class Reauthentication:
             known_device=self.devices.known(client.device_token, user_id=user.id, version=user.credential_version),
         )
         if not result.matches:
-            self.history.record_failure(EventType.PASSWORD_REFUSED, user_id=user.id, client=client, purpose=purpose)
+            self.audit_log.record_failure(EventType.PASSWORD_REFUSED, user_id=user.id, client=client, purpose=purpose)
             raise PasswordWrong
 
     def verify_code(
@@ -87,7 +87,7 @@ class Reauthentication:
         try:
             codes.verify_and_consume(code, to)
         except (CodeWrong, CodeExpired):
-            self.history.record_failure(
+            self.audit_log.record_failure(
                 EventType.CODE_REFUSED,
                 user_id=current_user.id,
                 client=client,

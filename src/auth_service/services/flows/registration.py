@@ -113,7 +113,7 @@ class Registration:
         except CodeNotEmailed:
             if self.users.by_id(user_id) is None:  # deleted meanwhile: no later request can succeed
                 raise UserUnknown from None
-            raise self.outbox.refusal(user.address) from None
+            raise self.outbox.daily_cap_error(user.address) from None
         if new_language is not None:
             transaction().write(_SET_LANGUAGE({"user_id": user_id, "language": new_language}))
         return sent

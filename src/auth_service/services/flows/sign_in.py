@@ -40,7 +40,7 @@ class SignIn:
     users: Users
     passwords: Passwords
     codes: OneTimeCodes
-    history: AuditLog
+    audit_log: AuditLog
     throttle: LoginThrottle
     stages: SignInStages
 
@@ -95,7 +95,7 @@ class SignIn:
 
     def _reject(self, user: UserRecord | None, client: ClientInfo, *, method: str) -> NoReturn:
         """Record the failed attempt, for unknown addresses too: constant work prevents user enumeration by timing."""
-        self.history.record_anonymous_failure(
+        self.audit_log.record_anonymous_failure(
             EventType.SIGN_IN_REFUSED, user_id=user.id if user else None, client=client, method=method
         )
         raise CredentialsRejected

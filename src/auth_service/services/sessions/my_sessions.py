@@ -73,7 +73,7 @@ class OpenSession:
 class MySessions:
     """Lists and revokes the sessions of the current user."""
 
-    history: AuditLog
+    audit_log: AuditLog
     cursors: Cursors
 
     def page(self, current_user: CurrentUser, *, cursor: str | None, limit: int) -> Page[OpenSession]:
@@ -92,7 +92,7 @@ class MySessions:
             position=lambda last: (last.opened_at.isoformat(), str(last.id)),
         )
 
-    def end(self, session_id: uuid.UUID, *, current_user: CurrentUser, client: ClientInfo) -> None:
+    def revoke(self, session_id: uuid.UUID, *, current_user: CurrentUser, client: ClientInfo) -> None:
         """Revoke one session of the current user.
 
         Raises SessionUnknown for an ended session, an unknown id and a session of another user alike. The last two are
@@ -101,7 +101,7 @@ class MySessions:
         if revoke_sessions(current_user.id, only=session_id, reason="ended_by_owner", client=client):
             return
         if not self._is_owned(session_id, current_user):
-            self.history.record_failure(
+            self.audit_log.record_failure(
                 EventType.ACCESS_DENIED,
                 user_id=current_user.id,
                 client=client,
@@ -110,7 +110,7 @@ class MySessions:
             )
         raise SessionUnknown
 
-    def end_others(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
+    def revoke_others(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
         """Revoke all sessions of the current user except the current one."""
         revoke_sessions(current_user.id, all_but=current_user.session_id, reason="ended_by_owner", client=client)
 

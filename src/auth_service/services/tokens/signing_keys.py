@@ -239,7 +239,7 @@ class SigningKeys:
             if cache.keys is None:
                 raise
             cache.error = type(error)
-            log.warning("the signing keys could not be read again", extra={"trouble": error.code})
+            log.warning("the signing keys could not be read again", extra={"error": error.code})
         finally:
             cache.checked_at = self.monotonic()
         return cache.keys
