@@ -75,6 +75,7 @@ class Interleaving(Transaction):
                 "session_id": None,
                 "seen_address": CLIENT.address,
                 "seen_device": PROBE,
+                "request_id": CLIENT.request_id,
                 "details": "{}",
                 "actor_type": None,
                 "actor_id": None,
@@ -229,7 +230,7 @@ def end_another_session(world: World) -> Callable[[], object]:
     first, second = (world.api().signed_in(email, PASSWORD)["access_token"] for _ in range(2))
     with world.app.app_context(), unit_of_work():
         caller, other = (world.services.sessions.current_user(token) for token in (first, second))
-    return lambda: world.services.my_sessions.end(other.session_id, current_user=caller, client=CLIENT)
+    return lambda: world.services.my_sessions.revoke(other.session_id, current_user=caller, client=CLIENT)
 
 
 def end_all_sessions(world: World) -> Callable[[], object]:

@@ -3,6 +3,7 @@
 from auth_service.models.account_change import PendingEmailChange, RevertLink
 from auth_service.models.audit_event import Event, FailureSlot
 from auth_service.models.idempotency_key import IdempotencyKey
+from auth_service.models.invitation import Invitation
 from auth_service.models.outbox_message import OutboxMessage
 from auth_service.models.role import (
     PORTAL_ADMIN,
@@ -26,6 +27,7 @@ __all__ = [
     "Event",
     "FailureSlot",
     "IdempotencyKey",
+    "Invitation",
     "OutboxMessage",
     "PendingEmailChange",
     "RevertLink",

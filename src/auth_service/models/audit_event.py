@@ -103,6 +103,8 @@ class Event(Base):
     target_type: Mapped[str | None] = mapped_column(Text)
     """What the event is about, if it is no user: `role`, `service`, `invitation`."""
     target_id: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    """The `X-Request-Id` of the request; null for commands, and for events of the release before this column."""
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
 
 

@@ -31,7 +31,11 @@ class User(Base):
         CheckConstraint("verified_mail = (verified_at IS NOT NULL)", name="verified_has_instant"),
         CheckConstraint("verified_mail OR password_hash IS NULL", name="temporary_has_no_password"),
         CheckConstraint("language IN ('en', 'ru')", name="language_known"),
+        CheckConstraint("num_nulls(banned_until, banned_at, ban_reason) IN (0, 3)", name="ban_complete"),
         Index("ix_users_temporary", "created_at", postgresql_where=text("NOT verified_mail")),
+        Index("ix_users_created_at_id", "created_at", "id"),
+        Index("ix_users_email_key_prefix", "email_key", postgresql_ops={"email_key": "text_pattern_ops"}),
+        Index("ix_users_banned", "created_at", "id", postgresql_where=text("banned_until IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, default=random_id)
@@ -50,3 +54,7 @@ class User(Base):
     registration_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Digest of the flow ticket that completed the registration: a retry after a lost response is idempotent."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    banned_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """The end of the last ban, `infinity` for a ban without end; a time in the past means that the ban has expired."""
+    banned_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ban_reason: Mapped[str | None] = mapped_column(Text)

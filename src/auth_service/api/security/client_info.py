@@ -1,6 +1,6 @@
 """ClientInfo of the current request: IP address and device, for rate limits, the audit log and emails."""
 
-from flask import request
+from flask import g, request
 
 from auth_service.adapters.crypto.device_tokens import describe
 from auth_service.api.http.cookies import Cookie
@@ -11,7 +11,10 @@ DEVICE = Cookie(purpose="device", samesite="Lax")
 
 
 def client_info() -> ClientInfo:
-    """Return the IP address of the client, behind trusted proxies, its User-Agent in words, and its device token."""
+    """Return the IP address behind trusted proxies, the User-Agent in words, the device token and the request id."""
     return ClientInfo(
-        address=client_address(), device=describe(request.headers.get("User-Agent")), device_token=DEVICE.read()
+        address=client_address(),
+        device=describe(request.headers.get("User-Agent")),
+        device_token=DEVICE.read(),
+        request_id=g.request_id,
     )

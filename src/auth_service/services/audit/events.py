@@ -20,6 +20,7 @@ from auth_service.services.audit.statements import (
     INSERT_EVENT,
     INSERT_FAILURE,
     PAGE,
+    ClientParameters,
     NewEvent,
 )
 from auth_service.services.caller import Caller
@@ -39,11 +40,17 @@ class ClientInfo:
     """The device as users read it, such as "Firefox on Linux"; at most 256 characters."""
     device_token: str | None = field(default=None, repr=False)
     """The device token that the browser sent, which may prove a known device."""
+    request_id: str | None = None
+    """The `X-Request-Id` of the request, which the log lines of the request have too; None for a command."""
 
     @property
     def network(self) -> str:
         """The network that rate limits count the client by."""
         return network_of(self.address or "0.0.0.0")  # noqa: S104 - an address in a counter, not one to listen on
+
+    def as_parameters(self) -> ClientParameters:
+        """Return the parameters of a statement that records an audit event."""
+        return {"seen_address": self.address, "seen_device": self.device, "request_id": self.request_id}
 
 
 COMMAND_LINE = ClientInfo(address=None, device="manage.py")
@@ -135,7 +142,7 @@ class AuditLog:
         if kind not in ANONYMOUS_FAILURES:
             raise ValueError(f"{kind} is not a failure of anonymous clients")
         event = self._event(kind, user_id, client, None, FAILURE, details)
-        size = len(event["kind"]) + len(event["seen_device"]) + len(event["details"])
+        size = sum(len(event[name] or "") for name in ("kind", "seen_device", "request_id", "details"))
         transaction().write(
             INSERT_ANONYMOUS_FAILURE(
                 {
@@ -192,6 +199,7 @@ class AuditLog:
                     "session_id": None,
                     "seen_address": None,
                     "seen_device": "",
+                    "request_id": None,
                     "details": "{}",
                     "actor_type": None,
                     "actor_id": None,
@@ -215,8 +223,7 @@ class AuditLog:
             "outcome": outcome,
             "user_id": user_id,
             "session_id": session_id,
-            "seen_address": client.address,
-            "seen_device": client.device,
+            **client.as_parameters(),
             "details": json.dumps(details),
         }
 

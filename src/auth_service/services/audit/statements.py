@@ -30,11 +30,17 @@ from auth_service.models.audit_event import SUCCESS, EventType
 # Statements are built at import, because building one takes about as long as running it.
 
 
-class ClientParameters(TypedDict):
+class DeviceParameters(TypedDict):
     """Parameters with the IP address and the device of the request."""
 
     seen_address: str | None
     seen_device: str
+
+
+class ClientParameters(DeviceParameters):
+    """The same, and the id of the request, as audit events have them."""
+
+    request_id: str | None
 
 
 class NewEvent(ClientParameters):
@@ -82,6 +88,8 @@ class EventsOfSessions(ClientParameters):
     kind: str
     outcome: str
     details: str
+    actor_type: str | None
+    actor_id: str | None
 
 
 class AnonymizeUser(TypedDict):
@@ -103,6 +111,7 @@ _about_session: dict[str, Any] = {
     "outcome": _parameter("outcome"),
     "address": _parameter("seen_address", "address"),
     "device": _parameter("seen_device", "device"),
+    "request_id": _parameter("request_id"),
     "details": _details,
 }
 _event = _about_session | {"user_id": _parameter("user_id"), "session_id": _parameter("session_id")}
@@ -199,6 +208,7 @@ def audit_cte(kind: EventType | Any, *, about: FromClause, session_id: Any = Non
         "session_id": null() if session_id is None else session_id,
         "address": _about_session["address"],
         "device": _about_session["device"],
+        "request_id": _about_session["request_id"],
         "details": func.jsonb_build_object(*pairs),
     }
     return insert(Event).from_select(list(values), select(*values.values())).cte("audit_event")
@@ -210,5 +220,10 @@ def audit_each_cte(sessions: CTE) -> Any:
     `sessions` changes them and has the columns `id` and `user_id`. The statement takes the parameters of
     `EventsOfSessions`.
     """
-    values = _about_session | {"user_id": sessions.c.user_id, "session_id": sessions.c.id}
+    values = _about_session | {
+        "user_id": sessions.c.user_id,
+        "session_id": sessions.c.id,
+        "actor_type": _parameter("actor_type"),
+        "actor_id": _parameter("actor_id"),
+    }
     return insert(Event).from_select(list(values), select(*values.values())).returning(Event.session_id)

@@ -11,7 +11,9 @@ from sqlalchemy import ARRAY, DateTime, Integer, Select, Uuid, bindparam, func, 
 from auth_service.db import Statement, autocommit, transaction, unit_of_work
 from auth_service.models import Event, Session
 from auth_service.models.audit_event import SUCCESS, EventType
+from auth_service.services.audit.events import COMMAND_LINE
 from auth_service.services.audit.statements import EventsOfSessions
+from auth_service.services.caller import SYSTEM
 from auth_service.services.sessions.revocation import revocation
 
 BATCH = 500
@@ -77,8 +79,9 @@ def _revoke(ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, int]]:
         "reason": REASON,
         "kind": EventType.SESSION_ENDED.value,
         "outcome": SUCCESS,
-        "seen_address": None,
-        "seen_device": "",
+        "actor_type": SYSTEM.type.value,
+        "actor_id": SYSTEM.id,
+        **COMMAND_LINE.as_parameters(),
         "details": json.dumps({"reason": REASON}),
     }
     return transaction().fetch_all(_REVOKE_LISTED(parameters))

@@ -24,6 +24,7 @@ from auth_service.models import Session
 from auth_service.models.audit_event import SUCCESS, EventType
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.audit.statements import EventsOfSessions, audit_each_cte
+from auth_service.services.caller import Caller
 
 DAY = timedelta(days=1)
 
@@ -108,19 +109,21 @@ def revoke_sessions(
     all_but: uuid.UUID | None = None,
     kind: str = EventType.SESSION_ENDED,
     outcome: str = SUCCESS,
+    actor: Caller | None = None,
 ) -> list[uuid.UUID]:
     """Revoke the active sessions of a user and record an audit event for each, in one statement; return their ids.
 
     `only` restricts the revocation to one session, `all_but` excludes one. Of concurrent requests to revoke a session
-    one revokes it and records the event; the others get an empty list.
+    one revokes it and records the event; the others get an empty list. `actor` is None for the user itself.
     """
     parameters: _RevokeAll = {
         "user_id": user_id,
         "reason": reason,
         "kind": EventType(kind).value,
         "outcome": outcome,
-        "seen_address": client.address,
-        "seen_device": client.device,
+        "actor_type": actor.type.value if actor else None,
+        "actor_id": actor.id if actor else None,
+        **client.as_parameters(),
         "details": json.dumps({"reason": reason}),
     }
     if only is not None:

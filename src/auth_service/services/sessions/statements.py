@@ -9,7 +9,7 @@ from sqlalchemy import Interval, Text, bindparam, func, insert, literal, select,
 
 from auth_service.db import Statement
 from auth_service.models import RolePermission, Session, User, UserRole
-from auth_service.services.audit.statements import ClientParameters, audit_cte
+from auth_service.services.audit.statements import ClientParameters, DeviceParameters, audit_cte
 
 # Statements are built at import: building one costs about as much as running it.
 
@@ -77,7 +77,7 @@ class Open(ClientParameters):
     kind: str
 
 
-class Refresh(ClientParameters):
+class Refresh(DeviceParameters):
     """Parameters of the rotation of a refresh token."""
 
     session: uuid.UUID

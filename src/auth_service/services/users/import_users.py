@@ -167,5 +167,6 @@ class UserImport:
             "password_hash": [user.password_hash for user in users],
             "seen_address": None,
             "seen_device": "",
+            "request_id": None,
         }
         return transaction().fetch_one(_IMPORT(parameters)) or 0

@@ -105,8 +105,7 @@ class Users:
                     "digest": digest,
                     "password_hash": password_hash,
                     "letters_about": letters_about,
-                    "seen_address": client.address,
-                    "seen_device": client.device,
+                    **client.as_parameters(),
                 }
             )
         )
