@@ -1,0 +1,1 @@
+"""Request and response models of the administration endpoints, one module per noun."""
