@@ -2,8 +2,22 @@
 
 import secrets
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Index, LargeBinary, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    Index,
+    LargeBinary,
+    Text,
+    and_,
+    case,
+    func,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
@@ -15,6 +29,17 @@ HIGHEST_ID = 2**53 - 1
 def random_id() -> int:
     """Draw a random user id: it reveals neither the number of users nor the next id (user enumeration)."""
     return secrets.randbelow(HIGHEST_ID) + 1
+
+
+class UserStatus(StrEnum):
+    """The status of a user, as administrators see it. It is always computed, never stored."""
+
+    ACTIVE = "active"
+    TEMPORARY = "temporary"
+    """The address is not confirmed."""
+    BANNED = "banned"
+    LEAVING = "leaving"
+    """In the deletion grace period."""
 
 
 class User(Base):
@@ -58,3 +83,22 @@ class User(Base):
     """The end of the last ban, `infinity` for a ban without end; a time in the past means that the ban has expired."""
     banned_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     ban_reason: Mapped[str | None] = mapped_column(Text)
+
+    @classmethod
+    def is_banned(cls) -> ColumnElement[bool]:
+        """Build the condition that a ban of the user is in force, by the clock of the database; never null."""
+        return and_(cls.banned_until.is_not(None), cls.banned_until > func.now())
+
+    @classmethod
+    def ban_ends_at(cls) -> ColumnElement[datetime | None]:
+        """Build the end of a ban; null for one without end: the driver cannot represent `infinity`."""
+        return func.nullif(cls.banned_until, literal_column("'infinity'::timestamptz"))
+
+    @classmethod
+    def status(cls) -> ColumnElement[str]:
+        """Build the `UserStatus` of a user. A ban wins over an address that is not confirmed."""
+        return case(
+            (cls.is_banned(), literal_column(f"'{UserStatus.BANNED}'")),
+            (cls.verified_mail, literal_column(f"'{UserStatus.ACTIVE}'")),
+            else_=literal_column(f"'{UserStatus.TEMPORARY}'"),
+        )
