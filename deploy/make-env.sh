@@ -221,7 +221,7 @@ fi
 new=$env_file.new.$$
 trap 'rm -f "$new"' EXIT
 {
-    echo "# Settings of production in containers, written by \`make up\`; docs/operations.md explains every name."
+    echo "# Settings of production in containers, written by \`make up\`; docs/settings.md explains every name."
     echo "# Back it up and keep it secret: the data in the volumes cannot be read without these values."
     echo "APP_ENV=production"
     echo

@@ -298,12 +298,12 @@ def test_emails_are_sent_by_smtp_if_the_settings_have_an_smtp_url(
 
 
 def test_docs_check_finds_a_stale_table(runner: FlaskCliRunner, tmp_path: Path) -> None:
-    page = tmp_path / "operations.md"
+    page = tmp_path / "settings.md"
     page.write_text("# Settings\n<!-- settings -->\nold\n<!-- /settings -->\nafter\n")
     folder = ["--folder", str(tmp_path)]
 
     assert runner.invoke(docs, ["--check", *folder]).exit_code == 1
-    assert runner.invoke(docs, folder).output == "docs/operations.md: written\n"
+    assert runner.invoke(docs, folder).output == "docs/settings.md: written\n"
     assert runner.invoke(docs, ["--check", *folder]).exit_code == 0
     text = page.read_text()
     assert text.startswith("# Settings\n<!-- settings -->\n| setting ")

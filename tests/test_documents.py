@@ -15,13 +15,17 @@ from tests.support.documents import (
     ARCHITECTURE,
     CODE,
     ERRORS,
+    KEYS,
     LINK,
+    MONITORING,
     OPERATIONS,
     PAGES,
     README,
     ROOT,
     RUNBOOK,
     RUSSIAN,
+    SCALING,
+    SETTINGS,
     THREATS,
     anchors,
     code,
@@ -88,7 +92,7 @@ def test_operations_documents_every_setting_that_production_requires() -> None:
 
     assert {name.upper() for name in PRODUCTION_NEEDS} <= named
     assert {f"{name.upper()}_FILE" for name in SECRETS} <= named
-    assert {name.upper() for name in SECRETS} <= set(first_column(section(OPERATIONS, "Rotating secrets")))
+    assert {name.upper() for name in SECRETS} <= set(first_column(section(KEYS, "Rotating secrets")))
 
 
 @every_living_page
@@ -108,7 +112,7 @@ def test_every_defence_in_the_threats_has_a_test_with_its_id() -> None:
 
 
 def test_log_lines_exist_in_the_source() -> None:
-    messages = first_column(section(OPERATIONS, "Logs"))
+    messages = first_column(section(MONITORING, "Logs"))
 
     assert len(messages) > 10
     for message in messages:
@@ -120,14 +124,14 @@ def test_the_runbook_quotes_log_lines_of_the_table() -> None:
     quoted = {message for each in lists for message in CODE.findall(each)}
 
     assert len(quoted) > 8
-    assert quoted <= set(first_column(section(OPERATIONS, "Logs")))
+    assert quoted <= set(first_column(section(MONITORING, "Logs")))
 
 
 def test_metrics_exist() -> None:
-    snippets = [*code(OPERATIONS), *code(RUNBOOK)]
+    snippets = [*code(MONITORING), *code(OPERATIONS), *code(SCALING), *code(RUNBOOK)]
     named = {name for snippet in snippets for name in re.findall(r"\bauth_[a-z_]+", snippet)}
 
-    assert named >= set(first_column(section(OPERATIONS, "Metrics")))
+    assert named >= set(first_column(section(MONITORING, "Metrics")))
     for name in named:
         assert f'"{name.removesuffix("_total")}"' in SOURCES, name
 
@@ -169,7 +173,7 @@ def test_generated_parts_are_up_to_date(page: Path) -> None:
 
 
 def test_settings_errors_events_and_code_are_generated() -> None:
-    for page, table in ((OPERATIONS, "settings"), (ERRORS, "errors"), (ERRORS, "field reasons"), (API, "events")):
+    for page, table in ((SETTINGS, "settings"), (ERRORS, "errors"), (ERRORS, "field reasons"), (API, "events")):
         assert f"\n<!-- /{table} -->" in page.read_text("utf-8")
     assert len(QUOTE.findall(ARCHITECTURE.read_text("utf-8"))) >= 6
 

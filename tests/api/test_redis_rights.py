@@ -1,4 +1,4 @@
-"""Rights of the Redis user (ACL): the service works with exactly those that docs/operations.md lists."""
+"""Rights of the Redis user (ACL): the service works with exactly those that docs/scaling.md lists."""
 
 import re
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from tests.support.stores import Stores
 
 
 def documented_rights() -> list[str]:
-    """The rules of the ACL in docs/operations.md, without the password."""
-    [line] = re.findall(r"^ACL SETUSER auth (.*)$", (ROOT / "docs/operations.md").read_text("utf-8"), re.MULTILINE)
+    """The rules of the ACL in docs/scaling.md, without the password."""
+    [line] = re.findall(r"^ACL SETUSER auth (.*)$", (ROOT / "docs/scaling.md").read_text("utf-8"), re.MULTILINE)
     return [rule for rule in line.split() if not rule.startswith((">", "on"))]
 
 

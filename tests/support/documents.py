@@ -8,6 +8,9 @@ ROOT = Path(__file__).parents[2]
 README, RUSSIAN = ROOT / "README.md", ROOT / "README.ru.md"
 API, ERRORS, FRONT_END = (ROOT / "docs" / name for name in ("api.md", "errors.md", "front-end.md"))
 ARCHITECTURE, OPERATIONS = ROOT / "docs" / "architecture.md", ROOT / "docs" / "operations.md"
+KEYS, MONITORING, SCALING, SETTINGS = (
+    ROOT / "docs" / name for name in ("keys.md", "monitoring.md", "scaling.md", "settings.md")
+)
 IMPORT_USERS, RUNBOOK = ROOT / "docs" / "import-users.md", ROOT / "docs" / "runbook.md"
 BACKUP, RETENTION = ROOT / "docs" / "backup.md", ROOT / "docs" / "retention.md"
 THREATS = ROOT / "docs" / "threats.md"

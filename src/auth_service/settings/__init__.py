@@ -36,7 +36,7 @@ SAMPLE_WORDS = ("sample", "example", "change", "secret", "password")
 
 
 class Settings(
-    # pydantic orders fields from the last base class to the first; the table in docs/operations.md has the same order.
+    # pydantic orders fields from the last base class to the first; the table in docs/settings.md has the same order.
     SecretSettings,
     EmailSettings,
     ServiceSettings,

@@ -24,7 +24,7 @@ class ServiceSettings(BaseSettings):
     """Profile, HTTP server, logs, metrics, PostgreSQL and Redis."""
 
     app_env: Literal["local", "test", "production"] = Field(
-        "production", description="Profile: `local`, `test` or `production`; see the table in `docs/operations.md`."
+        "production", description="Profile: `local`, `test` or `production`; see the table in `docs/settings.md`."
     )
     http_host: ListeningHost = Field("127.0.0.1", description="Address that the API listens on.")
     http_port: int = Field(5000, ge=1, le=65535, description="Port that the API listens on.")

@@ -48,7 +48,7 @@ _PERMANENT: Final = (
         r"could not translate host name .*(?:not known|No address|nodename)|could not parse network address",
         "the host {host} is unknown",
     ),
-    (r"unsupported startup parameter", "PgBouncer refuses `options`; see docs/operations.md, PgBouncer"),
+    (r"unsupported startup parameter", "PgBouncer refuses `options`; see docs/scaling.md, PgBouncer"),
     (
         r"unrecognized configuration parameter|invalid value for parameter|permission denied to set parameter",
         "the server refuses a parameter of `options`",
