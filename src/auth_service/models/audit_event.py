@@ -1,6 +1,7 @@
 """Audit events: the append-only audit log of security events (table `events`)."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +67,19 @@ class EventType(DescribedEnum):
         "access_denied",
         "A signed-in client was denied access; `refusal` is the error code.",
     )
+
+
+CHANGED_FIELDS: Mapping[EventType, frozenset[str]] = {
+    EventType.ROLE_CREATED: frozenset({"description", "permissions"}),
+    EventType.ROLE_CHANGED: frozenset({"description", "permissions"}),
+    EventType.ROLE_DELETED: frozenset({"description", "permissions"}),
+    EventType.ROLE_GRANTED: frozenset({"role"}),
+    EventType.ROLE_WITHDRAWN: frozenset({"role"}),
+}
+"""The fields whose values before and after are recorded, for each event type that changes something.
+
+Never a secret, a code, an email address, or text that a user wrote about another one.
+"""
 
 
 class Event(Base):

@@ -3,7 +3,7 @@
 import json
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from auth_service import clock
 from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, network_of
 from auth_service.db import autocommit, transaction
 from auth_service.errors import ServiceBusy
-from auth_service.models.audit_event import FAILURE, FAILURE_SLOTS, SUCCESS, EventType
+from auth_service.models.audit_event import CHANGED_FIELDS, FAILURE, FAILURE_SLOTS, SUCCESS, EventType
 from auth_service.services.audit.statements import (
     ANONYMIZE_USER,
     ANONYMOUS_FAILURES,
@@ -20,11 +20,15 @@ from auth_service.services.audit.statements import (
     INSERT_EVENT,
     INSERT_FAILURE,
     PAGE,
+    ActorAndTarget,
     ClientParameters,
     NewEvent,
 )
-from auth_service.services.caller import Caller
+from auth_service.services.caller import Caller, CallerType
 from auth_service.services.pagination import Cursors, Page
+
+Changes = Mapping[str, Sequence[object]]
+"""The value of each changed field before and after the change, as JSON values."""
 
 DAY = timedelta(days=1)
 NEWEST = 2**63 - 1
@@ -92,21 +96,25 @@ class AuditLog:
         outcome: str = SUCCESS,
         actor: Caller | None = None,
         target: tuple[str, str] | None = None,
+        changes: Changes | None = None,
+        reason: str | None = None,
         **details: Any,
     ) -> None:
         """Record an event about a user, or about another `target` (type, id); `actor` is None for the user itself.
 
-        Raises ValueError if `kind` is not an `EventType`.
+        `changes` has the value of each changed field before and after. `reason` is what the actor gave as the reason;
+        the user does not see it. Raises ValueError if `kind` is not an `EventType`, or for a field that is not in its
+        `CHANGED_FIELDS`.
         """
-        target_type, target_id = target or (None, None)
+        if changes:
+            details["changes"] = _checked(kind, changes)
+        if reason is not None:
+            details["reason"] = reason
         transaction().write(
             INSERT_EVENT(
                 {
                     **self._event(kind, user_id, client, session_id, outcome, details),
-                    "actor_type": actor.type.value if actor else None,
-                    "actor_id": actor.id if actor else None,
-                    "target_type": target_type,
-                    "target_id": target_id,
+                    **_actor_and_target(actor, target),
                 }
             )
         )
@@ -183,30 +191,23 @@ class AuditLog:
         ]
         return Page(items=entries, next_cursor=page.next_cursor)
 
-    def anonymize_user(self, user_id: int) -> None:
+    def anonymize_user(self, user_id: int, *, actor: Caller | None = None, client: ClientInfo | None = None) -> None:
         """Remove the user, IP addresses and devices from the events of a deleted user, and record the deletion.
 
         To be called in the transaction that deletes the user, after the DELETE: the database refuses it while the user
-        exists. Kind, time, outcome and method of the events stay (GDPR erasure without losing the audit log).
+        exists. Kind, time, outcome and method of the events stay (GDPR erasure without losing the audit log). The event
+        about the deletion does not name the user. It has the `actor`, unless that is the user itself, with the IP
+        address and the device of `client`; otherwise only the request id.
         """
         transaction().write(ANONYMIZE_USER({"user": user_id}))
-        transaction().write(
-            INSERT_EVENT(
-                {
-                    "kind": EventType.ACCOUNT_DELETED.value,
-                    "outcome": SUCCESS,
-                    "user_id": None,
-                    "session_id": None,
-                    "seen_address": None,
-                    "seen_device": "",
-                    "request_id": None,
-                    "details": "{}",
-                    "actor_type": None,
-                    "actor_id": None,
-                    "target_type": None,
-                    "target_id": None,
-                }
-            )
+        is_own = actor is None or (actor.type is CallerType.USER and actor.id == str(user_id))
+        request_id = None if client is None else client.request_id
+        anonymous = ClientInfo(address=None, device="", request_id=request_id)
+        self.record(
+            EventType.ACCOUNT_DELETED,
+            user_id=None,
+            client=anonymous if is_own or client is None else client,
+            actor=None if is_own else actor,
         )
 
     @staticmethod
@@ -226,6 +227,24 @@ class AuditLog:
             **client.as_parameters(),
             "details": json.dumps(details),
         }
+
+
+def _checked(kind: str, changes: Changes) -> Changes:
+    if unknown := set(changes) - CHANGED_FIELDS.get(EventType(kind), frozenset()):
+        raise ValueError(f"{kind} has no changes of {sorted(unknown)}: see CHANGED_FIELDS")
+    if any(len(pair) != len(("before", "after")) for pair in changes.values()):
+        raise ValueError("a change is a pair: the value before and the value after")
+    return changes
+
+
+def _actor_and_target(actor: Caller | None, target: tuple[str, str] | None) -> ActorAndTarget:
+    target_type, target_id = target or (None, None)
+    return {
+        "actor_type": actor.type.value if actor else None,
+        "actor_id": actor.id if actor else None,
+        "target_type": target_type,
+        "target_id": target_id,
+    }
 
 
 def _without_id(row: Any) -> dict[str, Any]:

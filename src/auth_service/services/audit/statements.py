@@ -54,13 +54,17 @@ class NewEvent(ClientParameters):
     """A JSON object."""
 
 
-class EventOfActor(NewEvent):
-    """Parameters of an audit event that may have another actor than its user, or another target."""
+class ActorAndTarget(TypedDict):
+    """Parameters with an actor other than the user of the event, and a target other than this user."""
 
     actor_type: str | None
     actor_id: str | None
     target_type: str | None
     target_id: str | None
+
+
+class EventOfActor(NewEvent, ActorAndTarget):
+    """Parameters of an audit event that may have another actor than its user, or another target."""
 
 
 class NewFailure(NewEvent):

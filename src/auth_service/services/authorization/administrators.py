@@ -58,7 +58,12 @@ class Administrators:
             return
         if transaction().fetch_one(GRANT({"user_id": user_id, "name": PORTAL_ADMIN})) is not None:
             self.audit_log.record(
-                EventType.ROLE_GRANTED, user_id=user_id, client=client, actor=SYSTEM, role=PORTAL_ADMIN
+                EventType.ROLE_GRANTED,
+                user_id=user_id,
+                client=client,
+                actor=SYSTEM,
+                changes={"role": [None, PORTAL_ADMIN]},
+                role=PORTAL_ADMIN,
             )
             self.notify_all(user_id=user_id, client=client, granted=True)
 

@@ -224,8 +224,9 @@ class Roles:
         transaction().write(sql.REMOVE_UNUSED_PERMISSIONS({}))
 
     def _notify(self, kind: EventType, user_id: int, name: str, caller: Caller, client: ClientInfo) -> None:
-        self.audit_log.record(kind, user_id=user_id, client=client, actor=caller, role=name)
         granted = kind is EventType.ROLE_GRANTED
+        changes = {"role": [None, name] if granted else [name, None]}
+        self.audit_log.record(kind, user_id=user_id, client=client, actor=caller, changes=changes, role=name)
         self.security_notifications.send("role_changed", user_id=user_id, client=client, role=name, granted=granted)
         if name == PORTAL_ADMIN:
             self.administrators.notify_all(user_id=user_id, client=client, granted=granted)

@@ -100,5 +100,5 @@ class AccountSettings:
         self.outbox.withdraw_all(user_id=user.id)
         self.users.delete(user.id)
         # After the deletion: it waits for concurrent flows of this user, whose audit events have to be anonymized too.
-        self.audit_log.anonymize_user(user.id)
+        self.audit_log.anonymize_user(user.id, client=client)
         self.security_notifications.notify_deletion(user, former=former)
