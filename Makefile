@@ -13,6 +13,10 @@ LOCAL = PUBLISH_ADDRESS=127.0.0.1 FRONT_NETWORK=10.213.58 $(COMPOSE) --env-file 
 	-f docker-compose.yml -f docker-compose.local.yml
 # Stopping production and reading its logs needs no secret and no .env, but Compose requires a value for each name.
 PRODUCTION := $(COMPOSE) --env-file .env.test
+# The tests run in several processes, each with a PostgreSQL and a Valkey of its own; PYTEST_WORKERS=0 runs them in one,
+# where a debugger works. A module stays in one process, which keeps its fixtures.
+PYTEST_WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile
 # Containers read these files as other users; after a checkout with a strict umask they could not.
 READABLE := chmod -R a+rX deploy migrations src manage.py
 
@@ -36,10 +40,10 @@ run: $(READY) ## start everything on this machine: engines, API, mail worker
 	@exec $(BIN)/python manage.py api
 
 test: $(READY) ## run the tests that every commit needs, in at most five minutes
-	@$(BIN)/python -m pytest -m "not slow and not chaos" $(PYTEST_ARGS)
+	@$(PYTEST) -m "not slow and not chaos" $(PYTEST_ARGS)
 
 test_all: $(READY) ## run all tests except chaos: also faults, fuzzing, README, containers
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 check: $(READY) ## linters, types, import contracts, lock, documents, containers
 	@CI_BIN=$(BIN) sh .ci/check

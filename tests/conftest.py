@@ -17,20 +17,13 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from auth_service.adapters.email.dev_inbox import DevInbox
-from auth_service.cli.settings import read_settings
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import Applications, MakeApp, clear_environment, settings_of
 from tests.support.live import Live, live_server
-from tests.support.stores import (
-    TEST_REDIS,
-    Query,
-    Stores,
-    asking,
-    temporary_database,
-)
+from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
 
 BEFORE_MIDNIGHT = timedelta(seconds=30)
 """A test of the calendar takes less than this."""
@@ -44,17 +37,44 @@ def pytest_configure() -> None:
     clear_environment()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes run the tests under `-n auto`: tests wait as much as they compute, so one more than cores.
+
+    None beside this one where there is a single core, or where `.env` names the stores: some tests change settings of
+    the whole server, and several workers need more connections than a PostgreSQL allows by default.
+    """
+    clear_environment()  # this hook runs before `pytest_configure`
+    cores = os.cpu_count() or 1
+    return 0 if cores == 1 or named_stores() else cores + 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures of the fault tests, wherever they ran."""
+    figures = [
+        f"{report.nodeid.rpartition('::')[2]}: {line}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "teardown"
+        for name, line in report.user_properties
+        if name == "figures"
+    ]
+    if figures:
+        terminalreporter.section("figures of the fault tests")
+        for line in figures:
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    """A database of this run's own: in the engines that `.env` names, or in embedded ones."""
-    named = read_settings()
-    if named.database_url and named.redis_url:
+    """A database of this process's own: in the engines that `.env` names, or in embedded ones."""
+    if named := named_stores():
         server = urlsplit(named.database_url)
         name = f"{server.path.strip('/')}_tests_{os.getpid()}"
         with temporary_database(named.database_url, name):
             yield Stores(
                 database_url=urlunsplit(server._replace(path=f"/{name}")),
-                redis_url=urlunsplit(urlsplit(named.redis_url)._replace(path=f"/{TEST_REDIS}")),
+                redis_url=urlunsplit(urlsplit(named.redis_url)._replace(path=f"/{redis_of_worker()}")),
             )
         return
     with engines.running(data_dir=tmp_path_factory.mktemp("engines"), durable=False) as started:

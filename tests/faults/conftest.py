@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: one service for each module, and the figures printed at the end of the run."""
+"""Fixtures of the fault tests: one service for each module, and the figures that the run prints at its end."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,13 +7,11 @@ import pytest
 
 from tests.faults.service import Service, make_template
 
-_figures: list[str] = []
-
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Adds a line of figures to the summary at the end of the run."""
-    return lambda line: _figures.append(f"{request.node.name}: {line}")
+    return lambda line: record_property("figures", line)
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +33,3 @@ def service(
     with Service.running(folder, template=template, durable=durable, **settings) as running:
         yield running
     assert running.unexpected_errors() == []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _figures:
-        terminalreporter.section("figures of the fault tests")
-        for line in _figures:
-            terminalreporter.line(line)

@@ -1,5 +1,6 @@
 """PostgreSQL and Redis of a test run: URLs, keys, and statements outside of the application."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +10,10 @@ from typing import Any
 import psycopg2
 import psycopg2.sql
 
-TEST_REDIS = 15
-"""The logical database of tests in the Redis of the settings, never that of the developer."""
+from auth_service.cli.settings import read_settings
+
+LAST_REDIS = 15
+"""The last logical database of a Redis with its default settings; the first one is that of the developer."""
 
 CODE_KEY = "tests-only-codes-0123456789-abcdefghijklmnopqrstuvwxyz"
 OUTBOX_KEY = "tests-only-outbox-0123456789-abcdefghijklmnopqrstuvwxyz"
@@ -27,6 +30,25 @@ class Stores:
 
     database_url: str
     redis_url: str
+
+
+def named_stores() -> Stores | None:
+    """The stores that `.env` names."""
+    settings = read_settings()
+    if settings.database_url and settings.redis_url:
+        return Stores(database_url=settings.database_url, redis_url=settings.redis_url)
+    return None
+
+
+def redis_of_worker() -> int:
+    """The logical database of this process in the Redis of the settings, another one for each worker of pytest-xdist.
+
+    Raises ValueError if Redis has no database left.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if worker >= LAST_REDIS:
+        raise ValueError(f"Redis has {LAST_REDIS} databases for tests; run pytest with at most as many workers (-n).")
+    return LAST_REDIS - worker
 
 
 @contextmanager
