@@ -14,7 +14,7 @@ from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, USERS, ApiClient, Mailbox
 from tests.support.live import WITNESS, Live
 from tests.support.passing_time import time_machine
-from tests.support.stores import Stores
+from tests.support.stores import Query, Stores
 
 
 @pytest.fixture
@@ -66,3 +66,13 @@ def pass_time(stores: Stores) -> Callable[..., None]:
     """Lets time pass for everything that the rate limits and the login throttle have counted."""
     machine = time_machine(stores)
     return lambda **time: machine(timedelta(**time))
+
+
+@pytest.fixture
+def no_deadlock(query: Query) -> Iterator[None]:
+    """PostgreSQL has detected no deadlock during the test."""
+    counter = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    before = query(counter)
+    yield
+    query("SELECT pg_stat_force_next_flush()")
+    assert query(counter) == before

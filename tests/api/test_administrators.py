@@ -1,6 +1,6 @@
 """Administrators: the first one proves control of an address, one always remains, no deadlock between the paths."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -132,16 +132,6 @@ def test_r2_the_last_administrator_cannot_delete_the_own_account(administration:
 @pytest.fixture
 def administration(app: Flask, mailbox: Mailbox) -> Administration:
     return Administration(app, mailbox)
-
-
-@pytest.fixture
-def no_deadlock(query: Query) -> Iterator[None]:
-    """PostgreSQL has detected no deadlock during the test."""
-    counter = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    before = query(counter)
-    yield
-    query("SELECT pg_stat_force_next_flush()")
-    assert query(counter) == before
 
 
 def revoke(actor: AdminClient, target: AdminClient) -> int:

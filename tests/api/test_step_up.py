@@ -193,7 +193,7 @@ def test_lv3_wrong_passwords_are_counted_and_throttled(
     assert codes == ["password_wrong"] * 5 + ["too_many_attempts"] * 2
 
 
-def test_lv5_of_fifty_concurrent_reauthentications_one_opens_a_session(
+def test_lv5_of_concurrent_reauthentications_one_opens_a_session(
     app: Flask, ada: int, api: ApiClient, token: str, query: Query
 ) -> None:
     clients = [ApiClient(app, cookies=False) for _ in range(20)]

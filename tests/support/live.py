@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email import message_from_string
@@ -15,6 +15,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from auth_service.embedded import processes
 from auth_service.settings import Settings
 from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, Stores
 
@@ -23,6 +24,8 @@ PATIENCE = 30
 WITNESS = "witness@example.org"
 PORTAL = "https://portal.example.org"
 """The allowed CORS origin of a front end."""
+FIRST_ADMINISTRATOR = "first-administrator@example.org"
+"""The address whose user becomes administrator while there is none."""
 HANGS = 5.0
 """An answer that takes longer than this, in seconds, counts as a hang."""
 
@@ -46,6 +49,11 @@ class Answer:
         """The `error.code` of an error answer."""
         code: str = self.json["error"]["code"]
         return code
+
+    @property
+    def outcome(self) -> tuple[int, str]:
+        """The status, and the error code of an error answer."""
+        return self.status, "" if self.status < 400 else self.code
 
 
 def check_refusal(answer: Answer, status: int, code: str) -> None:
@@ -104,6 +112,31 @@ class Live:
         """Send any body as JSON."""
         return self.request(method, target, "Content-Type: application/json", body=body)
 
+    def call(self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None) -> Answer:
+        """Send a request to `/api/v1`, with a body of JSON; repeat it while the service is busy, as clients do."""
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        encoded = None if body is None else json.dumps(body).encode()
+        give_up_at = time.monotonic() + PATIENCE
+        while True:
+            answer = self.request(
+                method, f"/api/v1{path}", *lines, "Content-Type: application/json", body=encoded, within=PATIENCE
+            )
+            if answer.status != 503 or time.monotonic() > give_up_at:
+                return answer
+            time.sleep(0.1)
+
+    def workers(self) -> list[int]:
+        """The worker processes, which answer the requests."""
+        return [each.pid for each in processes.present() if each.parent == self.process.pid]
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server is ready."""
+        give_up_at = time.monotonic() + PATIENCE
+        while not self.is_ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < give_up_at, self.log.read_text()
+            time.sleep(0.05)
+
     def is_ready(self) -> bool:
         """Whether the server is ready."""
         try:
@@ -134,6 +167,8 @@ def live_server(stores: Stores, folder: Path) -> Iterator[Live]:
         "SESSION_KEY": SESSION_KEY,
         "KEYRING_KEY": KEYRING_KEY,
         "CORS_ORIGINS": PORTAL,
+        "FIRST_ADMINISTRATOR": FIRST_ADMINISTRATOR,
+        "WEB_WORKERS": "2",
         "DRAIN_SECONDS": "0",
         "LOG_LEVEL": "DEBUG",
     }
@@ -148,11 +183,7 @@ def live_server(stores: Stores, folder: Path) -> Iterator[Live]:
         )
     started = Live(port=port, log=folder / "log", process=server)
     try:
-        give_up_at = time.monotonic() + PATIENCE
-        while not started.is_ready():
-            assert server.poll() is None, started.log.read_text()
-            assert time.monotonic() < give_up_at, started.log.read_text()
-            time.sleep(0.05)
+        started.wait_until_ready()
         yield started
     finally:
         server.send_signal(signal.SIGTERM)
