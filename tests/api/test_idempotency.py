@@ -1,16 +1,20 @@
 """Idempotency keys: a repeated POST with the same key is carried out once and gets the same answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from auth_service.app import create_app
 from auth_service.db import unit_of_work
 from auth_service.services.idempotency import delete_expired_keys
+from auth_service.settings import Settings
+from tests.support import secret_endpoint
 from tests.support.actors import Mailbox
 from tests.support.administration import AdminClient, Administration
+from tests.support.application import forget
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +89,41 @@ def test_lv6_a_key_expires_after_a_day(admin: AdminClient, query: Query, app: Fl
     query("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
     with app.app_context(), unit_of_work():
         assert delete_expired_keys(at_most=10) == 1
+
+
+@pytest.fixture
+def answering_secrets(make_settings: Callable[..., Settings], admin: AdminClient) -> Iterator[AdminClient]:
+    """The administrator as a client of an application with an endpoint that answers with a secret."""
+    app = create_app(make_settings())
+    secret_endpoint.add_to(app)
+    yield AdminClient(app, admin.headers, base=f"{secret_endpoint.BASE}/v1")
+    forget(app)
+
+
+def test_lv6_a_secret_is_in_the_first_answer_only(answering_secrets: AdminClient, query: Query) -> None:
+    first = answering_secrets.call("POST", "/secrets", headers=KEY)
+    repeated = [answering_secrets.call("POST", "/secrets", headers=KEY) for _ in range(2)]
+
+    created = first.get_json()["data"]
+    assert (first.status_code, first.get_json()) == (201, {"success": True, "data": created})
+    without_secret = {"success": True, "replayed": True, "data": {"number": created["number"]}}
+    assert [(answer.status_code, answer.get_json()) for answer in repeated] == [(201, without_secret)] * 2
+    [(answer,)] = query("SELECT answer::text FROM idempotency_keys")
+    assert created["secret"]
+    assert created["secret"] not in answer
+    without_key = [answering_secrets.data("POST", "/secrets", status=201) for _ in range(2)]
+    assert len({one["secret"] for one in [created, *without_key]}) == 3
+
+
+def test_lv6_the_document_says_that_a_repeated_answer_has_no_secret(make_settings: Callable[..., Settings]) -> None:
+    app = create_app(make_settings())
+    api = secret_endpoint.add_to(app)
+    with app.test_request_context():
+        definitions = api.__schema__["definitions"]
+
+    assert definitions["SecretResponse"]["required"] == ["number"]
+    assert definitions["SecretResponseEnvelope"]["required"] == ["success", "data"]
+    assert definitions["SecretResponseEnvelope"]["properties"]["replayed"] == {"type": "boolean", "enum": [True]}
 
 
 @pytest.mark.parametrize("key", ["", "short", "a" * 65, "with space", "snow☃snow", "a/b/c/d/e"])

@@ -68,6 +68,11 @@ class Contract:
         """Whether session cookies can authenticate the request or are set, which requires `CSRF_HEADER`."""
         return self.is_unsafe and CrossSite in (*self.errors, *self.access.errors)
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether `data` has fields that are shown once."""
+        return self.data is not None and bool(self.data.secrets())
+
     variant: "Variant | None" = None
     """Another request on the same path and method, which a field of the JSON body selects."""
 

@@ -78,7 +78,9 @@ def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str,
         result = view(resource, **arguments, **_parse(contract))
         response = _render(contract, result)
         if keyed is not None:
-            keyed.save(StoredAnswer(status=response.status_code, body=response.get_data(as_text=True)))
+            # A secret is shown once: neither the row nor a repeated request gets it.
+            stored = _render(contract, result, replayed=True) if contract.has_secrets else response
+            keyed.save(StoredAnswer(status=stored.status_code, body=stored.get_data(as_text=True)))
         return response
 
 
@@ -110,21 +112,24 @@ def _is_form(contract: Contract) -> bool:
     return contract.accepts_form and parsing.is_form()
 
 
-def _render(contract: Contract, result: Any) -> Response:
-    data = _data(contract, result)
+def _render(contract: Contract, result: Any, *, replayed: bool = False) -> Response:
+    """Render the response; `replayed` leaves out the secrets and says so."""
+    data = _data(contract, result, replayed=replayed)
     if _is_form(contract) and data is not None:
         return bare_response(data)
     page = PageLink(next_cursor=result.next_cursor) if contract.items else None
-    response = success_response(status=contract.status, data=data, done=contract.done, page=page)
+    response = success_response(status=contract.status, data=data, done=contract.done, page=page, replayed=replayed)
     response.headers.extend([(name, value(result)) for name, value in contract.headers.items()])
     return response
 
 
-def _data(contract: Contract, result: Any) -> bytes | None:
+def _data(contract: Contract, result: Any, *, replayed: bool) -> bytes | None:
     if contract.items:
         return b"[" + b",".join(_json(contract.items, item) for item in result.items) + b"]"
-    return _json(contract.data, result) if contract.data else None
+    return (
+        _json(contract.data, result, exclude=contract.data.secrets() if replayed else None) if contract.data else None
+    )
 
 
-def _json(model: type[ResponseModel], value: Any) -> bytes:
-    return model.model_validate(value).model_dump_json(exclude_none=model.leaves_out_none).encode()
+def _json(model: type[ResponseModel], value: Any, *, exclude: set[str] | None = None) -> bytes:
+    return model.model_validate(value).model_dump_json(exclude_none=model.leaves_out_none, exclude=exclude).encode()

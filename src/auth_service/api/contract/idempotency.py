@@ -15,7 +15,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 FORM = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 DESCRIPTION = (
     "8 to 64 characters of `A-Za-z0-9._-`. For 24 hours a repeated request with the same key and body gets the answer "
-    "of the first one, and is not carried out again."
+    "of the first one, and is not carried out again. A secret is in the first answer only; the repeated one has "
+    '`"replayed": true` instead.'
 )
 
 

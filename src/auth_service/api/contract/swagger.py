@@ -16,6 +16,7 @@ from auth_service.api.contract.contract import Contract
 from auth_service.api.contract.idempotency import DESCRIPTION, IDEMPOTENCY_KEY, accepts_key
 from auth_service.api.http.error_schema import ERROR, FIELD_ERROR
 from auth_service.api.http.responses import JSON, status_of
+from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.security.csrf import CSRF_HEADER
 from auth_service.errors import ServiceError, ValidationFailed
 from auth_service.errors.fields import FieldError, FieldReason
@@ -159,6 +160,8 @@ def _response_model(namespace: flask_restx.Namespace, contract: Contract) -> Any
         name = f"{contract.data.__name__}{'Ok' if contract.done else ''}Envelope"
         properties["data"] = {"$ref": f"#/definitions/{_model(namespace, contract.data).name}"}
     schema = {"type": "object", "required": list(properties), "properties": properties}
+    if contract.has_secrets:
+        properties["replayed"] = {"type": "boolean", "enum": [True]}
     envelope = namespace.schema_model(name, schema)
     return (
         _with_or_without_envelope(namespace, envelope, properties, contract.data)
@@ -229,6 +232,8 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template="#/definitions/{model}", schema_generator=_WithoutDocstrings)
     converted: dict[str, Any] = _converted(schema)
     converted.pop("title", None)
+    if issubclass(model, ResponseModel) and (secret_fields := model.secrets()):
+        converted["required"] = [name for name in converted["required"] if name not in secret_fields]
     return converted
 
 

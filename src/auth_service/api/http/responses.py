@@ -52,12 +52,17 @@ class PageLink:
     next_cursor: str | None
 
 
-def success_response(*, status: int, data: bytes | None, done: bool, page: PageLink | None = None) -> Response:
+def success_response(
+    *, status: int, data: bytes | None, done: bool, page: PageLink | None = None, replayed: bool = False
+) -> Response:
     """Return a success in its envelope.
 
-    `data` is serialised JSON; `done` adds `"result": "Ok"`; `page` adds `next_cursor`, if `data` is a list.
+    `data` is serialised JSON; `done` adds `"result": "Ok"`; `page` adds `next_cursor`, if `data` is a list; `replayed`
+    says that secrets of the first answer are missing.
     """
     members = [b'"success":true']
+    if replayed:
+        members.append(b'"replayed":true')
     if done:
         members.append(b'"result":"Ok"')
     if data is not None:

@@ -1,8 +1,17 @@
 """Base class of response models (pydantic): a response has the declared fields and no other."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOnce:
+    """Marks a field of a response model as a secret: `Annotated[str, ShownOnce()]`.
+
+    The field is in the first answer only. The answer that is stored for an idempotency key has no such field.
+    """
 
 
 class ResponseModel(BaseModel):
@@ -12,3 +21,8 @@ class ResponseModel(BaseModel):
 
     leaves_out_none: ClassVar[bool] = False
     """Whether a field with the value None is absent from the JSON instead of null."""
+
+    @classmethod
+    def secrets(cls) -> set[str]:
+        """Return the names of the fields that are shown once."""
+        return {name for name, field in cls.model_fields.items() if ShownOnce() in field.metadata}
