@@ -24,6 +24,8 @@ USER_INDEXES: dict[str, dict[str, Any]] = {
     },
 }
 
+EMAIL_INDEX = "ix_letters_state_created_at_id"
+
 GRANT_REQUEST_ID = """
 DO $$
 DECLARE
@@ -43,6 +45,7 @@ $$
 def upgrade() -> None:
     # First what a repeated migration can repeat: CONCURRENTLY commits the transaction that the migration began in.
     _add_bans()
+    _add_index_of_emails()
     _add_request_ids()
     _add_invitations()
 
@@ -50,6 +53,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("invitations")
     op.drop_column("events", "request_id")
+    op.drop_index(EMAIL_INDEX, "letters")
     for name in USER_INDEXES:
         op.drop_index(name, "users")
     op.drop_constraint(op.f("ck_users_ban_complete"), "users")
@@ -79,6 +83,17 @@ def _add_bans() -> None:
             op.drop_index(name, "users", if_exists=True, postgresql_concurrently=True)
             op.create_index(name, "users", postgresql_concurrently=True, **definition)
         op.execute("ALTER TABLE users VALIDATE CONSTRAINT ck_users_ban_complete")
+
+
+def _add_index_of_emails() -> None:
+    """For the list of emails, newest first: one index for all states, and for each of them."""
+    columns = ["state", "created_at", "id"]
+    if _is_empty("letters"):
+        op.create_index(EMAIL_INDEX, "letters", columns, if_not_exists=True)
+        return
+    with op.get_context().autocommit_block():
+        op.drop_index(EMAIL_INDEX, "letters", if_exists=True, postgresql_concurrently=True)
+        op.create_index(EMAIL_INDEX, "letters", columns, postgresql_concurrently=True)
 
 
 def _is_empty(table: str) -> bool:

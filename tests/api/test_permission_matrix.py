@@ -12,7 +12,12 @@ from tests.support.actors import ADA, Mailbox
 from tests.support.administration import AdminClient, Administration
 from tests.support.contracts import contracts
 
-ARGUMENTS = {"user_id": "4711", "name": "ROLE_UNKNOWN"}
+ARGUMENTS = {
+    "user_id": "4711",
+    "name": "ROLE_UNKNOWN",
+    "session_id": "00000000-0000-4000-8000-000000000000",
+    "message_id": "00000000-0000-4000-8000-000000000000",
+}
 
 
 def guarded(app: Flask) -> Iterator[tuple[str, str, Permission]]:

@@ -15,5 +15,6 @@ CHECKS = [
 
 
 def is_administrative(path: str) -> bool:
-    """Whether an operation is about roles, permissions or reauthentication; these are fuzzed as an administrator."""
-    return path.startswith("/srv/") or any(word in path for word in ("/roles", "/permissions", "/reauthenticate"))
+    """Whether an operation is administrative or about reauthentication; these are fuzzed as an administrator."""
+    words = ("/admin/", "/roles", "/permissions", "/reauthenticate")
+    return path.startswith("/srv/") or any(word in path for word in words)

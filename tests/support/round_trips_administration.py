@@ -124,3 +124,58 @@ def _(accounts: Accounts) -> Request:
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
     return lambda: account.call("POST", "/me/reauthenticate/send_code")
+
+
+@row("GET /api/v1/admin/users", "the first page")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/admin/users?limit=50")
+
+
+@row("GET /api/v1/admin/users", "with filters")
+def _(accounts: Accounts) -> Request:
+    email = accounts.shared.email
+    filters = {"email": email, "query": email[:4], "status": "active", "role": "ROLE_PORTAL_USER"}
+    return lambda: accounts.administrator.call("GET", "/admin/users", query_string=filters)
+
+
+@row("GET /api/v1/admin/users/count")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/admin/users/count?status=active")
+
+
+@row("GET /api/v1/admin/users/{user_id}")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.shared.id
+    return lambda: accounts.administrator.call("GET", f"/admin/users/{user_id}")
+
+
+@row("GET /api/v1/admin/users/{user_id}/sessions")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.shared.id
+    return lambda: accounts.administrator.call("GET", f"/admin/users/{user_id}/sessions")
+
+
+@row("DELETE /api/v1/admin/users/{user_id}/sessions", "one session")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.account().id
+    return lambda: accounts.administrator.call("DELETE", f"/admin/users/{user_id}/sessions")
+
+
+@row("DELETE /api/v1/admin/users/{user_id}/sessions/{session_id}")
+def _(accounts: Accounts) -> Request:
+    sessions = f"/admin/users/{accounts.account().id}/sessions"
+    [session] = accounts.administrator.data("GET", sessions)
+    return lambda: accounts.administrator.call("DELETE", f"{sessions}/{session['id']}")
+
+
+@row("GET /api/v1/admin/mail")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/admin/mail")
+
+
+@row("POST /api/v1/admin/mail/{message_id}/retry")
+def _(accounts: Accounts) -> Request:
+    api, user_id, _ = accounts.temporary()
+    api.ask_for_code(user_id)
+    [email] = accounts.administrator.data("GET", "/admin/mail?state=waiting&limit=1")
+    return lambda: accounts.administrator.call("POST", f"/admin/mail/{email['id']}/retry")

@@ -1,9 +1,11 @@
-"""`manage.py users`: imports users from another system, grants and revokes their roles."""
+"""`manage.py users`: imports users from another system, shows one, grants and revokes roles."""
 
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 from flask import current_app
@@ -54,6 +56,37 @@ def import_users(*, file: BinaryIO) -> None:
     print(f"imported {imported}, already there {existing}, not verified {unverified}, refused {len(rejected)}")
     if rejected:
         raise SystemExit(1)
+
+
+@users.command()
+@click.argument("email")
+@with_appcontext
+def show(*, email: str) -> None:
+    """Show the user EMAIL, as administrators see it: one member and its value a line."""
+    services: Services = current_app.extensions["auth_service"]
+    with explained_errors():
+        user = services.user_search.details(_user_id(email))
+    for name, value in flattened(asdict(user)):
+        print(f"{name}: {value}")
+
+
+def flattened(members: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The members of an object and of the objects in it, with dotted names and readable values."""
+    for name, value in members.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _readable(value)
+
+
+def _readable(value: Any) -> str:
+    if value is None or value in ((), []):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    return ", ".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 @users.command()

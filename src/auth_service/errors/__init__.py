@@ -38,6 +38,7 @@ from auth_service.errors.base import (
     UnsupportedMediaType,
     UriTooLong,
 )
+from auth_service.errors.outbox import MailEnded, MailUnknown
 from auth_service.errors.registration import (
     CodeExpired,
     CodeWrong,
@@ -112,7 +113,9 @@ __all__ = [
     "LastAdministrator",
     "LimitReached",
     "MailAlreadyVerified",
+    "MailEnded",
     "MailNotConfirmed",
+    "MailUnknown",
     "MethodNotAllowed",
     "MethodUnsupported",
     "NotFound",

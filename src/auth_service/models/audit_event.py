@@ -63,6 +63,7 @@ class EventType(DescribedEnum):
     ROLE_DELETED = "role.deleted", "A role was deleted."
     ROLE_GRANTED = "role.granted", "A role was granted to the user; `role` names it."
     ROLE_WITHDRAWN = "role.withdrawn", "A role was revoked from the user; `role` names it."
+    MAIL_RETRIED = "mail.retried", "A waiting email was made due at once."
     ACCESS_DENIED = (
         "access_denied",
         "A signed-in client was denied access; `refusal` is the error code.",
@@ -115,7 +116,7 @@ class Event(Base):
     """`user`, `service` or `system`: who acted on the account. Null: its user, or an anonymous client."""
     actor_id: Mapped[str | None] = mapped_column(Text)
     target_type: Mapped[str | None] = mapped_column(Text)
-    """What the event is about, if it is no user: `role`, `service`, `invitation`."""
+    """What the event is about, if it is no user: `role`, `service`, `invitation`, `email`."""
     target_id: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
     """The `X-Request-Id` of the request; null for commands, and for events of the release before this column."""

@@ -68,6 +68,7 @@ class OutboxMessage(Base):
         Index("ix_letters_due", "next_attempt_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_letters_recipient_key_created_at", "recipient_key", "created_at"),
         Index("ix_letters_user_id", "user_id"),
+        Index("ix_letters_state_created_at_id", "state", "created_at", "id"),
         Index("ix_letters_ended_at", "ended_at", postgresql_where=text("state <> 'waiting'")),
         Index("ix_letters_dead", "ended_at", postgresql_where=text("state = 'dead'")),
         Index("ix_letters_not_after", "not_after", postgresql_where=text("state = 'waiting'")),

@@ -1,5 +1,6 @@
 """Pagination: pages of a list, and sealed cursors that mark where the next page begins."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -52,6 +53,14 @@ class Cursors:
             return Page(items=items)
         sealed = self.sealer.seal({"after": position(items[limit - 1])}, place=_place(of, owner))
         return Page(items=items[:limit], next_cursor=base64url(sealed))
+
+
+def filtered(name: str, **filters: str | int | None) -> str:
+    """Return the name of a list with filters, for `of`: a cursor is then valid with the same filters only.
+
+    Otherwise a client could continue a list with other filters at a position that means nothing there.
+    """
+    return f"{name} {json.dumps(filters, sort_keys=True)}"
 
 
 def _place(of: str, owner: str | int) -> bytes:

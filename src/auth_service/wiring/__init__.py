@@ -10,6 +10,7 @@ from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.authorization.roles import Roles
 from auth_service.services.email.delivery import Delivery
 from auth_service.services.email.outbox import Outbox
+from auth_service.services.email.outbox_search import OutboxSearch
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.flows.account_settings import AccountSettings
 from auth_service.services.flows.data_export import DataExport
@@ -23,9 +24,11 @@ from auth_service.services.maintenance import Maintenance
 from auth_service.services.sessions.introspection import Introspection
 from auth_service.services.sessions.my_sessions import MySessions
 from auth_service.services.sessions.sessions import Sessions
+from auth_service.services.sessions.user_sessions import UserSessions
 from auth_service.services.tokens.service_keys import ServiceKeys
 from auth_service.services.tokens.signing_keys import SigningKeys
 from auth_service.services.users.import_users import UserImport
+from auth_service.services.users.user_search import UserSearch
 from auth_service.services.users.users import Users
 from auth_service.settings import Settings
 from auth_service.wiring import authorization, email, flows, maintenance, sessions, tokens, users
@@ -43,6 +46,7 @@ class Services:
     redis: RedisClient
     limiter: RateLimiter
     users: Users
+    user_search: UserSearch
     registration: Registration
     sign_in: SignIn
     password_reset: PasswordReset
@@ -54,6 +58,7 @@ class Services:
     account_revert: AccountRevert
     sessions: Sessions
     my_sessions: MySessions
+    user_sessions: UserSessions
     signing_keys: SigningKeys
     introspection: Introspection
     service_keys: ServiceKeys
@@ -62,6 +67,7 @@ class Services:
     administrators: Administrators
     audit_log: AuditLog
     outbox: Outbox
+    outbox_search: OutboxSearch
     maintenance: Maintenance
     delivery: Delivery
     inbox: DevInbox | None
@@ -84,6 +90,7 @@ def wire(settings: Settings) -> Services:
         redis=shared.redis,
         limiter=shared.limiter,
         users=shared.users,
+        user_search=users.user_search(shared.cursors),
         registration=flows.registration(shared, reauthentication, administrators),
         sign_in=flows.sign_in(shared, session_service, account_revert, administrators),
         password_reset=flows.password_reset(shared, session_service),
@@ -95,6 +102,7 @@ def wire(settings: Settings) -> Services:
         account_revert=account_revert,
         sessions=session_service,
         my_sessions=sessions.my_sessions(shared),
+        user_sessions=sessions.user_sessions(shared),
         signing_keys=shared.signing_keys,
         introspection=sessions.introspection(session_service),
         service_keys=tokens.service_keys(),
@@ -103,6 +111,7 @@ def wire(settings: Settings) -> Services:
         administrators=administrators,
         audit_log=shared.audit_log,
         outbox=shared.outbox,
+        outbox_search=email.outbox_search(shared.audit_log, shared.cursors),
         maintenance=maintenance.maintenance(shared, account_revert),
         delivery=email.delivery(settings, shared.email_sealer),
         inbox=email.dev_inbox(settings),

@@ -4,9 +4,12 @@ from auth_service.adapters.crypto.keys import Sealer
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.email.smtp_transport import SmtpTransport
 from auth_service.adapters.email.transport import MailTransport
+from auth_service.services.audit.events import AuditLog
 from auth_service.services.email.delivery import Delivery
 from auth_service.services.email.outbox import UNLIMITED, Outbox
+from auth_service.services.email.outbox_search import OutboxSearch
 from auth_service.services.email.queue import MailQueue
+from auth_service.services.pagination import Cursors
 from auth_service.settings import Settings
 
 
@@ -16,6 +19,11 @@ def outbox(settings: Settings, sealer: Sealer) -> Outbox:
         sealer=sealer,
         codes_a_day=settings.limit_codes_a_day if settings.rate_limits == "on" else UNLIMITED,
     )
+
+
+def outbox_search(audit_log: AuditLog, cursors: Cursors) -> OutboxSearch:
+    """Build the outbox as administrators see it."""
+    return OutboxSearch(audit_log=audit_log, cursors=cursors)
 
 
 def delivery(settings: Settings, sealer: Sealer) -> Delivery:

@@ -5,6 +5,7 @@ from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
 from auth_service.services.sessions.introspection import Introspection
 from auth_service.services.sessions.my_sessions import MySessions
 from auth_service.services.sessions.sessions import Sessions
+from auth_service.services.sessions.user_sessions import UserSessions
 from auth_service.wiring.shared import Shared
 
 
@@ -28,6 +29,11 @@ def sessions(shared: Shared) -> Sessions:
 def my_sessions(shared: Shared) -> MySessions:
     """Build the session list of a user."""
     return MySessions(audit_log=shared.audit_log, cursors=shared.cursors)
+
+
+def user_sessions(shared: Shared) -> UserSessions:
+    """Build the session list of a user for administrators."""
+    return UserSessions(users=shared.users, cursors=shared.cursors)
 
 
 def introspection(sessions: Sessions) -> Introspection:

@@ -4,6 +4,9 @@ from flask import Blueprint
 
 from auth_service.api.contract.swagger import DocumentedApi
 from auth_service.api.v1.account_revert import account_revert
+from auth_service.api.v1.admin.emails import admin_emails
+from auth_service.api.v1.admin.sessions import admin_sessions
+from auth_service.api.v1.admin.users import admin_users
 from auth_service.api.v1.login_history import login_history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.reauthentication import account
@@ -70,5 +73,7 @@ def blueprint(settings: Settings) -> Blueprint:
         api.add_namespace(namespace, path="/v1/users")
     for namespace in (roles, tokens):
         api.add_namespace(namespace, path="/v1")
+    for namespace in (admin_users, admin_sessions, admin_emails):
+        api.add_namespace(namespace, path="/v1/admin")
     api.add_namespace(service_roles, path="/srv")
     return api_blueprint

@@ -69,6 +69,36 @@ class OpenSession:
     current: bool
 
 
+def page_of_sessions(
+    user_id: int,
+    *,
+    current: uuid.UUID,
+    cursors: Cursors,
+    of: str = "sessions",
+    cursor_owner: str | int,
+    cursor: str | None,
+    limit: int,
+) -> Page[OpenSession]:
+    """Return a page of the active sessions of a user, the newest first.
+
+    `current` is the session of the request. `of` and `cursor_owner` name the list and the client of the cursor (see
+    `Cursors`). Raises ValidationFailed for a wrong cursor.
+    """
+    parameters: dict[str, Any] = {"owner": user_id, "current": current, "most": limit + 1}
+    if cursor is not None:
+        opened_at, session_id = cursors.position(cursor, of=of, owner=cursor_owner)
+        parameters |= {"opened_at": datetime.fromisoformat(opened_at), "session": uuid.UUID(session_id)}
+    with autocommit() as connection:
+        rows = connection.execute(_NEWEST if cursor is None else _OLDER, parameters).mappings().all()
+    return cursors.page(
+        [OpenSession(**row) for row in rows],
+        limit=limit,
+        of=of,
+        owner=cursor_owner,
+        position=lambda last: (last.opened_at.isoformat(), str(last.id)),
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MySessions:
     """Lists and revokes the sessions of the current user."""
@@ -78,18 +108,13 @@ class MySessions:
 
     def page(self, current_user: CurrentUser, *, cursor: str | None, limit: int) -> Page[OpenSession]:
         """Return a page of the active sessions, the newest first. Raises ValidationFailed for a wrong cursor."""
-        parameters: dict[str, Any] = {"owner": current_user.id, "current": current_user.session_id, "most": limit + 1}
-        if cursor is not None:
-            opened_at, session_id = self.cursors.position(cursor, of="sessions", owner=current_user.id)
-            parameters |= {"opened_at": datetime.fromisoformat(opened_at), "session": uuid.UUID(session_id)}
-        with autocommit() as connection:
-            rows = connection.execute(_NEWEST if cursor is None else _OLDER, parameters).mappings().all()
-        return self.cursors.page(
-            [OpenSession(**row) for row in rows],
+        return page_of_sessions(
+            current_user.id,
+            current=current_user.session_id,
+            cursors=self.cursors,
+            cursor_owner=current_user.id,
+            cursor=cursor,
             limit=limit,
-            of="sessions",
-            owner=current_user.id,
-            position=lambda last: (last.opened_at.isoformat(), str(last.id)),
         )
 
     def revoke(self, session_id: uuid.UUID, *, current_user: CurrentUser, client: ClientInfo) -> None:
