@@ -1,4 +1,4 @@
-"""`manage.py create-superuser`, `roles` and `users grant|withdraw`: administrators and roles from the command line."""
+"""`manage.py create-superuser`, `roles` and `users grant|withdraw|show`: administrators, roles, users."""
 
 from collections.abc import Callable
 from typing import Any
@@ -133,3 +133,33 @@ def test_an_operator_grants_and_withdraws_roles_by_email_address(run: Run, ada: 
 
     assert roles_of(query) == ["ROLE_PORTAL_USER"]
     assert run(users, "grant", "unknown@example.org", ADMIN).exit_code == 1
+
+
+def test_an_operator_sees_a_user_by_email_address(run: Run, ada: int, app: Flask, query: Query) -> None:
+    ApiClient(app).signed_in(ADA, PASSWORD)
+    query(
+        "UPDATE users SET banned_until = 'infinity', banned_at = '2026-01-02T03:04:05Z', ban_reason = 'spam'"
+        " WHERE id = %s",
+        ada,
+    )
+
+    result = run(users, "show", ADA.upper())
+
+    assert result.exit_code == 0
+    lines = dict(line.split(": ", 1) for line in result.output.splitlines())
+    assert (lines["id"], lines["email"], lines["status"]) == (str(ada), ADA, "banned")
+    assert (lines["roles"], lines["sessions"], lines["password_set"]) == ("ROLE_PORTAL_USER", "1", "yes")
+    assert (lines["ban.until"], lines["ban.reason"], lines["ban.at"]) == ("-", "spam", "2026-01-02T03:04:05+00:00")
+    assert (lines["second_factor.totp"], lines["identities"], lines["deletion_due_at"]) == ("no", "-", "-")
+    assert "argon2" not in result.output
+    assert query("SELECT kind FROM events WHERE actor_type = 'system'") == []
+
+
+@pytest.mark.parametrize(
+    ("email", "words"), [("unknown@example.org", "user_unknown"), ("no address", "the email address is refused")]
+)
+def test_a_user_who_does_not_exist_is_not_shown(run: Run, ada: int, email: str, words: str) -> None:
+    result = run(users, "show", email)
+
+    assert result.exit_code == 1
+    assert words in result.output
