@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.bench.administration_requests import ADMINISTRATORS, CHECK, Search, give_roles, searches, with_tokens
 from tests.bench.emails import emails_a_second
 from tests.bench.load import CONNECTIONS, WRK, Load, LoadClient, VirtualUser, wrk
 from tests.bench.pages import publish
@@ -28,6 +29,14 @@ FEW, MANY = 1_000, 1_000_000
 RUNS = 3
 SIGN_IN_CLIENTS = 64
 VERIFY = "/api/v1/sessions/verify"
+
+SEARCHES = {
+    "first page of users": 0.050,
+    "page of users with a prefix": 0.050,
+    "exact search of a user": 0.050,
+    "count of users, which stops at 10,000": None,
+}
+"""The searches of administrators, each with the budget of its p99 in seconds."""
 
 Measure = Callable[[float], Load]
 
@@ -63,8 +72,22 @@ def measure_all(testbed: Testbed, *, seconds: float) -> Figures:
     with testbed.floor(few) as floor, testbed.service(few) as service, testbed.service(many) as service_many:
         say("accounts and sessions")
         accounts, accounts_many = prepare_accounts(testbed, service, few), prepare_accounts(testbed, service_many, many)
+        with_roles = give_roles(few, accounts)
+        search = searches(testbed, many, users=MANY)
         loads = alternately(
             [
+                *administration(service_many, search),
+                Measurement(
+                    name="current user, 20 roles",
+                    measure=with_accounts(service, with_tokens(with_roles, lambda _: f"{USERS}/me")),
+                ),
+                Measurement(
+                    name="check_permissions",
+                    measure=with_accounts(
+                        service,
+                        with_tokens(with_roles, lambda user: f"{CHECK}?user_id={user}&permission=films:number_7"),
+                    ),
+                ),
                 Measurement(name="floor: small JSON", measure=get(floor, "/json?email=person1@example.org")),
                 Measurement(name="floor: one SELECT", measure=get(floor, "/select", users=FEW)),
                 Measurement(name="health", measure=get(service, "/health/live")),
@@ -117,12 +140,38 @@ def measure_all(testbed: Testbed, *, seconds: float) -> Figures:
         Row.compared("current user at 1,000,000 users", loads["current user, many"], loads["current user"], base),
         Row.compared("look-up at 1,000,000 users", loads["look-up, many"], loads["look-up"], base),
         Row.compared("registration at 1,000,000 users", loads["flow, many"], loads["flow"], base),
+        Row.of("current user with 20 of 200 roles", loads["current user, 20 roles"], base),
+        Row.as_quick(
+            "`check_permissions` with 20 of 200 roles",
+            loads["check_permissions"],
+            loads["current user, 20 roles"],
+            base,
+            as_what="this current user",
+        ),
+        *(
+            Row.of(f"{name} at 1,000,000 users, {ADMINISTRATORS} connections", loads[name], base, p99=p99)
+            for name, p99 in SEARCHES.items()
+        ),
         Row.single("emails through one mail worker", rate, "a second", at_least=200),
         Row.single("memory of a worker after load", memory, "MB", at_most=120),
         Row.single("cold start to the first 200, with running engines", start, "s", at_most=1.5),
         Row.single("`make run` for the first time, to the first 200", first_run, "s", at_most=6),
     ]
     return Figures.now(rows, day=datetime.now(UTC).date().isoformat(), wrk=WRK is not None)
+
+
+def administration(server: Server, search: Search) -> list[Measurement]:
+    """The searches of administrators."""
+    paths: dict[str, Callable[[int], str]] = {
+        "first page of users": lambda _: "?limit=50",
+        "page of users with a prefix": lambda number: f"?limit=50&query=person{number // 100}",
+        "exact search of a user": lambda number: f"?email=person{number}@example.org",
+        "count of users, which stops at 10,000": lambda _: "/count?status=active",
+    }
+    return [
+        Measurement(name=name, measure=with_accounts(server, search(path), connections=ADMINISTRATORS))
+        for name, path in paths.items()
+    ]
 
 
 def alternately(measurements: list[Measurement], *, seconds: float) -> dict[str, Load]:

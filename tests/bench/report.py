@@ -40,6 +40,13 @@ class Row:
         return cls._row(name, load, base, budget=f"within 10 % of 1,000 users (here {ratio:.2f})", holds=ratio >= 0.9)
 
     @classmethod
+    def as_quick(cls, name: str, load: Load, other: Load, base: float, *, as_what: str) -> Self:
+        """A load whose median latency must be within 10 % of that of another one."""
+        ratio = load.p50 / other.p50
+        budget = f"p50 within 10 % of {as_what} (here {ratio:.2f})"
+        return cls._row(name, load, base, budget=budget, holds=ratio <= 1.1)
+
+    @classmethod
     def ratio(cls, name: str, load: Load, maximum: float, *, at_least: float) -> Self:
         """A load with its budget: the minimum share of the maximum rate of this machine."""
         ratio = load.rate / maximum

@@ -3,8 +3,6 @@
 import itertools
 import json
 import random
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -17,7 +15,7 @@ from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
 from tests.bench.load import LoadClient, Request, Response, VirtualUser, request
 from tests.bench.registration_requests import USERS, cookie_of
-from tests.bench.testbed import ROOT, Server, Testbed
+from tests.bench.testbed import Server, Testbed
 
 PASSWORD = "correct horse battery"
 SESSIONS = 1_000
@@ -97,15 +95,7 @@ def requests_with_tokens(path: str, accounts: Accounts) -> Callable[[], VirtualU
 
 def introspections(testbed: Testbed, database_url: str, accounts: Accounts) -> Callable[[], VirtualUser]:
     """A service that introspects random access tokens."""
-    command = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "service-keys", "create", "bench", "--scope", "tokens:introspect"],
-        env=testbed.environment(database_url),
-        cwd=testbed.engines.data_dir,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    key = command.stdout.strip()
+    key = testbed.service_key(database_url, "bench", "tokens:introspect")
     head = [
         "POST /api/v1/tokens/introspect HTTP/1.1",
         "Host: 127.0.0.1",

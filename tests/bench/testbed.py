@@ -38,15 +38,17 @@ LIMITS = {
     "LIMIT_CODES_ALTOGETHER": OUT_OF_REACH,
     "LIMIT_SIGN_INS": f"{OUT_OF_REACH},1000000/2s",
     "LIMIT_REFRESHES": OUT_OF_REACH,
+    "LIMIT_ADMIN_READS": OUT_OF_REACH,
 }
 
 FILL = """
 SET session_replication_role = replica;
 SET synchronous_commit = off;
 -- Ids in random order, so that the indexes are as scattered as in production.
-INSERT INTO users (id, email, email_key, verified_mail, verified_at, language)
+INSERT INTO users (id, email, email_key, verified_mail, verified_at, language, created_at)
 SELECT number * 5851543129231 %% 9007199254740992, 'person' || number || '@example.org',
-  'person' || number || '@example.org', number %% 10 > 0, CASE WHEN number %% 10 > 0 THEN now() END, 'en'
+  'person' || number || '@example.org', number %% 10 > 0, CASE WHEN number %% 10 > 0 THEN now() END, 'en',
+  now() - number * interval '1 second'
 FROM generate_series(1::bigint, %(users)s) AS number;
 INSERT INTO user_roles (user_id, role)
 SELECT id, CASE WHEN verified_mail THEN 'ROLE_PORTAL_USER' ELSE 'ROLE_TEMPORARY_USER' END FROM users;
@@ -84,6 +86,18 @@ class Testbed:
         subprocess.run(command, env=self.environment(url), cwd=self.engines.data_dir, check=True)
         self.as_superuser(FILL % {"users": users}, "VACUUM ANALYZE users, user_roles", "CHECKPOINT", database=name)
         return url
+
+    def service_key(self, database_url: str, name: str, scope: str) -> str:
+        """Create a service key with one scope; returns it."""
+        command = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), "service-keys", "create", name, "--scope", scope],
+            env=self.environment(database_url),
+            cwd=self.engines.data_dir,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return command.stdout.strip()
 
     def as_superuser(self, *statements: str, database: str = "postgres") -> None:
         """Run statements as the superuser of the embedded PostgreSQL."""

@@ -6,6 +6,7 @@ from auth_service.api.contract.contract import Contract, Variant
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.http.parsing import ROLE_NAME
+from auth_service.api.security.authentication import current_service, current_user
 from auth_service.api.security.authorization import caller, own_or_permission, permission
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import ADMIN_READS, ADMIN_WRITES
@@ -33,7 +34,7 @@ from auth_service.errors import (
     UserUnknown,
 )
 from auth_service.models.permission import Permission
-from auth_service.services.authorization.roles import PermissionCheck, PermissionInfo
+from auth_service.services.authorization.roles import PermissionCheck, PermissionInfo, check
 from auth_service.services.authorization.statements import RoleRecord, UserPermissions, UserRoles
 from auth_service.services.pagination import Page
 
@@ -56,8 +57,11 @@ def delete_role(name: str) -> None:
 
 
 def check_permissions(query: CheckPermissionsQuery) -> PermissionCheck:
-    """Check the permissions of a user."""
-    return services().roles.check(int(query.user_id), permission=query.permission)
+    """Check the permissions of a user; those of the current user are read with the session already."""
+    user_id = int(query.user_id)
+    if current_service() is None and current_user().id == user_id:
+        return check(user_id, of=current_user(), permission=query.permission)
+    return check(user_id, of=services().roles.of_user(user_id), permission=query.permission)
 
 
 def grant_role(_: Resource, body: GrantRoleRequest) -> UserRoles:

@@ -16,7 +16,7 @@ from auth_service.errors import (
 )
 from auth_service.models import PORTAL_ADMIN, REGISTRATION_ROLES
 from auth_service.models.audit_event import EventType
-from auth_service.models.permission import Permission, has_permission
+from auth_service.models.permission import Permission, RolesAndPermissions, has_permission
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.authorization import statements as sql
 from auth_service.services.authorization.administrators import Administrators
@@ -150,12 +150,6 @@ class Roles:
             raise UserUnknown
         return user
 
-    def check(self, user_id: int, *, permission: str | None) -> PermissionCheck:
-        """Return the roles of a user, and whether they have the permission. Raises UserUnknown."""
-        user = self.of_user(user_id)
-        allowed = None if permission is None else has_permission(permission, of=user)
-        return PermissionCheck(user_id, user.roles, allowed)
-
     def grant(self, user_id: int, name: str, *, caller: Caller, client: ClientInfo) -> UserRoles:
         """Grant a role to a user; idempotent.
 
@@ -235,6 +229,11 @@ class Roles:
         self, kind: EventType, name: str, caller: Caller, client: ClientInfo, changes: dict[str, list[object]]
     ) -> None:
         self.audit_log.record(kind, user_id=None, client=client, actor=caller, target=("role", name), changes=changes)
+
+
+def check(user_id: int, *, of: RolesAndPermissions, permission: str | None) -> PermissionCheck:
+    """Return the roles of a user, and whether they have the permission."""
+    return PermissionCheck(user_id, of.roles, None if permission is None else has_permission(permission, of=of))
 
 
 def _bounded(permissions: Iterable[str]) -> list[str]:
