@@ -11,7 +11,7 @@ import pytest
 
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.errors import TooManyCodes
-from auth_service.services.credentials.one_time_codes import CodeLimiter
+from auth_service.services.credentials.code_limits import CodeLimiter
 from auth_service.services.credentials.passwords import THROTTLE
 from auth_service.wiring import Services
 from tests.support.application import MakeApp

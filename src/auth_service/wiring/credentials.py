@@ -8,7 +8,7 @@ from auth_service.adapters.redis.client import RedisClient
 from auth_service.adapters.redis.code_store import CodeStore
 from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.adapters.redis.rate_limiter import RateLimiter
-from auth_service.services.credentials.one_time_codes import CodeLimiter, CodeLimits
+from auth_service.services.credentials.code_limits import CodeLimiter, CodeLimits
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.settings import Settings
 

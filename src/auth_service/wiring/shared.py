@@ -9,7 +9,8 @@ from auth_service.adapters.redis.login_throttle import LoginThrottle
 from auth_service.adapters.redis.rate_limiter import LocalRateLimiter, RateLimiter
 from auth_service.models.outbox_message import EmailKind
 from auth_service.services.audit.events import AuditLog
-from auth_service.services.credentials.one_time_codes import CodeLimiter, OneTimeCodes, UnboundAttempts
+from auth_service.services.credentials.code_limits import CodeLimiter
+from auth_service.services.credentials.one_time_codes import OneTimeCodes, UnboundAttempts
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.pagination import Cursors

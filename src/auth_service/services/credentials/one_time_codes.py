@@ -4,7 +4,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 
@@ -15,31 +15,15 @@ from auth_service.adapters.redis.code_store import (
     VerificationResult,
     new_ticket,
 )
-from auth_service.adapters.redis.network_share import SharedLimit
-from auth_service.adapters.redis.rate_limiter import Limit, RateLimiter, Windows
 from auth_service.errors import CodeExpired, CodeWrong, TooManyCodes
 from auth_service.models.outbox_message import EmailKind
+from auth_service.services.credentials.code_limits import CodeLimiter
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.outbox import CodePlace, Outbox
 
 CODE_DIGITS = 6
 
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CodeLimits:
-    """Rate limits of emailed codes, for all purposes together.
-
-    The outbox counts the daily cap of an address in PostgreSQL too, because Redis may lose its data.
-    """
-
-    per_address_and_network: Windows
-    a_day: int
-    """The daily cap of an address, for all networks together."""
-    reserved: int
-    """How many codes of the daily cap are kept for networks that had none in the last 24 hours."""
-    global_limit: Windows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +54,17 @@ class Recipient:
     is_decoy: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IssuedCode:
+    """A code that Redis knows and whose email is not written yet."""
+
+    to: Recipient
+    code: str = field(repr=False)
+    ticket: str | None = field(repr=False)
+    place: CodePlace
+    resend_after: timedelta
+
+
 def bind_code(
     *,
     purpose: EmailKind,
@@ -86,36 +81,6 @@ def bind_code(
     """
     parts = [purpose, user_id, address.key, credential_version, None if session_id is None else session_id.hex]
     return _encode_json(parts)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CodeLimiter:
-    """Counts emailed codes against their rate limits, before any other work is done."""
-
-    limiter: RateLimiter
-    limits: CodeLimits
-
-    def count(self, *, key: str, network: str) -> timedelta:
-        """Count one code for an address and a network; return the time until the next one.
-
-        No limit is for the address alone, so that an attacker who knows the address cannot lock its owner out with one
-        or two networks. Unknown addresses are counted alike: a limit that only known ones reach would reveal them (user
-        enumeration). Raises TooManyCodes, RedisUnavailable.
-        """
-        hit = self.limiter.hit_in_redis(
-            Limit(name="codes_per_network", windows=self.limits.per_address_and_network, subject=f"{key} {network}"),
-            SharedLimit(
-                name="codes_a_day",
-                subject=key,
-                network=network,
-                limit=self.limits.a_day,
-                reserved=self.limits.reserved,
-            ),
-            Limit(name="codes_altogether", windows=self.limits.global_limit, subject=""),
-        )
-        if not hit.allowed:
-            raise TooManyCodes(retry_after=hit.wait.total_seconds())
-        return hit.wait
 
 
 def random_code() -> str:
@@ -184,27 +149,50 @@ class OneTimeCodes:
         random code: the caller decides whether the client may choose one. Raises TooManyCodes and RedisUnavailable, and
         CodeNotEmailed only if `reveals_daily_cap`.
         """
+        # Redis before PostgreSQL: if the commit fails, the user requests another code. In the opposite order an email
+        # could carry a code that does not exist.
+        issued = self.issue(
+            to, network=network, ticket=ticket, client_supplied=client_supplied, codes_today=codes_today
+        )
+        emailed = self.email(issued)
+        if self.reveals_daily_cap and not emailed:
+            raise CodeNotEmailed
+        return CodeSent(ticket=issued.ticket, expires_in=self.store.code_lifetime, resend_after=issued.resend_after)
+
+    def issue(
+        self,
+        to: Recipient,
+        *,
+        network: str,
+        ticket: str | None = None,
+        client_supplied: str | None = None,
+        codes_today: int | None = None,
+    ) -> IssuedCode:
+        """Issue a code without its email, for a flow that emails it later in its transaction; else as `send`.
+
+        Redis only: no transaction has to be open meanwhile. Raises TooManyCodes and RedisUnavailable.
+        """
         if self.reveals_daily_cap and self._is_full(to, codes_today):
             raise self.outbox.daily_cap_error(to.address)
         resend_after = self.limiter.count(key=to.address.key, network=network)
         code = client_supplied or self.draw()
         if not self.reveals_daily_cap and self._is_full(to, codes_today):
             to, code = replace(to, is_decoy=True), secrets.token_urlsafe()
-        # Redis before PostgreSQL: if the commit fails, the user requests another code. In the opposite order an email
-        # could carry a code that does not exist.
         ticket, place = self._issue(to, code, ticket)
-        emailed = self.outbox.put_code(
+        return IssuedCode(to=to, code=code, ticket=ticket, place=place, resend_after=resend_after)
+
+    def email(self, issued: IssuedCode) -> bool:
+        """Write the email with an issued code; return False if the daily cap is reached or the user was deleted."""
+        to = issued.to
+        return self.outbox.put_code(
             kind=self.kind,
             to=to.address,
             user_id=None if to.is_decoy else to.user_id,
             language=to.language,
-            values={"code": code, "minutes": self.store.code_lifetime // timedelta(minutes=1)},
+            values={"code": issued.code, "minutes": self.store.code_lifetime // timedelta(minutes=1)},
             ttl=self.store.code_lifetime,
-            place=place,
+            place=issued.place,
         )
-        if self.reveals_daily_cap and not emailed:
-            raise CodeNotEmailed
-        return CodeSent(ticket=ticket, expires_in=self.store.code_lifetime, resend_after=resend_after)
 
     def verify_and_consume(self, code: str, to: Recipient, *, ticket: str | None = None) -> str:
         """Verify a code and invalidate it; return its ticket, for `withdraw_email`.

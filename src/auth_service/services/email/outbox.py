@@ -86,12 +86,19 @@ class Outbox:
         )
         codes_a_day = UNLIMITED if user_id is None else self.codes_a_day
         # A separate statement, so that the snapshot of the next one includes what others committed during the wait.
-        transaction().write(LOCK_ADDRESS({"recipient_key": to.key}))
+        self.lock_address(to)
         added = transaction().fetch_one(INSERT_CODE({**message, "codes_a_day": codes_a_day, "locked": user_id or 0}))
         if user_id is None:
             transaction().write(LOOK_UP_NO_USER({}))
             transaction().write(DELETE_MESSAGE({"message_id": message["id"]}))
         return added is not None
+
+    def lock_address(self, to: Address) -> None:
+        """Exclude other codes to this address until the unit of work ends.
+
+        For a flow that locks the user and then calls `put_code`: all flows lock the address before the user.
+        """
+        transaction().write(LOCK_ADDRESS({"recipient_key": to.key}))
 
     def put(self, message: NewMessage) -> None:
         """Add an email without a code, unless one with the same `dedup_key` exists (idempotent)."""
