@@ -191,13 +191,20 @@ class AuditLog:
         ]
         return Page(items=entries, next_cursor=page.next_cursor)
 
-    def anonymize_user(self, user_id: int, *, actor: Caller | None = None, client: ClientInfo | None = None) -> None:
+    def anonymize_user(
+        self,
+        user_id: int,
+        *,
+        actor: Caller | None = None,
+        client: ClientInfo | None = None,
+        reason: str | None = None,
+    ) -> None:
         """Remove the user, IP addresses and devices from the events of a deleted user, and record the deletion.
 
         To be called in the transaction that deletes the user, after the DELETE: the database refuses it while the user
         exists. Kind, time, outcome and method of the events stay (GDPR erasure without losing the audit log). The event
-        about the deletion does not name the user. It has the `actor`, unless that is the user itself, with the IP
-        address and the device of `client`; otherwise only the request id.
+        about the deletion does not name the user. It has the `actor`, unless that is the user itself, with its `reason`
+        and the IP address and the device of `client`; otherwise only the request id.
         """
         transaction().write(ANONYMIZE_USER({"user": user_id}))
         is_own = actor is None or (actor.type is CallerType.USER and actor.id == str(user_id))
@@ -208,6 +215,7 @@ class AuditLog:
             user_id=None,
             client=anonymous if is_own or client is None else client,
             actor=None if is_own else actor,
+            reason=reason,
         )
 
     @staticmethod

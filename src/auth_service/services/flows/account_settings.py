@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from auth_service.errors import AccountChanged, ReauthenticationRequired
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
-from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.credentials.one_time_codes import CodeSent, OneTimeCodes
 from auth_service.services.credentials.passwords import Passwords
-from auth_service.services.email.outbox import Outbox
-from auth_service.services.flows.account_revert import AccountRevert
+from auth_service.services.flows.account_deletion import AccountDeletion
 from auth_service.services.flows.reauthentication import Reauthentication, send_session_code
 from auth_service.services.sessions.sessions import CurrentUser, Sessions
 from auth_service.services.users.recipients import recipient
@@ -26,11 +24,9 @@ class AccountSettings:
     reauthentication: Reauthentication
     codes: OneTimeCodes
     sessions: Sessions
-    administrators: Administrators
-    account_revert: AccountRevert
+    deletion: AccountDeletion
     audit_log: AuditLog
     security_notifications: SecurityNotifications
-    outbox: Outbox
 
     def change_password(self, current_user: CurrentUser, *, current: str, new: str, client: ClientInfo) -> None:
         """Change the password, revoke all other sessions, and send a security notification.
@@ -90,15 +86,6 @@ class AccountSettings:
             )
         else:
             raise ReauthenticationRequired
-        # Before the lock of the user: the lock order of all operations that can reduce the number of administrators.
-        self.administrators.lock()
-        if self.users.lock_for_update(user.id) != user.credential_version:
+        if self.deletion.lock(user.id) != user.credential_version:
             raise AccountChanged
-        self.administrators.require_another_than(user.id)
-        # An attacker may have changed the address before the deletion: the owner is notified at the former addresses.
-        former = self.account_revert.former_addresses(user.id)
-        self.outbox.withdraw_all(user_id=user.id)
-        self.users.delete(user.id)
-        # After the deletion: it waits for concurrent flows of this user, whose audit events have to be anonymized too.
-        self.audit_log.anonymize_user(user.id, client=client)
-        self.security_notifications.notify_deletion(user, former=former)
+        self.deletion.delete(user, client=client)
