@@ -108,7 +108,7 @@ BREAKS = [
 @pytest.mark.parametrize("break_", BREAKS)
 @pytest.mark.parametrize("where", ["to", "sender", "message_id", "code", "undo_url", *WORDS])
 def test_no_value_can_inject_a_header(where: str, break_: str) -> None:
-    kind = "registration_code" if where == "code" else "email_changed"
+    kind = {"code": "registration_code", "reason": "account_banned"}.get(where, "email_changed")
     fields = {
         "to": "ada@example.org",
         "sender": "no-reply@example.org",

@@ -30,10 +30,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "role_changed": WHERE | {"role": "ROLE_EDITOR", "granted": True},
     "administrators_changed": WHERE | {"changed_user": "4711", "granted": True},
     "account_deleted": {"at": WHERE["at"]},
+    "account_banned": {"at": WHERE["at"], "reason": "Spam in the comments", "until": "2026-12-24 18:00 UTC"},
+    "password_reset_forced": {"at": WHERE["at"]},
 }
 
 # The service makes codes and links; a client may choose all other values.
-WORDS = ("service", "at", "device", "address", "new_email")
+WORDS = ("service", "at", "device", "address", "new_email", "reason")
 
 every_email = pytest.mark.parametrize(
     ("kind", "language"), [(kind, language) for kind in KINDS for language in rendering.LANGUAGES]

@@ -1,7 +1,8 @@
-"""`manage.py users`: imports users from another system, shows one, grants and revokes roles."""
+"""`manage.py users`: imports users from another system, shows one, grants and revokes roles, bans and unbans."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,9 +15,12 @@ from flask.cli import with_appcontext
 from auth_service.cli.roles import address_of, explained_errors
 from auth_service.db import unit_of_work
 from auth_service.errors import Unavailable
+from auth_service.errors.fields import FieldInvalid
 from auth_service.services.audit.events import COMMAND_LINE
+from auth_service.services.authorization import reasons
 from auth_service.services.authorization.roles import Roles
 from auth_service.services.caller import SYSTEM
+from auth_service.services.flows.user_administration import UserAdministration
 from auth_service.services.users.import_users import BATCH, ImportedUser, LineRejected, read
 from auth_service.wiring import Services
 from auth_service.wiring.diagnosis import unavailable
@@ -110,6 +114,47 @@ def withdraw(*, email: str, role: str, leave_none: bool) -> None:
     with explained_errors(), unit_of_work():
         _roles().revoke(_user_id(email), role, caller=SYSTEM, client=COMMAND_LINE, leave_none=leave_none)
     print(f"{email} does not have {role}")
+
+
+@users.command()
+@click.argument("email")
+@click.option("--until", metavar="TIME", help="The end of the ban, such as 2099-01-31T12:00Z; without it, no end.")
+@click.option("--reason", default="By the operator of the service", show_default=True, help="The user can read it.")
+@with_appcontext
+def ban(*, email: str, until: str | None, reason: str) -> None:
+    """Ban the user EMAIL and revoke all sessions."""
+    try:
+        parsed = reasons.parse(reason)
+    except FieldInvalid as error:
+        raise click.ClickException(f"--reason: {error}") from None
+    with explained_errors(), unit_of_work():
+        _administration().ban(_user_id(email), reason=parsed, until=_instant(until), caller=SYSTEM, client=COMMAND_LINE)
+    print(f"{email} is banned")
+
+
+@users.command()
+@click.argument("email")
+@with_appcontext
+def unban(*, email: str) -> None:
+    """Lift the ban of the user EMAIL, who has to sign in again."""
+    with explained_errors(), unit_of_work():
+        _administration().unban(_user_id(email), caller=SYSTEM, client=COMMAND_LINE)
+    print(f"{email} is not banned")
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    with suppress(ValueError):
+        instant = datetime.fromisoformat(text)
+        if instant.tzinfo is not None:
+            return instant
+    raise click.ClickException("--until: must be a time with its UTC offset, such as 2099-01-31T12:00Z")
+
+
+def _administration() -> UserAdministration:
+    services: Services = current_app.extensions["auth_service"]
+    return services.user_administration
 
 
 def _roles() -> Roles:

@@ -14,6 +14,7 @@ from auth_service.errors.authorization import (
     InsufficientUserAuthentication,
     LastAdministrator,
     LimitReached,
+    NotToYourself,
     PermissionMissing,
     RoleInUse,
     RoleIsSystem,
@@ -70,6 +71,7 @@ from auth_service.errors.requests import (
     ValidationFailed,
 )
 from auth_service.errors.sessions import (
+    AccountBanned,
     CredentialsRejected,
     CrossSite,
     RefreshRejected,
@@ -84,6 +86,7 @@ from auth_service.errors.sessions import (
 )
 
 __all__ = [
+    "AccountBanned",
     "AccountChanged",
     "BadRequest",
     "BeyondYourOwn",
@@ -120,6 +123,7 @@ __all__ = [
     "MethodUnsupported",
     "NotFound",
     "NotReady",
+    "NotToYourself",
     "PasswordAlreadySet",
     "PasswordNotSet",
     "PasswordWrong",

@@ -34,6 +34,13 @@ class BeyondYourOwn(Forbidden):
     message = "This concerns permissions that you do not have; ask an administrator who has them."
 
 
+class NotToYourself(Forbidden):
+    """An administrator would ban, reset or delete the own account with an endpoint of user administration."""
+
+    code = "not_to_yourself"
+    message = "This concerns your own account; use your account settings, or ask another administrator."
+
+
 class RoleUnknown(NotFound):
     """No role has this name."""
 

@@ -14,6 +14,17 @@ class CredentialsRejected(Unauthenticated):
     commit_on_raise = True
 
 
+class AccountBanned(Forbidden):
+    """The credentials of a sign-in are correct, but an administrator has banned the account.
+
+    Only correct credentials get this error, so that it reveals no account (user enumeration). Needs `until`, which is
+    null for a ban without end, and `reason`. The failed attempt is committed.
+    """
+
+    code = "account_banned"
+    message = "This account is banned until `until`, or without end if that is null; contact an administrator."
+
+
 class TokenMissing(Unauthenticated):
     """The endpoint needs an access token, and neither the `Authorization` header nor a cookie has one."""
 

@@ -30,7 +30,10 @@ class EventType(DescribedEnum):
         "reauthenticated",
         "A signed-in user authenticated again; a new session replaced the old one. `method` says how.",
     )
-    SIGN_IN_REFUSED = "sign_in_refused", "A sign-in failed; `method` says how it was tried."
+    SIGN_IN_REFUSED = (
+        "sign_in_refused",
+        "A sign-in failed; `method` says how it was tried. `refusal` is `account_banned` if only a ban prevented it.",
+    )
     SIGNED_OUT = "signed_out", "The user signed out of this session."
     SESSION_ENDED = "session_ended", "A session was revoked; `reason` says why."
     REFRESH_REUSED = "refresh_reused", "A used refresh token was used again (replay); its session was revoked."
@@ -64,6 +67,15 @@ class EventType(DescribedEnum):
     ROLE_GRANTED = "role.granted", "A role was granted to the user; `role` names it."
     ROLE_WITHDRAWN = "role.withdrawn", "A role was revoked from the user; `role` names it."
     MAIL_RETRIED = "mail.retried", "A waiting email was made due at once."
+    USER_BANNED = (
+        "user.banned",
+        "The user was banned, or the end or the reason of the ban was changed; `reason` says why.",
+    )
+    USER_UNBANNED = "user.unbanned", "The ban of the user was lifted."
+    PASSWORD_RESET_FORCED = (
+        "password.reset_forced",
+        "An administrator removed the password; the user sets a new one with an emailed code.",
+    )
     ACCESS_DENIED = (
         "access_denied",
         "A signed-in client was denied access; `refusal` is the error code.",
@@ -76,6 +88,8 @@ CHANGED_FIELDS: Mapping[EventType, frozenset[str]] = {
     EventType.ROLE_DELETED: frozenset({"description", "permissions"}),
     EventType.ROLE_GRANTED: frozenset({"role"}),
     EventType.ROLE_WITHDRAWN: frozenset({"role"}),
+    EventType.USER_BANNED: frozenset({"banned", "until"}),
+    EventType.USER_UNBANNED: frozenset({"banned", "until"}),
 }
 """The fields whose values before and after are recorded, for each event type that changes something.
 

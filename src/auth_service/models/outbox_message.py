@@ -33,6 +33,8 @@ class EmailKind(StrEnum):
     REAUTHENTICATION_CODE = "reauthentication_code"
     ROLE_CHANGED = "role_changed"
     ADMINISTRATORS_CHANGED = "administrators_changed"
+    ACCOUNT_BANNED = "account_banned"
+    PASSWORD_RESET_FORCED = "password_reset_forced"  # noqa: S105 - the name of an email
 
     @property
     def carries_code(self) -> bool:

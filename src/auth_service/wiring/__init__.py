@@ -20,6 +20,7 @@ from auth_service.services.flows.registration import Registration
 from auth_service.services.flows.sign_in import SignIn
 from auth_service.services.flows.step_up import StepUp
 from auth_service.services.flows.superuser import Superusers
+from auth_service.services.flows.user_administration import UserAdministration
 from auth_service.services.maintenance import Maintenance
 from auth_service.services.sessions.introspection import Introspection
 from auth_service.services.sessions.my_sessions import MySessions
@@ -51,6 +52,7 @@ class Services:
     sign_in: SignIn
     password_reset: PasswordReset
     account: AccountSettings
+    user_administration: UserAdministration
     step_up: StepUp
     email_change_flow: EmailChangeFlow
     export: DataExport
@@ -85,6 +87,7 @@ def wire(settings: Settings) -> Services:
     administrators = authorization.administrators(shared)
     roles = authorization.roles(shared, administrators)
     reauthentication = flows.reauthentication(shared)
+    deletion = flows.account_deletion(shared, account_revert, administrators)
     return Services(
         settings=settings,
         redis=shared.redis,
@@ -94,7 +97,8 @@ def wire(settings: Settings) -> Services:
         registration=flows.registration(shared, reauthentication, administrators),
         sign_in=flows.sign_in(shared, session_service, account_revert, administrators),
         password_reset=flows.password_reset(shared, session_service),
-        account=flows.account_settings(shared, session_service, account_revert, reauthentication, administrators),
+        account=flows.account_settings(shared, session_service, reauthentication, deletion),
+        user_administration=flows.user_administration(shared, deletion, administrators),
         step_up=flows.step_up(shared, session_service, reauthentication),
         email_change_flow=flows.email_change(shared, account_revert, reauthentication),
         export=flows.data_export(shared),

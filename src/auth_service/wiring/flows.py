@@ -7,7 +7,8 @@ from auth_service.adapters.crypto.keys import Digests
 from auth_service.models.outbox_message import EmailKind
 from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.authorization.roles import Roles
-from auth_service.services.credentials.one_time_codes import UnboundAttempts
+from auth_service.services.credentials.one_time_codes import OneTimeCodes, UnboundAttempts
+from auth_service.services.flows.account_deletion import AccountDeletion
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.flows.account_settings import AccountSettings
 from auth_service.services.flows.data_export import DataExport
@@ -16,9 +17,15 @@ from auth_service.services.flows.password_reset import PasswordReset
 from auth_service.services.flows.reauthentication import Reauthentication
 from auth_service.services.flows.registration import Registration
 from auth_service.services.flows.sign_in import SignIn
-from auth_service.services.flows.sign_in_stages import FirstAdministrator, NewDeviceNotification, SignInStages
+from auth_service.services.flows.sign_in_stages import (
+    FirstAdministrator,
+    NewDeviceNotification,
+    NotBanned,
+    SignInStages,
+)
 from auth_service.services.flows.step_up import StepUp
 from auth_service.services.flows.superuser import Superusers
+from auth_service.services.flows.user_administration import UserAdministration
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.services.users.import_users import UserImport
 from auth_service.wiring.shared import Shared
@@ -56,6 +63,7 @@ def sign_in(
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
         stages=SignInStages(
             devices=_devices(shared),
+            not_banned=NotBanned(audit_log=shared.audit_log),
             stages=[
                 FirstAdministrator(administrators=administrators),
                 NewDeviceNotification(account_revert=account_revert),
@@ -70,7 +78,7 @@ def password_reset(shared: Shared, sessions: Sessions) -> PasswordReset:
     return PasswordReset(
         users=shared.users,
         passwords=shared.passwords,
-        codes=shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART),
+        codes=_reset_codes(shared),
         sessions=sessions,
         audit_log=shared.audit_log,
         security_notifications=shared.security_notifications,
@@ -88,12 +96,34 @@ def reauthentication(shared: Shared) -> Reauthentication:
     )
 
 
+def account_deletion(shared: Shared, account_revert: AccountRevert, administrators: Administrators) -> AccountDeletion:
+    """Build the account deletion, by the user or by an administrator."""
+    return AccountDeletion(
+        users=shared.users,
+        administrators=administrators,
+        account_revert=account_revert,
+        audit_log=shared.audit_log,
+        security_notifications=shared.security_notifications,
+        outbox=shared.outbox,
+    )
+
+
+def user_administration(
+    shared: Shared, deletion: AccountDeletion, administrators: Administrators
+) -> UserAdministration:
+    """Build bans, forced password resets and deletions by administrators."""
+    return UserAdministration(
+        users=shared.users,
+        administrators=administrators,
+        deletion=deletion,
+        reset_codes=_reset_codes(shared),
+        audit_log=shared.audit_log,
+        security_notifications=shared.security_notifications,
+    )
+
+
 def account_settings(
-    shared: Shared,
-    sessions: Sessions,
-    account_revert: AccountRevert,
-    reauthentication: Reauthentication,
-    administrators: Administrators,
+    shared: Shared, sessions: Sessions, reauthentication: Reauthentication, deletion: AccountDeletion
 ) -> AccountSettings:
     """Build the account settings: password change, language of emails, account deletion."""
     return AccountSettings(
@@ -102,11 +132,9 @@ def account_settings(
         reauthentication=reauthentication,
         codes=shared.one_time_codes(EmailKind.DELETION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True),
         sessions=sessions,
-        administrators=administrators,
-        account_revert=account_revert,
+        deletion=deletion,
         audit_log=shared.audit_log,
         security_notifications=shared.security_notifications,
-        outbox=shared.outbox,
     )
 
 
@@ -164,6 +192,10 @@ def account_revert(shared: Shared, sessions: Sessions) -> AccountRevert:
 def data_export(shared: Shared) -> DataExport:
     """Build the export of the data of an account."""
     return DataExport(audit_log=shared.audit_log)
+
+
+def _reset_codes(shared: Shared) -> OneTimeCodes:
+    return shared.one_time_codes(EmailKind.RECOVERY_CODE, unbound=UnboundAttempts.COUNTED_APART)
 
 
 def _devices(shared: Shared) -> DeviceTokens:

@@ -35,7 +35,16 @@ ERROR: dict[str, Any] = {
                 "code": {"type": "string", "description": "Stable; clients compare it.", "example": "code_wrong"},
                 "msg": {"type": "string", "description": "In English: what to do next."},
                 "retry_after": {"type": "integer", "description": "Seconds after which to send the request again."},
-                "reason": {"type": "string", "description": "The failed CSRF check: `origin`, `site` or `header`."},
+                "reason": {
+                    "type": "string",
+                    "description": "The failed CSRF check: `origin`, `site` or `header`; the reason of a ban.",
+                },
+                "until": {
+                    "type": "string",
+                    "format": "date-time",
+                    "x-nullable": True,
+                    "description": "The end of a ban; null for a ban without end.",
+                },
                 "scope": {"type": "string", "description": "The scope that the service key lacks."},
                 "attempts_left": {"type": "integer", "description": "Attempts that remain after a wrong code."},
                 "fields": {

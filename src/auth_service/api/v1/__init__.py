@@ -5,8 +5,8 @@ from flask import Blueprint
 from auth_service.api.contract.swagger import DocumentedApi
 from auth_service.api.v1.account_revert import account_revert
 from auth_service.api.v1.admin.emails import admin_emails
+from auth_service.api.v1.admin.password_resets import admin_users
 from auth_service.api.v1.admin.sessions import admin_sessions
-from auth_service.api.v1.admin.users import admin_users
 from auth_service.api.v1.login_history import login_history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.reauthentication import account

@@ -16,7 +16,14 @@ from auth_service.api.v1.schemas.sign_in import (
     SignInRequest,
     TokensResponse,
 )
-from auth_service.errors import CredentialsRejected, CrossSite, RedisUnavailable, TooManyAttempts, TooManyCodes
+from auth_service.errors import (
+    AccountBanned,
+    CredentialsRejected,
+    CrossSite,
+    RedisUnavailable,
+    TooManyAttempts,
+    TooManyCodes,
+)
 from auth_service.services.sessions.sessions import Tokens
 
 sessions = Namespace("sessions", description="Sign-in, refresh tokens and sign-out.")
@@ -49,7 +56,7 @@ class SignIn(Resource):
         body=SignInRequest,
         data=TokensResponse,
         limits=[SIGN_INS],
-        errors=[CredentialsRejected, TooManyAttempts, CrossSite],
+        errors=[CredentialsRejected, AccountBanned, TooManyAttempts, CrossSite],
     )
     def post(self, body: SignInRequest) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)
@@ -80,7 +87,7 @@ class CodeSignIn(Resource):
         body=CodeSignInRequest,
         data=TokensResponse,
         limits=[SIGN_INS],
-        errors=[CredentialsRejected, CrossSite, RedisUnavailable],
+        errors=[CredentialsRejected, AccountBanned, CrossSite, RedisUnavailable],
     )
     def post(self, body: CodeSignInRequest) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)

@@ -269,10 +269,10 @@ REVOKE = Statement(
 ADMINISTRATORS = Statement(
     select(User.id)
     .join(UserRole, UserRole.user_id == User.id)
-    .where(UserRole.role == PORTAL_ADMIN, User.verified_mail)
+    .where(UserRole.role == PORTAL_ADMIN, User.verified_mail, ~User.is_banned())
     .order_by(User.id),
     parameters=NoParameters,
     row=int,
     prepared=False,
 )
-"""The ids of the administrators who can sign in."""
+"""The ids of the administrators who can sign in: verified and not banned."""

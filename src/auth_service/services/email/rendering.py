@@ -65,7 +65,8 @@ def render(
     - `email_changed`: `new_email`, `at`, `device`, `address`, `undo_url`, `hours`;
     - `role_changed`: `role`, `granted`, `at`, `device`, `address`;
     - `administrators_changed`: `changed_user`, `granted`, `at`, `device`, `address`;
-    - `account_deleted`: `at`.
+    - `account_banned`: `reason`, `until` (empty for a ban without end), `at`;
+    - `account_deleted`, `password_reset_forced`: `at`.
 
     Values are inserted as they are. `undo_url` is the complete link, built from settings; it works for `hours` hours.
     `to` is an address without a name, `sender` may have a name, `message_id` has angle brackets, `date` a time zone.

@@ -59,8 +59,13 @@ def _notify_new_device() -> Any:
     )
     owner = (
         select(User.id)
-        .where(User.id == bindparam("user_id"), User.credential_version == bindparam("version"), ~is_new_user)
-        .with_for_update(read=True)  # a concurrent change of credentials rejects the sign-in: no notification then
+        .where(
+            User.id == bindparam("user_id"),
+            User.credential_version == bindparam("version"),
+            ~User.is_banned(),
+            ~is_new_user,
+        )
+        .with_for_update(read=True)  # a concurrent change of credentials or a ban rejects the sign-in: no notification
         .cte("owner")
     )
     message = insert_once_cte(owner)

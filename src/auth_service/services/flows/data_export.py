@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, func, select
+from sqlalchemy import BindParameter, bindparam, case, func, literal_column, select
 
 from auth_service import clock
 from auth_service.db import autocommit
@@ -54,7 +54,11 @@ _LISTS = {
         Event.session_id,
         Event.device,
         func.host(Event.address).label("address"),
-        Event.details,
+        # The reason of an administrator is for the audit log; the user can read it only for a ban.
+        case(
+            (Event.kind == EventType.PASSWORD_RESET_FORCED.value, Event.details.op("-")(literal_column("'reason'"))),
+            else_=Event.details,
+        ).label("details"),
     )
     .where(Event.user_id == _owner)
     .order_by(Event.id.desc()),

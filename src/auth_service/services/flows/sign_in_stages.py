@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from auth_service.adapters.crypto.device_tokens import DeviceTokens
-from auth_service.services.audit.events import ClientInfo
+from auth_service.errors import AccountBanned, CredentialsRejected
+from auth_service.models.audit_event import EventType
+from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.sessions.sessions import Sessions, Tokens
+from auth_service.services.users.bans import current_ban
 from auth_service.services.users.statements import UserRecord
 
 
@@ -52,6 +55,32 @@ class SignInStage(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NotBanned:
+    """Rejects a banned user, after the correct password or code and before anything is done for a session."""
+
+    audit_log: AuditLog
+
+    def run(self, sign_in: VerifiedSignIn) -> None:
+        """Raise AccountBanned if the user was banned when the record of the user was read."""
+        if sign_in.user.is_banned:
+            self.check_again(sign_in)
+
+    def check_again(self, sign_in: VerifiedSignIn) -> None:
+        """Record the failed attempt and raise AccountBanned if a ban is in force now."""
+        ban = current_ban(sign_in.user.id)
+        if ban is None:
+            return
+        self.audit_log.record_anonymous_failure(
+            EventType.SIGN_IN_REFUSED,
+            user_id=sign_in.user.id,
+            client=sign_in.context.client,
+            method=sign_in.method,
+            refusal=AccountBanned.code,
+        )
+        raise AccountBanned(until=ban.until_text, reason=ban.reason)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FirstAdministrator:
     """Makes the user of `FIRST_ADMINISTRATOR` administrator: an emailed code proves control of the address."""
 
@@ -81,6 +110,8 @@ class SignInStages:
     """Runs the stages in order, then opens the session. Every sign-in ends here."""
 
     devices: DeviceTokens
+    not_banned: NotBanned
+    """The first stage; runs once more if a concurrent request prevents the session."""
     stages: Sequence[SignInStage]
     sessions: Sessions
 
@@ -93,13 +124,17 @@ class SignInStages:
     def complete(self, sign_in: VerifiedSignIn) -> SignedIn:
         """Run the stages and open a session.
 
-        Raises the errors of the stages, and CredentialsRejected if the credentials of the account have changed since
-        they were verified.
+        Raises AccountBanned, the errors of the other stages, and CredentialsRejected if the credentials of the account
+        have changed since they were verified.
         """
-        for stage in self.stages:
+        for stage in (self.not_banned, *self.stages):
             stage.run(sign_in)
         user, context = sign_in.user, sign_in.context
-        tokens = self.sessions.open(user, method=sign_in.method, transport=context.transport, client=context.client)
+        try:
+            tokens = self.sessions.open(user, method=sign_in.method, transport=context.transport, client=context.client)
+        except CredentialsRejected:
+            self.not_banned.check_again(sign_in)
+            raise
         return SignedIn(
             tokens=tokens,
             transport=context.transport,

@@ -20,7 +20,12 @@ _REFRESHABLE = (
         select(func.array_agg(UserRole.role)).where(UserRole.user_id == User.id).scalar_subquery().label("roles"),
     )
     .join(Session, Session.user_id == User.id)
-    .where(Session.id == bindparam("session"), Session.counter == bindparam("counter"), Session.is_live())
+    .where(
+        Session.id == bindparam("session"),
+        Session.counter == bindparam("counter"),
+        Session.is_live(),
+        ~User.is_banned(),
+    )
 )
 
 

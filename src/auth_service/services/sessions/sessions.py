@@ -133,7 +133,7 @@ class Sessions:
         """Open a session for a user who has just been authenticated, under a new id, and record the event `kind`.
 
         `until` is the end of the session; `absolute` from now without it. Raises CredentialsRejected if the credentials
-        of the account have changed since they were verified.
+        of the account have changed since they were verified, or if the user is banned.
         """
         session_id = uuid.uuid4()
         # Before the transaction starts: reading the signing keys may take a second connection.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
-from sqlalchemy import Interval, Text, bindparam, func, insert, literal, select, update
+from sqlalchemy import Interval, Text, and_, bindparam, func, insert, literal, select, update
 
 from auth_service.db import Statement
 from auth_service.models import RolePermission, Session, User, UserRole
@@ -32,7 +32,7 @@ def permissions_of(owner: Any) -> Any:
 
 
 def _open() -> Any:
-    """Insert a session and its audit event, if the credential version is still the one that was verified."""
+    """Insert a session and its audit event, if the credential version is the verified one and there is no ban."""
     chosen_columns = ("id", "method", "amr", "transport")
     chosen = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in chosen_columns}
     client = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
@@ -46,9 +46,10 @@ def _open() -> Any:
     values = {"user_id": User.id, "counter": literal(0), **chosen, **client, **lifetime}
     owner = (
         select(*values.values())
-        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"))
-        # Race with a password change: it either waits for this lock and then revokes the new session, or this statement
-        # waits and finds another credential version. No session outlives the password that opened it.
+        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"), ~User.is_banned())
+        # Race with a password change or a ban: it either waits for this lock and then revokes the new session, or this
+        # statement waits and finds another credential version or the ban. No session outlives the password that opened
+        # it, and none survives a ban.
         .with_for_update(read=True)
     )
     opened = (
@@ -147,12 +148,14 @@ class SessionOwner(NamedTuple):
 
 
 _this_session = Session.id == bindparam("session", type_=Session.id.type)
+# A ban revokes all sessions. The comparison also covers sessions that the release before bans opens meanwhile.
+_owner_is_not_banned = and_(User.id == Session.user_id, ~User.is_banned())
 
 OPEN = Statement(_open(), parameters=Open, row=Opened)
 
 REFRESH = Statement(
     update(Session)
-    .where(_this_session, Session.counter == bindparam("used"), _live)
+    .where(_this_session, Session.counter == bindparam("used"), _live, _owner_is_not_banned)
     .values(
         counter=Session.counter + 1,
         refreshed_at=func.now(),
@@ -173,7 +176,7 @@ ROTATION_STATE = Statement(
         Session.acr,
         Session.counter,
         Session.refreshed_at > func.now() - bindparam("grace", type_=Interval),
-    ).where(_this_session, _live),
+    ).where(_this_session, _live, _owner_is_not_banned),
     parameters=Rotation,
     row=RotationState,
 )
@@ -195,7 +198,7 @@ CURRENT_USER = Statement(
         Session.expires_at,
     )
     .join(Session, Session.user_id == User.id)
-    .where(_live, _this_session, User.id == bindparam("owner")),
+    .where(_live, _this_session, User.id == bindparam("owner"), ~User.is_banned()),
     parameters=ByTokenClaims,
     row=SessionOwner,
 )

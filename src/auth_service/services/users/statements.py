@@ -80,6 +80,8 @@ class UserRecord:
     password_hash: str | None = field(repr=False)
     credential_version: int
     verified_at: datetime | None
+    is_banned: bool
+    """By the clock of the database when the record was read; opening a session compares the ban again."""
 
     @property
     def address(self) -> Address:
@@ -110,6 +112,7 @@ _record = select(
     User.password_hash,
     User.credential_version,
     User.verified_at,
+    User.is_banned(),
 )
 _by_id = User.id == bindparam("user_id")
 RECORD_BY_ID = Statement(_record.where(_by_id), parameters=ById, row=UserRecord)
@@ -126,6 +129,7 @@ _decoy: Any = select(
     literal_column(f"'$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}'"),
     literal_column("0"),
     literal_column("now()"),
+    literal_column("false"),
 ).where(~select(User.id).where(_by_key).exists())
 RECORD_BY_KEY = Statement(union_all(_record.where(_by_key), _decoy), parameters=ByKey, row=_record_unless_decoy)
 RECORD_AND_CODES = Statement(
@@ -285,7 +289,11 @@ def _delete_stale() -> Any:
     # Ordered, so that PostgreSQL reads the index and not the table until it has found a batch.
     stale = (
         select(User.id)
-        .where(~User.verified_mail, User.created_at < func.now() - bindparam("older_than", type_=Interval))
+        .where(
+            ~User.verified_mail,
+            User.created_at < func.now() - bindparam("older_than", type_=Interval),
+            ~User.is_banned(),  # the address of a banned user stays taken
+        )
         .order_by(User.created_at)
     )
     batch = stale.limit(bindparam("at_most", type_=Integer)).with_for_update(skip_locked=True).cte("batch")

@@ -176,6 +176,13 @@ class Users:
             raise EmailTaken from None
         _drop_codes(user_id)
 
+    def remove_password(self, user_id: int) -> None:
+        """Remove the password and invalidate all codes and pending email changes of the account.
+
+        The new credential version also rejects a sign-in whose password is being verified at this moment.
+        """
+        self.revert_takeover(user_id, email=None)
+
     def delete_temporary_user(self, email: Address) -> None:
         """Delete the temporary user with an address that another user has verified (account pre-hijacking)."""
         transaction().write(DELETE_TEMPORARY_USER({"key": email.key}))

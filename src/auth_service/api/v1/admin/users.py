@@ -1,11 +1,13 @@
-"""User administration: list and count users, show one user."""
+"""User administration: list and count users, show and delete one user."""
 
 from flask_restx import Resource
 
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security.authorization import caller, permission
-from auth_service.api.security.rate_limits import ADMIN_READS
+from auth_service.api.security.client_info import client_info
+from auth_service.api.security.rate_limits import ADMIN_READS, ADMIN_WRITES
+from auth_service.api.v1.schemas.admin.accounts import DeleteUserRequest
 from auth_service.api.v1.schemas.admin.users import (
     CountUsersQuery,
     FoundUserResponse,
@@ -13,7 +15,7 @@ from auth_service.api.v1.schemas.admin.users import (
     UserDetailsResponse,
     UsersQuery,
 )
-from auth_service.errors import UserUnknown
+from auth_service.errors import BeyondYourOwn, LastAdministrator, NotToYourself, UserUnknown
 from auth_service.models.permission import Permission
 from auth_service.services.pagination import Page
 from auth_service.services.users.search_statements import FoundUser, UserDetails
@@ -79,3 +81,15 @@ class AdminUser(Resource):
     )
     def get(self, user_id: int) -> UserDetails:
         return services().user_search.details(user_id)
+
+    @admin_users.contract(
+        summary="Delete a user",
+        description="A deleted account cannot be restored. The user gets an email.",
+        access=permission(Permission.USERS_DELETE),
+        body=DeleteUserRequest,
+        done=True,
+        limits=[ADMIN_WRITES],
+        errors=[UserUnknown, NotToYourself, BeyondYourOwn, LastAdministrator],
+    )
+    def delete(self, user_id: int, body: DeleteUserRequest) -> None:
+        services().user_administration.delete(user_id, reason=body.reason, caller=caller(), client=client_info())
