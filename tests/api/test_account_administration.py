@@ -249,6 +249,21 @@ def test_a_reason_is_required(method: str, path: Any, ada: int, admin: AdminClie
         assert admin.error(method, path(ada), json=body) == (422, "validation_failed")
 
 
+def test_az6_an_administrator_can_set_neither_a_password_nor_an_address(
+    ada: int, admin: AdminClient, mailbox: Mailbox, query: Query
+) -> None:
+    before = query("SELECT * FROM users WHERE id = %s", ada)
+
+    for field in ("password", "new_password", "email", "code", "user_id"):
+        body = {"reason": REASON, field: NEW}
+        answer = admin.call("POST", reset_of(ada), json=body)
+        assert [(error["field"], error["reason"]) for error in refusal(answer)["fields"]] == [(field, "unexpected")]
+    for method in ("PUT", "PATCH", "POST"):
+        assert admin.error(method, account_of(ada), json={"email": NEW}) == (405, "method_not_allowed")
+
+    assert query("SELECT * FROM users WHERE id = %s", ada) == before
+
+
 def test_r2_the_last_administrator_is_not_deleted_by_a_service_or_by_one_who_is_being_banned(
     admin: AdminClient, administration: Administration
 ) -> None:

@@ -16,8 +16,9 @@ from tests.support.actors import ApiClient, Mailbox, refusal
 from tests.support.stores import Query
 
 PASSWORD = "correct horse battery"
-KNOWN, TEMPORARY, WITHOUT, UNKNOWN = (f"{state}@example.org" for state in ("known", "temporary", "without", "unknown"))
-ADDRESSES = (KNOWN, TEMPORARY, WITHOUT, UNKNOWN)
+ADDRESSES = KNOWN, TEMPORARY, WITHOUT, BANNED, UNKNOWN = tuple(
+    f"{state}@example.org" for state in ("known", "temporary", "without", "banned", "unknown")
+)
 
 ROWS_OF_TRANSACTION = """
     SELECT (SELECT count(*) FROM events WHERE xmin::text::bigint = %s)
@@ -80,6 +81,11 @@ def meter(api: ApiClient, app: Flask, mailbox: Mailbox, query: Query, monkeypatc
     api.register(KNOWN, mailbox, password=PASSWORD)
     ApiClient(app).register(WITHOUT, mailbox)
     ApiClient(app).sign_up(TEMPORARY)
+    ApiClient(app).register(BANNED, mailbox, password=PASSWORD)
+    query(
+        "UPDATE users SET banned_until = 'infinity', banned_at = now(), ban_reason = repeat('x', 500) WHERE email = %s",
+        BANNED,
+    )
     work = [Work()]
     kdf: Callable[..., bytes] = nacl.pwhash.argon2id.kdf
 
@@ -131,7 +137,7 @@ def assert_equal(request: Request, costs: dict[str, Work]) -> None:
     assert all(cost == costs[UNKNOWN] for cost in costs.values()), (request.__name__, costs)
 
 
-def test_en2_pw8_a_failed_attempt_costs_equal_work_for_every_address(meter: Meter) -> None:
+def test_en2_pw8_ad4_a_failed_attempt_costs_equal_work_for_every_address(meter: Meter) -> None:
     for request in REQUESTS:
         meter.of(request, "warm@example.org")  # prepares the statements and loads the scripts
     for request in REQUESTS:
@@ -184,7 +190,7 @@ def test_en2_repeated_failed_attempts_cost_equal_work_below_and_beyond_the_cap_o
             assert cost.rows_read == costs[0].rows_read > 0
             assert (cost.statements, cost.scripts) == (costs[0].statements, costs[0].scripts)
     recorded = meter.query("SELECT coalesce(user_id, 0), count(*) FROM events WHERE outcome = 'failure' GROUP BY 1")
-    assert [count for _, count in recorded] == [3] * 4, "three of each user, and three of all unknown addresses"
+    assert [count for _, count in recorded] == [3] * 5, "three of each user, and three of all unknown addresses"
 
 
 def test_en2_a_slot_has_as_many_indexes_as_an_event(meter: Meter) -> None:

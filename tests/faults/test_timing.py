@@ -52,9 +52,12 @@ def test_the_statistical_test_distinguishes_equal_from_shifted_samples() -> None
     assert kolmogorov_smirnov([float(n) for n in range(500)], [float(n + 100) for n in range(500)]) < 0.001
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_en2_the_time_of_a_response_does_not_reveal_an_account(
+@pytest.mark.parametrize(
+    ("name", "is_banned"), [*((name, False) for name in REQUESTS), pytest.param("sign_in", True, id="ad4-sign_in")]
+)
+def test_en2_ad4_the_time_of_a_response_reveals_neither_an_account_nor_a_ban(
     name: str,
+    is_banned: bool,
     live: Live,
     app: Flask,
     mailbox: Mailbox,
@@ -63,6 +66,8 @@ def test_en2_the_time_of_a_response_does_not_reveal_an_account(
 ) -> None:
     for number, email in enumerate(KNOWN):
         ApiClient(app, address=f"198.51.100.{number}").register(email, mailbox, password=PASSWORD)
+    if is_banned:
+        query("UPDATE users SET banned_until = 'infinity', banned_at = now(), ban_reason = repeat('x', 500)")
     method, path, body = REQUESTS[name]
 
     def seconds(email: str) -> float:
@@ -87,6 +92,7 @@ def test_en2_the_time_of_a_response_does_not_reveal_an_account(
     known, unknown = median(known_samples), median(unknown_samples)
     p = kolmogorov_smirnov(known_samples, unknown_samples)
     with capsys.disabled():
-        print(f"\n{name}: {known * 1000:.2f} ms known, {unknown * 1000:.2f} ms unknown, p = {p:.2g}")
+        case = f"{name}, banned" if is_banned else name
+        print(f"\n{case}: {known * 1000:.2f} ms known, {unknown * 1000:.2f} ms unknown, p = {p:.2g}")
     assert abs(known - unknown) < max(0.05 * known, 0.002)
     assert p > 0.01

@@ -18,9 +18,10 @@ from sqlalchemy import literal_column, select
 
 from auth_service.db import NoParameters, Transaction, Write, unit_of_work
 from auth_service.db.prepared import Call
-from auth_service.errors import CredentialsRejected, PasswordAlreadySet, RefreshRejected
+from auth_service.errors import AccountBanned, CredentialsRejected, PasswordAlreadySet, RefreshRejected
 from auth_service.services.audit.events import ClientInfo
 from auth_service.services.audit.statements import INSERT_EVENT
+from auth_service.services.caller import SYSTEM
 from auth_service.services.email.addresses import Address, parse
 from auth_service.services.flows.sign_in_stages import SignInContext
 from auth_service.services.sessions.sessions import CurrentUser
@@ -253,6 +254,46 @@ def delete_account(world: World) -> Callable[[], object]:
     return lambda: world.services.account.delete(caller, password=PASSWORD, code=None, client=CLIENT)
 
 
+def ban_user(world: World) -> Callable[[], object]:
+    user, _ = world.registered()
+    world.query("INSERT INTO user_roles (user_id, role) VALUES (%s, 'ROLE_PORTAL_ADMIN')", user)
+    other, _ = world.registered()
+    world.query("INSERT INTO user_roles (user_id, role) VALUES (%s, 'ROLE_PORTAL_ADMIN')", other)
+    return lambda: world.services.user_administration.ban(
+        user, reason="a test", until=None, caller=SYSTEM, client=CLIENT
+    )
+
+
+def banned(world: World) -> tuple[int, str]:
+    user, email = world.registered()
+    world.query(
+        "UPDATE users SET banned_until = 'infinity', banned_at = now(), ban_reason = 'a test' WHERE id = %s", user
+    )
+    return user, email
+
+
+def unban_user(world: World) -> Callable[[], object]:
+    user, _ = banned(world)
+    return lambda: world.services.user_administration.unban(user, caller=SYSTEM, client=CLIENT)
+
+
+def sign_in_of_a_banned_user(world: World) -> Callable[[], object]:
+    _, email = banned(world)
+    return lambda: world.services.sign_in.by_password(email=address(email), password=PASSWORD, context=context())
+
+
+def force_password_reset(world: World) -> Callable[[], object]:
+    user, _ = world.registered()
+    return lambda: world.services.user_administration.force_password_reset(
+        user, reason="a test", caller=SYSTEM, client=CLIENT
+    )
+
+
+def delete_user(world: World) -> Callable[[], object]:
+    user, _ = world.registered()
+    return lambda: world.services.user_administration.delete(user, reason="a test", caller=SYSTEM, client=CLIENT)
+
+
 def begin_email_change(world: World) -> Callable[[], object]:
     caller, email = world.caller(), address(world.email())
     return lambda: world.services.email_change_flow.begin(
@@ -320,6 +361,10 @@ FLOWS: list[Flow] = [
     change_password,
     send_deletion_code,
     delete_account,
+    ban_user,
+    unban_user,
+    force_password_reset,
+    delete_user,
     begin_email_change,
     change_email,
     reset_password,
@@ -331,6 +376,7 @@ FLOWS: list[Flow] = [
 
 REJECTED: list[tuple[Flow, type[Exception]]] = [
     (sign_in_with_a_wrong_password, CredentialsRejected),
+    (sign_in_of_a_banned_user, AccountBanned),
     (finish_with_another_password, PasswordAlreadySet),
     (refresh_with_a_reused_token, RefreshRejected),
 ]

@@ -114,6 +114,42 @@ def _(accounts: Accounts) -> Request:
     return lambda: accounts.role_service.call("GET", f"/users?user_id={user_id}")
 
 
+def ban_path(user_id: int) -> str:
+    return f"/admin/users/{user_id}/ban"
+
+
+@row("PUT /api/v1/admin/users/{user_id}/ban")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.account().id
+    return lambda: accounts.administrator.call("PUT", ban_path(user_id), json={"reason": "a test"})
+
+
+@row("DELETE /api/v1/admin/users/{user_id}/ban")
+def _(accounts: Accounts) -> Request:
+    user_id = accounts.account().id
+    accounts.administrator.data("PUT", ban_path(user_id), json={"reason": "a test"})
+    return lambda: accounts.administrator.call("DELETE", ban_path(user_id))
+
+
+@row("POST /api/v1/users/sign_in", "banned, correct password", status=403)
+def _(accounts: Accounts) -> Request:
+    account = accounts.account()
+    accounts.administrator.data("PUT", ban_path(account.id), json={"reason": "a test"})
+    return lambda: account.api.sign_in(account.email, PASSWORD)
+
+
+@row("POST /api/v1/admin/users/{user_id}/force_password_reset")
+def _(accounts: Accounts) -> Request:
+    path = f"/admin/users/{accounts.account().id}/force_password_reset"
+    return lambda: accounts.administrator.call("POST", path, json={"reason": "a test"})
+
+
+@row("DELETE /api/v1/admin/users/{user_id}")
+def _(accounts: Accounts) -> Request:
+    path = f"/admin/users/{accounts.account().id}"
+    return lambda: accounts.administrator.call("DELETE", path, json={"reason": "a test"})
+
+
 @row("POST /api/v1/users/me/reauthenticate", "with the password")
 def _(accounts: Accounts) -> Request:
     account = accounts.account()
