@@ -173,6 +173,68 @@ def test_sign_out_ends_each_session_whose_token_it_gets(
     assert query("SELECT end_reason FROM sessions") == [("signed_out",)] * 2
 
 
+BESIDE_COOKIES: dict[str, Callable[[Session], dict[str, Any]]] = {
+    "refresh token in the body": lambda session: {"json": {"refresh_token": session.refresh}, "headers": {}},
+    "access token": lambda session: {"headers": {"Authorization": f"Bearer {session.access}"}},
+    "both": lambda session: {
+        "json": {"refresh_token": session.refresh},
+        "headers": {"Authorization": f"Bearer {session.access}"},
+    },
+}
+"""Tokens that a client sends itself, beside the cookies that the browser adds."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("case", BESIDE_COOKIES)
+def test_sign_out_leaves_no_session_open_whose_cookies_it_deletes(
+    session: Session, app: Flask, api: ApiClient, mailbox: Mailbox, query: Query, path: str, case: str
+) -> None:
+    api.register("grace@example.org", mailbox, password=PASSWORD)
+    of_grace = api.signed_in("grace@example.org", PASSWORD)
+    client = browser(app, refresh=of_grace["refresh_token"])
+    options = BESIDE_COOKIES[case](session)
+
+    answer = client.call("POST", path, **options | {"headers": options["headers"] | OWN})
+
+    assert answer.status_code == 200
+    assert deleted_cookies(answer) == {"access", "refresh"}
+    assert query("SELECT end_reason FROM sessions") == [(ENDED[path],)] * 2
+    assert query("SELECT count(*) FROM events WHERE kind IN ('signed_out', 'session_ended')") == [(2,)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("case", BESIDE_COOKIES)
+def test_se5_a_sign_out_with_another_token_leaves_cookies_that_a_page_could_have_forged(
+    session: Session, app: Flask, api: ApiClient, mailbox: Mailbox, query: Query, path: str, case: str
+) -> None:
+    api.register("grace@example.org", mailbox, password=PASSWORD)
+    of_grace = api.signed_in("grace@example.org", PASSWORD)
+    client = browser(app, refresh=of_grace["refresh_token"])
+
+    answer = client.call("POST", path, **BESIDE_COOKIES[case](session))
+
+    assert answer.status_code == 200
+    assert deleted_cookies(answer) == set()
+    assert query("SELECT end_reason FROM sessions ORDER BY opened_at") == [(ENDED[path],), (None,)]
+    assert client.call("POST", "/refresh_token", headers=OWN).status_code == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("case", BESIDE_COOKIES)
+def test_sign_out_with_a_token_and_cookies_of_one_session_is_recorded_once(
+    session: Session, app: Flask, query: Query, path: str, case: str
+) -> None:
+    client = browser(app, access=session.expired, refresh=session.refresh)
+    options = BESIDE_COOKIES[case](session)
+
+    answer = client.call("POST", path, **options | {"headers": options["headers"] | OWN})
+
+    assert answer.status_code == 200
+    assert deleted_cookies(answer) == {"access", "refresh"}
+    assert query("SELECT end_reason FROM sessions") == [(ENDED[path],)]
+    assert query("SELECT count(*) FROM events WHERE kind IN ('signed_out', 'session_ended')") == [(1,)]
+
+
 # Dead sessions.
 
 

@@ -46,13 +46,16 @@ def sign_out(in_body: SecretStr | None, *, revoke: Callable[..., None]) -> None:
     token, RefreshRejected, CrossSite.
     """
     user: CurrentUser | None = g.get("current_user")
+    used_cookies = user is not None and "Authorization" not in request.headers
     if user is not None:
         revoke(user.holder, client=client_info())
     if in_body is not None:
         _by_refresh_token(in_body.get_secret_value(), revoke, needed=user is None)
     elif user is None:
         _by_cookie(revoke)
-    session_cookies.clear_session_cookies()
+        used_cookies = True
+    if used_cookies or _by_other_cookies(revoke):
+        session_cookies.clear_session_cookies()
 
 
 def _by_refresh_token(token: str, revoke: Callable[..., None], *, needed: bool) -> None:
@@ -67,8 +70,7 @@ def _by_refresh_token(token: str, revoke: Callable[..., None], *, needed: bool) 
 def _by_cookie(revoke: Callable[..., None]) -> None:
     """Revoke by the refresh cookie. A request with `Authorization` ignores session cookies."""
     error: Unauthenticated = g.authentication_error
-    has_cookies = session_cookies.access_token() is not None or session_cookies.refresh_token() is not None
-    if "Authorization" in request.headers or not has_cookies:
+    if "Authorization" in request.headers or not _has_cookies():
         raise error
     check_csrf()
     with session_cookies.cleared_if_rejected("cookie"):
@@ -76,3 +78,24 @@ def _by_cookie(revoke: Callable[..., None]) -> None:
         if token is None:
             raise error
         _by_refresh_token(token, revoke, needed=True)
+
+
+def _by_other_cookies(revoke: Callable[..., None]) -> bool:
+    """Revoke by the cookies beside another token, so that no session stays open whose cookies are deleted.
+
+    Return False if a page could have forged the cookies (CSRF): then they and their session stay.
+    """
+    if not _has_cookies():
+        return True
+    try:
+        check_csrf()
+    except CrossSite:
+        return False
+    token = session_cookies.refresh_token()
+    if token is not None:
+        _by_refresh_token(token, revoke, needed=False)
+    return True
+
+
+def _has_cookies() -> bool:
+    return session_cookies.access_token() is not None or session_cookies.refresh_token() is not None
