@@ -1,6 +1,5 @@
 """Mass revocation: ends the sessions of all users, in batches, with an audit event for each session."""
 
-import json
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,11 +9,9 @@ from sqlalchemy import ARRAY, DateTime, Integer, Select, Uuid, bindparam, func, 
 
 from auth_service.db import Statement, autocommit, transaction, unit_of_work
 from auth_service.models import Event, Session
-from auth_service.models.audit_event import SUCCESS, EventType
 from auth_service.services.audit.events import COMMAND_LINE
-from auth_service.services.audit.statements import EventsOfSessions
 from auth_service.services.caller import SYSTEM
-from auth_service.services.sessions.revocation import revocation
+from auth_service.services.sessions.revocation import Revocation, revocation, revocation_parameters
 
 BATCH = 500
 """Sessions of one transaction: few enough for the time limit of a statement, however many sessions there are."""
@@ -22,8 +19,7 @@ BATCH = 500
 REASON = "revoked_by_operator"
 
 
-class _RevokeListed(EventsOfSessions):
-    reason: str
+class _RevokeListed(Revocation):
     ids: list[uuid.UUID]
 
 
@@ -76,12 +72,6 @@ def revoke_all_sessions(*, at_most: int = BATCH) -> Iterator[list[tuple[uuid.UUI
 def _revoke(ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, int]]:
     parameters: _RevokeListed = {
         "ids": ids,
-        "reason": REASON,
-        "kind": EventType.SESSION_ENDED.value,
-        "outcome": SUCCESS,
-        "actor_type": SYSTEM.type.value,
-        "actor_id": SYSTEM.id,
-        **COMMAND_LINE.as_parameters(),
-        "details": json.dumps({"reason": REASON}),
+        **revocation_parameters(REASON, client=COMMAND_LINE, actor=SYSTEM),
     }
     return transaction().fetch_all(_REVOKE_LISTED(parameters))

@@ -29,11 +29,13 @@ from auth_service.services.caller import Caller
 DAY = timedelta(days=1)
 
 
-class _Revoke(EventsOfSessions):
+class Revocation(EventsOfSessions):
+    """Parameters of every statement that `revocation` builds."""
+
     reason: str
 
 
-class _RevokeAll(_Revoke):
+class _RevokeAll(Revocation):
     user_id: int
 
 
@@ -49,7 +51,7 @@ class _DeleteEnded(TypedDict):
 def revocation(*which: ColumnElement[bool]) -> Any:
     """Build the statement that revokes active sessions and records an event about each; it returns their ids.
 
-    The statement takes the parameters of `EventsOfSessions`, and `reason`.
+    The statement takes the parameters that `revocation_parameters` returns.
     """
     # Rows are locked in the order of their ids, so that two concurrent revocations cannot deadlock: an UPDATE alone
     # locks them in physical order, which refreshes change. FOR NO KEY UPDATE is the lock of the UPDATE itself and does
@@ -69,6 +71,26 @@ def revocation(*which: ColumnElement[bool]) -> Any:
         .cte("ended")
     )
     return audit_each_cte(ended)
+
+
+def revocation_parameters(
+    reason: str,
+    *,
+    client: ClientInfo,
+    kind: str = EventType.SESSION_ENDED,
+    outcome: str = SUCCESS,
+    actor: Caller | None = None,
+) -> Revocation:
+    """Return the parameters of a revocation: its reason and its events. `actor` is None for the user itself."""
+    return {
+        "reason": reason,
+        "kind": EventType(kind).value,
+        "outcome": outcome,
+        "actor_type": actor.type.value if actor else None,
+        "actor_id": actor.id if actor else None,
+        **client.as_parameters(),
+        "details": json.dumps({"reason": reason}),
+    }
 
 
 def _delete_ended() -> Any:
@@ -118,13 +140,7 @@ def revoke_sessions(
     """
     parameters: _RevokeAll = {
         "user_id": user_id,
-        "reason": reason,
-        "kind": EventType(kind).value,
-        "outcome": outcome,
-        "actor_type": actor.type.value if actor else None,
-        "actor_id": actor.id if actor else None,
-        **client.as_parameters(),
-        "details": json.dumps({"reason": reason}),
+        **revocation_parameters(reason, client=client, kind=kind, outcome=outcome, actor=actor),
     }
     if only is not None:
         return transaction().fetch_all(_REVOKE_ONE({**parameters, "session_id": only}))
