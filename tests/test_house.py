@@ -71,6 +71,7 @@ def test_advisory_lock_ids_are_unique() -> None:
         "advisory_locks.py": set(Lock),
         "0004_events.py": {Lock.HISTORY},
         "0007_outbox_failures_roles.py": {Lock.HISTORY},
+        "0008_user_administration.py": {Lock.HISTORY},
     }
 
 

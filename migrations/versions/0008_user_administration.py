@@ -41,19 +41,77 @@ END
 $$
 """
 
+EVENT_INDEXES = {
+    "ix_events_at_id": "(at, id)",
+    "ix_events_kind_outcome_at_id": "(kind, outcome, at, id)",
+    "ix_events_failed_at_id": "(at, id) WHERE outcome = 'failure'",
+}
+
+# As many as a failed attempt has more in `events` (user enumeration by timing).
+SLOT_INDEXES = {
+    "ix_failure_slots_changed_at_slot": ["changed_at", "slot"],
+    "ix_failure_slots_changed_at_number": ["changed_at", "number"],
+    "ix_failure_slots_slot_changed_at_number": ["slot", "changed_at", "number"],
+}
+
+PARTITION_WITHOUT = """
+SELECT partition.oid::regclass::text
+FROM pg_inherits JOIN pg_class AS partition ON partition.oid = inhrelid
+WHERE inhparent = 'events'::regclass AND NOT EXISTS (
+    SELECT FROM pg_index JOIN pg_inherits AS attached ON attached.inhrelid = indexrelid
+    WHERE indrelid = partition.oid AND attached.inhparent = CAST(:name AS regclass)
+)
+ORDER BY 1 LIMIT 1
+"""
+
+# `public` stands for the schema of the tables, as in 0004 and 0007, whose function this one replaces.
+FORGET_PERSON = """
+CREATE OR REPLACE FUNCTION events_forget_person(person bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    forgotten bigint;
+BEGIN
+    IF EXISTS (SELECT FROM public.users WHERE id = person) THEN
+        RAISE EXCEPTION 'the history of an account is kept as long as the account';
+    END IF;
+    -- A row that is being moved to its month must not be missed. Any number of people are forgotten at once.
+    PERFORM pg_advisory_xact_lock_shared(7251903360117231);
+    UPDATE public.events
+    SET user_id = NULL, session_id = NULL, address = NULL, device = ''/*request*/,
+        details = CASE WHEN details ? 'method' THEN jsonb_build_object('method', details -> 'method') ELSE '{}' END
+    WHERE user_id = person;
+    GET DIAGNOSTICS forgotten = ROW_COUNT;
+    -- What the person did to others stays, with the number of the account; IP address and device are the person's.
+    UPDATE public.events SET address = NULL, device = ''/*request*/
+    WHERE actor_type = 'user' AND actor_id = person::text;
+    RETURN forgotten;
+END
+$$
+"""
+# A client may choose the request id, and logs of proxies have it beside the IP address.
+FORGET_REQUEST = ", request_id = NULL"
+
 
 def upgrade() -> None:
     # First what a repeated migration can repeat: CONCURRENTLY commits the transaction that the migration began in.
     _add_bans()
     _add_index_of_emails()
+    _add_searches_of_events()
     _add_request_ids()
     _add_invitations()
 
 
 def downgrade() -> None:
     op.drop_table("invitations")
+    _replace_forget_person("")
     op.drop_column("events", "request_id")
     op.drop_index(EMAIL_INDEX, "letters")
+    for name in SLOT_INDEXES:
+        op.drop_index(name, "failure_slots")
+    for name in EVENT_INDEXES:
+        op.drop_index(name, "events")
     for name in USER_INDEXES:
         op.drop_index(name, "users")
     op.drop_constraint(op.f("ck_users_ban_complete"), "users")
@@ -104,9 +162,44 @@ def _is_empty(table: str) -> bool:
     return not op.get_bind().scalar(anything)
 
 
+def _add_searches_of_events() -> None:
+    for name, columns in SLOT_INDEXES.items():
+        op.create_index(name, "failure_slots", columns, if_not_exists=True)
+    if context.is_offline_mode() or _is_empty("events"):
+        for name, definition in EVENT_INDEXES.items():
+            op.execute("CREATE INDEX IF NOT EXISTS " + name + " ON events " + definition)
+        return
+    with op.get_context().autocommit_block():
+        for name, definition in EVENT_INDEXES.items():
+            _index_each_partition(name, definition)
+
+
+def _index_each_partition(name: str, definition: str) -> None:
+    """Build an index without a lock that excludes writers: PostgreSQL cannot do it for a partitioned table as a whole.
+
+    A month that is made meanwhile gets the index with the others of the table.
+    """
+    op.execute("CREATE INDEX IF NOT EXISTS " + name + " ON ONLY events " + definition)
+    without = sa.text(PARTITION_WITHOUT).bindparams(name=name)
+    while (partition := op.get_bind().scalar(without)) is not None:
+        index = partition.rpartition(".")[2].strip('"') + name.removeprefix("ix_events") + "_idx"
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS " + index)  # an interrupted one is invalid
+        op.execute("CREATE INDEX CONCURRENTLY " + index + " ON " + partition + " " + definition)
+        op.execute("ALTER INDEX " + name + " ATTACH PARTITION " + index)
+
+
 def _add_request_ids() -> None:
     op.add_column("events", sa.Column("request_id", sa.Text(), nullable=True))
     op.execute(GRANT_REQUEST_ID)
+    _replace_forget_person(FORGET_REQUEST)
+
+
+def _replace_forget_person(request: str) -> None:
+    function = FORGET_PERSON.replace("/*request*/", request)
+    if not context.is_offline_mode():
+        schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+        function = function.replace("public", str(schema))
+    op.execute(function)
 
 
 def _add_invitations() -> None:

@@ -36,6 +36,13 @@ class AdminClient:
             f"{self._base}{path}", method=method, headers=headers, base_url="https://localhost", **options
         )
 
+    def stream(self, method: str, path: str, **options: Any) -> TestResponse:
+        """Send a request that succeeds, whose response is read piece by piece."""
+        answer = self.call(method, path, buffered=False, **options)
+        assert answer.status_code == 200, answer.text
+        assert answer.is_streamed
+        return answer
+
     def data(self, method: str, path: str, *, status: int = 200, **options: Any) -> Any:
         """Send a request that succeeds; return `data`."""
         answer = self.call(method, path, **options)

@@ -72,6 +72,21 @@ def _(accounts: Accounts) -> Request:
     return lambda: accounts.administrator.call("GET", "/permissions")
 
 
+@row("GET /api/v1/admin/audit")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/admin/audit")
+
+
+@row("GET /api/v1/admin/audit", "export of up to 500 events")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/admin/audit", headers={"Accept": "text/csv"}, buffered=True)
+
+
+@row("GET /api/v1/admin/audit/actions")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/admin/audit/actions")
+
+
 @row("GET /api/srv/roles")
 def _(accounts: Accounts) -> Request:
     return lambda: accounts.role_service.call("GET", "/roles")

@@ -15,6 +15,7 @@ from auth_service.settings import Settings, SettingsRefused
 
 COMMANDS = {
     "api": "auth_service.cli.api",
+    "audit": "auth_service.cli.audit",
     "create-superuser": "auth_service.cli.create_superuser",
     "db": "flask_migrate.cli",
     "docs": "auth_service.cli.docs",

@@ -9,6 +9,7 @@ class InsufficientUserAuthentication(Unauthenticated):
     Needs `acr_values`, `max_age` and `methods`.
     """
 
+    commit_on_raise = True  # the audit event about the denial is committed
     code = "insufficient_user_authentication"
     message = "This request needs a recent authentication; reauthenticate with one of `methods`, then send it again."
 

@@ -78,8 +78,9 @@ class EventType(DescribedEnum):
     )
     ACCESS_DENIED = (
         "access_denied",
-        "A signed-in client was denied access; `refusal` is the error code.",
+        "A signed-in client or a service was denied access; `refusal` is the error code.",
     )
+    AUDIT_EXPORTED = "audit.exported", "Audit events were exported."
 
 
 CHANGED_FIELDS: Mapping[EventType, frozenset[str]] = {
@@ -112,6 +113,10 @@ class Event(Base):
         Index("ix_events_user_id_id", "user_id", "id"),
         # Unknown users are 0, so that the failures of known and unknown users are counted with the same plan.
         Index("ix_events_failures", text("coalesce(user_id, 0)"), "at", postgresql_where=text("outcome = 'failure'")),
+        # For searches of auditors. A type and an outcome are two ranges of one index, both in the order of time.
+        Index("ix_events_at_id", "at", "id"),
+        Index("ix_events_kind_outcome_at_id", "kind", "outcome", "at", "id"),
+        Index("ix_events_failed_at_id", "at", "id", postgresql_where=text("outcome = 'failure'")),
         Index("ix_events_actor", "actor_type", "actor_id", "id", postgresql_where=text("actor_id IS NOT NULL")),
         Index("ix_events_target", "target_type", "target_id", "id", postgresql_where=text("target_id IS NOT NULL")),
         {"postgresql_partition_by": "RANGE (at)"},
@@ -127,10 +132,10 @@ class Event(Base):
     address: Mapped[str | None] = mapped_column(INET)
     device: Mapped[str] = mapped_column(Text, default="")
     actor_type: Mapped[str | None] = mapped_column(Text)
-    """`user`, `service` or `system`: who acted on the account. Null: its user, or an anonymous client."""
+    """`user`, `service` or `system`: who acted. Null: the user of the event, or an anonymous client."""
     actor_id: Mapped[str | None] = mapped_column(Text)
     target_type: Mapped[str | None] = mapped_column(Text)
-    """What the event is about, if it is no user: `role`, `service`, `invitation`, `email`."""
+    """What the event is about, if it is not the user of the event: `role`, `endpoint`, `invitation`, `email`."""
     target_id: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str | None] = mapped_column(Text)
     """The `X-Request-Id` of the request; null for commands, and for events of the release before this column."""
@@ -153,6 +158,9 @@ class FailureSlot(Base):
         CheckConstraint(f"slot BETWEEN 0 AND {FAILURE_SLOTS - 1}", name="slot_bounded"),
         Index("ix_failure_slots_number_changed_at", "number", "changed_at"),
         Index("ix_failure_slots_number_slot", "number", "slot"),
+        Index("ix_failure_slots_changed_at_slot", "changed_at", "slot"),
+        Index("ix_failure_slots_changed_at_number", "changed_at", "number"),
+        Index("ix_failure_slots_slot_changed_at_number", "slot", "changed_at", "number"),
     )
 
     slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -48,3 +48,6 @@ class AuthorizationSettings(BaseSettings):
     limit_admin_writes: RateLimit = Field(
         Rate("60/1m"), description="Administrative changes, for each user and each service key."
     )
+    limit_audit_exports: RateLimit = Field(
+        Rate("10/1h"), description="Exports of the audit log, for each user and each service key."
+    )

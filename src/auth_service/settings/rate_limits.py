@@ -14,7 +14,7 @@ class AuditSettings(BaseSettings):
     history_failures_a_day: Count = Field(
         100,
         description="Cap on the failed attempts that the audit log records in 24 hours: for each account one cap for "
-        "anonymous and one for signed-in clients, and one for all unknown addresses together.",
+        "anonymous and one for signed-in clients, one for each service key, one for all unknown addresses together.",
     )
 
 

@@ -6,6 +6,8 @@ from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.adapters.redis.client import RedisClient
 from auth_service.adapters.redis.rate_limiter import RateLimiter
 from auth_service.services.audit.events import AuditLog
+from auth_service.services.audit.export import AuditExport
+from auth_service.services.audit.search import AuditSearch
 from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.authorization.roles import Roles
 from auth_service.services.email.delivery import Delivery
@@ -32,7 +34,7 @@ from auth_service.services.users.import_users import UserImport
 from auth_service.services.users.user_search import UserSearch
 from auth_service.services.users.users import Users
 from auth_service.settings import Settings
-from auth_service.wiring import authorization, email, flows, maintenance, sessions, tokens, users
+from auth_service.wiring import audit, authorization, email, flows, maintenance, sessions, tokens, users
 from auth_service.wiring.email import mail_transport
 from auth_service.wiring.shared import database_connections, shared_parts
 
@@ -68,6 +70,8 @@ class Services:
     superusers: Superusers
     administrators: Administrators
     audit_log: AuditLog
+    audit_search: AuditSearch
+    audit_export: AuditExport
     outbox: Outbox
     outbox_search: OutboxSearch
     maintenance: Maintenance
@@ -88,6 +92,7 @@ def wire(settings: Settings) -> Services:
     roles = authorization.roles(shared, administrators)
     reauthentication = flows.reauthentication(shared)
     deletion = flows.account_deletion(shared, account_revert, administrators)
+    audit_search = audit.audit_search(shared.cursors)
     return Services(
         settings=settings,
         redis=shared.redis,
@@ -114,6 +119,8 @@ def wire(settings: Settings) -> Services:
         superusers=flows.superusers(shared, roles, administrators),
         administrators=administrators,
         audit_log=shared.audit_log,
+        audit_search=audit_search,
+        audit_export=audit.audit_export(audit_search, shared.audit_log),
         outbox=shared.outbox,
         outbox_search=email.outbox_search(shared.audit_log, shared.cursors),
         maintenance=maintenance.maintenance(shared, account_revert),

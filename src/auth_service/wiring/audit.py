@@ -1,9 +1,11 @@
-"""Factory of the audit log."""
+"""Factories of the audit log, and of its search and export."""
 
 from dataclasses import replace
 
 from auth_service.adapters.redis.rate_limiter import RateLimiter
 from auth_service.services.audit.events import AuditLog
+from auth_service.services.audit.export import AuditExport
+from auth_service.services.audit.search import AuditSearch
 from auth_service.services.pagination import Cursors
 from auth_service.settings import Settings
 
@@ -13,3 +15,13 @@ def audit_log(settings: Settings, cursors: Cursors, limiter: RateLimiter) -> Aud
     return AuditLog(
         failures_a_day=settings.history_failures_a_day, cursors=cursors, limiter=replace(limiter, enabled=True)
     )
+
+
+def audit_search(cursors: Cursors) -> AuditSearch:
+    """Build the search of the audit log."""
+    return AuditSearch(cursors=cursors)
+
+
+def audit_export(search: AuditSearch, audit_log: AuditLog) -> AuditExport:
+    """Build the export of the audit log."""
+    return AuditExport(search=search, audit_log=audit_log)

@@ -50,6 +50,8 @@ class Contract:
     """The model of `data` in the response."""
     items: type[ResponseModel] | None = None
     """The model of the items, if `data` is a list; the view then returns a `Page`."""
+    streams: bool = False
+    """Whether the view returns a `Stream`, which is sent without the envelope."""
     headers: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     """Response headers: the name, and a function that computes the value from the result of the view."""
     done: bool = False
@@ -74,7 +76,7 @@ class Contract:
         return self.data is not None and bool(self.data.secrets())
 
     variant: "Variant | None" = None
-    """Another request on the same path and method, which a field of the JSON body selects."""
+    """Another request on the same path and method, which its JSON body or its `Accept` header selects."""
 
     def all_errors(self) -> list[type[ServiceError]]:
         """Return every error that the endpoint can answer with: `errors` and those that the other fields imply."""
@@ -100,13 +102,16 @@ class Contract:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """A request with its own contract on the path and method of another one, for clients of an earlier interface.
+    """A request with its own contract on the path and method of another one.
 
-    The document describes it in the `description` of the other contract: one operation has one body in OpenAPI.
+    For clients of an earlier interface, and for other media types. The document describes it in the `description` of
+    the other contract: one operation has one body and one type of response in Swagger.
     """
 
-    field: str
+    field: str | None = None
     """The field of the JSON body that selects this request."""
+    media_types: Sequence[str] = ()
+    """The media types of the response, one of which selects this request if the client prefers it to JSON."""
     contract: Contract
     view: Callable[..., Any]
     """Takes the resource and the arguments of the request, as a method of the resource does."""

@@ -10,15 +10,15 @@ from flask import Response
 from pydantic import BaseModel
 
 from auth_service.api.contract import swagger
-from auth_service.api.contract.contract import Contract
+from auth_service.api.contract.contract import Contract, Variant
 from auth_service.api.contract.idempotency import keyed_request
 from auth_service.api.http import parsing
-from auth_service.api.http.responses import JSON, PageLink, bare_response, success_response
+from auth_service.api.http.responses import JSON, PageLink, bare_response, streamed_response, success_response
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.security import csrf
 from auth_service.api.security.authentication import Access, audit_denied
 from auth_service.db import unit_of_work
-from auth_service.errors import Forbidden
+from auth_service.errors import Forbidden, InsufficientUserAuthentication
 from auth_service.services.idempotency import StoredAnswer
 
 View = Callable[..., Any]
@@ -52,7 +52,7 @@ class Namespace(flask_restx.Namespace):
             @wraps(view)
             def endpoint(resource: Any, **arguments: Any) -> Response:
                 variant = of_view.variant
-                if variant is not None and parsing.body_has(variant.field):
+                if variant is not None and _is_selected(variant):
                     return _respond(variant.contract, variant.view, resource, arguments)
                 return _respond(of_view, view, resource, arguments)
 
@@ -60,6 +60,12 @@ class Namespace(flask_restx.Namespace):
             return swagger.document(self, endpoint, of_view)
 
         return decorate
+
+
+def _is_selected(variant: Variant) -> bool:
+    if variant.field is not None and parsing.body_has(variant.field):
+        return True
+    return parsing.preferred_media_type(JSON, *variant.media_types) in variant.media_types
 
 
 def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str, Any]) -> Response:
@@ -75,7 +81,7 @@ def _respond(contract: Contract, view: View, resource: Any, arguments: dict[str,
         keyed = keyed_request(contract)
         if keyed is not None and (earlier := keyed.earlier_answer()) is not None:
             return Response(earlier.body, status=earlier.status, content_type=JSON)
-        result = view(resource, **arguments, **_parse(contract))
+        result = _result(contract, view, resource, arguments)
         response = _render(contract, result)
         if keyed is not None:
             # A secret is shown once: neither the row nor a repeated request gets it.
@@ -91,6 +97,20 @@ def _authorize(access: Access) -> None:
         csrf.check_origin()
     except Forbidden as error:
         audit_denied(error)
+        raise
+    except InsufficientUserAuthentication as error:
+        if access.audits_step_up:
+            audit_denied(error)
+        raise
+
+
+def _result(contract: Contract, view: View, resource: Any, arguments: dict[str, Any]) -> Any:
+    """Run the view. An administrative service forbids by itself what depends on the target: privilege escalation."""
+    try:
+        return view(resource, **arguments, **_parse(contract))
+    except Forbidden as error:
+        if contract.access.permission is not None:
+            audit_denied(error)
         raise
 
 
@@ -114,6 +134,8 @@ def _is_form(contract: Contract) -> bool:
 
 def _render(contract: Contract, result: Any, *, replayed: bool = False) -> Response:
     """Render the response; `replayed` leaves out the secrets and says so."""
+    if contract.streams:
+        return streamed_response(result)
     data = _data(contract, result, replayed=replayed)
     if _is_form(contract) and data is not None:
         return bare_response(data)

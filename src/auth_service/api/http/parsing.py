@@ -77,6 +77,11 @@ def header_text(name: str) -> str | None:
     return trimmed(value)
 
 
+def preferred_media_type(*offered: str) -> str:
+    """Return the media type that the client prefers for the response (`Accept`); the first one by default."""
+    return request.accept_mimetypes.best_match(offered) or offered[0]
+
+
 def is_form() -> bool:
     """Whether the request declares its body as a URL-encoded form."""
     return request.mimetype == "application/x-www-form-urlencoded"

@@ -2,10 +2,12 @@
 
 import json
 import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response
+from flask import Response, current_app
 
 from auth_service import errors
 from auth_service.errors import ServiceError
@@ -75,6 +77,34 @@ def success_response(
 def bare_response(data: bytes) -> Response:
     """Return `data`, serialised JSON, without the envelope, for clients of a standard such as RFC 7662."""
     return Response(data, status=200, content_type=JSON)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """Data that is sent in pieces, because it is too long for the memory."""
+
+    content_type: str
+    chunks: Iterator[bytes]
+    headers: Mapping[str, str]
+
+
+def streamed_response(stream: Stream) -> Response:
+    """Return a response whose pieces are made while the client reads them.
+
+    A failure in the middle ends the connection without the last chunk, so that the client notices it.
+    """
+    chunks = _within(current_app.app_context, stream.chunks)
+    return Response(chunks, headers=stream.headers, content_type=stream.content_type)
+
+
+def _within(context: Callable[[], AbstractContextManager[Any]], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Make each piece in the context of the application, which has ended when the server sends the response."""
+    while True:
+        with context():
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
 
 
 def error_response(error: ServiceError) -> Response:

@@ -4,6 +4,7 @@ The default of a contract is `signed_in`, so an endpoint without a rule is close
 """
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -28,12 +29,14 @@ from auth_service.invisible_characters import trimmed
 from auth_service.models.audit_event import EventType
 from auth_service.models.permission import Permission
 from auth_service.models.service_key import SUPPLY_CODE
+from auth_service.services.caller import Caller, CallerType
 from auth_service.services.sessions.sessions import CurrentUser
 from auth_service.services.tokens.service_keys import CurrentService
 
 TOKEN_HEADER = "X-TOKEN"  # noqa: S105 - the name of a header
 """Carries a service key, as `Authorization` does (requests of the reference implementation)."""
 SERVICE_KEY_PREFIX = "svc_"
+PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,8 @@ class Access:
     """Whether the rule requires or accepts a service key."""
     permission: Permission | None = None
     """The permission that the rule requires."""
+    audits_step_up: bool = False
+    """Whether a request with a too old or too weak authentication is an audit event, as a forbidden one always is."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that the rule reads apart from `Authorization` and `Cookie`, with their descriptions."""
 
@@ -97,17 +102,36 @@ def require_unrestricted_user(*more_methods: str) -> None:
 
 
 def audit_denied(error: ServiceError) -> None:
-    """Record the audit event `access_denied` for the current user, if the request is authenticated already."""
+    """Record the audit event `access_denied` of the current user or service; none before the authentication.
+
+    In forward auth the request is that of the user, and the service is only the gateway.
+    """
     user: CurrentUser | None = g.get("current_user")
-    if user is None:
-        return
-    services().audit_log.record_failure(
-        EventType.ACCESS_DENIED,
-        user_id=user.id,
-        client=client_info(),
-        session_id=user.session_id,
-        refusal=error.code,
-    )
+    service = current_service()
+    audit_log, client, target = services().audit_log, client_info(), ("endpoint", _endpoint())
+    if user is not None:
+        audit_log.record_failure(
+            EventType.ACCESS_DENIED,
+            user_id=user.id,
+            client=client,
+            session_id=user.session_id,
+            target=target,
+            refusal=error.code,
+        )
+    elif service is not None:
+        audit_log.record_denied_service(caller_of(service), client=client, target=target, refusal=error.code)
+
+
+def caller_of(service: CurrentService) -> Caller:
+    """Return a service as the caller of an operation."""
+    return Caller(type=CallerType.SERVICE, id=service.id, permissions=frozenset(service.scopes))
+
+
+def _endpoint() -> str:
+    """Return the method and the path of the endpoint, as the documents name it: the request may name other users."""
+    rule = request.url_rule.rule if request.url_rule else "-"
+    path = PLACEHOLDER.sub(r"{\1}", rule)
+    return f"{request.method} {path}"
 
 
 def _check_csrf(*methods: str) -> None:

@@ -11,6 +11,7 @@ from auth_service.api.security.authentication import (
     USER_ERRORS,
     Access,
     authenticate_service,
+    caller_of,
     current_service,
     current_user,
     presented_service_key,
@@ -31,7 +32,7 @@ def caller() -> Caller:
     """Return who sends the request: the user, or the service of the key. Only for endpoints with an access rule."""
     service = current_service()
     if service is not None:
-        return Caller(type=CallerType.SERVICE, id=service.id, permissions=frozenset(service.scopes))
+        return caller_of(service)
     user = current_user()
     return Caller(
         type=CallerType.USER,
@@ -98,6 +99,7 @@ def permission(required: Permission) -> Access:
         needs_token=True,
         takes_service_key=True,
         permission=required,
+        audits_step_up=True,
         headers={TOKEN_HEADER: "A service key, if `Authorization` does not carry it."},
     )
 

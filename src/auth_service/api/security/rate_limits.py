@@ -49,5 +49,6 @@ SIGN_INS = ClientRateLimit("limit_sign_ins", lambda settings: settings.limit_sig
 REFRESHES = ClientRateLimit("limit_refreshes", lambda settings: settings.limit_refreshes)
 ADMIN_READS = CallerRateLimit("limit_admin_reads", lambda settings: settings.limit_admin_reads)
 ADMIN_WRITES = CallerRateLimit("limit_admin_writes", lambda settings: settings.limit_admin_writes)
+AUDIT_EXPORTS = CallerRateLimit("limit_audit_exports", lambda settings: settings.limit_audit_exports)
 REAUTHENTICATIONS = CallerRateLimit("limit_reauthentications", lambda settings: settings.limit_reauthentications)
 EXPORTS = ClientRateLimit("limit_exports", lambda settings: settings.limit_exports)

@@ -4,6 +4,7 @@ from flask import Blueprint
 
 from auth_service.api.contract.swagger import DocumentedApi
 from auth_service.api.v1.account_revert import account_revert
+from auth_service.api.v1.admin.audit import audit
 from auth_service.api.v1.admin.emails import admin_emails
 from auth_service.api.v1.admin.password_resets import admin_users
 from auth_service.api.v1.admin.sessions import admin_sessions
@@ -73,7 +74,7 @@ def blueprint(settings: Settings) -> Blueprint:
         api.add_namespace(namespace, path="/v1/users")
     for namespace in (roles, tokens):
         api.add_namespace(namespace, path="/v1")
-    for namespace in (admin_users, admin_sessions, admin_emails):
+    for namespace in (admin_users, admin_sessions, admin_emails, audit):
         api.add_namespace(namespace, path="/v1/admin")
     api.add_namespace(service_roles, path="/srv")
     return api_blueprint

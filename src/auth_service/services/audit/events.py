@@ -69,8 +69,11 @@ class AuditEntry:
     kind: str
     outcome: str
     method: str | None
+    by: str | None
+    """`administrator`, `service` or `system` for what others did; None for the user."""
     device: str
     address: str | None
+    """The device and the IP address of the user; not those of others."""
     session_id: uuid.UUID | None
     current: bool
     """Whether the event is about the session that sends the request."""
@@ -82,7 +85,7 @@ class AuditLog:
 
     failures_a_day: int
     """How many failures are recorded in 24 hours: for each user those of anonymous clients and those of signed-in
-    clients, and for all unknown addresses together."""
+    clients, for each service key, and for all unknown addresses together."""
     limiter: RateLimiter
     cursors: Cursors
 
@@ -120,7 +123,14 @@ class AuditLog:
         )
 
     def record_failure(
-        self, kind: str, *, user_id: int, client: ClientInfo, session_id: uuid.UUID | None = None, **details: Any
+        self,
+        kind: str,
+        *,
+        user_id: int,
+        client: ClientInfo,
+        session_id: uuid.UUID | None = None,
+        target: tuple[str, str] | None = None,
+        **details: Any,
     ) -> None:
         """Record a failed attempt of a signed-in client, unless the daily cap of the user is reached.
 
@@ -133,6 +143,7 @@ class AuditLog:
             INSERT_FAILURE(
                 {
                     **self._event(kind, user_id, client, session_id, FAILURE, details),
+                    **_actor_and_target(None, target),
                     "user": user_id,
                     "since": now - DAY,
                     "until": now + DAY,
@@ -140,6 +151,21 @@ class AuditLog:
                 }
             )
         )
+
+    def record_denied_service(
+        self, service: Caller, *, client: ClientInfo, target: tuple[str, str], **details: Any
+    ) -> None:
+        """Record a denied request of a service, unless the daily cap of its key is reached; Redis counts it."""
+        if self._is_below_cap(service.subject):
+            self.record(
+                EventType.ACCESS_DENIED,
+                user_id=None,
+                client=client,
+                outcome=FAILURE,
+                actor=service,
+                target=target,
+                **details,
+            )
 
     def record_anonymous_failure(self, kind: str, *, user_id: int | None, client: ClientInfo, **details: Any) -> None:
         """Record a failed attempt of an anonymous client, unless the daily cap is reached; the work is the same.
@@ -155,7 +181,7 @@ class AuditLog:
             INSERT_ANONYMOUS_FAILURE(
                 {
                     **event,
-                    "is_recorded": self._is_below_cap(user_id),
+                    "is_recorded": self._is_below_cap("" if user_id is None else f"{user_id}"),
                     "slot": secrets.randbelow(FAILURE_SLOTS),
                     "number": secrets.randbits(62),
                     "filling": "x" * size,
@@ -163,12 +189,8 @@ class AuditLog:
             )
         )
 
-    def _is_below_cap(self, user_id: int | None) -> bool:
-        limit = Limit(
-            name="anonymous_failures",
-            windows=[(self.failures_a_day, DAY)],
-            subject="" if user_id is None else f"{user_id}",
-        )
+    def _is_below_cap(self, subject: str) -> bool:
+        limit = Limit(name="anonymous_failures", windows=[(self.failures_a_day, DAY)], subject=subject)
         try:
             return self.limiter.hit(limit).allowed
         except ServiceBusy:  # the answer to the failed attempt does not depend on the audit log
@@ -209,6 +231,8 @@ class AuditLog:
         transaction().write(ANONYMIZE_USER({"user": user_id}))
         is_own = actor is None or (actor.type is CallerType.USER and actor.id == str(user_id))
         request_id = None if client is None else client.request_id
+        if request_id is not None and str(user_id) in request_id:  # the client may have chosen one
+            request_id = None
         anonymous = ClientInfo(address=None, device="", request_id=request_id)
         self.record(
             EventType.ACCOUNT_DELETED,

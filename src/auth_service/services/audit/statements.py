@@ -11,13 +11,16 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Text,
+    and_,
     bindparam,
+    case,
     cast,
     func,
     insert,
     literal,
     literal_column,
     null,
+    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -26,6 +29,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from auth_service.db import Write
 from auth_service.models import Event, FailureSlot, User
 from auth_service.models.audit_event import SUCCESS, EventType
+from auth_service.services.caller import Caller
 
 # Statements are built at import, because building one takes about as long as running it.
 
@@ -67,7 +71,7 @@ class EventOfActor(NewEvent, ActorAndTarget):
     """Parameters of an audit event that may have another actor than its user, or another target."""
 
 
-class NewFailure(NewEvent):
+class NewFailure(EventOfActor):
     """Parameters of an event about a failed attempt of a signed-in client, and of the daily cap of failures."""
 
     user: int
@@ -146,7 +150,9 @@ _locked = (
 _exists = select(func.count()).select_from(_locked).scalar_subquery() > 0
 INSERT_FAILURE = Write(
     insert(Event).from_select(
-        list(_event), select(*_event.values()).where(_below_cap, _exists), include_defaults=False
+        [*_event, *_actor_and_target],
+        select(*_event.values(), *_actor_and_target.values()).where(_below_cap, _exists),
+        include_defaults=False,
     ),
     parameters=NewFailure,
 )
@@ -177,6 +183,24 @@ INSERT_ANONYMOUS_FAILURE = Write(
     parameters=NewAnonymousFailure,
 )
 
+IS_OWN = or_(
+    Event.actor_type.is_(None),
+    and_(Event.actor_type == literal_column("'user'"), Event.actor_id == cast(Event.user_id, Text)),
+)
+"""Whether the user of an event is also its actor."""
+
+# What others do to a user is shown without their identity: an IP address or a device would reveal who they are.
+FOR_USER = {
+    "by": case(
+        (IS_OWN, None),
+        (Event.actor_type == literal_column("'user'"), literal_column("'administrator'")),
+        else_=Event.actor_type,
+    ).label("by"),
+    "device": case((IS_OWN, Event.device), else_=literal_column("''")).label("device"),
+    "address": case((IS_OWN, func.host(Event.address))).label("address"),
+}
+"""Columns of an event as the user of the event sees them; `by` is null for what the user did."""
+
 PAGE = (
     select(
         Event.id,
@@ -184,8 +208,7 @@ PAGE = (
         Event.kind,
         Event.outcome,
         Event.details["method"].astext.label("method"),
-        Event.device,
-        func.host(Event.address).label("address"),
+        *FOR_USER.values(),
         Event.session_id,
     )
     .where(Event.user_id == bindparam("owner"), Event.id < bindparam("before"))
@@ -198,14 +221,22 @@ ANONYMIZE_USER = Write(
 )
 
 
-def audit_cte(kind: EventType | Any, *, about: FromClause, session_id: Any = None, **details: Any) -> CTE:
+def audit_cte(
+    kind: EventType | Any,
+    *,
+    about: FromClause,
+    session_id: Any = None,
+    actor: Caller | None = None,
+    **details: Any,
+) -> CTE:
     """Build the part of a statement that records an event about a user whom another part of it changes.
 
     `about` is that other part, with a column `user_id`: one event is recorded for each of its rows, none if it has no
-    row. `kind` and `details` may be SQL expressions. The statement takes the parameters of `ClientParameters`.
+    row. `actor` is None for the user itself. `kind` and `details` may be SQL expressions. The statement takes the
+    parameters of `ClientParameters`.
     """
     pairs = [argument for name, value in details.items() for argument in (literal(name), value)]
-    values = {
+    values: dict[str, Any] = {
         "kind": literal(kind.value) if isinstance(kind, EventType) else kind,
         "outcome": literal(SUCCESS),
         "user_id": about.c.user_id,
@@ -215,6 +246,8 @@ def audit_cte(kind: EventType | Any, *, about: FromClause, session_id: Any = Non
         "request_id": _about_session["request_id"],
         "details": func.jsonb_build_object(*pairs),
     }
+    if actor is not None:
+        values |= {"actor_type": literal(actor.type.value), "actor_id": literal(actor.id)}
     return insert(Event).from_select(list(values), select(*values.values())).cte("audit_event")
 
 

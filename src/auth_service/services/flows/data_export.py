@@ -13,6 +13,7 @@ from auth_service.errors import TokenInvalid
 from auth_service.models import Event, OutboxMessage, PendingEmailChange, Session, User, UserRole
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
+from auth_service.services.audit.statements import FOR_USER, IS_OWN
 from auth_service.services.sessions.sessions import CurrentUser
 
 MAX_ROWS = 1000
@@ -31,6 +32,13 @@ _PROFILE = select(
 ).where(User.id == _owner)
 
 _ROLES = select(UserRole.role).where(UserRole.user_id == _owner).order_by(UserRole.role).limit(MAX_ROWS)
+
+# Reasons are notes of administrators to each other, except for that of a ban; a change may be known to them only.
+_notes = case(
+    (Event.kind == EventType.USER_BANNED.value, literal_column("'{changes}'::text[]")),
+    else_=literal_column("'{changes,reason}'::text[]"),
+)
+_details_of_others = Event.details.op("-")(_notes)
 
 _LISTS = {
     "sessions": select(
@@ -52,13 +60,8 @@ _LISTS = {
         Event.kind,
         Event.outcome,
         Event.session_id,
-        Event.device,
-        func.host(Event.address).label("address"),
-        # The reason of an administrator is for the audit log; the user can read it only for a ban.
-        case(
-            (Event.kind == EventType.PASSWORD_RESET_FORCED.value, Event.details.op("-")(literal_column("'reason'"))),
-            else_=Event.details,
-        ).label("details"),
+        *FOR_USER.values(),
+        case((IS_OWN, Event.details), else_=_details_of_others).label("details"),
     )
     .where(Event.user_id == _owner)
     .order_by(Event.id.desc()),

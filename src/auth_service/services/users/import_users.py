@@ -15,6 +15,7 @@ from auth_service.models import PORTAL_USER, User, UserRole
 from auth_service.models.audit_event import EventType
 from auth_service.models.user import random_id
 from auth_service.services.audit.statements import ClientParameters, audit_cte
+from auth_service.services.caller import SYSTEM
 from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.rendering import LANGUAGES
@@ -120,7 +121,7 @@ def _import() -> Any:
     )
     role = select(imported.c.user_id, literal(PORTAL_USER))
     granted = insert(UserRole).from_select(["user_id", "role"], role).cte("granted")
-    registered = audit_cte(EventType.REGISTERED, about=imported, method=literal(METHOD))
+    registered = audit_cte(EventType.REGISTERED, about=imported, actor=SYSTEM, method=literal(METHOD))
     return select(func.count()).select_from(imported).add_cte(granted, registered)
 
 

@@ -110,6 +110,10 @@ class ExportedEventResponse(ResponseModel):
     kind: str
     outcome: Literal["success", "failure"]
     session_id: uuid.UUID | None
+    by: Annotated[
+        Literal["administrator", "service", "system"] | None,
+        Field(description="Who acted on the account; null for its user."),
+    ]
     device: str
     address: str | None
     details: dict[str, Any]

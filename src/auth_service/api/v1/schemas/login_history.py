@@ -19,6 +19,12 @@ class EventResponse(ResponseModel):
     ]
     outcome: Literal["success", "failure"]
     method: Annotated[str | None, Field(description="The sign-in method, for events of a sign-in.")]
+    by: Annotated[
+        Literal["administrator", "service", "system"] | None,
+        Field(
+            description="Who acted on the account; null for its user. Others have no `device` and no `address` here."
+        ),
+    ]
     device: str
     address: str | None
     session_id: uuid.UUID | None
