@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, any_, func, literal, select, tuple_, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    any_,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from auth_service.db import autocommit
@@ -93,6 +105,8 @@ _RECORD = (
     Event.details,
 )
 _POSITION = (Event.at, Event.id)
+_ALONG_TYPES = (Event.kind, Event.outcome, Event.at, Event.id)
+"""The columns of the index of event types."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,31 +179,57 @@ def _search(columns: Sequence[Any], filters: AuditFilters, *, after: Position | 
     """Build the statement of a search: one index scan for each range of an index, merged.
 
     It has the values of this search, which PostgreSQL plans for: a time range selects partitions, and the number of
-    events of a party or type decides which index is used.
+    events of a party decides which index is used.
     """
     order = [Event.id.desc()] if filters.is_by_party else [Event.at.desc(), Event.id.desc()]
     scans = [
-        select(*columns).where(*conditions, *_bounds(filters, after)).order_by(*order).limit(at_most)
-        for conditions in _ranges(filters)
+        select(*columns)
+        .where(*conditions, *_times(filters, after))
+        .order_by(*([key.desc() for key in _ALONG_TYPES] if _is_along_types(filters) else order))
+        .limit(at_most)
+        for conditions in _ranges(filters, after)
     ]
     if len(scans) == 1:
         return scans[0]
     merged = union_all(*(select(scan.subquery()) for scan in scans)).subquery()
-    order = [merged.c[key.element.name].desc() for key in order]  # type: ignore[attr-defined] # a column
+    order = [merged.c.id.desc()] if filters.is_by_party else [merged.c.at.desc(), merged.c.id.desc()]
     return select(merged).order_by(*order).limit(at_most)
 
 
-def _ranges(filters: AuditFilters) -> list[list[ColumnElement[bool]]]:
+def _ranges(filters: AuditFilters, after: Position | None) -> list[list[ColumnElement[bool]]]:
     """Return the conditions of each range of an index that the filters need."""
+    if _is_along_types(filters):
+        outcomes = (SUCCESS, FAILURE) if filters.outcome is None else (filters.outcome,)
+        return [_of_type(filters, outcome, after) for outcome in outcomes]
     conditions = _of_target(filters.target) if filters.target else []
     if filters.action is not None:
         conditions.append(Event.kind == filters.action)
     if filters.outcome is not None:
         conditions.append(Event.outcome == filters.outcome)
-    elif filters.action is not None and not filters.is_by_party:
-        return [[*conditions, Event.outcome == outcome] for outcome in (SUCCESS, FAILURE)]
+    if after is not None:
+        conditions.append(Event.id < after.id if filters.is_by_party else tuple_(*_POSITION) < _tuple(after))
     actors = _of_actor(filters.actor) if filters.actor else [[]]
     return [[*conditions, *actor] for actor in actors]
+
+
+def _is_along_types(filters: AuditFilters) -> bool:
+    return filters.action is not None and not filters.is_by_party
+
+
+def _of_type(filters: AuditFilters, outcome: str, after: Position | None) -> list[ColumnElement[bool]]:
+    """Return the range of a type and an outcome, without an equality.
+
+    Most types have one outcome only, which PostgreSQL does not know: with equalities it expects enough events of the
+    other outcome among the newest ones, and reads the whole audit log in the order of time.
+    """
+    begin = literal(filters.since) if filters.since else literal_column("'-infinity'::timestamptz")
+    end = literal(filters.until) if filters.until else literal_column("'infinity'::timestamptz")
+    before = (literal(after.at), literal(after.id)) if after else (end, literal(0))
+    kind = (literal(filters.action), literal(outcome))
+    return [
+        tuple_(*_ALONG_TYPES[:3]) >= tuple_(*kind, begin),
+        tuple_(*_ALONG_TYPES) < tuple_(*kind, *before),
+    ]
 
 
 def _of_target(target: Party) -> list[ColumnElement[bool]]:
@@ -207,18 +247,20 @@ def _of_actor(actor: Party) -> list[list[ColumnElement[bool]]]:
     return [named, own]
 
 
-def _bounds(filters: AuditFilters, after: Position | None) -> list[ColumnElement[bool]]:
-    bounds: list[ColumnElement[bool]] = []
+def _times(filters: AuditFilters, after: Position | None) -> list[ColumnElement[bool]]:
+    """Return the time range, which selects the partitions; the comparison of tuples does not."""
+    times: list[ColumnElement[bool]] = []
     if filters.since is not None:
-        bounds.append(Event.at >= filters.since)
+        times.append(Event.at >= filters.since)
     if filters.until is not None:
-        bounds.append(Event.at < filters.until)
-    if after is not None and filters.is_by_party:
-        bounds.append(Event.id < after.id)
-    elif after is not None:
-        bounds.append(tuple_(Event.at, Event.id) < tuple_(literal(after.at), literal(after.id)))
-        bounds.append(Event.at <= after.at)  # selects the partitions, which the comparison of tuples does not
-    return bounds
+        times.append(Event.at < filters.until)
+    if after is not None and not filters.is_by_party:
+        times.append(Event.at <= after.at)
+    return times
+
+
+def _tuple(position: Position) -> Any:
+    return tuple_(literal(position.at), literal(position.id))
 
 
 def _record(row: Row[Any]) -> AuditRecord:
