@@ -16,11 +16,12 @@ import redis
 from flask import Flask
 from flask_migrate import upgrade
 
+from auth_service.adapters.crypto.access_tokens import KeySet
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
-from tests.support.actors import ApiClient, Mailbox
+from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.application import Applications, MakeApp, clear_environment, settings_of
 from tests.support.live import Live, live_server
 from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
@@ -177,6 +178,26 @@ def api(app: Flask) -> ApiClient:
 def mailbox(app: Flask, tmp_path: Path) -> Mailbox:
     """What arrives when the outbox of `app` is delivered."""
     return Mailbox(app, DevInbox(tmp_path / "inbox"))
+
+
+@pytest.fixture
+def ada(api: ApiClient, mailbox: Mailbox) -> int:
+    """Ada is a user of the portal, with a password."""
+    return api.register(ADA, mailbox, password=PASSWORD)
+
+
+@pytest.fixture
+def token(ada: int, api: ApiClient) -> str:
+    """Ada is signed in; this is her access token."""
+    return str(api.signed_in(ADA, PASSWORD)["access_token"])
+
+
+@pytest.fixture
+def key_set(app: Flask, live: Live) -> KeySet:
+    """The signing keys of the running service."""
+    services: Services = app.extensions["auth_service"]
+    with app.app_context():
+        return services.signing_keys.for_verification()
 
 
 @pytest.fixture

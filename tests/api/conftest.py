@@ -1,4 +1,4 @@
-"""Fixtures of the API tests: a signed-in user, throttling delays, and a check that the live server loses no data."""
+"""Fixtures of the API tests: throttling delays, and a check that the live server loses no data."""
 
 import json
 import time
@@ -7,11 +7,8 @@ from datetime import timedelta
 
 import pytest
 import redis
-from flask import Flask
 
-from auth_service.adapters.crypto.access_tokens import KeySet
-from auth_service.wiring import Services
-from tests.support.actors import ADA, PASSWORD, USERS, ApiClient, Mailbox
+from tests.support.actors import USERS
 from tests.support.live import WITNESS, Live
 from tests.support.passing_time import time_machine
 from tests.support.stores import Query, Stores
@@ -39,26 +36,6 @@ def lasting_pauses(stores: Stores) -> Callable[[], None]:
                     client.hset(key, "until", int(time.time() * 1000) + 3_600_000)
 
     return extend
-
-
-@pytest.fixture
-def ada(api: ApiClient, mailbox: Mailbox) -> int:
-    """Ada is a user of the portal, with a password."""
-    return api.register(ADA, mailbox, password=PASSWORD)
-
-
-@pytest.fixture
-def token(ada: int, api: ApiClient) -> str:
-    """Ada is signed in; this is her access token."""
-    return str(api.signed_in(ADA, PASSWORD)["access_token"])
-
-
-@pytest.fixture
-def key_set(app: Flask, live: Live) -> KeySet:
-    """The signing keys of the running service."""
-    services: Services = app.extensions["auth_service"]
-    with app.app_context():
-        return services.signing_keys.for_verification()
 
 
 @pytest.fixture

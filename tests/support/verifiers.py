@@ -76,6 +76,7 @@ def signed(key_set: KeySet, *, head: dict[str, Any] | None = None, key: Any = No
     good = {
         "iss": ISSUER,
         "aud": "portal",
+        "client_id": "portal",
         "sub": "4711",
         "sid": str(uuid.uuid4()),
         "jti": "x",
