@@ -1,8 +1,5 @@
 """Token verifiers of `docs/verifiers`: each example runs unchanged against a running service."""
 
-import re
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +15,7 @@ from auth_service.db import unit_of_work
 from auth_service.services.tokens.signing_keys import CACHE_TTL, KeyTooYoung
 from auth_service.wiring import Services
 from tests.support.live import ROOT, Live
+from tests.support.node import install
 from tests.support.verifiers import ISSUER, VERIFIERS, ask, forgeries, free_port, running, signed
 
 pytestmark = pytest.mark.slow
@@ -28,19 +26,7 @@ Ask = Callable[..., Any]
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Node example with its one package, as `npm ci` installs it."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not node or not npm:
-        pytest.skip("node or npm is not installed (.ci/run installs them)")
-    folder: Path = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "verify.mjs"):
-        shutil.copy(NODE / name, folder)
-    result = subprocess.run(
-        [npm, "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, check=False, timeout=100
-    )
-    if re.search(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH", result.stderr):
-        pytest.skip("npm cannot reach the registry")
-    assert result.returncode == 0, result.stderr
-    return folder
+    return install(NODE, tmp_path_factory.mktemp("node"), "verify.mjs")
 
 
 def command(kind: str, port: int, request: pytest.FixtureRequest) -> tuple[list[str], Path]:

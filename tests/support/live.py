@@ -146,8 +146,8 @@ class Live:
 
 
 @contextmanager
-def live_server(stores: Stores, folder: Path) -> Iterator[Live]:
-    """gunicorn under `deploy/gunicorn.conf.py`, over these migrated stores, without rate limits.
+def live_server(stores: Stores, folder: Path, **others: str) -> Iterator[Live]:
+    """gunicorn under `deploy/gunicorn.conf.py`, over these migrated stores, without rate limits; `others` win.
 
     The working directory is `folder`, so that the server reads no `.env` of a developer.
     """
@@ -171,6 +171,7 @@ def live_server(stores: Stores, folder: Path) -> Iterator[Live]:
         "WEB_WORKERS": "2",
         "DRAIN_SECONDS": "0",
         "LOG_LEVEL": "DEBUG",
+        **others,
     }
     assert settings.keys() <= {name.upper() for name in Settings.model_fields}
     with (folder / "log").open("wb") as log:
