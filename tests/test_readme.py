@@ -23,7 +23,6 @@ from sqlalchemy.engine import make_url
 from tests.support.application import MakeApp
 from tests.support.documents import (
     API,
-    FRONT_END,
     IMPORT_USERS,
     PAGES,
     README,
@@ -174,67 +173,6 @@ def test_requests_have_the_documented_answers(service: Running, tmp_path: Path, 
     answers = [(tmp_path / str(number)).read_text("utf-8") for number in range(len(steps))]
     assert len(steps) >= 4
     assert [without_random(answer) for answer in answers] == [without_random(printed) for _, printed in steps]
-
-
-BROWSER = """
-// What a browser does for a page of the service's own origin: keeps cookies and sends Origin.
-const service = process.env.SERVICE, jar = new Map(), plainFetch = globalThis.fetch;
-globalThis.fetch = async (path, options) => {
-  const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
-  const headers = { ...options.headers, cookie, origin: service };
-  const response = await plainFetch(service + path, { ...options, headers });
-  for (const header of response.headers.getSetCookie()) {
-    const [, name, value] = /^([^=]+)=([^;]*)/.exec(header);
-    if (/max-age=0/i.test(header)) jar.delete(name);
-    else jar.set(name, value);
-  }
-  return response;
-};
-const client = await import("./auth.mjs");
-const inbox = async (email) => {
-  for (;;) {
-    const { data } = await (await plainFetch(`${service}/dev/inbox?to=${email}`)).json();
-    if (data.length) return data[0].code;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-};
-
-const email = "lovelace@example.org";
-const { user, next } = await client.begin(email);
-await client.confirm(user.id, await inbox(email));
-await client.finish(user.id, "correct horse battery");
-await client.signIn(email, "correct horse battery");
-const before = await client.me();
-jar.delete("access"); // it expires
-const after = await Promise.all([client.me(), client.me()]);
-await client.signOut();
-const error = await client.me().catch((error) => error);
-console.log(JSON.stringify([next, before.email, ...after.map((user) => user.email), error.code, [...jar.keys()]]));
-"""
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_the_client_of_the_front_end_page_registers_signs_in_refreshes_and_signs_out(
-    service: Running, tmp_path: Path
-) -> None:
-    ((_, client),) = fences(section(FRONT_END, "3. Add the client"))
-    (tmp_path / "auth.mjs").write_text(client, "utf-8")
-    (tmp_path / "page.mjs").write_text(BROWSER, "utf-8")
-
-    process = subprocess.run(
-        ["node", "page.mjs"],
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "SERVICE": service.url},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-
-    assert process.returncode == 0, process.stderr
-    email = "lovelace@example.org"
-    cookies = ["registration", "device"]
-    assert json.loads(process.stdout) == ["code", email, email, email, "token_missing", cookies]
 
 
 def test_the_start_prints_the_output_of_the_readme(service: Running) -> None:

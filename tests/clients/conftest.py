@@ -1,5 +1,6 @@
 """Fixtures of the tests of clients: a scripted server, and the service as developers of front ends run it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,5 +37,7 @@ def local_service(make_app: MakeApp, stores: Stores, local_service_folder: Path)
 
 @pytest.fixture
 def inbox_of_local(app: Flask, local_service_folder: Path) -> Mailbox:
-    """What the dev inbox of `local_service` shows, when the outbox is delivered."""
-    return Mailbox(app, DevInbox(local_service_folder / "data" / "inbox"))
+    """What the dev inbox of `local_service` shows when the outbox is delivered; empty at first."""
+    folder = local_service_folder / "data" / "inbox"
+    shutil.rmtree(folder, ignore_errors=True)
+    return Mailbox(app, DevInbox(folder))
