@@ -53,6 +53,7 @@ def test_lg2_an_event_has_type_time_method_device_address_session_and_outcome(
         "kind": "signed_in",
         "outcome": "success",
         "method": "password",
+        "by": None,
         "device": "Firefox 143 on Linux",
         "address": "2001:db8::7",
         "session_id": session,

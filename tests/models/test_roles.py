@@ -131,6 +131,26 @@ def test_lg3_the_service_can_only_insert_into_the_audit_log(ada: int, as_service
     assert as_service("SELECT kind FROM events ORDER BY id") == [("registered",), ("signed_in",), ("sign_in_refused",)]
 
 
+def test_au3_the_service_can_neither_change_remove_date_nor_number_an_event(ada: int, as_service: Run) -> None:
+    columns = "user_id, kind, outcome, device, details, actor_type, actor_id, target_type, target_id, request_id"
+    values = "1, 'role.granted', 'success', '', '{}', 'user', '2', 'role', 'ROLE_X', 'request-1'"
+    as_service(f"INSERT INTO events ({columns}) VALUES ({values})")
+    for statement in (
+        f"INSERT INTO events (id, {columns}) VALUES (1, {values})",
+        f"INSERT INTO events (id, {columns}) OVERRIDING SYSTEM VALUE VALUES (1, {values})",
+        f"INSERT INTO events (at, {columns}) VALUES (now(), {values})",
+        "UPDATE events SET actor_id = '1'",
+        "UPDATE events SET request_id = NULL WHERE false",
+        "DELETE FROM events WHERE false",
+        "TRUNCATE events",
+        "SELECT 1 FROM events FOR UPDATE",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            as_service(statement)
+
+    assert as_service("SELECT count(*) FROM events") == [(4,)]
+
+
 def test_cf4_the_service_cannot_change_the_schema(ada: int, as_service: Run) -> None:
     for statement in (
         "CREATE TABLE mine (id int)",

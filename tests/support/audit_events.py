@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ SECRETS = frozenset(
     ("password", "new_password", "current_password", "code", "email", "access_token", "refresh_token", "token", "query")
 )
 """The fields of requests and responses whose values no audit event may contain."""
+REASON = {"reason": "A request of the user"}
 ELSEWHERE = "198.51.100.9"
 
 
@@ -176,6 +178,27 @@ class Scene:
         """Grant a role to the user."""
         self.admin.data("PUT", f"/users/{self.user_id}/roles/{self.role}")
 
+    def administrate(self, method: str, path: str, **options: Any) -> None:
+        """Send an administrative request about the user."""
+        self.admin.data(method, f"/admin/users/{self.user_id}{path}", **options)
+
+    def ban(self) -> None:
+        """Ban the user for a while."""
+        self.administrate(
+            "PUT", "/ban", json={**REASON, "until": f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"}
+        )
+
+    def unban(self) -> None:
+        """Ban the user, and lift the ban."""
+        self.ban()
+        self.administrate("DELETE", "/ban")
+
+    def retry_email(self) -> None:
+        """Make a waiting email due."""
+        self.api.ask_to_recover(self.email)
+        [email, *_] = self.admin.data("GET", "/admin/mail?state=waiting")
+        self.admin.data("POST", f"/admin/mail/{email['id']}/retry")
+
     def revoke(self) -> None:
         """Revoke a role from the user."""
         self.grant()
@@ -228,6 +251,12 @@ PRODUCED: dict[EventType, Produced] = {
     EventType.ROLE_DELETED: Produced("user", "role", lambda scene: scene.admin.call("DELETE", f"/roles/{scene.role}")),
     EventType.ROLE_GRANTED: Produced("user", "user", Scene.grant),
     EventType.ROLE_WITHDRAWN: Produced("user", "user", Scene.revoke),
+    EventType.MAIL_RETRIED: Produced("user", "email", Scene.retry_email),
+    EventType.USER_BANNED: Produced("user", "user", Scene.ban),
+    EventType.USER_UNBANNED: Produced("user", "user", Scene.unban),
+    EventType.PASSWORD_RESET_FORCED: Produced(
+        "user", "user", lambda scene: scene.administrate("POST", "/force_password_reset", json=REASON)
+    ),
     EventType.ACCESS_DENIED: Produced("user", "endpoint", Scene.read_roles),
     EventType.AUDIT_EXPORTED: Produced(
         "user", "audit", lambda scene: scene.admin.call("GET", "/admin/audit", headers={"Accept": "text/csv"})
