@@ -10,7 +10,9 @@ from flask.testing import FlaskCliRunner
 
 from auth_service.cli.service_keys import service_keys
 from auth_service.cli.users import users
+from auth_service.models import PORTAL_ADMIN
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.administration import Administration
 from tests.support.application import MakeApp
 from tests.support.invisible import DASH_SAMPLES, EVERY_CHARACTER, ZERO_WIDTH_SAMPLES
 from tests.support.legacy_hashes import CHEAP
@@ -102,7 +104,8 @@ def test_cd6_a_wrong_spelling_uses_no_attempt_and_every_right_one_is_accepted(un
 def test_every_field_with_an_address_or_code_accepts_pasted_values(unlimited: Flask, mailbox: Mailbox) -> None:
     """Also those of endpoints that are added later: their fields have to use the types `Email` and `Code`."""
     api = ApiClient(unlimited)
-    api.register(ADA, mailbox, password=PASSWORD)
+    user_id = api.register(ADA, mailbox, password=PASSWORD)
+    Administration(unlimited, mailbox).grant(user_id, PORTAL_ADMIN)
     prober = Prober(
         app=unlimited,
         sign_in=lambda: str(api.signed_in(ADA, PASSWORD)["access_token"]),
