@@ -28,18 +28,16 @@ ISSUER, AUDIENCE = "https://portal.example.org", "portal"
 SESSION = uuid.uuid4()
 
 
-def tokens() -> AccessTokens:
-    return AccessTokens(issuer=ISSUER, audience=AUDIENCE, lifetime=timedelta(minutes=15))
+def tokens(*, lifetime: timedelta = timedelta(minutes=15)) -> AccessTokens:
+    return AccessTokens(issuer=ISSUER, audience=AUDIENCE, lifetime=lifetime)
 
 
-def signed(now: datetime | None = None) -> str:
-    now = now or datetime.now(UTC)
-    return tokens().sign(
-        RING, user_id=7, session_id=SESSION, roles=["ROLE_PORTAL_USER"], auth_time=now, acr="aal1", now=now
-    )
+def signed(now: datetime, *, by: AccessTokens) -> str:
+    return by.sign(RING, user_id=7, session_id=SESSION, roles=["ROLE_PORTAL_USER"], auth_time=now, acr="aal1", now=now)
 
 
-VALID = signed()
+VALID = signed(datetime.now(UTC), by=tokens(lifetime=timedelta(days=1)))
+"""A token that outlives the test run."""
 FORGER = Forger(
     header=decoded(VALID.split(".")[0]), claims=decoded(VALID.split(".")[1]), key=access_tokens.private_key(PRIVATE)
 )
@@ -94,7 +92,7 @@ def test_a_cached_token_has_the_same_claims() -> None:
 @pytest.mark.clock
 def test_tk5_a_cached_token_expires() -> None:
     verifier, signed_at = tokens(), datetime.now(UTC) - timedelta(minutes=15, seconds=27)
-    token = signed(signed_at)
+    token = signed(signed_at, by=verifier)
     verifier.verify(token, RING)
 
     give_up_at = time.monotonic() + 10

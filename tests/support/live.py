@@ -20,7 +20,8 @@ from auth_service.settings import Settings
 from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, Stores
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30
+PATIENCE = 90
+"""Seconds that the server may take to start and to stop beside other programs: a bound for a hang, not a promise."""
 WITNESS = "witness@example.org"
 PORTAL = "https://portal.example.org"
 """The allowed CORS origin of a front end."""
