@@ -17,15 +17,14 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from auth_service.adapters.crypto.access_tokens import KeySet
-from auth_service.adapters.crypto.password_hasher import PasswordHasher
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.application import Applications, MakeApp, clear_environment, settings_of
+from tests.support.crowds import patient_hashing
 from tests.support.live import Live, live_server
-from tests.support.rewiring import rewired
 from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
 
 BEFORE_MIDNIGHT = timedelta(seconds=30)
@@ -155,17 +154,13 @@ def production(make_app: MakeApp) -> Flask:
 
 
 @pytest.fixture
-def crowded(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Flask:
+def crowded(make_app: MakeApp) -> Iterator[Flask]:
     """The application of profile `test` with room for fifty requests at once, and no limits.
 
-    It has fewer connections than threads, so that several such applications fit into one PostgreSQL. A password waits
-    for its hash as long as a slow machine needs.
+    It has fewer connections than threads, so that several such applications fit into one PostgreSQL.
     """
-    app = make_app(rate_limits="off", web_threads=60, database_connections=25, hashes_at_once=4)
-    services: Services = app.extensions["auth_service"]
-    hasher = PasswordHasher(concurrent=4, waiting=60, patience=timedelta(minutes=1))
-    monkeypatch.setitem(app.extensions, "auth_service", rewired(services, services.sign_in.passwords.hasher, by=hasher))
-    return app
+    with patient_hashing(make_app(rate_limits="off", web_threads=60, database_connections=25, hashes_at_once=4)) as app:
+        yield app
 
 
 @pytest.fixture

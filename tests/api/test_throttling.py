@@ -1,6 +1,6 @@
 """Throttling of sign-ins: per address, by the global limit, and per process while Redis is unavailable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -11,6 +11,7 @@ from auth_service.adapters.redis.rate_limiter import LocalRateLimiter
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
+from tests.support.crowds import patient_hashing
 from tests.support.races import at_once, outcome
 
 pytestmark = pytest.mark.slow
@@ -29,9 +30,12 @@ def owner(api: ApiClient, mailbox: Mailbox) -> ApiClient:
 
 
 @pytest.fixture
-def besieged(make_app: MakeApp) -> Flask:
+def besieged(make_app: MakeApp) -> Iterator[Flask]:
     """The application with a global limit of ten failed sign-ins an hour."""
-    return make_app(limit_failed_sign_ins="10/1h", limit_sign_ins="1000/1m", web_threads=60, database_connections=25)
+    with patient_hashing(
+        make_app(limit_failed_sign_ins="10/1h", limit_sign_ins="1000/1m", web_threads=60, database_connections=25)
+    ) as app:
+        yield app
 
 
 def on_same_device(owner: ApiClient, app: Flask) -> ApiClient:

@@ -3,8 +3,23 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+from flask import Flask
 
 from auth_service.adapters.crypto.password_hasher import PasswordHasher, PasswordMatch
+from auth_service.wiring import Services
+from tests.support.rewiring import rewired
+
+
+@contextmanager
+def patient_hashing(app: Flask) -> Iterator[Flask]:
+    """Let the passwords of fifty concurrent requests wait for their hash as long as a slow machine needs."""
+    services: Services = app.extensions["auth_service"]
+    hasher = PasswordHasher(concurrent=4, waiting=60, patience=timedelta(minutes=1))
+    app.extensions["auth_service"] = rewired(services, services.sign_in.passwords.hasher, by=hasher)
+    yield app
+    app.extensions["auth_service"] = services
 
 
 @contextmanager
