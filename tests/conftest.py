@@ -125,7 +125,7 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
     request.getfixturevalue("make_app").let_go(beyond=50)
     stores: Stores = request.getfixturevalue("stores")
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-        for table in ("letters", "users", "events", "service_keys", "failure_slots", "idempotency_keys"):
+        for table in ("letters", "users", "events", "service_keys", "failure_slots", "idempotency_keys", "invitations"):
             cursor.execute(f"DELETE FROM {table}")
         cursor.execute(
             "DELETE FROM roles WHERE NOT system; DELETE FROM role_permissions WHERE permission LIKE 'films:%'"

@@ -31,6 +31,8 @@ OPEN_ENDPOINTS = {
     ("POST", "/api/v1/users/password/send_code"),
     ("PUT", "/api/v1/users/password"),
     ("POST", "/api/v1/users/undo"),
+    ("POST", "/api/v1/users/invitation"),
+    ("POST", "/api/v1/users/invitation/accept"),
 }
 """Endpoints for unauthenticated requests. Review the attack surface before you add one."""
 
@@ -42,6 +44,7 @@ WITHOUT_CONTRACT = {
     "/health/ready",
     "/.well-known/jwks.json",
     "/account/undo",
+    "/account/invitation",
     "/dev/inbox",  # `local` and `test` only
 }
 

@@ -208,6 +208,7 @@ def test_an_origin_is_normalised_to_the_form_that_browsers_send(
         ("SESSION_ABSOLUTE_SECONDS", 1),
         ("DEVICE_LIFETIME_SECONDS", 1),
         ("UNDO_SECONDS", 1),
+        ("INVITATION_SECONDS", 1),
         ("REAUTHENTICATION_SECONDS", 1),
         ("TEMPORARY_USER_LIFETIME_SECONDS", 1),
         ("MAIL_TIMEOUT_SECONDS", 1),
@@ -216,6 +217,7 @@ def test_an_origin_is_normalised_to_the_form_that_browsers_send(
         ("DRAIN_SECONDS", 0),
         ("REFRESH_GRACE_SECONDS", 0),
         ("LETTER_LIFETIME_SECONDS", 0),
+        ("ENDED_INVITATION_LIFETIME_SECONDS", 0),
         ("ENDED_SESSION_LIFETIME_SECONDS", 0),
     ],
 )

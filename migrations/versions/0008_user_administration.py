@@ -217,9 +217,14 @@ def _add_invitations() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("user_id", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("num_nonnulls(accepted_at, revoked_at) <= 1", name=op.f("ck_invitations_ends_once")),
+        sa.CheckConstraint("(accepted_at IS NULL) = (user_id IS NULL)", name=op.f("ck_invitations_accepted_by_user")),
         sa.CheckConstraint("octet_length(digest) = 32", name=op.f("ck_invitations_digest_length")),
         sa.CheckConstraint("language IN ('en', 'ru')", name=op.f("ck_invitations_language_known")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_invitations_user_id_users"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
         sa.UniqueConstraint("digest", name=op.f("uq_invitations_digest")),
     )
@@ -231,3 +236,7 @@ def _add_invitations() -> None:
         postgresql_where=sa.text("accepted_at IS NULL AND revoked_at IS NULL"),
     )
     op.create_index("ix_invitations_created_at_id", "invitations", ["created_at", "id"])
+    op.create_index(
+        "ix_invitations_ended_at", "invitations", [sa.text("coalesce(accepted_at, revoked_at, expires_at)")]
+    )
+    op.create_index("ix_invitations_user_id", "invitations", ["user_id"])

@@ -15,6 +15,7 @@ from auth_service.api.ops.health import health
 from auth_service.api.ops.jwks import well_known
 from auth_service.api.pages import dev_inbox, start
 from auth_service.api.pages.account_revert import account_revert_page
+from auth_service.api.pages.invitation import invitation_page
 from auth_service.db import db
 from auth_service.db.schema_version import MIGRATIONS
 from auth_service.settings import Settings
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health)
     app.register_blueprint(well_known)
     app.register_blueprint(account_revert_page)
+    app.register_blueprint(invitation_page)
     if settings.app_env == "local" and settings.swagger_page:
         app.register_blueprint(start.blueprint())
     if services.inbox:

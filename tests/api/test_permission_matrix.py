@@ -15,6 +15,7 @@ from tests.support.contracts import contracts
 ARGUMENTS = {
     "user_id": "4711",
     "name": "ROLE_UNKNOWN",
+    "invitation_id": "00000000-0000-4000-8000-000000000000",
     "session_id": "00000000-0000-4000-8000-000000000000",
     "message_id": "00000000-0000-4000-8000-000000000000",
 }

@@ -9,6 +9,7 @@ from jinja2 import UndefinedError
 
 from auth_service.services.email import rendering
 from tests.support.rendered_emails import (
+    INVITATION,
     KINDS,
     NOON,
     UNDO,
@@ -19,6 +20,7 @@ from tests.support.rendered_emails import (
     rendered,
 )
 
+INVITATION_URL = INVITATION["invitation_url"]
 LABELS = {
     "en": {"at": "When", "device": "Device", "address": "IP address", "new_email": "New address"},
     "ru": {"at": "Когда", "device": "Устройство", "address": "IP-адрес", "new_email": "Новый адрес"},
@@ -100,10 +102,11 @@ def test_no_two_kinds_have_the_same_subject(language: str) -> None:
 
 
 @every_email
-def test_only_kinds_with_an_account_revert_have_a_link_and_it_shows_its_url(kind: str, language: str) -> None:
+def test_only_account_reverts_and_invitations_have_a_link_and_it_shows_its_url(kind: str, language: str) -> None:
     email = parsed(rendered(language, kind))
     text, html = body(email, "plain"), body(email, "html")
-    expected = [UNDO["undo_url"]] if kind in ("new_device", "email_changed") else []
+    with_link = {"new_device": UNDO["undo_url"], "email_changed": UNDO["undo_url"], "invitation": INVITATION_URL}
+    expected = [with_link[kind]] if kind in with_link else []
 
     assert re.findall(r"\S*://.*", text) == expected
     assert set(expected) <= set(text.splitlines())

@@ -22,7 +22,7 @@ from tests.support.stores import Query, Stores
 
 
 def insert_expired(app: Flask, query: Query, *, count: int) -> None:
-    """Insert expired rows: this many temporary users, email records, sessions and account revert links."""
+    """Insert expired rows: this many temporary users, email records, sessions, account revert links and invitations."""
     query(
         "INSERT INTO users (id, email, email_key, verified_mail, verified_at, language, created_at)"
         " SELECT number, number || '@x.org', number || '@x.org', number %% 2 = 0,"
@@ -47,6 +47,13 @@ def insert_expired(app: Flask, query: Query, *, count: int) -> None:
         "INSERT INTO undos (digest, kind, user_id, expires_at)"
         " SELECT decode(md5(id::text), 'hex'), 'new_device', id, created_at FROM users WHERE verified_mail"
     )
+    query(
+        "INSERT INTO invitations (id, email, email_key, language, roles, digest, invited_by, expires_at, accepted_at,"
+        "  revoked_at, user_id)"
+        " SELECT gen_random_uuid(), email, email_key, 'en', '{}', sha256(email::bytea), 'user:1',"
+        "  created_at + interval '7 days', CASE kind WHEN 0 THEN created_at END, CASE kind WHEN 1 THEN created_at END,"
+        "  CASE kind WHEN 0 THEN id END FROM (SELECT *, id / 2 % 3 AS kind FROM users WHERE verified_mail) u"
+    )
 
 
 @pytest.mark.clock
@@ -57,9 +64,15 @@ def test_everything_older_than_its_retention_is_deleted_in_batches(app: Flask, q
 
     report = run(app)
 
-    deleted = (report.temporary_users, report.emails, report.ended_sessions, report.revert_links)
-    assert deleted == (many, many, many, many)
-    for table, left in (("users", many + 1), ("letters", 0), ("sessions", 0), ("undos", 0)):
+    deleted = (
+        report.temporary_users,
+        report.emails,
+        report.ended_sessions,
+        report.revert_links,
+        report.invitations,
+    )
+    assert deleted == (many,) * 5
+    for table, left in (("users", many + 1), ("letters", 0), ("sessions", 0), ("undos", 0), ("invitations", 0)):
         assert query(f"SELECT count(*) FROM {table}") == [(left,)], table
 
 
@@ -83,7 +96,7 @@ def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
     with statements(app) as executed:
         run(app)
     deletions = [one for one in executed if "DELETE" in one[0]]
-    assert len(deletions) == 5
+    assert len(deletions) == 6
 
     used = set()
     for statement, values in deletions:
@@ -97,11 +110,12 @@ def test_no_batch_reads_a_whole_table(app: Flask, query: Query) -> None:
         "ix_sessions_ended_at",
         "ix_sessions_expires_at",
         "ix_undos_expires_at",
+        "ix_invitations_ended_at",
     }
 
 
 def test_rows_deleted_with_a_user_are_selected_by_an_index(query: Query, app: Flask) -> None:
-    for table in ("sessions", "undos", "email_changes", "letters", "user_roles"):
+    for table in ("sessions", "undos", "email_changes", "letters", "user_roles", "invitations"):
         plan = query(f"SET enable_seqscan = off; EXPLAIN SELECT FROM {table} WHERE user_id = 1")
         assert "Index" in str(plan), table
 
@@ -117,7 +131,8 @@ def test_only_one_maintenance_run_works_at_a_time(app: Flask, stores: Stores, qu
     other.rollback()
     other.close()
     assert runner.invoke(command).output == (
-        "deleted 2 temporary users, 2 email records, 2 ended sessions, 2 account revert links and 0 idempotency keys\n"
+        "deleted 2 temporary users, 2 email records, 2 ended sessions, 2 account revert links, "
+        "2 invitations and 0 idempotency keys\n"
     )
 
 

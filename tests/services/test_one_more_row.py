@@ -47,6 +47,7 @@ TABLES = (
     "events",
     "service_keys",
     "signing_keys",
+    "invitations",
 )
 
 
@@ -346,6 +347,38 @@ def create_service_key(world: World) -> Callable[[], object]:
     return lambda: world.services.service_keys.create(name=name, scopes=["tokens:introspect"], ttl=timedelta(days=1))
 
 
+def invite(world: World) -> Callable[[], object]:
+    email = address(world.email())
+    return lambda: world.services.invitations.create(
+        email=email, roles=["ROLE_PORTAL_ADMIN"], language="en", caller=SYSTEM, client=CLIENT
+    )
+
+
+def invited(world: World) -> tuple[uuid.UUID, str]:
+    """A new invitation: the id, and the token of its link."""
+    email = world.email()
+    with world.app.app_context(), unit_of_work():
+        invitation = world.services.invitations.create(
+            email=address(email), roles=["ROLE_PORTAL_ADMIN"], language="en", caller=SYSTEM, client=CLIENT
+        )
+    return invitation.id, world.mailbox.invitation_sent_to(email)
+
+
+def send_invitation_again(world: World) -> Callable[[], object]:
+    invitation, _ = invited(world)
+    return lambda: world.services.invitations.resend(invitation, caller=SYSTEM, client=CLIENT)
+
+
+def revoke_invitation(world: World) -> Callable[[], object]:
+    invitation, _ = invited(world)
+    return lambda: world.services.invitations.revoke(invitation, caller=SYSTEM, client=CLIENT)
+
+
+def accept_invitation(world: World) -> Callable[[], object]:
+    _, token = invited(world)
+    return lambda: world.services.invitation_acceptance.accept(token, password=PASSWORD, client=CLIENT)
+
+
 FLOWS: list[Flow] = [
     sign_up,
     send_code,
@@ -372,6 +405,10 @@ FLOWS: list[Flow] = [
     export_data,
     rotate_signing_key,
     create_service_key,
+    invite,
+    send_invitation_again,
+    revoke_invitation,
+    accept_invitation,
 ]
 
 REJECTED: list[tuple[Flow, type[Exception]]] = [

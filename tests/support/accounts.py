@@ -91,6 +91,13 @@ class Accounts:
         Administration(self.app, self.mailbox).role(name, "films:edit")
         return name
 
+    def invitation(self) -> tuple[str, str]:
+        """A new invitation with one role: the id and the token of its link."""
+        email = self.address()
+        body = {"email": email, "roles": [self.role()]}
+        invitation = self.administrator.data("POST", "/invitations", json=body, status=201)
+        return invitation["id"], self.mailbox.invitation_sent_to(email)
+
     def emailed(self, email: str) -> str:
         """The newest code that was emailed to an address."""
         return self.mailbox.code_sent_to(email)

@@ -182,3 +182,10 @@ class Mailbox:
         text = next(message.text for message in self.letters_to(email) if about in message.subject)
         [token] = re.findall(r"/account/undo#(\S+)", text)
         return str(token)
+
+    def invitation_sent_to(self, email: str) -> str:
+        """The token of the link in the newest invitation of an address."""
+        for message in self.letters_to(email):
+            if tokens := re.findall(r"/account/invitation#(\S+)", message.text):
+                return str(tokens[0])
+        raise AssertionError(f"{email} has no invitation")

@@ -69,11 +69,16 @@ class OvertakenAfterVerification(OvertakenHasher):
 
 
 class CountingHasher(PasswordHasher):
-    """A password hasher that records the passwords it verifies."""
+    """A password hasher that records the passwords it verifies and hashes."""
 
     def __init__(self, *, concurrent: int) -> None:
         super().__init__(concurrent=concurrent)
         self.verified: list[str] = []
+        self.hashed: list[str] = []
+
+    def hash(self, password: str) -> str:
+        self.hashed.append(password)
+        return super().hash(password)
 
     def verify(self, password: str, password_hash: str | None, *, typed: str | None = None) -> PasswordMatch:
         self.verified.append(password)

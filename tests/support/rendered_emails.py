@@ -14,6 +14,10 @@ NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 CODE = {"code": "7505", "minutes": 10}
 WHERE = {"at": "2026-11-23 12:00 UTC", "device": "Firefox 143 on Windows 11", "address": "2001:db8::5"}
 UNDO = {"undo_url": "https://id.example.org/undo?lang=en&copy=1#Vq3-_hT9'x", "hours": 48}
+INVITATION = {
+    "invitation_url": "https://id.example.org/account/invitation?lang=en&copy=1#Vq3-_hT9'x",
+    "valid_until": "2026-11-30 12:00 UTC",
+}
 
 KINDS: dict[str, dict[str, Any]] = {
     "registration_code": CODE,
@@ -32,6 +36,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "account_deleted": {"at": WHERE["at"]},
     "account_banned": {"at": WHERE["at"], "reason": "Spam in the comments", "until": "2026-12-24 18:00 UTC"},
     "password_reset_forced": {"at": WHERE["at"]},
+    "invitation": INVITATION,
 }
 
 # The service makes codes and links; a client may choose all other values.

@@ -230,3 +230,44 @@ def _(accounts: Accounts) -> Request:
     api.ask_for_code(user_id)
     [email] = accounts.administrator.data("GET", "/admin/mail?state=waiting&limit=1")
     return lambda: accounts.administrator.call("POST", f"/admin/mail/{email['id']}/retry")
+
+
+@row("GET /api/v1/invitations")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.administrator.call("GET", "/invitations")
+
+
+@row("POST /api/v1/invitations", "with a role", status=201)
+def _(accounts: Accounts) -> Request:
+    body = {"email": accounts.address(), "roles": [accounts.role()]}
+    return lambda: accounts.administrator.call("POST", "/invitations", json=body)
+
+
+@row("DELETE /api/v1/invitations/{invitation_id}")
+def _(accounts: Accounts) -> Request:
+    invitation, _ = accounts.invitation()
+    return lambda: accounts.administrator.call("DELETE", f"/invitations/{invitation}")
+
+
+@row("POST /api/v1/invitations/{invitation_id}/resend")
+def _(accounts: Accounts) -> Request:
+    invitation, _ = accounts.invitation()
+    return lambda: accounts.administrator.call("POST", f"/invitations/{invitation}/resend")
+
+
+@row("POST /api/v1/users/invitation")
+def _(accounts: Accounts) -> Request:
+    _, token = accounts.invitation()
+    return lambda: accounts.api().call("POST", "/invitation", json={"token": token})
+
+
+@row("POST /api/v1/users/invitation/accept", "with a password and a role")
+def _(accounts: Accounts) -> Request:
+    _, token = accounts.invitation()
+    body = {"token": token, "password": PASSWORD}
+    return lambda: accounts.api().call("POST", "/invitation/accept", json=body)
+
+
+@row("GET /account/invitation")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/account/invitation")

@@ -20,6 +20,7 @@ COMMANDS = {
     "db": "flask_migrate.cli",
     "docs": "auth_service.cli.docs",
     "doctor": "auth_service.cli.doctor",
+    "invitations": "auth_service.cli.invitations",
     "keys": "auth_service.cli.keys",
     "mail": "auth_service.cli.mail",
     "maintenance": "auth_service.cli.maintenance",

@@ -49,8 +49,8 @@ def _summary(report: MaintenanceReport) -> str:
     ]
     deleted = (
         f"deleted {report.temporary_users} temporary users, {report.emails} email records, "
-        f"{report.ended_sessions} ended sessions, {report.revert_links} account revert links and "
-        f"{report.idempotency_keys} idempotency keys"
+        f"{report.ended_sessions} ended sessions, {report.revert_links} account revert links, "
+        f"{report.invitations} invitations and {report.idempotency_keys} idempotency keys"
     )
     return "; ".join([deleted, *partitions])
 

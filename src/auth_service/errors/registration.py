@@ -1,6 +1,6 @@
-"""Errors of the registration and of emailed codes."""
+"""Errors of the registration, of emailed codes and of invitations."""
 
-from auth_service.errors.base import Conflict, NotFound, RateLimited
+from auth_service.errors.base import Conflict, Forbidden, NotFound, RateLimited
 
 
 class UserUnknown(NotFound):
@@ -66,3 +66,24 @@ class TooManyCodes(RateLimited):
 
     code = "too_many_codes"
     message = "The limit of codes is reached; request the next code after `retry_after` seconds."
+
+
+class RegistrationClosed(Forbidden):
+    """`SIGN_UP` does not allow the request. The answer does not depend on the address (user enumeration)."""
+
+    code = "registration_closed"
+    message = "Registration is not open; ask those who run the portal for access."
+
+
+class InvitationUnknown(NotFound):
+    """No open invitation has the id or the token: unknown, used, revoked, or for a token also expired or replaced."""
+
+    code = "invitation_unknown"
+    message = "There is no such open invitation; ask for a new one."
+
+
+class InvitationOpen(Conflict):
+    """The address has an open invitation, which may have expired. Needs `id`."""
+
+    code = "invitation_open"
+    message = "The address has an open invitation, its id is in `id`; send that one again, or revoke it first."

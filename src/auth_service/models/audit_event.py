@@ -76,6 +76,13 @@ class EventType(DescribedEnum):
         "password.reset_forced",
         "An administrator removed the password; the user sets a new one with an emailed code.",
     )
+    INVITATION_CREATED = "invitation.created", "A person was invited by email; `changes` names the roles."
+    INVITATION_RESENT = "invitation.resent", "An invitation was sent again with a new link; the earlier link ended."
+    INVITATION_REVOKED = "invitation.revoked", "An invitation was revoked."
+    INVITATION_ACCEPTED = (
+        "invitation.accepted",
+        "The user registered with an invitation; `changes` names the roles, also those that were not granted.",
+    )
     ACCESS_DENIED = (
         "access_denied",
         "A signed-in client or a service was denied access; `refusal` is the error code.",
@@ -91,6 +98,10 @@ CHANGED_FIELDS: Mapping[EventType, frozenset[str]] = {
     EventType.ROLE_WITHDRAWN: frozenset({"role"}),
     EventType.USER_BANNED: frozenset({"banned", "until"}),
     EventType.USER_UNBANNED: frozenset({"banned", "until"}),
+    EventType.INVITATION_CREATED: frozenset({"state", "roles"}),
+    EventType.INVITATION_RESENT: frozenset({"state"}),
+    EventType.INVITATION_REVOKED: frozenset({"state"}),
+    EventType.INVITATION_ACCEPTED: frozenset({"state", "roles", "refused_roles"}),
 }
 """The fields whose values before and after are recorded, for each event type that changes something.
 

@@ -2,12 +2,23 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, DateTime, Index, LargeBinary, Text, func, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, LargeBinary, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
+
+
+class InvitationState(StrEnum):
+    """The states of an invitation, computed from its times and the clock of the database."""
+
+    OPEN = "open"
+    EXPIRED = "expired"
+    """Its link does not work any more. It can be sent again, and still keeps its address from a second invitation."""
+    ACCEPTED = "accepted"
+    REVOKED = "revoked"
 
 
 class Invitation(Base):
@@ -20,6 +31,7 @@ class Invitation(Base):
     __tablename__ = "invitations"
     __table_args__ = (
         CheckConstraint("num_nonnulls(accepted_at, revoked_at) <= 1", name="ends_once"),
+        CheckConstraint("(accepted_at IS NULL) = (user_id IS NULL)", name="accepted_by_user"),
         CheckConstraint("octet_length(digest) = 32", name="digest_length"),
         CheckConstraint("language IN ('en', 'ru')", name="language_known"),
         Index(
@@ -29,6 +41,8 @@ class Invitation(Base):
             postgresql_where=text("accepted_at IS NULL AND revoked_at IS NULL"),
         ),
         Index("ix_invitations_created_at_id", "created_at", "id"),
+        Index("ix_invitations_ended_at", text("coalesce(accepted_at, revoked_at, expires_at)")),
+        Index("ix_invitations_user_id", "user_id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -48,3 +62,5 @@ class Invitation(Base):
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     accepted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    user_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+    """The user who accepted it. The row contains the address, and so is deleted with the account."""

@@ -35,10 +35,11 @@ class EmailKind(StrEnum):
     ADMINISTRATORS_CHANGED = "administrators_changed"
     ACCOUNT_BANNED = "account_banned"
     PASSWORD_RESET_FORCED = "password_reset_forced"  # noqa: S105 - the name of an email
+    INVITATION = "invitation"
 
     @property
     def carries_code(self) -> bool:
-        """Whether emails of this kind contain a one-time code, and so count for the daily cap of their address."""
+        """Whether emails of this kind contain a one-time code."""
         return self in CODE_KINDS
 
 
@@ -51,6 +52,9 @@ CODE_KINDS = (
     EmailKind.REAUTHENTICATION_CODE,
 )
 """The kinds of emails with a one-time code. A tuple, so that the text of a statement is the same in all processes."""
+
+CAPPED_KINDS = (*CODE_KINDS, EmailKind.INVITATION)
+"""The kinds of emails that count for the daily cap of their address: those that other people can cause."""
 
 
 class OutboxMessage(Base):

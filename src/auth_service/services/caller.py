@@ -31,9 +31,13 @@ class Caller:
         """The name under which rate limits, cursors and idempotency keys know the caller: `user:ID`, `service:KEY`."""
         return f"{self.type}:{self.id}"
 
+    def has_all(self, permissions: Iterable[str]) -> bool:
+        """Whether the caller has all these permissions."""
+        return self.is_administrator or self.permissions.issuperset(permissions)
+
     def require_all(self, permissions: Iterable[str]) -> None:
         """Raise BeyondYourOwn unless the caller has all these permissions (privilege escalation, ASVS 8.2.1)."""
-        if not self.is_administrator and not self.permissions.issuperset(permissions):
+        if not self.has_all(permissions):
             raise BeyondYourOwn
 
 

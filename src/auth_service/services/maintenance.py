@@ -17,6 +17,7 @@ from auth_service.db.prepared import READ_ONLY
 from auth_service.errors import DatabaseReadOnly
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
+from auth_service.services.flows.invitations.invitations import Invitations
 from auth_service.services.idempotency import delete_expired_keys
 from auth_service.services.sessions.revocation import delete_ended_sessions
 from auth_service.services.users.users import Users
@@ -46,6 +47,8 @@ class Retention:
     """Of outbox messages, since they were sent, expired or refused."""
     ended_sessions: timedelta
     """Since they were revoked or expired."""
+    ended_invitations: timedelta
+    """Since they were accepted or revoked or expired."""
     audit_events: timedelta
     """Dropped by whole months."""
 
@@ -58,6 +61,7 @@ class MaintenanceReport:
     emails: int
     ended_sessions: int
     revert_links: int
+    invitations: int
     idempotency_keys: int
     months_created: list[str]
     months_dropped: list[str]
@@ -69,6 +73,7 @@ class Maintenance:
 
     users: Users
     account_revert: AccountRevert
+    invitations: Invitations
     outbox: Outbox
     database_url: str = field(repr=False)
     retention: Retention
@@ -99,6 +104,9 @@ class Maintenance:
                     lambda: delete_ended_sessions(older_than=retention.ended_sessions, at_most=BATCH)
                 ),
                 revert_links=delete_all(lambda: self.account_revert.delete_expired(at_most=BATCH)),
+                invitations=delete_all(
+                    lambda: self.invitations.delete_ended(older_than=retention.ended_invitations, at_most=BATCH)
+                ),
                 idempotency_keys=delete_all(lambda: delete_expired_keys(at_most=BATCH)),
                 months_dropped=_for_each_month(engine, _DROP_PARTITION, stopped, older_than=retention.audit_events),
             )

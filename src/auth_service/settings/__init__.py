@@ -18,6 +18,7 @@ from auth_service.invisible_characters import trimmed, without_zero_width
 from auth_service.settings import env_file as env_files
 from auth_service.settings.authorization import AuthorizationSettings
 from auth_service.settings.email import CodeSettings, EmailSettings
+from auth_service.settings.invitations import InvitationSettings
 from auth_service.settings.names import misspelt, unknown_name
 from auth_service.settings.rate_limits import AuditSettings, RateLimitSettings
 from auth_service.settings.service import ComposeSettings, RetentionSettings, SecretSettings, ServiceSettings
@@ -41,6 +42,7 @@ class Settings(
     EmailSettings,
     ServiceSettings,
     AuditSettings,
+    InvitationSettings,
     AuthorizationSettings,
     SessionSettings,
     PasswordSettings,

@@ -28,7 +28,8 @@ class RateLimitSettings(BaseSettings):
     limit_sign_ups: RateLimit = Field(Rate("120/1m,1000/1d"), description="Sign-ups, for each client network.")
     limit_guesses: RateLimit = Field(
         Rate("300/1m"),
-        description="Confirmations of codes, finished registrations and account reverts, for each client network.",
+        description="Confirmations of codes, finished registrations, account reverts and uses of invitation links, for "
+        "each client network.",
     )
     limit_code_requests: RateLimit = Field(
         Rate("120/1m,600/1h"), description="Requests for codes, for each client network."

@@ -118,6 +118,11 @@ class RetentionSettings(BaseSettings):
         timedelta(days=30),
         description="Maintenance deletes the records of ended sessions after this time.",
     )
+    ended_invitation_lifetime_seconds: Seconds = Field(
+        timedelta(days=30),
+        description="Maintenance deletes accepted, revoked and expired invitations after this time; an expired one can "
+        "be sent again until then.",
+    )
     history_lifetime_seconds: Seconds = Field(
         timedelta(days=365),
         ge=timedelta(days=30),

@@ -17,6 +17,8 @@ from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.flows.account_settings import AccountSettings
 from auth_service.services.flows.data_export import DataExport
 from auth_service.services.flows.email_change import EmailChangeFlow
+from auth_service.services.flows.invitations.acceptance import InvitationAcceptance
+from auth_service.services.flows.invitations.invitations import Invitations
 from auth_service.services.flows.password_reset import PasswordReset
 from auth_service.services.flows.registration import Registration
 from auth_service.services.flows.sign_in import SignIn
@@ -34,7 +36,17 @@ from auth_service.services.users.import_users import UserImport
 from auth_service.services.users.user_search import UserSearch
 from auth_service.services.users.users import Users
 from auth_service.settings import Settings
-from auth_service.wiring import audit, authorization, email, flows, maintenance, sessions, tokens, users
+from auth_service.wiring import (
+    audit,
+    authorization,
+    email,
+    flows,
+    invitations,
+    maintenance,
+    sessions,
+    tokens,
+    users,
+)
 from auth_service.wiring.email import mail_transport
 from auth_service.wiring.shared import database_connections, shared_parts
 
@@ -68,6 +80,8 @@ class Services:
     service_keys: ServiceKeys
     roles: Roles
     superusers: Superusers
+    invitations: Invitations
+    invitation_acceptance: InvitationAcceptance
     administrators: Administrators
     audit_log: AuditLog
     audit_search: AuditSearch
@@ -93,6 +107,8 @@ def wire(settings: Settings) -> Services:
     reauthentication = flows.reauthentication(shared)
     deletion = flows.account_deletion(shared, account_revert, administrators)
     audit_search = audit.audit_search(shared.cursors)
+    service_keys = tokens.service_keys()
+    invitation_service = invitations.invitations(shared, roles)
     return Services(
         settings=settings,
         redis=shared.redis,
@@ -114,16 +130,18 @@ def wire(settings: Settings) -> Services:
         user_sessions=sessions.user_sessions(shared),
         signing_keys=shared.signing_keys,
         introspection=sessions.introspection(session_service),
-        service_keys=tokens.service_keys(),
+        service_keys=service_keys,
         roles=roles,
         superusers=flows.superusers(shared, roles, administrators),
+        invitations=invitation_service,
+        invitation_acceptance=invitations.invitation_acceptance(shared, roles, administrators, service_keys),
         administrators=administrators,
         audit_log=shared.audit_log,
         audit_search=audit_search,
         audit_export=audit.audit_export(audit_search, shared.audit_log),
         outbox=shared.outbox,
         outbox_search=email.outbox_search(shared.audit_log, shared.cursors),
-        maintenance=maintenance.maintenance(shared, account_revert),
+        maintenance=maintenance.maintenance(shared, account_revert, invitation_service),
         delivery=email.delivery(settings, shared.email_sealer),
         inbox=email.dev_inbox(settings),
     )

@@ -47,6 +47,7 @@ def registration(shared: Shared, reauthentication: Reauthentication, administrat
         administrators=administrators,
         tickets=Digests(shared.settings.secret("code_key"), purpose="finished registrations"),
         client_supplied_codes=not production,
+        is_open=shared.settings.sign_up == "open",
     )
 
 

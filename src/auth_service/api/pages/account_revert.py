@@ -4,12 +4,9 @@ Opening the page changes nothing, because mail scanners open links; its button s
 fragment of the URL, which browsers send to no server; a script of the page reads it.
 """
 
-import secrets
+from flask import Blueprint, Response
 
-from flask import Blueprint, Response, render_template
-
-from auth_service.api.current import services
-from auth_service.api.http.language import preferred_language
+from auth_service.api.pages.account_page import account_page
 
 account_revert_page = Blueprint("undo_page", __name__, url_prefix="/account")
 
@@ -69,18 +66,4 @@ TEXTS = {
 @account_revert_page.get("/undo")
 def page() -> Response:
     """Return the page in the language of `Accept-Language`."""
-    nonce = secrets.token_urlsafe(16)
-    language = preferred_language()
-    service = services().settings.service_name
-    texts = {name: text.format(service=service) for name, text in TEXTS[language].items()}
-    response = Response(
-        render_template("undo.html", texts=texts, language=language, service=service, nonce=nonce),
-        content_type="text/html; charset=utf-8",
-    )
-    response.headers["Content-Language"] = language
-    response.vary.add("Accept-Language")
-    response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return response
+    return account_page("undo.html", TEXTS)

@@ -50,5 +50,6 @@ REFRESHES = ClientRateLimit("limit_refreshes", lambda settings: settings.limit_r
 ADMIN_READS = CallerRateLimit("limit_admin_reads", lambda settings: settings.limit_admin_reads)
 ADMIN_WRITES = CallerRateLimit("limit_admin_writes", lambda settings: settings.limit_admin_writes)
 AUDIT_EXPORTS = CallerRateLimit("limit_audit_exports", lambda settings: settings.limit_audit_exports)
+INVITATIONS = CallerRateLimit("limit_invitations", lambda settings: settings.limit_invitations)
 REAUTHENTICATIONS = CallerRateLimit("limit_reauthentications", lambda settings: settings.limit_reauthentications)
 EXPORTS = ClientRateLimit("limit_exports", lambda settings: settings.limit_exports)

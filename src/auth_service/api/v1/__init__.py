@@ -6,8 +6,10 @@ from auth_service.api.contract.swagger import DocumentedApi
 from auth_service.api.v1.account_revert import account_revert
 from auth_service.api.v1.admin.audit import audit
 from auth_service.api.v1.admin.emails import admin_emails
+from auth_service.api.v1.admin.invitations import admin_invitations
 from auth_service.api.v1.admin.password_resets import admin_users
 from auth_service.api.v1.admin.sessions import admin_sessions
+from auth_service.api.v1.invitations import invitation_links
 from auth_service.api.v1.login_history import login_history
 from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.reauthentication import account
@@ -70,9 +72,9 @@ def blueprint(settings: Settings) -> Blueprint:
     api.init_app(api_blueprint, add_specs=settings.swagger_page)
     if settings.swagger_page:
         api_blueprint.add_url_rule("/swagger", "doc", api.swagger_page)
-    for namespace in (registration, sessions, passwords, account, login_history, account_revert):
+    for namespace in (registration, sessions, passwords, account, login_history, account_revert, invitation_links):
         api.add_namespace(namespace, path="/v1/users")
-    for namespace in (roles, tokens):
+    for namespace in (roles, admin_invitations, tokens):
         api.add_namespace(namespace, path="/v1")
     for namespace in (admin_users, admin_sessions, admin_emails, audit):
         api.add_namespace(namespace, path="/v1/admin")

@@ -28,6 +28,7 @@ from auth_service.errors import (
     MailNotConfirmed,
     PasswordAlreadySet,
     RedisUnavailable,
+    RegistrationClosed,
     TooManyAttempts,
     TooManyCodes,
     UserUnknown,
@@ -66,7 +67,7 @@ class SignUp(Resource):
         data=UserResponse,
         status=201,
         limits=[SIGN_UPS],
-        errors=[EmailTaken],
+        errors=[RegistrationClosed, EmailTaken],
     )
     def post(self, body: SignUpRequest) -> PublicUser:
         return services().registration.sign_up(email=body.email, language=preferred_language())
@@ -84,7 +85,7 @@ class SendCode(Resource):
         data=CodeSentResponse,
         done=True,
         limits=[CODE_REQUESTS],
-        errors=[UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable],
+        errors=[RegistrationClosed, UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable],
     )
     def post(self, user_id: int, body: SendCodeRequest) -> CodeSent:
         return REGISTRATION.issue(
@@ -131,7 +132,15 @@ class Finish(Resource):
         body=FinishRegistrationRequest,
         data=UserResponse,
         limits=[CODE_ATTEMPTS],
-        errors=[UserUnknown, MailNotConfirmed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, RedisUnavailable],
+        errors=[
+            UserUnknown,
+            MailNotConfirmed,
+            RegistrationClosed,
+            PasswordAlreadySet,
+            TooManyAttempts,
+            ValidationFailed,
+            RedisUnavailable,
+        ],
     )
     def patch(self, user_id: int, body: FinishRegistrationRequest) -> PublicUser:
         return services().registration.finish(

@@ -184,12 +184,49 @@ class Roles:
         self._notify(EventType.ROLE_WITHDRAWN, user_id, name, caller, client)
         return UserRoles(user_id, [role for role in roles if role != name])
 
+    def grantable(self, names: Iterable[str], *, caller: Caller) -> list[str]:
+        """Return the names of roles in order, if the caller may grant all of them to a new user.
+
+        Raises LimitReached, RoleIsSystem, BeyondYourOwn, RoleUnknown.
+        """
+        unique = sorted(set(names))
+        if len(unique) >= MAX_ROLES_OF_USER:  # ROLE_PORTAL_USER is one more
+            raise LimitReached(limit=MAX_ROLES_OF_USER - 1)
+        for name in unique:
+            _require_assignable(name, caller)
+            caller.require_all(self.by_name(name).permissions)
+        return unique
+
+    def grant_invited(
+        self, user_id: int, names: Iterable[str], *, inviter: Caller | None, client: ClientInfo
+    ) -> list[str]:
+        """Grant those of the roles that the inviter may still grant; return their names.
+
+        To be called after the user was locked, and with the lock of the administrators for `ROLE_PORTAL_ADMIN`. The
+        user has just accepted the roles, so only the administrators are notified.
+        """
+        granted = [name for name in names if inviter is not None and self._may_grant(name, inviter)]
+        for name in granted:
+            transaction().write(sql.GRANT({"user_id": user_id, "name": name}))
+            self.audit_log.record(
+                EventType.ROLE_GRANTED,
+                user_id=user_id,
+                client=client,
+                actor=inviter,
+                changes={"role": [None, name]},
+                role=name,
+            )
+        if PORTAL_ADMIN in granted:
+            self.administrators.notify_all(user_id=user_id, client=client, granted=True)
+        return granted
+
+    def _may_grant(self, name: str, caller: Caller) -> bool:
+        role = transaction().fetch_one(sql.LOCK_ROLE_SHARED({"name": name}))
+        return role is not None and _is_assignable_by(caller, name) and caller.has_all(role.permissions)
+
     def _lock_user_and_role(self, user_id: int, name: str, caller: Caller) -> sql.GrantTarget:
-        if name in REGISTRATION_ROLES:
-            raise RoleIsSystem
+        _require_assignable(name, caller)
         if name == PORTAL_ADMIN:
-            if caller.type is CallerType.SERVICE:  # a leaked key must not create an administrator
-                raise BeyondYourOwn
             self.administrators.lock()
         transaction().write(sql.LOCK_USER({"user_id": user_id}))
         target = transaction().fetch_one(sql.GRANT_TARGET({"user_id": user_id}))
@@ -234,6 +271,17 @@ class Roles:
 def check(user_id: int, *, of: RolesAndPermissions, permission: str | None) -> PermissionCheck:
     """Return the roles of a user, and whether they have the permission."""
     return PermissionCheck(user_id, of.roles, None if permission is None else has_permission(permission, of=of))
+
+
+def _is_assignable_by(caller: Caller, name: str) -> bool:
+    return name != PORTAL_ADMIN or caller.type is not CallerType.SERVICE  # a leaked key must not create administrators
+
+
+def _require_assignable(name: str, caller: Caller) -> None:
+    if name in REGISTRATION_ROLES:
+        raise RoleIsSystem
+    if not _is_assignable_by(caller, name):
+        raise BeyondYourOwn
 
 
 def _bounded(permissions: Iterable[str]) -> list[str]:

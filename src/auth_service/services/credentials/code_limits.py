@@ -1,4 +1,4 @@
-"""Rate limits of one-time codes by email, for all purposes together."""
+"""Rate limits of one-time codes by email, for all purposes together, and of invitations."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,7 @@ class CodeLimits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeLimiter:
-    """Counts emailed codes against their rate limits, before any other work is done."""
+    """Counts emailed codes and invitations against their rate limits, before any other work is done."""
 
     limiter: RateLimiter
     limits: CodeLimits

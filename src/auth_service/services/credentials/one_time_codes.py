@@ -129,7 +129,7 @@ class OneTimeCodes:
     draw: Callable[[], str] = random_code
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a kind of email that carries no code, and so does not count for the daily cap."""
+        """Raise ValueError for a kind of email that carries no code."""
         if not self.kind.carries_code:
             raise ValueError(f"emails of the kind {self.kind} carry no code")
 

@@ -47,7 +47,7 @@ class Backlog:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodePlace:
-    """Where a code is valid. A code with a greater number in the same slot has replaced it."""
+    """Where a code or a link is valid. One with a greater number in the same slot has replaced it."""
 
     slot: bytes
     number: int
@@ -59,7 +59,7 @@ class Outbox:
 
     sealer: Sealer
     codes_a_day: int
-    """The daily cap: emails with a code to one address in 24 hours."""
+    """The daily cap: codes and invitations to one address in 24 hours."""
 
     def put_code(
         self,
@@ -99,6 +99,15 @@ class Outbox:
         For a flow that locks the user and then calls `put_code`: all flows lock the address before the user.
         """
         transaction().write(LOCK_ADDRESS({"recipient_key": to.key}))
+
+    def put_capped(self, message: NewMessage) -> bool:
+        """Add an email without a code to an address, if the daily cap allows it; return whether it was added.
+
+        For emails to people who have not asked for them. The cap is exact, as that of `put_code`.
+        """
+        transaction().write(LOCK_ADDRESS({"recipient_key": message["recipient_key"]}))
+        added = transaction().fetch_one(INSERT_CODE({**message, "codes_a_day": self.codes_a_day, "locked": 0}))
+        return added is not None
 
     def put(self, message: NewMessage) -> None:
         """Add an email without a code, unless one with the same `dedup_key` exists (idempotent)."""
@@ -148,7 +157,7 @@ class Outbox:
         transaction().write(END_ALL_OF_USER({"end": EXPIRED, "reason": None, "owner": user_id}))
 
     def withdraw_code(self, slot: bytes) -> None:
-        """Withdraw the waiting email of a code that was used."""
+        """Withdraw the waiting email of a code that was used, or of a link that has ended."""
         transaction().write(END_OF_SLOT({"end": EXPIRED, "reason": None, "slot": slot}))
 
     def delete_ended(self, *, older_than: timedelta, at_most: int) -> int:

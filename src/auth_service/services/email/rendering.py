@@ -66,13 +66,15 @@ def render(
     - `role_changed`: `role`, `granted`, `at`, `device`, `address`;
     - `administrators_changed`: `changed_user`, `granted`, `at`, `device`, `address`;
     - `account_banned`: `reason`, `until` (empty for a ban without end), `at`;
-    - `account_deleted`, `password_reset_forced`: `at`.
+    - `account_deleted`, `password_reset_forced`: `at`;
+    - `invitation`: `invitation_url`, `valid_until`.
 
-    Values are inserted as they are. `undo_url` is the complete link, built from settings; it works for `hours` hours.
-    `to` is an address without a name, `sender` may have a name, `message_id` has angle brackets, `date` a time zone.
+    Values are inserted as they are. `undo_url` and `invitation_url` are complete links, built from settings; the first
+    works for `hours` hours. `to` is an address without a name, `sender` may have a name, `message_id` has angle
+    brackets, `date` a time zone.
 
-    Raises ValueError for a value that could break out of its line or header, and for an `undo_url` that is not a link;
-    the error message does not quote the value. Raises `jinja2.UndefinedError` for a missing value.
+    Raises ValueError for a value that could break out of its line or header, and for a URL that is not a link; the
+    error message does not quote the value. Raises `jinja2.UndefinedError` for a missing value.
     """
     if language not in LANGUAGES:
         raise ValueError("there are no letters in this language")

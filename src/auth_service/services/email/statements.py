@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from auth_service.db import NoParameters, Statement, Write
 from auth_service.models import OutboxMessage, User
-from auth_service.models.outbox_message import CODE_KINDS, DEAD, EXPIRED, WAITING
+from auth_service.models.outbox_message import CAPPED_KINDS, CODE_KINDS, DEAD, EXPIRED, WAITING
 
 DAY = timedelta(days=1)
 
@@ -109,11 +109,11 @@ LOCK_ADDRESS = Write(
 
 
 def _counts_for_cap(recipient_key: Any) -> Any:
-    """Build the condition of the daily cap of an address: emails with a code of the last 24 hours."""
+    """Build the condition of the daily cap of an address: codes and invitations of the last 24 hours."""
     return and_(
         OutboxMessage.recipient_key == recipient_key,
         # Not `IN`: SQLAlchemy expands its list at each execution, which a prepared statement bypasses.
-        or_(*(OutboxMessage.kind == kind.value for kind in CODE_KINDS)),
+        or_(*(OutboxMessage.kind == kind.value for kind in CAPPED_KINDS)),
         OutboxMessage.created_at > func.now() - DAY,
     )
 

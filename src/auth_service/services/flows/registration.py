@@ -19,6 +19,7 @@ from auth_service.errors import (
     PasswordAlreadySet,
     PasswordNotSet,
     PasswordWrong,
+    RegistrationClosed,
     ServiceBusy,
     UserUnknown,
 )
@@ -70,9 +71,15 @@ class Registration:
     tickets: Digests
     client_supplied_codes: bool
     """Whether the service sends a code that the client chose (`local`, `test`) or ignores it (`production`)."""
+    is_open: bool
+    """Whether a client can register without an invitation (`SIGN_UP`)."""
 
     def sign_up(self, *, email: Address, language: str) -> PublicUser:
-        """Create a temporary user. Raises EmailTaken; of concurrent requests for one address, one succeeds."""
+        """Create a temporary user; of concurrent requests for one address, one succeeds.
+
+        Raises RegistrationClosed alike for known and unknown addresses, EmailTaken.
+        """
+        self._require_open()
         user = self.users.create(email=email, language=language)
         if user is None:
             raise EmailTaken
@@ -92,8 +99,9 @@ class Registration:
 
         `client_supplied` is a code that the client chose; in production it is used only in a request with a service key
         (`by_service`). `ticket` is the flow ticket of the client. `network` is the network of the client, for the rate
-        limit. Raises UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable.
+        limit. Raises RegistrationClosed, UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable.
         """
+        self._require_open()
         record = self.users.record_and_codes(user_id)
         if record is None:
             raise UserUnknown
@@ -134,7 +142,7 @@ class Registration:
         """Promote a temporary user whose address is verified to a portal user.
 
         Idempotent for the same flow ticket: a retry returns the same user. Raises UserUnknown, MailNotConfirmed,
-        PasswordAlreadySet, TooManyAttempts, ValidationFailed, ServiceBusy.
+        RegistrationClosed, PasswordAlreadySet, TooManyAttempts, ValidationFailed, ServiceBusy.
         """
         user = self.users.by_id(user_id)
         if user is None:
@@ -148,6 +156,7 @@ class Registration:
         if not user.verified_mail:
             if not self.codes.was_accepted(to, ticket=bound_ticket):
                 raise MailNotConfirmed
+            self._require_open()
             # Before the transaction: hashing is slow, and no transaction may be open meanwhile.
             password_hash = self.passwords.check_and_hash(password, email=user.email) if password is not None else None
             self.administrators.lock_for_first(user.address)  # before the row of the user is locked
@@ -164,6 +173,10 @@ class Registration:
             # A concurrent request has finished the registration: read its result.
             user = self.users.by_id(user_id)
         return self._repeated_result(user, digest=digest, password=password, client=client)
+
+    def _require_open(self) -> None:
+        if not self.is_open:
+            raise RegistrationClosed
 
     def _repeated_result(
         self, user: UserRecord | None, *, digest: bytes, password: str | None, client: ClientInfo

@@ -74,6 +74,10 @@ def _instant(value: datetime) -> datetime:
     return value
 
 
+def _scopes(value: Sequence[str]) -> Sequence[str]:
+    return value
+
+
 _by_id = ServiceKey.id == bindparam("key_id")
 _FIND = Statement(
     # A server that accepts no writes (failover) cannot record the use, and token checks go on.
@@ -86,6 +90,7 @@ _FIND = Statement(
     parameters=_ById,
     row=_KeyRecord,
 )
+_LIVE_SCOPES = Statement(select(ServiceKey.scopes).where(_by_id, _live), parameters=_ById, row=_scopes, prepared=False)
 # SKIP LOCKED: a concurrent request already records the use, and no request waits for it.
 _RECORD_USE = Write(
     update(ServiceKey)
@@ -171,6 +176,10 @@ class ServiceKeys:
             with unit_of_work():
                 transaction().write(_RECORD_USE({"key_id": key_id}))
         return CurrentService(id=key_id, name=row.name, scopes=row.scopes)
+
+    def live_scopes(self, key_id: str) -> Sequence[str] | None:
+        """Return the scopes of a key that is neither revoked nor expired; None for another one."""
+        return fetch_one(_LIVE_SCOPES({"key_id": key_id}))
 
     def create(self, *, name: str, scopes: Sequence[str], ttl: timedelta) -> NewServiceKey:
         """Create a key. Raises KeyRefused, also for a third live key of a name: two are enough for rotation."""

@@ -50,6 +50,15 @@ Trimmed = BeforeValidator(_trimmed)
 at an end comes from pasting or from a file. Never for passwords: a space is a character of a password."""
 
 
+LinkToken = Annotated[
+    SecretStr,
+    Trimmed,
+    Field(min_length=1, max_length=128),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128}),
+]
+"""The single-use token of a link in an email: the part after `#`."""
+
+
 def revealed(secret: SecretStr | None) -> str | None:
     """Return the text of a secret; None for None."""
     return None if secret is None else secret.get_secret_value()

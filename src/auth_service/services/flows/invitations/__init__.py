@@ -1,0 +1,1 @@
+"""Invitations: send them, list, revoke, and redeem their links."""
