@@ -162,7 +162,7 @@ PATHS = (revoke, ban, delete, delete_own)
     "rounds",
     [pytest.param(5, id="short"), pytest.param(50, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(3600)])],
 )
-@pytest.mark.parametrize(("first_path", "second_path"), combinations_with_replacement(PATHS, 2))
+@pytest.mark.parametrize(("first_path", "second_path"), list(combinations_with_replacement(PATHS, 2)))
 @pytest.mark.usefixtures("no_deadlock")
 def test_ro4_two_administrators_who_remove_each_other_concurrently_leave_one(
     first_path: Callable[[AdminClient, AdminClient], int],

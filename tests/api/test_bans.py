@@ -214,9 +214,13 @@ def test_lg3_lg4_a_ban_is_recorded_and_emailed_once_and_changes_are_recorded(
         ("user.unbanned", *actor, {"changes": {"banned": [True, False], "until": [end, None]}}),
     ]
     emails = [message.text for message in mailbox.letters_to(ADA) if "banned" in message.subject]
-    assert ["More spam" in text for text in emails] == [True, False, False]
-    assert ["until 2099-01-31 09:00 UTC" in text for text in emails] == [True, True, False]
-    assert all(f"Reason: {reason}" in text for reason, text in zip(("More spam", REASON, REASON), emails, strict=True))
+    contents = {
+        (reason, end): 0 for reason in (REASON, "More spam") for end in ("until 2099-01-31 09:00 UTC.", "banned.")
+    }
+    for text in emails:
+        [content] = [each for each in contents if f"Reason: {each[0]}\n" in text and each[1] in text]
+        contents[content] += 1
+    assert list(contents.values()) == [1, 1, 1, 0]
     assert query("SELECT banned_until, banned_at, ban_reason FROM users WHERE id = %s", ada) == [(None, None, None)]
     assert began != (None,)
 
