@@ -91,7 +91,7 @@ def _field_called_description(document: Any) -> None:
 
 def _other_schema(document: Any) -> None:
     schema = document["paths"][SIGN_UP]["post"]["responses"]["201"]["schema"]
-    schema["$ref"] = "#/definitions/OkEnvelope"
+    schema["$ref"] = "#/definitions/OkResponse"
 
 
 def _unused_schema(document: Any) -> None:

@@ -39,6 +39,8 @@ OPEN_ENDPOINTS = {
 WITHOUT_CONTRACT = {
     "/api/swagger",
     "/api/swagger.json",
+    "/api/openapi",
+    "/api/openapi.json",
     "/swaggerui/<path:filename>",
     "/health/live",
     "/health/ready",

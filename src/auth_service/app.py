@@ -2,18 +2,18 @@
 
 from flask import Flask
 from flask_migrate import Migrate
-from flask_restx.swagger import PATH_TYPES
 from werkzeug.routing import BaseConverter
 
 from auth_service import logs
 from auth_service.adapters.circuit_breaker import CircuitBreaker
 from auth_service.adapters.postgres import connections as postgres
 from auth_service.api import v1
+from auth_service.api.contract.openapi import Deployment
 from auth_service.api.http import middleware
 from auth_service.api.http.parsing import INTEGER, LARGEST_BODY, ROLE_NAME
 from auth_service.api.ops.health import health
 from auth_service.api.ops.jwks import well_known
-from auth_service.api.pages import dev_inbox, start
+from auth_service.api.pages import dev_inbox, start, swagger
 from auth_service.api.pages.account_revert import account_revert_page
 from auth_service.api.pages.invitation import invitation_page
 from auth_service.db import db
@@ -52,14 +52,10 @@ def create_app(settings: Settings) -> Flask:
         ),
         MAX_CONTENT_LENGTH=LARGEST_BODY + 1,
         PROVIDE_AUTOMATIC_OPTIONS=False,
-        RESTX_INCLUDE_ALL_MODELS=True,
-        RESTX_MASK_SWAGGER=False,
         RESTX_ERROR_404_HELP=False,
         PROPAGATE_EXCEPTIONS=False,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined] # the Swagger page shows the paths in the order of the document
     app.url_map.converters |= {"user_id": UserIdConverter, ROLE_NAME: RoleNameConverter}
-    PATH_TYPES.update({"user_id": "integer", ROLE_NAME: "string"})  # the same converters on the Swagger page
     # No redirects to a normalised path: they are responses without a contract, with an HTML body.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
@@ -71,7 +67,9 @@ def create_app(settings: Settings) -> Flask:
     services = app.extensions["auth_service"] = wire(settings)
 
     middleware.register(app, settings)
-    app.register_blueprint(v1.blueprint(settings))
+    app.register_blueprint(v1.blueprint())
+    if settings.swagger_page:
+        app.register_blueprint(swagger.blueprint(v1.openapi_document(Deployment.of(settings))))
     app.register_blueprint(health)
     app.register_blueprint(well_known)
     app.register_blueprint(account_revert_page)

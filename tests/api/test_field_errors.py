@@ -125,10 +125,10 @@ def test_every_field_error_of_every_endpoint_has_a_documented_reason(prober: Pro
 def test_the_document_lists_every_reason(unlimited: Flask) -> None:
     definitions = unlimited.test_client().get("/api/swagger.json").get_json()["definitions"]
 
-    error = definitions["Error"]["properties"]["error"]["properties"]["fields"]["items"]
-    assert error == {"$ref": "#/definitions/FieldError"}
-    assert definitions["FieldError"]["required"] == ["field", "reason", "msg"]
-    assert definitions["FieldError"]["properties"]["reason"]["enum"] == [reason.value for reason in FieldReason]
+    error = definitions["ValidationFailedResponse"]["properties"]["error"]["properties"]["fields"]["items"]
+    assert error == {"$ref": "#/definitions/FieldErrorResponse"}
+    assert definitions["FieldErrorResponse"]["required"] == ["field", "reason", "msg"]
+    assert definitions["FieldErrorResponse"]["properties"]["reason"]["enum"] == [reason.value for reason in FieldReason]
 
 
 def test_reasons_are_stable() -> None:

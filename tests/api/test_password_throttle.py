@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_service.api.contract.swagger import NEW_PASSWORD
+from auth_service.api.contract.json_schemas import NEW_PASSWORD
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
 from tests.support.contracts import contracts

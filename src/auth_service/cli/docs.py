@@ -1,6 +1,7 @@
-"""`manage.py docs`: generates the tables and the quoted code of the documents from the source."""
+"""`manage.py docs`: generates the tables and the quoted code of the documents, and the OpenAPI document."""
 
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from typing import Any
 import click
 
 from auth_service import errors
+from auth_service.api import v1
+from auth_service.api.contract.openapi import Deployment
 from auth_service.api.http.responses import status_of
 from auth_service.errors import ServiceError
 from auth_service.errors.fields import FieldReason
@@ -19,6 +22,8 @@ from auth_service.models.audit_event import EventType
 from auth_service.settings import Settings
 
 ROOT = Path(__file__).parents[3]
+
+OPENAPI = "openapi.json"
 
 QUOTE = re.compile(r"<!-- code: (?P<path>\S+) (?P<name>\S+) -->\n```python\n.*?^```$", re.MULTILINE | re.DOTALL)
 """Quoted code: the marker names a file of this repository and a class, function or constant in it."""
@@ -32,12 +37,12 @@ class QuoteError(Exception):
 @click.option("--check", is_flag=True, help="Write nothing; list outdated documents and fail if there are any.")
 @click.option("--folder", type=click.Path(path_type=Path), default=ROOT / "docs", help="Folder of the documents.")
 def docs(*, check: bool, folder: Path) -> None:
-    """Write the generated parts of the documents: tables of settings, errors and events, and quoted code."""
+    """Write the generated parts of the documents: tables of settings, errors and events, quoted code, OpenAPI."""
     stale = False
-    for path in sorted(folder.glob("*.md")):
-        text = path.read_text("utf-8")
+    for path in [*sorted(folder.glob("*.md")), folder / OPENAPI]:
+        text = path.read_text("utf-8") if path.exists() else ""
         try:
-            generated = regenerate(text)
+            generated = openapi_document() if path.name == OPENAPI else regenerate(text)
         except QuoteError as error:
             raise click.ClickException(f"docs/{path.name}: {error}") from None
         if generated == text:
@@ -48,6 +53,15 @@ def docs(*, check: bool, folder: Path) -> None:
             path.write_text(generated, "utf-8")
     if check and stale:
         raise SystemExit(1)
+
+
+def openapi_document() -> str:
+    """The OpenAPI document of a deployment with the default settings, in production."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    deployment = Deployment(
+        service_name=defaults["service_name"], shortest_password=defaults["password_min_length"], production=True
+    )
+    return json.dumps(v1.openapi_document(deployment), indent=1, ensure_ascii=False) + "\n"
 
 
 def regenerate(document: str, *, root: Path = ROOT) -> str:

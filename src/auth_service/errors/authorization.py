@@ -1,17 +1,21 @@
 """Errors of authorization: permissions, roles, administrators, step-up authentication, idempotency keys."""
 
-from auth_service.errors.base import Conflict, Forbidden, NotFound, Unauthenticated, Unprocessable
+from typing import Annotated, Literal
+
+from auth_service.errors.base import Conflict, Forbidden, NotFound, Unauthenticated, Unprocessable, members
 
 
 class InsufficientUserAuthentication(Unauthenticated):
-    """The session needs a newer or a stronger authentication: step-up (RFC 9470).
-
-    Needs `acr_values`, `max_age` and `methods`.
-    """
+    """The session needs a newer or a stronger authentication: step-up (RFC 9470)."""
 
     commit_on_raise = True  # the audit event about the denial is committed
     code = "insufficient_user_authentication"
     message = "This request needs a recent authentication; reauthenticate with one of `methods`, then send it again."
+    extra = members(
+        acr_values=Annotated[Literal["aal1", "aal2"], "The authentication level that the request needs (RFC 9470)."],
+        max_age=Annotated[int, "Seconds since the authentication that the request allows."],
+        methods=Annotated[list[Literal["password", "code"]], "The methods with which the user can reauthenticate."],
+    )
 
 
 class SecondFactorEnrolmentRequired(Forbidden):
@@ -22,10 +26,11 @@ class SecondFactorEnrolmentRequired(Forbidden):
 
 
 class PermissionMissing(Forbidden):
-    """Neither a role of the user nor a scope of the service key has the permission. Needs `permission`."""
+    """Neither a role of the user nor a scope of the service key has the permission."""
 
     code = "permission_missing"
     message = "This request needs the permission in `permission`; ask an administrator to grant a role that has it."
+    extra = members(permission=Annotated[str, "The permission that the caller lacks."])
 
 
 class BeyondYourOwn(Forbidden):
@@ -57,10 +62,11 @@ class RoleTaken(Conflict):
 
 
 class RoleInUse(Conflict):
-    """The role cannot be deleted, because users have it. Needs `users`."""
+    """The role cannot be deleted, because users have it."""
 
     code = "role_in_use"
     message = "Users have this role, their number is in `users`; revoke it from them before you delete it."
+    extra = members(users=Annotated[int, "The number of users who have the role."])
 
 
 class RoleIsSystem(Conflict):
@@ -78,10 +84,11 @@ class LastAdministrator(Conflict):
 
 
 class LimitReached(Conflict):
-    """A fixed upper bound is reached: roles, permissions of a role, or roles of a user. Needs `limit`."""
+    """A fixed upper bound is reached: roles, permissions of a role, or roles of a user."""
 
     code = "limit_reached"
     message = "No more than `limit` are possible; remove one first."
+    extra = members(limit=Annotated[int, "The upper bound."])
 
 
 class IdempotencyKeyReused(Unprocessable):

@@ -1,6 +1,15 @@
 """ServiceError, the base class of all errors, and the families that decide the HTTP status."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, NotRequired
+
+RETRY_AFTER = Annotated[int, "Seconds after which to send the request again."]
+
+
+def members(**types: Any) -> Mapping[str, Any]:
+    """Return the extra members of an error by name; `Annotated` adds the description to a type."""
+    return MappingProxyType(types)
 
 
 class ServiceError(Exception):
@@ -16,9 +25,11 @@ class ServiceError(Exception):
     """`error.msg` of the response: one sentence that tells the client what to do next."""
     commit_on_raise: ClassVar[bool] = False
     """Whether the unit of work commits its writes although the request fails, such as an audit event."""
+    extra: ClassVar[Mapping[str, Any]] = members()
+    """The members of the error object beside `code` and `msg`: name and type. The documents of the API list them."""
 
     def __init__(self, *, retry_after: float | None = None, **members: Any) -> None:
-        """`members` are added to the error object; `retry_after`, in seconds, is added too and sets `Retry-After`."""
+        """`members` are those of `extra`; `retry_after`, in seconds, is one of them and sets `Retry-After`."""
         super().__init__(self.message)
         self.retry_after = retry_after
         self.members = members
@@ -69,6 +80,8 @@ class Unprocessable(ServiceError):
 class RateLimited(ServiceError):
     """429: a rate limit or a throttle is exceeded."""
 
+    extra = members(retry_after=RETRY_AFTER)
+
 
 class HeaderFieldsTooLarge(ServiceError):
     """431: there are too many headers, or one of them is too large."""
@@ -80,3 +93,5 @@ class Internal(ServiceError):
 
 class Unavailable(ServiceError):
     """503: the service is temporarily unavailable."""
+
+    extra = members(retry_after=NotRequired[RETRY_AFTER])

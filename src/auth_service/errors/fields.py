@@ -1,6 +1,6 @@
 """Field errors: why one value of a request is invalid, as a stable reason for programs and a message for developers."""
 
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from auth_service.described_enum import DescribedEnum
 
@@ -40,10 +40,9 @@ class FieldReason(DescribedEnum):
 class FieldError(TypedDict):
     """One invalid value of a request."""
 
-    field: str
-    """The name of the field or parameter; empty if the error does not concern a single one."""
-    reason: FieldReason
-    msg: str
+    field: Annotated[str, "The field or parameter; empty if the error is about no single one."]
+    reason: Annotated[FieldReason, "Stable; clients compare and translate it. New reasons may be added."]
+    msg: Annotated[str, "In English: what to do next."]
 
 
 class FieldInvalid(ValueError):

@@ -1,6 +1,8 @@
 """Errors of the registration, of emailed codes and of invitations."""
 
-from auth_service.errors.base import Conflict, Forbidden, NotFound, RateLimited
+from typing import Annotated
+
+from auth_service.errors.base import Conflict, Forbidden, NotFound, RateLimited, members
 
 
 class UserUnknown(NotFound):
@@ -43,11 +45,12 @@ class PasswordAlreadySet(Conflict):
 
 
 class CodeWrong(NotFound):
-    """An emailed code does not match. The failed attempt is committed (brute force). Needs `attempts_left`."""
+    """An emailed code does not match. The failed attempt is committed (brute force)."""
 
     code = "code_wrong"
     message = "The code does not match; retry while `attempts_left` is above 0, otherwise request a new code."
     commit_on_raise = True
+    extra = members(attempts_left=Annotated[int, "Attempts that remain for this code."])
 
 
 class CodeExpired(NotFound):
@@ -62,7 +65,7 @@ class CodeExpired(NotFound):
 
 
 class TooManyCodes(RateLimited):
-    """A rate limit of codes (address, network, global limit) or the daily cap is exceeded. Needs `retry_after`."""
+    """A rate limit of codes (address, network, global limit) or the daily cap is exceeded."""
 
     code = "too_many_codes"
     message = "The limit of codes is reached; request the next code after `retry_after` seconds."

@@ -1,5 +1,7 @@
 """Errors of any request: malformed HTTP, invalid body or parameters, rate limit, unavailable database or Redis."""
 
+from typing import Annotated
+
 from auth_service.errors.base import (
     BadRequest,
     ContentTooLarge,
@@ -12,6 +14,7 @@ from auth_service.errors.base import (
     Unprocessable,
     UnsupportedMediaType,
     UriTooLong,
+    members,
 )
 from auth_service.errors.fields import FieldError
 
@@ -80,17 +83,18 @@ class ContentEncodingUnsupported(UnsupportedMediaType):
 
 
 class ValidationFailed(Unprocessable):
-    """Values are invalid. `fields` lists each as `field`, `reason` and `msg`."""
+    """Values are invalid."""
 
     code = "validation_failed"
     message = "The request is invalid; correct what `fields` lists and send it again."
+    extra = members(fields=Annotated[list[FieldError], "The invalid values."])
 
     def __init__(self, *fields: FieldError) -> None:
         super().__init__(fields=list(fields))
 
 
 class TooManyRequests(RateLimited):
-    """A rate limit of the client network is exceeded (`api/security/rate_limits.py`); needs `retry_after`."""
+    """A rate limit of the client network is exceeded (`api/security/rate_limits.py`)."""
 
     code = "too_many_requests"
     message = "The rate limit of this network is reached; send the request again after `retry_after` seconds."
@@ -111,7 +115,7 @@ class DatabaseUnavailable(Unavailable):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """PostgreSQL refuses writes (standby, demoted primary, full disk), but answers reads. Needs `retry_after`."""
+    """PostgreSQL refuses writes (standby, demoted primary, full disk), but answers reads."""
 
     code = "database_read_only"
     message = (
@@ -127,7 +131,7 @@ class RedisUnavailable(Unavailable):
 
 
 class ServiceBusy(Unavailable):
-    """A queue is full: password hashes, database connections or Redis connections. Needs `retry_after`."""
+    """A queue is full: password hashes, database connections or Redis connections."""
 
     code = "service_busy"
     message = "The service is at capacity and has changed nothing; send the request again after `retry_after` seconds."
@@ -141,7 +145,7 @@ class KeysSealed(Unavailable):
 
 
 class NotReady(Unavailable):
-    """A dependency fails, a migration is pending or the service stops; the log has the reason. Needs `retry_after`."""
+    """A dependency fails, a migration is pending or the service stops; the log has the reason."""
 
     code = "not_ready"
     message = "The service is not ready; send the request again after `retry_after` seconds."

@@ -1,6 +1,8 @@
 """Errors of sign-in, sessions, access tokens, refresh tokens, service keys and the CSRF check."""
 
-from auth_service.errors.base import Forbidden, NotFound, RateLimited, Unauthenticated
+from typing import Annotated, Literal
+
+from auth_service.errors.base import Forbidden, NotFound, RateLimited, Unauthenticated, members
 
 
 class CredentialsRejected(Unauthenticated):
@@ -58,7 +60,7 @@ class RefreshRejected(Unauthenticated):
 
 
 class TooManyAttempts(RateLimited):
-    """Failed attempts throttle the address or the user (brute force). Needs `retry_after`."""
+    """Failed attempts throttle the address or the user (brute force)."""
 
     code = "too_many_attempts"
     message = "There were too many failed attempts; try again after `retry_after` seconds."
@@ -87,14 +89,15 @@ class ServiceKeyInvalid(Unauthenticated):
 
 
 class ScopeMissing(Forbidden):
-    """The service key is valid but lacks the scope of the endpoint. Needs `scope`."""
+    """The service key is valid but lacks the scope of the endpoint."""
 
     code = "scope_missing"
     message = "The service key lacks the scope in `scope`; send a key that has it."
+    extra = members(scope=Annotated[str, "The scope that the service key lacks."])
 
 
 class CrossSite(Forbidden):
-    """The CSRF check failed: an unsafe request with cookies does not come from an allowed page. Needs `reason`.
+    """The CSRF check failed: an unsafe request with cookies does not come from an allowed page.
 
     `api/security/csrf.py` lists the reasons.
     """
@@ -104,3 +107,4 @@ class CrossSite(Forbidden):
         "Send requests with cookies from an allowed origin, from the site of the API and with a non-empty "
         "X-Requested-With header; `reason` says which of `origin`, `site` and `header` is wrong."
     )
+    extra = members(reason=Annotated[Literal["origin", "site", "header"], "The failed check."])

@@ -1,11 +1,12 @@
 """Endpoint contract: access rule, request and response models, status, rate limits and errors of one endpoint."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
 
+from auth_service.api.http.cookies import Cookie
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.security.authentication import Access, signed_in
 from auth_service.api.security.rate_limits import ClientRateLimit
@@ -28,8 +29,10 @@ from auth_service.errors import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
-    """What an endpoint requires, accepts and returns. `endpoint` enforces the contract, `swagger` documents it."""
+    """What an endpoint requires, accepts and returns. `endpoint` enforces the contract, `openapi` documents it."""
 
+    operation: str = ""
+    """The `operationId` of the documents: a verb and a noun. Clients are generated from it, so it never changes."""
     summary: str
     """The title on the Swagger page, without a full stop. Not the docstring, because `python -OO` drops docstrings."""
     description: str = ""
@@ -54,6 +57,10 @@ class Contract:
     """Whether the view returns a `Stream`, which is sent without the envelope."""
     headers: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     """Response headers: the name, and a function that computes the value from the result of the view."""
+    reads_cookies: Sequence[Cookie] = ()
+    """The cookies that the view reads, apart from the access token."""
+    sets_cookies: Sequence[Cookie] = ()
+    """The cookies that the view sets or deletes."""
     done: bool = False
     """Whether the response has `"result": "Ok"`."""
     status: int = 200
@@ -78,9 +85,16 @@ class Contract:
     variant: "Variant | None" = None
     """Another request on the same path and method, which its JSON body or its `Accept` header selects."""
 
+    @property
+    def variants(self) -> list["Contract"]:
+        """The contracts of all requests on this path and method, this one first."""
+        return [self] if self.variant is None else [self, self.variant.contract]
+
     def all_errors(self) -> list[type[ServiceError]]:
         """Return every error that the endpoint can answer with: `errors` and those that the other fields imply."""
         possible: list[type[ServiceError]] = [*self.errors, *self.access.errors]
+        if self.variant is not None:
+            possible += replace(self.variant.contract, is_unsafe=self.is_unsafe).all_errors()
         possible += [DatabaseUnavailable, DatabaseReadOnly, ServiceBusy]
         if self.body or self.query_or_body:
             possible += [
@@ -104,8 +118,8 @@ class Contract:
 class Variant:
     """A request with its own contract on the path and method of another one.
 
-    For clients of an earlier interface, and for other media types. The document describes it in the `description` of
-    the other contract: one operation has one body and one type of response in Swagger.
+    For clients of an earlier interface, and for other media types. In OpenAPI 3.1 the operation has the bodies and the
+    media types of both. Swagger 2.0 allows one: the `description` of the other contract describes the second.
     """
 
     field: str | None = None

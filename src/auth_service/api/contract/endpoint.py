@@ -9,7 +9,6 @@ import flask_restx
 from flask import Response
 from pydantic import BaseModel
 
-from auth_service.api.contract import swagger
 from auth_service.api.contract.contract import Contract, Variant
 from auth_service.api.contract.idempotency import keyed_request
 from auth_service.api.http import parsing
@@ -37,6 +36,25 @@ def _decorator_with(
     return contract
 
 
+class Api(flask_restx.Api):
+    """The API of flask-restx without its error handler, documents and pages; `openapi` renders the documents."""
+
+    def error_router(self, original_handler: Callable[[Exception], Any], e: Exception) -> Any:
+        """Leave every error to the error handler of the application.
+
+        flask-restx would match the route of the request first, which fails again for an invalid Host header.
+        """
+        return original_handler(e)
+
+    def _register_doc(self, app_or_blueprint: Any) -> None:
+        # flask-restx would add a route for the root, to which werkzeug would redirect with an HTML body.
+        return
+
+    def _register_apidoc(self, app: Any) -> None:
+        # flask-restx would serve its own Swagger UI, of an old version. `api/pages/swagger.py` serves the current one.
+        return
+
+
 class Namespace(flask_restx.Namespace):
     """A flask-restx namespace whose views declare contracts."""
 
@@ -56,8 +74,8 @@ class Namespace(flask_restx.Namespace):
                     return _respond(variant.contract, variant.view, resource, arguments)
                 return _respond(of_view, view, resource, arguments)
 
-            endpoint.contract = of_view  # type: ignore[attr-defined] # tests/test_house.py reads it
-            return swagger.document(self, endpoint, of_view)
+            endpoint.contract = of_view  # type: ignore[attr-defined] # `operations` reads it
+            return endpoint
 
         return decorate
 

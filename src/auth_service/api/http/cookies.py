@@ -14,12 +14,18 @@ class Cookie:
     """One cookie of the service. The `__Host-` prefix prevents cookie tossing from a subdomain (RFC 6265bis)."""
 
     purpose: str
+    content: str
+    """What it contains, for the documents of the API."""
     samesite: Literal["Strict", "Lax"]
 
     @property
     def name(self) -> str:
+        """The name in this deployment."""
+        return self.name_in(production=settings().production)
+
+    def name_in(self, *, production: bool) -> str:
         """`__Host-registration` in production, `registration` without TLS on a developer's machine."""
-        return f"__Host-{self.purpose}" if settings().production else self.purpose
+        return f"__Host-{self.purpose}" if production else self.purpose
 
     def read(self) -> str | None:
         """Return the value that the request sent, or None."""

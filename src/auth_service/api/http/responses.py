@@ -31,6 +31,7 @@ STATUS: dict[type[ServiceError], int] = {
 """The HTTP status of each family of errors."""
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 
 CHALLENGE: dict[type[ServiceError], str] = {
     errors.TokenInvalid: 'Bearer realm="auth", error="invalid_token"',
@@ -112,11 +113,16 @@ def error_response(error: ServiceError) -> Response:
     response = Response(error_body(error), status=status_of(type(error)), content_type=JSON)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(_whole_seconds(error.retry_after))
-    if isinstance(error, (errors.Unauthenticated, errors.ScopeMissing, errors.PermissionMissing)):
+    if has_challenge(type(error)):
         response.headers["WWW-Authenticate"] = _challenge(error)
     if isinstance(error, errors.ContentEncodingUnsupported):
         response.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16
     return response
+
+
+def has_challenge(error: type[ServiceError]) -> bool:
+    """Whether the response to an error has the header `WWW-Authenticate`."""
+    return issubclass(error, (errors.Unauthenticated, errors.ScopeMissing, errors.PermissionMissing))
 
 
 def _challenge(error: ServiceError) -> str:

@@ -60,7 +60,7 @@ class Access:
     audits_step_up: bool = False
     """Whether a request with a too old or too weak authentication is an audit event, as a forbidden one always is."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Request headers that the rule reads apart from `Authorization` and `Cookie`, with their descriptions."""
+    """Request headers that the rule reads apart from credentials, with their descriptions."""
 
     @property
     def requires_service_key(self) -> bool:

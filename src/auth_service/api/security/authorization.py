@@ -7,7 +7,6 @@ from flask import request
 
 from auth_service.api.current import settings
 from auth_service.api.security.authentication import (
-    TOKEN_HEADER,
     USER_ERRORS,
     Access,
     authenticate_service,
@@ -100,7 +99,6 @@ def permission(required: Permission) -> Access:
         takes_service_key=True,
         permission=required,
         audits_step_up=True,
-        headers={TOKEN_HEADER: "A service key, if `Authorization` does not carry it."},
     )
 
 

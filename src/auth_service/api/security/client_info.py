@@ -7,7 +7,7 @@ from auth_service.api.http.cookies import Cookie
 from auth_service.api.security.client import client_address
 from auth_service.services.audit.events import ClientInfo
 
-DEVICE = Cookie(purpose="device", samesite="Lax")
+DEVICE = Cookie(purpose="device", content="The device token of the last sign-in in this browser.", samesite="Lax")
 
 
 def client_info() -> ClientInfo:

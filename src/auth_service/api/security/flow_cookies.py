@@ -49,6 +49,10 @@ class FlowCookie:
         return sent
 
 
-REGISTRATION = FlowCookie(Cookie(purpose="registration", samesite="Strict"), is_required=True)
-SIGN_IN = FlowCookie(Cookie(purpose="sign-in", samesite="Strict"))
-PASSWORD_RESET = FlowCookie(Cookie(purpose="recovery", samesite="Strict"))
+def _cookie(purpose: str, *, of: str) -> Cookie:
+    return Cookie(purpose=purpose, content=f"The flow ticket of {of}.", samesite="Strict")
+
+
+REGISTRATION = FlowCookie(_cookie("registration", of="the registration"), is_required=True)
+SIGN_IN = FlowCookie(_cookie("sign-in", of="the sign-in"))
+PASSWORD_RESET = FlowCookie(_cookie("recovery", of="the password reset"))

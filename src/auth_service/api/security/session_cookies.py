@@ -14,8 +14,11 @@ from auth_service.errors import RefreshRejected, Unauthenticated
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext
 from auth_service.services.sessions.sessions import Tokens
 
-ACCESS = Cookie(purpose="access", samesite="Lax")
-REFRESH = Cookie(purpose="refresh", samesite="Lax")
+ACCESS = Cookie(purpose="access", content='The access token of a sign-in with `"transport": "cookie"`.', samesite="Lax")
+REFRESH = Cookie(
+    purpose="refresh", content='The refresh token of a sign-in with `"transport": "cookie"`.', samesite="Lax"
+)
+SESSION_COOKIES = (ACCESS, REFRESH)
 
 
 def access_token() -> str | None:

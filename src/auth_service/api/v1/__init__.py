@@ -1,8 +1,14 @@
-"""API version 1: the Swagger page at `/api/swagger` and the namespaces under `/api/v1`."""
+"""API version 1: the namespaces under `/api/v1` and `/api/srv`, and their OpenAPI document."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from flask import Blueprint
 
-from auth_service.api.contract.swagger import DocumentedApi
+from auth_service.api.contract import openapi
+from auth_service.api.contract.endpoint import Api, Namespace
+from auth_service.api.contract.openapi import Deployment
+from auth_service.api.contract.operations import operations
 from auth_service.api.v1.account_revert import account_revert
 from auth_service.api.v1.admin.audit import audit
 from auth_service.api.v1.admin.emails import admin_emails
@@ -18,7 +24,6 @@ from auth_service.api.v1.roles import roles
 from auth_service.api.v1.service_roles import service_roles
 from auth_service.api.v1.sessions import sessions
 from auth_service.api.v1.tokens import tokens
-from auth_service.settings import Settings
 
 DESCRIPTION = """
 Authentication service: registration with an emailed code, sign-in, sessions and access tokens.
@@ -31,52 +36,47 @@ confirm the address with the emailed code, finish. `send_code` and `resend_code`
 browser stores. In production the last two requests need this ticket, and the service ignores client-supplied codes: it
 sends a random one.
 
-To try endpoints that require a signed-in user: sign in, copy `access_token` from the response, and paste it into
-Authorize. The token is valid for 15 minutes. Browsers can have the tokens in cookies, which no script can read: they
-sign in with `"transport": "cookie"` and send the header `X-Requested-With` with every request that changes something.
+To try endpoints that require a signed-in user on the page: sign in with `"transport": "cookie"`. The browser then has
+the tokens in cookies, which no script can read, and the page sends the header `X-Requested-With` with every request
+that changes something, as every front end has to. Programs sign in with `"transport": "bearer"`: paste `access_token`
+of the response into Authorize. An access token is valid for 15 minutes.
+
+A request with `Accept: application/problem+json` gets errors in the form of RFC 9457 (schema `ProblemResponse`):
+`type`, `title`, `status`, `instance` (the request id), `code`, and the same further members. `GET /v1/errors` lists all
+codes.
 
 Other services authenticate with a service key, which `manage.py service-keys` creates. They verify access tokens with
 the keys at `/.well-known/jwks.json`.
 """
 
 
-def blueprint(settings: Settings) -> Blueprint:
-    """Return the blueprint of the API. A new one for each application: its title and password rules are settings."""
-    api_blueprint = Blueprint("api", __name__, url_prefix="/api")
-    api = DocumentedApi(
-        shortest_password=settings.password_min_length,
-        title=f"{settings.service_name}: authentication",
-        description=DESCRIPTION,
-        version="1",
-        doc=False,
-        add_specs=settings.swagger_page,
-        authorizations={
-            "bearer": {
-                "type": "apiKey",
-                "in": "header",
-                "name": "Authorization",
-                "description": "`Bearer ` and the access token of a sign-in.",
-            },
-            "service": {
-                "type": "apiKey",
-                "in": "header",
-                "name": "Authorization",
-                "description": "`Bearer ` and a service key (`svc_…`).",
-            },
-            "service_basic": {
-                "type": "basic",
-                "description": "The service key as the password, with any user name (RFC 6749, 2.3.1).",
-            },
-        },
-    )
-    api.init_app(api_blueprint, add_specs=settings.swagger_page)
-    if settings.swagger_page:
-        api_blueprint.add_url_rule("/swagger", "doc", api.swagger_page)
-    for namespace in (registration, sessions, passwords, account, login_history, account_revert, invitation_links):
-        api.add_namespace(namespace, path="/v1/users")
-    for namespace in (roles, admin_invitations, tokens):
-        api.add_namespace(namespace, path="/v1")
-    for namespace in (admin_users, admin_sessions, admin_emails, audit):
-        api.add_namespace(namespace, path="/v1/admin")
-    api.add_namespace(service_roles, path="/srv")
+NAMESPACES: Sequence[tuple[Namespace, str]] = (
+    *(
+        (each, "/v1/users")
+        for each in (registration, sessions, passwords, account, login_history, account_revert, invitation_links)
+    ),
+    *((each, "/v1") for each in (roles, admin_invitations, tokens)),
+    *((each, "/v1/admin") for each in (admin_users, admin_sessions, admin_emails, audit)),
+    (service_roles, "/srv"),
+)
+"""The namespaces of the API with their paths, in the order of the documents."""
+
+
+def blueprint() -> Blueprint:
+    """Return the blueprint of the API. A new one for each application."""
+    api_blueprint = Blueprint("api", __name__, url_prefix=openapi.PREFIX)
+    api = Api(doc=False, add_specs=False)
+    api.init_app(api_blueprint, add_specs=False)
+    for namespace, path in NAMESPACES:
+        api.add_namespace(namespace, path=path)
     return api_blueprint
+
+
+def openapi_document(deployment: Deployment) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document."""
+    return openapi.document(
+        operations(NAMESPACES),
+        deployment=deployment,
+        description=DESCRIPTION,
+        tags={namespace.name: namespace.description for namespace, _ in NAMESPACES},
+    )

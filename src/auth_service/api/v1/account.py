@@ -49,6 +49,7 @@ class Me(Resource):
     """The current user; language of emails; deletion of the account."""
 
     @account.contract(
+        operation="get_me",
         summary="Return the signed-in user with roles, permissions and authentication level",
         access=restricted,
         data=MeResponse,
@@ -57,6 +58,7 @@ class Me(Resource):
         return current_user()
 
     @account.contract(
+        operation="change_my_language",
         summary="Choose the language of the emails to the signed-in user",
         description="It applies to all emails that are written afterwards.",
         body=ChangeLanguageRequest,
@@ -69,10 +71,12 @@ class Me(Resource):
         return body
 
     @account.contract(
+        operation="delete_my_account",
         summary="Delete the account, with the password or an emailed deletion code",
         description="A deleted account cannot be restored.",
         body=DeleteAccountRequest,
         done=True,
+        sets_cookies=session_cookies.SESSION_COOKIES,
         limits=[SIGN_INS],
         errors=[*REAUTHENTICATION_ERRORS, CodeWrong, CodeExpired, AccountChanged, LastAdministrator, RedisUnavailable],
     )
@@ -88,6 +92,7 @@ class SendDeletionCode(Resource):
     """Emailed codes that confirm the deletion."""
 
     @account.contract(
+        operation="send_deletion_code",
         summary="Send a code that confirms the deletion of the account from this session",
         data=CodeSentResponse,
         done=True,
@@ -103,6 +108,7 @@ class MyEmail(Resource):
     """Change of the email address."""
 
     @account.contract(
+        operation="request_email_change",
         summary="Send a code to the new email address",
         description=(
             "The answer is the same whether or not another user has this address. Another spelling of the own address "
@@ -124,6 +130,7 @@ class MyEmail(Resource):
         )
 
     @account.contract(
+        operation="confirm_email_change",
         summary="Change the email address with the code that was sent to the new one",
         description="The old address gets a security notification.",
         body=ConfirmNewEmailRequest,
@@ -140,6 +147,7 @@ class MyData(Resource):
     """Data export."""
 
     @account.contract(
+        operation="export_my_data",
         summary="Export the data of the account",
         description="At most the newest thousand records of each kind.",
         data=ExportResponse,

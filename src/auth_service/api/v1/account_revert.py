@@ -14,10 +14,11 @@ account_revert = Namespace("undos", description="Account revert with the link of
 
 
 @account_revert.route("/undo")
-class Undo(Resource):
-    """Account revert links. The class keeps its name, because the operation id in Swagger is derived from it."""
+class AccountRevert(Resource):
+    """Account revert links."""
 
     @account_revert.contract(
+        operation="revert_account",
         summary="Revert an account takeover with the token of an emailed link",
         description=(
             "The token is the part of the link after `#`. Revokes every session, invalidates the password "

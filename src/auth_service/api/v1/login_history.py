@@ -18,6 +18,7 @@ class LoginHistory(Resource):
     """The audit events of the current user."""
 
     @login_history.contract(
+        operation="list_my_events",
         summary="List the security events of the account, newest first, with failed attempts",
         description="Send `next_cursor` as `cursor` to get the next page; it is null on the last one.",
         query=PageQuery,

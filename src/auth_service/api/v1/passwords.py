@@ -29,7 +29,11 @@ passwords = Namespace("passwords", description="Password reset and password chan
 class SendRecoveryCode(Resource):
     """Emailed codes for a password reset."""
 
-    @passwords.under(code_request_contract(summary="Send a code for a password reset"))
+    @passwords.under(
+        code_request_contract(
+            operation="send_password_reset_code", summary="Send a code for a password reset", ticket=PASSWORD_RESET
+        )
+    )
     def post(self, body: EmailAddressRequest) -> None:
         PASSWORD_RESET.issue(
             services().password_reset.send_code(
@@ -43,11 +47,13 @@ class Password(Resource):
     """Password reset."""
 
     @passwords.contract(
+        operation="reset_password",
         summary="Reset the password with the code from the newest email",
         description="Revokes every session and opens none.",
         access=anyone,
         body=PasswordResetRequest,
         done=True,
+        reads_cookies=[PASSWORD_RESET.cookie],
         limits=[SIGN_INS],
         errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
@@ -66,6 +72,7 @@ class MyPassword(Resource):
     """Password change of the current user."""
 
     @passwords.contract(
+        operation="change_my_password",
         summary="Change the password",
         description="Revokes all other sessions.",
         body=ChangePasswordRequest,

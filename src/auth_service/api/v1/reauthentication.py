@@ -34,6 +34,7 @@ class Reauthenticate(Resource):
     """Reauthentication."""
 
     @account.contract(
+        operation="reauthenticate",
         summary="Authenticate again, with the password or an emailed code",
         description=(
             "A new session replaces the current one: its tokens become invalid, and the answer has those of the new "
@@ -42,6 +43,7 @@ class Reauthenticate(Resource):
         access=restricted,
         body=ReauthenticateRequest,
         data=TokensResponse,
+        sets_cookies=session_cookies.SESSION_COOKIES,
         limits=[REAUTHENTICATIONS],
         errors=[
             *(PasswordNotSet, PasswordWrong, TooManyAttempts, CodeWrong, CodeExpired),
@@ -62,6 +64,7 @@ class SendReauthenticationCode(Resource):
     """Emailed codes for reauthentication."""
 
     @account.contract(
+        operation="send_reauthentication_code",
         summary="Send a code that reauthenticates this session",
         access=restricted,
         data=CodeSentResponse,

@@ -1,7 +1,10 @@
 """Registration endpoints: look-up, sign-up, emailed code, confirmation, finish."""
 
+from dataclasses import replace
+
 from flask_restx import Resource
 
+from auth_service.api.contract.contract import Contract
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.http.language import accepted_language, preferred_language
@@ -45,6 +48,7 @@ class LookUp(Resource):
     """Look-up of users by email address."""
 
     @registration.contract(
+        operation="look_up_user",
         summary="Look up a user by email address",
         access=anyone,
         query=LookUpQuery,
@@ -61,6 +65,7 @@ class SignUp(Resource):
     """Creation of temporary users."""
 
     @registration.contract(
+        operation="sign_up",
         summary="Create a temporary user for an email address",
         access=anyone,
         body=SignUpRequest,
@@ -73,36 +78,51 @@ class SignUp(Resource):
         return services().registration.sign_up(email=body.email, language=preferred_language())
 
 
+SEND_CODE = Contract(
+    operation="send_registration_code",
+    summary="Send a code to the email address of the user",
+    description="It replaces the codes that were sent before under the same flow ticket.",
+    access=anyone_or_service,
+    body=SendCodeRequest,
+    data=CodeSentResponse,
+    done=True,
+    reads_cookies=[REGISTRATION.cookie],
+    sets_cookies=[REGISTRATION.cookie],
+    limits=[CODE_REQUESTS],
+    errors=[RegistrationClosed, UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable],
+)
+
+
+def send_code(user_id: int, body: SendCodeRequest) -> CodeSent:
+    """Send a code that confirms the address."""
+    return REGISTRATION.issue(
+        services().registration.send_code(
+            user_id=user_id,
+            client_supplied=body.code,
+            by_service=current_service() is not None,
+            ticket=REGISTRATION.renewed(),
+            language=accepted_language(),
+            network=client_network(),
+        )
+    )
+
+
 @registration.route("/<user_id:user_id>/send_code")
 class SendCode(Resource):
     """Emailed codes that confirm the address."""
 
-    @registration.contract(
-        summary="Send a code to the email address of the user",
-        description="It replaces the codes that were sent before under the same flow ticket.",
-        access=anyone_or_service,
-        body=SendCodeRequest,
-        data=CodeSentResponse,
-        done=True,
-        limits=[CODE_REQUESTS],
-        errors=[RegistrationClosed, UserUnknown, MailAlreadyVerified, TooManyCodes, RedisUnavailable],
-    )
+    @registration.under(SEND_CODE)
     def post(self, user_id: int, body: SendCodeRequest) -> CodeSent:
-        return REGISTRATION.issue(
-            services().registration.send_code(
-                user_id=user_id,
-                client_supplied=body.code,
-                by_service=current_service() is not None,
-                ticket=REGISTRATION.renewed(),
-                language=accepted_language(),
-                network=client_network(),
-            )
-        )
+        return send_code(user_id, body)
 
 
 @registration.route("/<user_id:user_id>/resend_code")
-class ResendCode(SendCode):
-    """The same operation under a second path, which clients use to request another code."""
+class ResendCode(Resource):
+    """The same under a second path, which clients use to request another code."""
+
+    @registration.under(replace(SEND_CODE, operation="resend_registration_code"))
+    def post(self, user_id: int, body: SendCodeRequest) -> CodeSent:
+        return send_code(user_id, body)
 
 
 @registration.route("/<user_id:user_id>/mail")
@@ -110,11 +130,13 @@ class Mail(Resource):
     """Confirmation of the email address."""
 
     @registration.contract(
+        operation="confirm_email",
         summary="Confirm the email address with the emailed code",
         description="Send the code once: in the query string or in the body.",
         access=anyone,
         query_or_body=ConfirmEmailRequest,
         done=True,
+        reads_cookies=[REGISTRATION.cookie],
         limits=[CODE_ATTEMPTS],
         errors=[CodeWrong, CodeExpired, RedisUnavailable],
     )
@@ -127,10 +149,12 @@ class Finish(Resource):
     """End of the registration."""
 
     @registration.contract(
+        operation="finish_sign_up",
         summary="Finish the registration, with or without a password",
         access=anyone,
         body=FinishRegistrationRequest,
         data=UserResponse,
+        reads_cookies=[REGISTRATION.cookie],
         limits=[CODE_ATTEMPTS],
         errors=[
             UserUnknown,

@@ -75,6 +75,7 @@ def revoke_role(query: GrantRoleRequest) -> UserRoles:
 
 
 LIST = Contract(
+    operation="list_roles",
     summary="List the roles",
     access=permission(Permission.ROLES_READ),
     query=PageQuery,
@@ -82,6 +83,7 @@ LIST = Contract(
     limits=[ADMIN_READS],
 )
 DELETE = Contract(
+    operation="delete_role",
     summary="Delete a role that no user has",
     access=permission(Permission.ROLES_WRITE),
     done=True,
@@ -89,6 +91,7 @@ DELETE = Contract(
     errors=[RoleUnknown, RoleIsSystem, RoleInUse, BeyondYourOwn],
 )
 CHECK = Contract(
+    operation="check_permissions",
     summary="Return the roles of a user, and whether the user has a permission",
     access=own_or_permission(Permission.ROLES_READ, parameter="user_id"),
     query=CheckPermissionsQuery,
@@ -97,6 +100,7 @@ CHECK = Contract(
     errors=[UserUnknown],
 )
 GRANT = Contract(
+    operation="grant_role_by_id",
     summary="Grant a role to a user",
     access=permission(Permission.ROLES_GRANT),
     body=GrantRoleRequest,
@@ -105,6 +109,7 @@ GRANT = Contract(
     errors=[*GRANT_ERRORS, MailNotConfirmed, LimitReached],
 )
 REVOKE = Contract(
+    operation="revoke_role_by_id",
     summary="Revoke a role from a user",
     description="As `DELETE /users/{user_id}/roles/{name}`, for clients of the reference implementation.",
     access=permission(Permission.ROLES_GRANT),
@@ -124,6 +129,7 @@ class Roles(Resource):
         return list_roles(query)
 
     @roles.contract(
+        operation="create_role",
         summary="Create a role",
         description=(
             "A caller can give a role only permissions that the caller has. For clients of the reference "
@@ -157,6 +163,7 @@ class Role(Resource):
     """One role."""
 
     @roles.contract(
+        operation="get_role",
         summary="Return a role",
         access=permission(Permission.ROLES_READ),
         data=RoleResponse,
@@ -167,6 +174,7 @@ class Role(Resource):
         return services().roles.by_name(name)
 
     @roles.contract(
+        operation="change_role",
         summary="Change the description or the permissions of a role",
         description="A change of the permissions takes effect with the next request of each user of the role.",
         access=permission(Permission.ROLES_WRITE),
@@ -194,6 +202,7 @@ class RolesOfOneUser(Resource):
     """The roles of a user."""
 
     @roles.contract(
+        operation="get_roles_of_user",
         summary="Return the roles and permissions of a user",
         access=permission(Permission.ROLES_READ),
         data=RolesAndPermissionsResponse,
@@ -209,6 +218,7 @@ class RoleOfUser(Resource):
     """One role of a user."""
 
     @roles.contract(
+        operation="grant_role",
         summary="Grant a role to a user",
         description="The answer is the same if the user has the role already.",
         access=permission(Permission.ROLES_GRANT),
@@ -220,6 +230,7 @@ class RoleOfUser(Resource):
         return services().roles.grant(user_id, name, caller=caller(), client=client_info())
 
     @roles.contract(
+        operation="revoke_role",
         summary="Revoke a role from a user",
         description="The answer is the same if the user does not have the role.",
         access=permission(Permission.ROLES_GRANT),
@@ -250,6 +261,7 @@ class AllPermissions(Resource):
     """All permissions."""
 
     @roles.contract(
+        operation="list_permissions",
         summary="List the permissions that roles can have",
         access=permission(Permission.ROLES_READ),
         items=PermissionResponse,

@@ -49,15 +49,15 @@ service_roles = Namespace("service roles", description="Roles, for other service
 class ServiceRoles(Resource):
     """All roles, and grants."""
 
-    @service_roles.under(replace(LIST, access=service(Permission.ROLES_READ)))
+    @service_roles.under(replace(LIST, operation="list_roles_as_service", access=service(Permission.ROLES_READ)))
     def get(self, query: PageQuery) -> Page[RoleRecord]:
         return list_roles(query)
 
-    @service_roles.under(replace(GRANT, access=service(Permission.ROLES_GRANT)))
+    @service_roles.under(replace(GRANT, operation="grant_role_as_service", access=service(Permission.ROLES_GRANT)))
     def post(self, body: GrantRoleRequest) -> UserRoles:
         return grant_role(self, body)
 
-    @service_roles.under(replace(REVOKE, access=service(Permission.ROLES_GRANT)))
+    @service_roles.under(replace(REVOKE, operation="revoke_role_as_service", access=service(Permission.ROLES_GRANT)))
     def delete(self, query: GrantRoleRequest) -> UserRoles:
         return revoke_role(query)
 
@@ -66,7 +66,9 @@ class ServiceRoles(Resource):
 class CheckServicePermissions(Resource):
     """Check of the permissions of a user."""
 
-    @service_roles.under(replace(CHECK, access=service(Permission.ROLES_READ)))
+    @service_roles.under(
+        replace(CHECK, operation="check_permissions_as_service", access=service(Permission.ROLES_READ))
+    )
     def get(self, query: CheckPermissionsQuery) -> PermissionCheck:
         return check_permissions(query)
 
@@ -81,6 +83,7 @@ class CreateServiceRole(Resource):
     """Creation of roles without permissions."""
 
     @service_roles.contract(
+        operation="create_role_as_service",
         summary="Create a role without permissions",
         access=service(Permission.ROLES_WRITE),
         body=CreateServiceRoleRequest,
@@ -100,7 +103,7 @@ class CreateServiceRole(Resource):
 class DeleteServiceRole(Resource):
     """Deletion of roles."""
 
-    @service_roles.under(replace(DELETE, access=service(Permission.ROLES_WRITE)))
+    @service_roles.under(replace(DELETE, operation="delete_role_as_service", access=service(Permission.ROLES_WRITE)))
     def delete(self, name: str) -> None:
         delete_role(name)
 
@@ -110,6 +113,7 @@ class ServiceUser(Resource):
     """Look-up of a user by id."""
 
     @service_roles.contract(
+        operation="get_user_as_service",
         summary="Return a user by id",
         access=service(Permission.USERS_READ),
         query=ServiceUserQuery,

@@ -27,6 +27,7 @@ class RefreshToken(Resource):
     """Refresh token rotation."""
 
     @sessions.contract(
+        operation="refresh_tokens",
         summary="Exchange a refresh token for the next pair of tokens",
         description=(
             "Concurrent requests and lost answers: for 30 seconds, while its successor is unused, the same "
@@ -35,6 +36,8 @@ class RefreshToken(Resource):
         access=anyone,
         body=RefreshRequest,
         data=TokensResponse,
+        reads_cookies=[session_cookies.REFRESH],
+        sets_cookies=session_cookies.SESSION_COOKIES,
         limits=[REFRESHES],
         errors=[RefreshRejected, CrossSite],
     )
@@ -50,11 +53,14 @@ class SignOut(Resource):
     """Sign-out."""
 
     @sessions.contract(
+        operation="sign_out",
         summary="Revoke this session",
         description="Deletes the session cookies.",
         access=session_holder,
         body=SignOutRequest,
         done=True,
+        reads_cookies=[session_cookies.REFRESH],
+        sets_cookies=session_cookies.SESSION_COOKIES,
     )
     def post(self, body: SignOutRequest) -> None:
         sign_out(body.refresh_token, revoke=services().sessions.sign_out)
@@ -65,11 +71,14 @@ class SignOutEverywhere(Resource):
     """Sign-out on all devices."""
 
     @sessions.contract(
+        operation="sign_out_everywhere",
         summary="Revoke all sessions of the account, including this one",
         description="Deletes the session cookies.",
         access=session_holder,
         body=SignOutRequest,
         done=True,
+        reads_cookies=[session_cookies.REFRESH],
+        sets_cookies=session_cookies.SESSION_COOKIES,
     )
     def post(self, body: SignOutRequest) -> None:
         sign_out(body.refresh_token, revoke=services().my_sessions.revoke_all)
@@ -80,6 +89,7 @@ class MySessions(Resource):
     """All sessions of the current user."""
 
     @sessions.contract(
+        operation="list_my_sessions",
         summary="List the active sessions of the account, newest first",
         description="Send `next_cursor` as `cursor` to get the next page; it is null on the last one.",
         query=PageQuery,
@@ -88,7 +98,9 @@ class MySessions(Resource):
     def get(self, query: PageQuery) -> Page[OpenSession]:
         return services().my_sessions.page(current_user(), cursor=query.cursor, limit=query.limit)
 
-    @sessions.contract(summary="Revoke all sessions of the account except this one", done=True)
+    @sessions.contract(
+        operation="revoke_my_other_sessions", summary="Revoke all sessions of the account except this one", done=True
+    )
     def delete(self) -> None:
         services().my_sessions.revoke_others(current_user(), client=client_info())
 
@@ -97,6 +109,8 @@ class MySessions(Resource):
 class MySession(Resource):
     """One session of the current user."""
 
-    @sessions.contract(summary="Revoke one session of the account", done=True, errors=[SessionUnknown])
+    @sessions.contract(
+        operation="revoke_my_session", summary="Revoke one session of the account", done=True, errors=[SessionUnknown]
+    )
     def delete(self, session_id: uuid.UUID) -> None:
         services().my_sessions.revoke(session_id, current_user=current_user(), client=client_info())

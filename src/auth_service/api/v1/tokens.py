@@ -19,6 +19,7 @@ class Introspect(Resource):
     """Token introspection (RFC 7662)."""
 
     @tokens.contract(
+        operation="introspect_token",
         summary="Introspect a token (RFC 7662)",
         description=(
             "The response to a form (`application/x-www-form-urlencoded`) is `data` alone, without the "
@@ -38,6 +39,7 @@ class Verify(Resource):
     """Forward auth (`auth_request` of nginx)."""
 
     @tokens.contract(
+        operation="authorize_forwarded_request",
         summary="Authorize a request for a gateway, such as nginx with auth_request",
         description=(
             "Send the bearer token or the cookies of the original request, and its method in "

@@ -4,13 +4,16 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import Code, Email, Password, RequestModel
+from auth_service.api.v1.schemas.fields import EXAMPLE_PASSWORD, Code, Email, Password, RequestModel, example
+from auth_service.api.v1.schemas.login_history import EventKind
+from auth_service.api.v1.schemas.sessions import Method
 from auth_service.errors.fields import FieldInvalid, FieldReason
+from auth_service.models.outbox_message import EmailKind
 
-UserId = Annotated[int, Field(ge=1, le=2**53 - 1)]
+UserId = Annotated[int, Field(ge=1, le=2**53 - 1, examples=[308866])]
 
 
 class MeResponse(ResponseModel):
@@ -23,7 +26,9 @@ class MeResponse(ResponseModel):
     verified_mail: bool
     auth_time: Annotated[int, Field(description="When the user authenticated, in seconds since 1970.")]
     acr: Annotated[Literal["aal1", "aal2"], Field(description="The authentication level of the session (RFC 9470).")]
-    amr: Annotated[list[str], Field(description="The authentication methods of the session (RFC 8176).")]
+    amr: Annotated[
+        list[Literal["pwd", "email"]], Field(description="The authentication methods of the session (RFC 8176).")
+    ]
 
 
 Language = Literal["en", "ru"]
@@ -47,6 +52,8 @@ class ChangeEmailRequest(RequestModel):
     An account without a password needs a session that an emailed code opened a short time ago.
     """
 
+    model_config = example(email="new@sgfg.ru", password=EXAMPLE_PASSWORD)
+
     email: Email
     password: Annotated[
         Password | None,
@@ -63,10 +70,12 @@ class ConfirmNewEmailRequest(RequestModel):
 class DeleteAccountRequest(RequestModel):
     """Reauthentication for the deletion of the account: the password, or the emailed deletion code."""
 
+    model_config = example(password=EXAMPLE_PASSWORD)
+
     password: Annotated[Password | None, Field(description="The password; not together with `code`.")] = None
     code: Annotated[
         Code | None,
-        Field(description="The emailed deletion code, as a string or as an integer; not together with `password`."),
+        Field(description="The emailed deletion code; not together with `password`."),
     ] = None
 
     @model_validator(mode="after")
@@ -94,20 +103,20 @@ class ExportedSessionResponse(ResponseModel):
     id: uuid.UUID
     device: str
     address: str
-    method: str
-    transport: str
+    method: Method
+    transport: Literal["bearer", "cookie"]
     opened_at: datetime
     last_used_at: datetime
     expires_at: datetime
     ended_at: datetime | None
-    end_reason: str | None
+    end_reason: Annotated[str | None, Field(description="Why it ended; new reasons may be added.")]
 
 
 class ExportedEventResponse(ResponseModel):
     """An audit event of the account in a data export."""
 
     at: datetime
-    kind: str
+    kind: EventKind
     outcome: Literal["success", "failure"]
     session_id: uuid.UUID | None
     by: Annotated[
@@ -119,12 +128,18 @@ class ExportedEventResponse(ResponseModel):
     details: dict[str, Any]
 
 
+Kind = Annotated[
+    str, WithJsonSchema({"type": "string", "enum": list(EmailKind), "description": "New kinds may be added."})
+]
+"""The kind of an email. A text at run time: the next release, which runs beside this one, may have another one."""
+
+
 class ExportedEmailResponse(ResponseModel):
     """An email to the user in a data export. Its text is deleted once it is sent."""
 
-    kind: str
+    kind: Kind
     recipient: str
-    language: str
+    language: Language
     state: Literal["waiting", "sent", "expired", "dead"]
     created_at: datetime
     ended_at: datetime | None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr, WithJsonSchema
 
-from auth_service.api.contract.swagger import NEW_PASSWORD
+from auth_service.api.contract.json_schemas import NEW_PASSWORD
 from auth_service.errors.fields import FieldInvalid, FieldReason
 from auth_service.invisible_characters import trimmed, without_separators
 from auth_service.services.credentials import passwords
@@ -18,6 +18,11 @@ class RequestModel(BaseModel):
     """Request data: strict types; an unknown field is an error. Inputs are hidden from error messages and logs."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+def example(**values: Any) -> ConfigDict:
+    """Return the configuration of a request model whose example has these values, and not only the required fields."""
+    return ConfigDict(json_schema_extra={"examples": [values]})
 
 
 def _address(value: Any) -> Address:
@@ -64,6 +69,8 @@ def revealed(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
+EXAMPLE_PASSWORD = "correct horse battery"  # noqa: S105 - an example
+
 Email = Annotated[
     Address,
     PlainValidator(_address),
@@ -81,16 +88,15 @@ Email = Annotated[
 Code = Annotated[
     str,
     BeforeValidator(_code),
-    # A string or an integer: Swagger 2.0 has no union types, but each of these keywords applies to one type only. The
-    # pattern holds for every accepted string; the description says which other characters are removed.
+    # The document has the type that clients should send: an integer is accepted, but has no leading zeros. The pattern
+    # holds for every accepted string; the description says which other characters are removed.
     WithJsonSchema(
         {
-            "description": "Four to eight ASCII digits, as a string or as an integer; white space, dashes and "
-            "invisible characters are removed from a string.",
+            "type": "string",
+            "description": "Four to eight ASCII digits; white space, dashes and invisible characters are removed. An "
+            "integer is accepted, too.",
             "pattern": "^([^0-9]*[0-9]){4,8}[^0-9]*$",
-            "minimum": 1000,
-            "maximum": 99999999,
-            "examples": [7505],
+            "examples": ["7505"],
         }
     ),
 ]
@@ -104,7 +110,7 @@ NewPassword = Annotated[
             "maxLength": passwords.MAX_LENGTH,
             "description": "Counted after NFKC normalisation; a common password and the email address are rejected.",
             NEW_PASSWORD: True,
-            "examples": ["correct horse battery"],
+            "examples": [EXAMPLE_PASSWORD],
         }
     ),
 ]
@@ -116,7 +122,15 @@ MAX_PASSWORD_INPUT = 1024
 Password = Annotated[
     SecretStr,
     Field(min_length=1, max_length=MAX_PASSWORD_INPUT),
-    WithJsonSchema({"type": "string", "format": "password", "minLength": 1, "maxLength": MAX_PASSWORD_INPUT}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "password",
+            "minLength": 1,
+            "maxLength": MAX_PASSWORD_INPUT,
+            "examples": [EXAMPLE_PASSWORD],
+        }
+    ),
 ]
 """An existing password. The rules of new passwords do not apply: they may be stricter than when it was set."""
 

@@ -4,19 +4,30 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.models.audit_event import EventType
+
+EventKind = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": list(EventType),
+            "description": "The type of the event; new types may be added.",
+            "examples": [EventType.SIGNED_IN],
+        }
+    ),
+]
+"""The type of an event. A text at run time: the next release, which runs beside this one, may have another one."""
 
 
 class EventResponse(ResponseModel):
     """An audit event of the current user: a success or a failed attempt."""
 
     at: datetime
-    kind: Annotated[
-        str, Field(description="The type of the event; new types may be added.", examples=[EventType.SIGNED_IN.value])
-    ]
+    kind: EventKind
     outcome: Literal["success", "failure"]
     method: Annotated[str | None, Field(description="The sign-in method, for events of a sign-in.")]
     by: Annotated[

@@ -1,6 +1,14 @@
 """Request models of password reset and password change."""
 
-from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, Password, RequestModel
+from auth_service.api.v1.schemas.fields import (
+    EXAMPLE_PASSWORD,
+    Code,
+    Email,
+    NewPassword,
+    Password,
+    RequestModel,
+    example,
+)
 
 
 class PasswordResetRequest(RequestModel):
@@ -13,6 +21,8 @@ class PasswordResetRequest(RequestModel):
 
 class ChangePasswordRequest(RequestModel):
     """The current password and the new one."""
+
+    model_config = example(current_password=EXAMPLE_PASSWORD, new_password="another horse battery")  # noqa: S106 - an example
 
     current_password: Password
     new_password: NewPassword

@@ -4,12 +4,14 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from auth_service.api.v1.schemas.fields import Code, Password, RequestModel
+from auth_service.api.v1.schemas.fields import EXAMPLE_PASSWORD, Code, Password, RequestModel, example
 from auth_service.errors.fields import FieldInvalid, FieldReason
 
 
 class ReauthenticateRequest(RequestModel):
     """The password, or the code that was emailed for this session."""
+
+    model_config = example(password=EXAMPLE_PASSWORD)
 
     password: Annotated[Password | None, Field(description="The password; not together with `code`.")] = None
     code: Annotated[Code | None, Field(description="The emailed code; not together with `password`.")] = None

@@ -5,7 +5,15 @@ from typing import Annotated
 from pydantic import Field
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import Code, Email, NewPassword, RequestModel, Seconds
+from auth_service.api.v1.schemas.fields import (
+    EXAMPLE_PASSWORD,
+    Code,
+    Email,
+    NewPassword,
+    RequestModel,
+    Seconds,
+    example,
+)
 
 
 class LookUpQuery(RequestModel):
@@ -23,10 +31,12 @@ class SignUpRequest(RequestModel):
 class SendCodeRequest(RequestModel):
     """A client-supplied code, or an empty object for a random one."""
 
+    model_config = example(code="7505")
+
     code: Annotated[
         Code | None,
         Field(
-            description="A client-supplied code: four to eight ASCII digits, as a string or as an integer. In "
+            description="A client-supplied code: four to eight ASCII digits. An integer is accepted, too. In "
             "production it is ignored, unless the request has a service key of scope `registration:code`."
         ),
     ] = None
@@ -40,6 +50,8 @@ class ConfirmEmailRequest(RequestModel):
 
 class FinishRegistrationRequest(RequestModel):
     """The password of the new user; without one, the user signs in with emailed codes."""
+
+    model_config = example(password=EXAMPLE_PASSWORD)
 
     password: NewPassword | None = None
 

@@ -4,8 +4,9 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from auth_service.api.contract.operations import LARGEST_ID
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.v1.schemas.account import UserId
 from auth_service.api.v1.schemas.fields import RequestModel
@@ -96,10 +97,26 @@ class GrantRoleRequest(RequestModel):
     role_id: Annotated[RoleName, Field(description="The name of the role.")]
 
 
+UserIdParameter = Annotated[
+    str,
+    Field(pattern="^[1-9][0-9]{0,15}$"),
+    WithJsonSchema(
+        {
+            "type": "integer",
+            "format": "int64",
+            "minimum": 1,
+            "maximum": LARGEST_ID,
+            "description": "The id of the user.",
+        }
+    ),
+]
+"""A user id in a query string."""
+
+
 class CheckPermissionsQuery(RequestModel):
     """The user, and the permission to check."""
 
-    user_id: Annotated[str, Field(pattern="^[1-9][0-9]{0,15}$", description="The id of the user.")]
+    user_id: UserIdParameter
     permission: Annotated[str | None, Field(min_length=3, max_length=65)] = None
 
 
@@ -128,7 +145,7 @@ class CreatedServiceRoleResponse(ResponseModel):
 class ServiceUserQuery(RequestModel):
     """The id of the user."""
 
-    user_id: Annotated[str, Field(pattern="^[1-9][0-9]{0,15}$", description="The id of the user.")]
+    user_id: UserIdParameter
 
 
 class ServiceUserResponse(ResponseModel):

@@ -17,6 +17,9 @@ RefreshToken = Annotated[
 ]
 
 
+Method = Annotated[Literal["password", "code"], Field(description="How the user signed in.")]
+
+
 class RefreshRequest(RequestModel):
     """The refresh token; absent if it is in a cookie."""
 
@@ -38,7 +41,7 @@ class SessionResponse(ResponseModel):
     id: uuid.UUID
     device: str
     address: str
-    method: Literal["password", "code"]
+    method: Method
     opened_at: datetime
     last_used_at: datetime
     current: bool

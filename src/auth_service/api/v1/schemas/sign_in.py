@@ -10,7 +10,8 @@ from auth_service.api.v1.schemas.fields import Code, Email, Password, RequestMod
 Transport = Annotated[
     Literal["bearer", "cookie"],
     Field(
-        description="`bearer`: the tokens are in the response. `cookie`: they are in cookies that no script can read."
+        description="`bearer`: the tokens are in the response. `cookie`: they are in cookies that no script can read.",
+        examples=["cookie"],
     ),
 ]
 
