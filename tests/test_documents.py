@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.cli.docs import QUOTE, QuoteError, error_classes, regenerate, source_of
+from auth_service.cli.docs import QUOTE, QuoteError, regenerate, source_of
 from auth_service.db import db
+from auth_service.errors import error_classes
 from auth_service.errors.fields import FieldReason
 from auth_service.settings import PRODUCTION_NEEDS, SECRETS, Settings
 from tests.bench.pages import LOCALES

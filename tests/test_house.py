@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from auth_service.cli.docs import error_classes
 from auth_service.db.advisory_locks import Lock
-from auth_service.errors import ServiceError
+from auth_service.errors import ServiceError, error_classes
 from tests.support.contracts import contracts
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +32,8 @@ OPEN_ENDPOINTS = {
     ("POST", "/api/v1/users/undo"),
     ("POST", "/api/v1/users/invitation"),
     ("POST", "/api/v1/users/invitation/accept"),
+    ("POST", "/api/v1/tokens/revoke"),
+    ("GET", "/api/v1/errors"),
 }
 """Endpoints for unauthenticated requests. Review the attack surface before you add one."""
 
@@ -45,6 +46,7 @@ WITHOUT_CONTRACT = {
     "/health/live",
     "/health/ready",
     "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
     "/account/undo",
     "/account/invitation",
     "/dev/inbox",  # `local` and `test` only

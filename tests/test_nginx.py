@@ -11,7 +11,7 @@ from flask import Flask
 from auth_service.api.http.middleware import fixed_headers
 from auth_service.api.http.parsing import LARGEST_BODY
 from auth_service.api.http.responses import error_body, status_of
-from auth_service.cli.docs import error_classes
+from auth_service.errors import error_classes
 from auth_service.settings import Settings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

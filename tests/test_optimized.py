@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth_service.cli.docs import error_classes
+from auth_service.errors import error_classes
 from auth_service.settings import SECRETS, Settings
 from tests.support.documents import ROOT
 from tests.support.optimized import report

@@ -11,6 +11,7 @@ from auth_service.api import v1
 from auth_service.api.contract.openapi import Deployment
 from auth_service.api.http import middleware
 from auth_service.api.http.parsing import INTEGER, LARGEST_BODY, ROLE_NAME
+from auth_service.api.ops.discovery import discovery
 from auth_service.api.ops.health import health
 from auth_service.api.ops.jwks import well_known
 from auth_service.api.pages import dev_inbox, start, swagger
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(swagger.blueprint(v1.openapi_document(Deployment.of(settings))))
     app.register_blueprint(health)
     app.register_blueprint(well_known)
+    app.register_blueprint(discovery)
     app.register_blueprint(account_revert_page)
     app.register_blueprint(invitation_page)
     if settings.app_env == "local" and settings.swagger_page:

@@ -17,8 +17,8 @@ from gunicorn.http.errors import LimitRequestLine
 
 from auth_service.api.http import metrics
 from auth_service.api.ops import draining
-from auth_service.cli.docs import error_classes
 from auth_service.db.schema_version import head
+from auth_service.errors import error_classes
 from auth_service.server.client_socket import ClientSocket
 from auth_service.server.gunicorn_worker import Worker
 from auth_service.server.wsgi import _reasons_not_to_start, forget_connections, wait_for_dependencies

@@ -13,7 +13,8 @@ from auth_service.api import v1
 from auth_service.api.contract.openapi import Deployment
 from auth_service.api.contract.operations import Operation, operations
 from auth_service.api.http.responses import status_of
-from auth_service.cli.docs import error_classes, openapi_document
+from auth_service.cli.docs import openapi_document
+from auth_service.errors import error_classes
 from auth_service.models.audit_event import EventType
 from tests.support.application import MakeApp
 from tests.support.documents import ROOT
@@ -191,7 +192,7 @@ def test_oa1_headers_cookies_and_security_are_described(document: Any) -> None:
     assert headers("list_roles", "403") == {"X-Request-Id", "WWW-Authenticate"}
     assert by_id["sign_in"]["security"] == []
     assert by_id["get_me"]["security"] == [{"bearer": []}, {"cookie": []}]
-    service = [{"service": []}, {"service_basic": []}, {"service_header": []}]
+    service: list[dict[str, list[str]]] = [{"service": []}, {"service_basic": []}, {"service_header": []}]
     assert by_id["introspect_token"]["security"] == service
     assert by_id["send_registration_code"]["security"] == [{}, *service]
     assert by_id["list_roles"]["security"] == [{"bearer": []}, {"cookie": []}, *service]

@@ -8,8 +8,7 @@ from flask import Flask
 
 from auth_service.api.http.responses import error_body, status_of
 from auth_service.app import create_app
-from auth_service.cli.docs import error_classes
-from auth_service.errors import ServiceError
+from auth_service.errors import ServiceError, error_classes
 from auth_service.settings import Settings
 
 

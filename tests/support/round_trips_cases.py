@@ -278,6 +278,18 @@ def _(accounts: Accounts) -> Request:
     return lambda: client.post("/api/v1/tokens/introspect", json=body, headers=headers)
 
 
+@row("POST /api/v1/tokens/revoke", "access token")
+def _(accounts: Accounts) -> Request:
+    token = accounts.account().tokens["access_token"]
+    client = accounts.app.test_client(use_cookies=False)
+    return lambda: client.post("/api/v1/tokens/revoke", json={"token": token})
+
+
+@row("GET /api/v1/errors")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/api/v1/errors")
+
+
 @row("GET /api/v1/sessions/verify")
 def _(accounts: Accounts) -> Request:
     token = accounts.shared.tokens["access_token"]
@@ -290,6 +302,11 @@ def _(accounts: Accounts) -> Request:
 
 
 # Operations and pages.
+
+
+@row("GET /.well-known/oauth-authorization-server")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/.well-known/oauth-authorization-server")
 
 
 @row("GET /health/live")
@@ -315,6 +332,16 @@ def _(accounts: Accounts) -> Request:
 @row("GET /api/swagger.json")
 def _(accounts: Accounts) -> Request:
     return lambda: accounts.get("/api/swagger.json")
+
+
+@row("GET /api/openapi")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/api/openapi")
+
+
+@row("GET /api/openapi.json")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/api/openapi.json")
 
 
 @row("GET /swaggerui/{filename}")

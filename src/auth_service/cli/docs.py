@@ -4,7 +4,7 @@ import ast
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,10 @@ from typing import Any
 
 import click
 
-from auth_service import errors
 from auth_service.api import v1
 from auth_service.api.contract.openapi import Deployment
 from auth_service.api.http.responses import status_of
-from auth_service.errors import ServiceError
+from auth_service.errors import error_classes
 from auth_service.errors.fields import FieldReason
 from auth_service.models.audit_event import EventType
 from auth_service.settings import Settings
@@ -139,13 +138,6 @@ def events_table() -> str:
     """Table of all audit events that a user can see."""
     rows = [f"| `{kind}` | {kind.description} |" for kind in EventType]
     return "\n".join(["| `kind` | meaning |", "| --- | --- |", *rows])
-
-
-def error_classes() -> Iterator[type[ServiceError]]:
-    """All error classes that have a code; base classes of one HTTP status have none."""
-    for value in vars(errors).values():
-        if isinstance(value, type) and issubclass(value, ServiceError) and hasattr(value, "code"):
-            yield value
 
 
 def _format_default(default: Any) -> str:

@@ -1,5 +1,7 @@
 """Error classes of the API: one class per error, with an error code, a message and a status family."""
 
+from collections.abc import Iterator
+
 from auth_service.errors.account import (
     AccountChanged,
     EmailUnchanged,
@@ -165,4 +167,12 @@ __all__ = [
     "UrlTooLong",
     "UserUnknown",
     "ValidationFailed",
+    "error_classes",
 ]
+
+
+def error_classes() -> Iterator[type[ServiceError]]:
+    """Yield all error classes that have a code; the families of one HTTP status have none."""
+    for value in list(globals().values()):
+        if isinstance(value, type) and issubclass(value, ServiceError) and hasattr(value, "code"):
+            yield value

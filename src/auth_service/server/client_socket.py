@@ -7,7 +7,7 @@ import socket
 import struct
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from gunicorn.http.errors import ParseException
 
@@ -34,17 +34,27 @@ MOST_KEPT = 64 * 1024
 """Upper bound of the bytes of a request that are kept until the request is answered."""
 
 MOST_SEARCHED = 1024 * 1024
-"""Upper bound of the bytes of a request with an endless URL or header that are searched for its Origin header."""
+"""Upper bound of the bytes of a request with an endless URL or header that are searched for its headers."""
 
 END_OF_HEAD = b"\r\n\r\n"
 
-ORIGIN = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+HEADER = re.compile(rb"\r\n(origin|accept):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+"""The request headers that decide about the form of an error response."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class TooSlow(ParseException):
     """The request did not arrive in time."""
+
+
+class UnparsedHeaders(NamedTuple):
+    """Headers of a request that could not be parsed."""
+
+    origin: str
+    """Empty if there is none or several."""
+    accept: str
+    """Empty if there is none; several are joined, as they mean the same in one line."""
 
 
 class ClientSocket(socket.socket):
@@ -108,22 +118,26 @@ class ClientSocket(socket.socket):
                     self._drop()
                     raise ConnectionResetError(errno.ECONNRESET, "the response was not read in time") from None
 
-    def origin(self, *, read_on: bool) -> str:
-        """Return the Origin header of a request that gunicorn could not parse; empty if there is none or several.
+    def unparsed_headers(self, *, read_on: bool) -> UnparsedHeaders:
+        """Return headers of a request that gunicorn could not parse.
 
         `read_on` reads more of the headers until a pause: gunicorn stops in the middle of a line that is too long.
         """
         head = b"".join(self._received)
-        origins, searched = _origins(head), len(head)
+        headers, searched = _headers(head), len(head)
         while read_on and END_OF_HEAD not in head and searched < MOST_SEARCHED:
             more = self._receive_more()
             if not more:
                 break
             searched += len(more)
-            # The end of the searched part may be an incomplete Origin line, so its last line is searched again.
+            # The end of the searched part may be an incomplete line, so its last line is searched again.
             head = head[head.rfind(b"\r\n") :][-MOST_KEPT:] + more
-            origins += _origins(head)
-        return origins[0].decode("latin-1") if len(origins) == 1 else ""
+            headers += _headers(head)
+        origins = [value for name, value in headers if name == b"origin"]
+        return UnparsedHeaders(
+            origin=origins[0].decode("latin-1") if len(origins) == 1 else "",
+            accept=b", ".join(value for name, value in headers if name == b"accept").decode("latin-1"),
+        )
 
     def _receive_more(self) -> bytes:
         if not self._wait(select.POLLIN, within=CLOSE_WITHIN.total_seconds()):
@@ -161,7 +175,7 @@ class ClientSocket(socket.socket):
             return bool(poller.poll(max(0.0, within) * 1000))
 
 
-def _origins(head: bytes) -> list[bytes]:
-    """Return the values of all Origin headers that have arrived completely. The body is not searched."""
+def _headers(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the names in lower case and the values of the headers that have arrived. The body is not searched."""
     end = head.find(END_OF_HEAD)
-    return ORIGIN.findall(head if end < 0 else head[: end + 2])
+    return [(name.lower(), value) for name, value in HEADER.findall(head if end < 0 else head[: end + 2])]

@@ -13,7 +13,8 @@ from auth_service import logs
 from auth_service.adapters.request_threads import RequestThreads
 from auth_service.api.http import metrics
 from auth_service.api.http.middleware import cors_headers, fixed_headers
-from auth_service.api.http.responses import JSON, error_body, status_of
+from auth_service.api.http.problems import requested_form
+from auth_service.api.http.responses import status_of
 from auth_service.errors import HeadersTooLarge, HttpRequestInvalid, InternalError, ServiceError, UrlTooLong
 from auth_service.server.client_socket import ClientSocket
 
@@ -70,15 +71,19 @@ class Worker(gthread.ThreadWorker):
             "request not understood",
             extra={"error": type(exc).__name__, "status": status},
         )
-        body = error_body(error).encode()
         settings = self.wsgi.extensions["auth_service"].settings
+        request = client.unparsed_headers(read_on=isinstance(error, (UrlTooLong, HeadersTooLarge)))
+        text, content_type = requested_form(
+            error, accept=request.accept, public_url=settings.public_url, request_id=request_id
+        )
+        body = text.encode()
         headers = {
             "Connection": "close",
-            "Content-Type": JSON,
+            "Content-Type": content_type,
             "Content-Length": str(len(body)),
             "X-Request-Id": request_id,
             **fixed_headers(settings),
-            **cors_headers(settings, client.origin(read_on=isinstance(error, (UrlTooLong, HeadersTooLarge)))),
+            **cors_headers(settings, request.origin),
         }
         head = [f"HTTP/1.1 {status} {HTTP_STATUS_CODES[status]}", *(f"{name}: {headers[name]}" for name in headers)]
         try:

@@ -29,6 +29,7 @@ from auth_service.services.maintenance import Maintenance
 from auth_service.services.sessions.introspection import Introspection
 from auth_service.services.sessions.my_sessions import MySessions
 from auth_service.services.sessions.sessions import Sessions
+from auth_service.services.sessions.token_revocation import TokenRevocation
 from auth_service.services.sessions.user_sessions import UserSessions
 from auth_service.services.tokens.service_keys import ServiceKeys
 from auth_service.services.tokens.signing_keys import SigningKeys
@@ -77,6 +78,7 @@ class Services:
     user_sessions: UserSessions
     signing_keys: SigningKeys
     introspection: Introspection
+    token_revocation: TokenRevocation
     service_keys: ServiceKeys
     roles: Roles
     superusers: Superusers
@@ -130,6 +132,7 @@ def wire(settings: Settings) -> Services:
         user_sessions=sessions.user_sessions(shared),
         signing_keys=shared.signing_keys,
         introspection=sessions.introspection(session_service),
+        token_revocation=sessions.token_revocation(session_service),
         service_keys=service_keys,
         roles=roles,
         superusers=flows.superusers(shared, roles, administrators),

@@ -1,10 +1,11 @@
-"""Factories of the session services: sessions, the session list of a user, token introspection."""
+"""Factories of the session services: sessions, the session list of a user, token introspection and revocation."""
 
 from auth_service.adapters.crypto.access_tokens import AccessTokens
 from auth_service.adapters.crypto.refresh_tokens import RefreshTokens
 from auth_service.services.sessions.introspection import Introspection
 from auth_service.services.sessions.my_sessions import MySessions
 from auth_service.services.sessions.sessions import Sessions
+from auth_service.services.sessions.token_revocation import TokenRevocation
 from auth_service.services.sessions.user_sessions import UserSessions
 from auth_service.wiring.shared import Shared
 
@@ -39,3 +40,8 @@ def user_sessions(shared: Shared) -> UserSessions:
 def introspection(sessions: Sessions) -> Introspection:
     """Build token introspection (RFC 7662)."""
     return Introspection(sessions=sessions)
+
+
+def token_revocation(sessions: Sessions) -> TokenRevocation:
+    """Build token revocation (RFC 7009)."""
+    return TokenRevocation(sessions=sessions)

@@ -108,7 +108,8 @@ class _Converter:
     def _either(self, schema: Schema) -> Schema:
         """Return the schema of a response; one of several becomes a schema with the properties of all."""
         if "oneOf" not in schema:
-            return self.schema(schema)
+            single: Schema = self.schema(schema)
+            return single
         names = [each["$ref"].removeprefix(REFERENCE) for each in schema["oneOf"]]
         name = "Or".join(each.removesuffix("Response") for each in names) + "Response"
         properties: Schema = {}

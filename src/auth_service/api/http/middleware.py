@@ -10,8 +10,10 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
 from auth_service import clock, errors, logs
+from auth_service.api.current import settings
 from auth_service.api.http import cookies, metrics
 from auth_service.api.http.parsing import LARGEST_BODY
+from auth_service.api.http.problems import requested_form
 from auth_service.api.http.responses import error_response
 from auth_service.errors import ServiceError
 from auth_service.settings import Settings
@@ -152,4 +154,6 @@ def _handle_error(error: Exception) -> AnyResponse:
 def _respond(error: ServiceError) -> Response:
     g.error_code = error.code
     metrics.observe_error(type(error))
-    return error_response(error)
+    accept = request.headers.get("Accept", "")
+    body, content_type = requested_form(error, accept=accept, public_url=settings().public_url, request_id=g.request_id)
+    return error_response(error, body=body, content_type=content_type)

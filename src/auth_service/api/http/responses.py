@@ -108,9 +108,9 @@ def _within(context: Callable[[], AbstractContextManager[Any]], chunks: Iterator
         yield chunk
 
 
-def error_response(error: ServiceError) -> Response:
+def error_response(error: ServiceError, *, body: str, content_type: str) -> Response:
     """Return the response to an error, with `Retry-After`, `WWW-Authenticate` or `Accept-Encoding` where it applies."""
-    response = Response(error_body(error), status=status_of(type(error)), content_type=JSON)
+    response = Response(body, status=status_of(type(error)), content_type=content_type)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(_whole_seconds(error.retry_after))
     if has_challenge(type(error)):
@@ -134,10 +134,15 @@ def _challenge(error: ServiceError) -> str:
 
 def error_body(error: ServiceError) -> str:
     """Return the JSON body of an error response."""
+    return json.dumps({"success": False, "result": None, "error": error_members(error)}) + "\n"
+
+
+def error_members(error: ServiceError) -> dict[str, Any]:
+    """Return the members of the error object."""
     members: dict[str, Any] = {"code": error.code, "msg": error.message, **error.members}
     if error.retry_after is not None:
         members["retry_after"] = _whole_seconds(error.retry_after)
-    return json.dumps({"success": False, "result": None, "error": members}) + "\n"
+    return members
 
 
 def _whole_seconds(retry_after: float) -> int:

@@ -15,6 +15,7 @@ from auth_service.api.v1.admin.emails import admin_emails
 from auth_service.api.v1.admin.invitations import admin_invitations
 from auth_service.api.v1.admin.password_resets import admin_users
 from auth_service.api.v1.admin.sessions import admin_sessions
+from auth_service.api.v1.errors import errors
 from auth_service.api.v1.invitations import invitation_links
 from auth_service.api.v1.login_history import login_history
 from auth_service.api.v1.passwords import passwords
@@ -55,7 +56,7 @@ NAMESPACES: Sequence[tuple[Namespace, str]] = (
         (each, "/v1/users")
         for each in (registration, sessions, passwords, account, login_history, account_revert, invitation_links)
     ),
-    *((each, "/v1") for each in (roles, admin_invitations, tokens)),
+    *((each, "/v1") for each in (roles, admin_invitations, tokens, errors)),
     *((each, "/v1/admin") for each in (admin_users, admin_sessions, admin_emails, audit)),
     (service_roles, "/srv"),
 )

@@ -1,10 +1,11 @@
-"""Request and response models of token introspection (RFC 7662) and forward auth."""
+"""Request and response models of token introspection (RFC 7662), revocation (RFC 7009) and forward auth."""
 
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, WithJsonSchema
 
 from auth_service.api.http.schemas import ResponseModel
+from auth_service.api.v1.schemas.account import UserId
 from auth_service.api.v1.schemas.fields import RequestModel, Trimmed
 
 
@@ -48,8 +49,17 @@ class IntrospectionResponse(ResponseModel):
     amr: Annotated[list[str] | None, Field(description="The authentication methods (RFC 8176).")] = None
 
 
+class RevocationRequest(RequestModel):
+    """The token whose session is to be revoked (RFC 7009, 2.1)."""
+
+    token: Annotated[SecretStr, Trimmed, WithJsonSchema({"type": "string"})]
+    token_type_hint: Annotated[
+        str | None, Trimmed, Field(max_length=64, description="Accepted and ignored: every token is recognised.")
+    ] = None
+
+
 class ForwardAuthResponse(ResponseModel):
     """The user whose request a gateway forwards."""
 
-    id: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    id: UserId
     roles: list[str]
