@@ -23,6 +23,7 @@ from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.application import Applications, MakeApp, clear_environment, settings_of
+from tests.support.conformance import save_produced
 from tests.support.crowds import patient_hashing
 from tests.support.live import Live, live_server
 from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
@@ -37,6 +38,10 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_configure() -> None:
     clear_environment()
+
+
+def pytest_sessionfinish() -> None:
+    save_produced()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -14,6 +14,7 @@ from auth_service.app import create_app
 from auth_service.db import db
 from auth_service.embedded import engines
 from auth_service.settings import Settings
+from tests.support.conformance import ConformingClient
 from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, Stores
 
 MakeApp = Callable[..., Flask]
@@ -60,7 +61,8 @@ class Applications:
         """The application whose settings are these."""
         key = tuple(sorted(values.items()))
         if key not in self._applications:
-            self._applications[key] = create_app(self._make_settings(**values))
+            self._applications[key] = app = create_app(self._make_settings(**values))
+            app.test_client_class = ConformingClient
         return self._applications[key]
 
     def let_go(self, *, beyond: int) -> None:
