@@ -2,13 +2,14 @@
 
 import itertools
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 from flask import Blueprint, Flask
 from flask_restx import Resource
 
-from auth_service.api.contract.endpoint import Namespace
-from auth_service.api.contract.swagger import DocumentedApi
+from auth_service.api.contract import openapi
+from auth_service.api.contract.endpoint import Api, Namespace
+from auth_service.api.contract.operations import operations
 from auth_service.api.http.schemas import ResponseModel, ShownOnce
 from auth_service.api.security.authorization import permission
 from auth_service.models.permission import Permission
@@ -30,18 +31,31 @@ class Secrets(Resource):
     """Things with a secret."""
 
     @namespace.contract(
-        summary="Create a secret", access=permission(Permission.ROLES_WRITE), data=SecretResponse, status=201
+        operation="create_secret",
+        summary="Create a secret",
+        access=permission(Permission.ROLES_WRITE),
+        data=SecretResponse,
+        status=201,
     )
     def post(self) -> SecretResponse:
         """Create a secret."""
         return SecretResponse(number=next(_numbers), secret=secrets.token_urlsafe(16))
 
 
-def add_to(app: Flask) -> DocumentedApi:
+def add_to(app: Flask) -> None:
     """Add the endpoint to an application that has answered no request yet."""
     blueprint = Blueprint("tests", __name__, url_prefix=BASE)
-    api = DocumentedApi(shortest_password=8, title="Tests", version="1", doc=False)
-    api.init_app(blueprint, add_specs=True)
+    api = Api(doc=False, add_specs=False)
+    api.init_app(blueprint, add_specs=False)
     api.add_namespace(namespace, path="/v1")
     app.register_blueprint(blueprint)
-    return api
+
+
+def document() -> Any:
+    """The OpenAPI document of the endpoint."""
+    return openapi.document(
+        operations([(namespace, "/v1")]),
+        deployment=openapi.Deployment(service_name="Tests", shortest_password=8, production=False),
+        description="",
+        tags={},
+    )

@@ -1,5 +1,6 @@
 """Errors of sign-in, sessions, access tokens, refresh tokens, service keys and the CSRF check."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from auth_service.errors.base import Forbidden, NotFound, RateLimited, Unauthenticated, members
@@ -19,12 +20,16 @@ class CredentialsRejected(Unauthenticated):
 class AccountBanned(Forbidden):
     """The credentials of a sign-in are correct, but an administrator has banned the account.
 
-    Only correct credentials get this error, so that it reveals no account (user enumeration). Needs `until`, which is
-    null for a ban without end, and `reason`. The failed attempt is committed.
+    Only correct credentials get this error, so that it reveals no account (user enumeration). The failed attempt is
+    committed.
     """
 
     code = "account_banned"
     message = "This account is banned until `until`, or without end if that is null; contact an administrator."
+    extra = members(
+        until=Annotated[datetime | None, "The end of the ban; null for a ban without end."],
+        reason=Annotated[str, "The reason of the ban."],
+    )
 
 
 class TokenMissing(Unauthenticated):

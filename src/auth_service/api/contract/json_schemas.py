@@ -66,7 +66,10 @@ class Schemas:
         if contract.data:
             name = f"{_stem(contract.data)}{'Ok' if contract.done else 'Success'}Response"
             properties["data"] = self.response(contract.data)
-        return self.add(name, _object(properties))
+        schema = _object(properties)
+        if contract.has_secrets:
+            properties["replayed"] = {"type": "boolean", "const": True, "description": REPLAYED}
+        return self.add(name, schema)
 
     def error(self, name: str, errors: Sequence[type[ServiceError]]) -> Schema:
         """Add the schema of an error response with one of these errors; return the reference."""
@@ -82,17 +85,10 @@ class Schemas:
         errors = sorted(errors, key=lambda error: error.code)  # several operations may list them in another order
         code: Schema = {"type": "string", "enum": [error.code for error in errors], "description": CODE}
         properties: Schema = {"code": code, "msg": {"type": "string", "description": MESSAGE}}
-        optional = set()
         for name in dict.fromkeys(name for error in errors for name in error.extra):
-            having = [error for error in errors if name in error.extra]
-            properties[name] = self._member(having[0].extra[name])
-            if len(having) < len(errors):
-                optional.add(name)
-                codes = ", ".join(f"`{error.code}`" for error in having)
-                properties[name]["description"] += f" Only with {codes}."
-            elif any(get_origin(error.extra[name]) is NotRequired for error in having):
-                optional.add(name)
-        return {**_object(properties), "required": [name for name in properties if name not in optional]}
+            properties[name] = self._shared_member(name, errors)
+        required = [name for name in properties if name not in _optional(errors)]
+        return {**_object(properties), "required": required}
 
     def problem(self) -> Schema:
         """Add the schema of an error in the form of RFC 9457, which has the further members of its error, too."""
@@ -121,6 +117,20 @@ class Schemas:
             mode=mode, ref_template=f"{REFERENCE}{{model}}", schema_generator=_WithoutDocstrings
         )
         return self._resolved(generated)
+
+    def _shared_member(self, name: str, errors: Sequence[type[ServiceError]]) -> Schema:
+        """Return the schema of a member that some of the errors have. Its meaning may depend on the error."""
+        having: dict[str, list[str]] = {}
+        merged: Schema = {}
+        for error in (error for error in errors if name in error.extra):
+            schema = self._member(error.extra[name])
+            having.setdefault(schema.pop("description"), []).append(f"`{error.code}`")
+            merged = _merged(merged, schema) if merged else schema
+        if sum(map(len, having.values())) < len(errors) or len(having) > 1:
+            texts = [f"{text} Only with {', '.join(codes)}." for text, codes in having.items()]
+        else:
+            texts = list(having)
+        return {**merged, "description": " ".join(texts)}
 
     def _member(self, hint: Any) -> Schema:
         """Return the schema of an extra member of an error; a typed dictionary becomes a named schema."""
@@ -180,12 +190,31 @@ class Schemas:
         if "properties" in schema:
             named = {*schema.get("required", ()), *(n for n, each in schema["properties"].items() if "default" in each)}
             return {name: self._example(each) for name, each in schema["properties"].items() if name in named}
-        return EXAMPLES.get(schema.get("format", ""), EXAMPLES.get(schema.get("type", "object")))
+        kinds = schema.get("type", "object")
+        return EXAMPLES.get(schema.get("format", ""), EXAMPLES[kinds if isinstance(kinds, str) else kinds[0]])
 
 
 CODE = "Stable; clients compare it."
 MESSAGE = "In English: what to do next."
+REPLAYED = "Whether the answer to an earlier request is repeated, without the fields that are shown once."
 NEXT_CURSOR = "The `cursor` of the next page; null on the last page."
+
+
+def _optional(errors: Sequence[type[ServiceError]]) -> set[str]:
+    """Return the names of the members that some of the errors lack, or may lack."""
+    return {
+        name
+        for error in errors
+        for name in {name for each in errors for name in each.extra}
+        if name not in error.extra or get_origin(error.extra[name]) is NotRequired
+    }
+
+
+def _merged(schema: Schema, other: Schema) -> Schema:
+    """Return a schema that allows the values of both, which have the same type."""
+    common = {keyword: each for keyword, each in schema.items() if other.get(keyword) == each}
+    enums = {"enum": [*schema["enum"], *other["enum"]]} if "enum" in schema and "enum" in other else {}
+    return {**common, **enums} if schema != other else schema
 
 
 def _stem(model: type[BaseModel]) -> str:
@@ -239,7 +268,7 @@ class _WithoutDocstrings(GenerateJsonSchema):
             generated["properties"] = {
                 name: _never_null(each) if name in absent else each for name, each in properties.items()
             }
-            generated["required"] = [name for name in properties if name not in absent]
+            generated["required"] = [name for name in properties if name not in absent | model.secrets()]
         return generated
 
     def enum_schema(self, schema: Any) -> dict[str, Any]:

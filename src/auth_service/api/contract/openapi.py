@@ -65,7 +65,7 @@ class Renderer:
         if bodies := [model for each in contract.variants if (model := each.body or each.query_or_body)]:
             rendered["requestBody"] = self._request_body(contract, bodies)
         rendered["responses"] = {
-            **{str(each.status): self._success(each) for each in contract.variants},
+            **self._successes(contract),
             **{str(status): self._error(operation, status) for status in operation.errors},
         }
         return rendered
@@ -110,6 +110,17 @@ class Renderer:
             content_type: {"schema": schema} for content_type in (JSON, *([FORM] if contract.accepts_form else []))
         }
         return {"required": required, "content": content}
+
+    def _successes(self, contract: Contract) -> Schema:
+        """Return the successes by status. Those of a variant have the same status if only the media type differs."""
+        responses = {str(contract.status): self._success(contract)}
+        if contract.variant is not None:
+            variant = contract.variant.contract
+            success = _stream(contract.variant.media_types) if variant.streams else self._success(variant)
+            first = responses.setdefault(str(variant.status), success)
+            first["content"] = {**first["content"], **success["content"]}
+            first["headers"] = {**first["headers"], **success["headers"]}
+        return responses
 
     def _success(self, contract: Contract) -> Schema:
         schema = self.schemas.success(contract)
@@ -211,6 +222,13 @@ def _pascal(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
+def _stream(media_types: Iterable[str]) -> Schema:
+    """Return the response object of data that is sent as a file."""
+    content = {media_type: {"schema": {"type": "string"}} for media_type in media_types}
+    headers = {"Content-Disposition": _header("string"), "Link": {"$ref": "#/components/headers/Link"}}
+    return {"description": "Success.", "headers": {**COMMON_HEADERS, **headers}, "content": content}
+
+
 def _header(kind: str) -> Schema:
     return {"schema": {"type": kind}}
 
@@ -227,6 +245,7 @@ HEADERS: Mapping[str, Schema] = {
         "description": "The seconds of `error.retry_after`.",
         "schema": {"type": "integer", "format": "int64"},
     },
+    "Link": {"description": 'The next part, with `rel="next"`; absent on the last one.', **_header("string")},
     "WWW-Authenticate": {
         "description": "The required authentication (RFC 6750; of `insufficient_user_authentication`: RFC 9470).",
         **_header("string"),

@@ -150,6 +150,8 @@ def _keywords(schema: Schema) -> Schema:
         schema["example"] = schema.pop("examples")[0]
     if schema.get("type") == "null":
         schema |= {"type": "string", "x-nullable": True, "description": "Always null."}
+    if isinstance(schema.get("anyOf"), list):  # a reference or null
+        schema |= {"allOf": [each for each in schema.pop("anyOf") if "$ref" in each], "x-nullable": True}
     if isinstance(kinds := schema.get("type"), list):
         schema |= {"type": next(each for each in kinds if each != "null"), "x-nullable": True}
         if "enum" in schema:

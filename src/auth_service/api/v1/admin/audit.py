@@ -49,6 +49,7 @@ def _next(cursor: str) -> str:
 
 
 EXPORT = Contract(
+    operation="export_audit_events",
     summary="Export audit events",
     access=permission(Permission.AUDIT_READ),
     query=AuditFilterQuery,
@@ -62,6 +63,7 @@ class Audit(Resource):
     """The audit log."""
 
     @audit.contract(
+        operation="list_audit_events",
         summary="Search the audit log, the newest event first",
         description=(
             "All filters have to match; `from` is included, `to` is not. A `cursor` is valid with the same filters and "
@@ -86,6 +88,7 @@ class Actions(Resource):
     """The types of audit events."""
 
     @audit.contract(
+        operation="list_audit_actions",
         summary="List the types of audit events",
         access=permission(Permission.AUDIT_READ),
         items=ActionResponse,

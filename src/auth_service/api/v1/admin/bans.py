@@ -19,6 +19,7 @@ class BanOfUser(Resource):
     """The ban of a user."""
 
     @admin_users.contract(
+        operation="ban_user",
         summary="Ban a user and revoke all sessions",
         description=(
             "The ban is effective with the next request of the user. A sign-in with correct credentials is answered "
@@ -37,6 +38,7 @@ class BanOfUser(Resource):
         )
 
     @admin_users.contract(
+        operation="unban_user",
         summary="Lift the ban of a user",
         description="The user can sign in again; revoked sessions stay revoked. The answer is the same without a ban.",
         access=permission(Permission.USERS_BAN),

@@ -23,6 +23,7 @@ class AdminEmails(Resource):
     """All emails of the outbox."""
 
     @admin_emails.contract(
+        operation="list_emails",
         summary="List the emails of the outbox, newest first",
         description="Contents and recipients are not shown. Records of ended emails are deleted after their retention.",
         access=permission(Permission.MAIL_READ),
@@ -39,6 +40,7 @@ class AdminEmailRetry(Resource):
     """Retry of an email."""
 
     @admin_emails.contract(
+        operation="retry_email",
         summary="Make a waiting email due now",
         description=(
             "A mail worker tries it at once, instead of after the pause that follows a failed attempt. An email that "

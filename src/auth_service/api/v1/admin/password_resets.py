@@ -19,6 +19,7 @@ class ForcedPasswordReset(Resource):
     """Forced password resets."""
 
     @admin_users.contract(
+        operation="force_password_reset",
         summary="Remove the password of a user, revoke all sessions and email a password reset code",
         description=(
             "The user gets a notification, and a code for `PUT /users/password` that needs no cookie. If the limit of "

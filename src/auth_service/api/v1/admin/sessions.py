@@ -30,6 +30,7 @@ class AdminSessions(Resource):
     """All sessions of a user."""
 
     @admin_sessions.contract(
+        operation="list_sessions_of_user",
         summary="List the active sessions of a user, newest first",
         description="As `GET /users/me/sessions`; `current` marks the session of this request.",
         access=permission(Permission.USERS_READ),
@@ -44,6 +45,7 @@ class AdminSessions(Resource):
         )
 
     @admin_sessions.contract(
+        operation="revoke_sessions_of_user",
         summary="Revoke all sessions of a user",
         description="The answer is the same if there is none. The session of this request stays.",
         access=permission(Permission.USERS_WRITE),
@@ -60,6 +62,7 @@ class AdminSession(Resource):
     """One session of a user."""
 
     @admin_sessions.contract(
+        operation="revoke_session_of_user",
         summary="Revoke one session of a user",
         access=permission(Permission.USERS_WRITE),
         done=True,

@@ -39,6 +39,7 @@ class AdminUsers(Resource):
     """All users."""
 
     @admin_users.contract(
+        operation="list_users",
         summary="List users, newest first",
         description=(
             "Send `next_cursor` as `cursor`, with the same filters, to get the next page; it is null on the last one. "
@@ -58,6 +59,7 @@ class AdminUserCount(Resource):
     """The number of users."""
 
     @admin_users.contract(
+        operation="count_users",
         summary="Count users; counting stops at 10,000",
         access=permission(Permission.USERS_READ),
         query=CountUsersQuery,
@@ -73,6 +75,7 @@ class AdminUser(Resource):
     """One user."""
 
     @admin_users.contract(
+        operation="get_user",
         summary="Return a user with status, roles, sessions and ban",
         access=permission(Permission.USERS_READ),
         data=UserDetailsResponse,
@@ -83,6 +86,7 @@ class AdminUser(Resource):
         return services().user_search.details(user_id)
 
     @admin_users.contract(
+        operation="delete_user",
         summary="Delete a user",
         description="A deleted account cannot be restored. The user gets an email.",
         access=permission(Permission.USERS_DELETE),

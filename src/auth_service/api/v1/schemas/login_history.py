@@ -9,17 +9,15 @@ from pydantic import Field, WithJsonSchema
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.models.audit_event import EventType
 
-EventKind = Annotated[
-    str,
-    WithJsonSchema(
-        {
-            "type": "string",
-            "enum": list(EventType),
-            "description": "The type of the event; new types may be added.",
-            "examples": [EventType.SIGNED_IN],
-        }
-    ),
-]
+EVENT_KIND = WithJsonSchema(
+    {
+        "type": "string",
+        "enum": list(EventType),
+        "description": "The type of the event; new types may be added.",
+        "examples": [EventType.SIGNED_IN],
+    }
+)
+EventKind = Annotated[str, EVENT_KIND]
 """The type of an event. A text at run time: the next release, which runs beside this one, may have another one."""
 
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, PlainValidator, With
 
 from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.v1.schemas.fields import RequestModel
+from auth_service.api.v1.schemas.login_history import EVENT_KIND, EventKind
 from auth_service.api.v1.schemas.pagination import DEFAULT_PAGE_SIZE, PageCursor, PageSize
 from auth_service.errors.fields import FieldInvalid, FieldReason
 from auth_service.models.audit_event import EventType
@@ -76,7 +77,7 @@ class AuditFilterQuery(RequestModel):
         ]
         | None
     ) = None
-    action: Annotated[str, BeforeValidator(_action), _text("The type of the event", EventType.SIGNED_IN)] | None = None
+    action: Annotated[str, BeforeValidator(_action), EVENT_KIND] | None = None
     outcome: Literal["success", "failure"] | None = None
     since: Annotated[Time, _text("The earliest time", "2026-07-01T00:00:00Z")] | None = Field(None, alias="from")
     until: Annotated[Time, _text("The first time that is too late", "2026-08-01T00:00:00Z")] | None = Field(
@@ -114,7 +115,7 @@ class AuditRecordResponse(ResponseModel):
 
     id: int
     at: datetime
-    action: Annotated[str, Field(description="The type of the event.", examples=[EventType.ROLE_GRANTED.value])]
+    action: EventKind
     outcome: Literal["success", "failure"]
     actor: Annotated[
         PartyResponse,
@@ -134,5 +135,5 @@ class AuditRecordResponse(ResponseModel):
 class ActionResponse(ResponseModel):
     """A type of audit events."""
 
-    action: Annotated[str, Field(examples=[EventType.SIGNED_IN.value])]
+    action: EventKind
     description: str

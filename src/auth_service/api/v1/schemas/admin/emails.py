@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.account import UserId
+from auth_service.api.v1.schemas.account import Kind, UserId
 from auth_service.api.v1.schemas.pagination import PageQuery
 
 State = Literal["waiting", "sent", "expired", "dead"]
@@ -23,7 +23,7 @@ class EmailResponse(ResponseModel):
     """An email of the outbox, without its content and without its recipient."""
 
     id: uuid.UUID
-    kind: Annotated[str, Field(description="New kinds may be added.", examples=["sign_in_code"])]
+    kind: Kind
     state: Annotated[
         State,
         Field(description="`expired`: withdrawn or too old to be sent. `dead`: rejected for good."),
