@@ -26,6 +26,7 @@ class InvitationOfLink(Resource):
     """The invitation of a link."""
 
     @invitation_links.contract(
+        operation="get_invitation",
         summary="Return the invitation of an emailed link",
         description="The token is the part of the link after `#`. It is not consumed.",
         access=anyone,
@@ -43,6 +44,7 @@ class AcceptInvitation(Resource):
     """Acceptance of an invitation."""
 
     @invitation_links.contract(
+        operation="accept_invitation",
         summary="Accept an invitation, with or without a password",
         description=(
             "Creates a confirmed user, or confirms the temporary user of the address, with the roles of the invitation "

@@ -41,6 +41,7 @@ class Invitations(Resource):
     """All invitations."""
 
     @admin_invitations.contract(
+        operation="list_invitations",
         summary="List the invitations, the newest first",
         access=permission(Permission.USERS_INVITE),
         query=InvitationsQuery,
@@ -51,6 +52,7 @@ class Invitations(Resource):
         return services().invitations.page(caller=caller(), state=query.state, cursor=query.cursor, limit=query.limit)
 
     @admin_invitations.contract(
+        operation="create_invitation",
         summary="Invite a person by email",
         description=(
             "The caller must have all permissions of the roles, now and when the invitation is accepted. The email "
@@ -88,6 +90,7 @@ class Invitation(Resource):
     """One invitation."""
 
     @admin_invitations.contract(
+        operation="revoke_invitation",
         summary="Revoke an invitation",
         description="The answer is the same if it is revoked already; an accepted invitation is unknown.",
         access=permission(Permission.USERS_INVITE),
@@ -104,6 +107,7 @@ class ResendInvitation(Resource):
     """Another email for an invitation."""
 
     @admin_invitations.contract(
+        operation="resend_invitation",
         summary="Send an invitation again, also after it has expired",
         description="The email has a new link, which replaces the earlier one. The inviter and the roles stay.",
         access=permission(Permission.USERS_INVITE),
