@@ -136,7 +136,6 @@ def test_au3_the_service_can_neither_change_remove_date_nor_number_an_event(ada:
     values = "1, 'role.granted', 'success', '', '{}', 'user', '2', 'role', 'ROLE_X', 'request-1'"
     as_service(f"INSERT INTO events ({columns}) VALUES ({values})")
     for statement in (
-        f"INSERT INTO events (id, {columns}) VALUES (1, {values})",
         f"INSERT INTO events (id, {columns}) OVERRIDING SYSTEM VALUE VALUES (1, {values})",
         f"INSERT INTO events (at, {columns}) VALUES (now(), {values})",
         "UPDATE events SET actor_id = '1'",
@@ -147,6 +146,9 @@ def test_au3_the_service_can_neither_change_remove_date_nor_number_an_event(ada:
     ):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             as_service(statement)
+
+    with pytest.raises(psycopg2.errors.GeneratedAlways):
+        as_service(f"INSERT INTO events (id, {columns}) VALUES (1, {values})")
 
     assert as_service("SELECT count(*) FROM events") == [(4,)]
 
