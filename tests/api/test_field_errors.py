@@ -26,7 +26,20 @@ VALUES: list[Any] = [
 PASSWORDS = ["short", "x" * 200, "correct horse\u0007battery", "password1", "abcabcabcabc", ADA, PASSWORD]
 """Sent as new passwords; the last one is the current one."""
 
-MALFORMED_FIELDS = {"", "name", "role_name", "role_id", "user_id", "permissions.0", "role", "provider"}
+MALFORMED_FIELDS = {
+    "",
+    "name",
+    "role_name",
+    "role_id",
+    "user_id",
+    "permissions.0",
+    "role",
+    "provider",
+    "reason",
+    "until",
+    "actor",
+    "target",
+}
 """The fields whose form a pattern describes, and the whole request."""
 
 REASON_OF_VALUE = {reason.value: reason for reason in FieldReason}
