@@ -204,6 +204,29 @@ class Scene:
         self.grant()
         self.admin.data("DELETE", f"/users/{self.user_id}/roles/{self.role}")
 
+    def invite(self) -> str:
+        """Invite a person with a role; return the id of the invitation."""
+        email = f"invited.{self.name}@example.com"
+        body = {"email": email, "roles": [self.role]}
+        invitation: str = self.admin.data("POST", "/invitations", json=body, status=201)["id"]
+        self.secrets |= {email, self.invitation_token()}
+        return invitation
+
+    def invitation_token(self) -> str:
+        """The token of the link of that invitation."""
+        return self.mailbox.invitation_sent_to(f"invited.{self.name}@example.com")
+
+    def resend_invitation(self) -> None:
+        """Send an invitation again."""
+        self.admin.data("POST", f"/invitations/{self.invite()}/resend")
+        self.secrets.add(self.invitation_token())
+
+    def accept_invitation(self) -> None:
+        """Accept an invitation."""
+        self.invite()
+        body = {"token": self.invitation_token(), "password": PASSWORD}
+        assert self.client().call("POST", "/invitation/accept", json=body).status_code == 200
+
 
 @dataclass(frozen=True, slots=True)
 class Produced:
@@ -257,6 +280,12 @@ PRODUCED: dict[EventType, Produced] = {
     EventType.PASSWORD_RESET_FORCED: Produced(
         "user", "user", lambda scene: scene.administrate("POST", "/force_password_reset", json=REASON)
     ),
+    EventType.INVITATION_CREATED: Produced("user", "invitation", Scene.invite),
+    EventType.INVITATION_RESENT: Produced("user", "invitation", Scene.resend_invitation),
+    EventType.INVITATION_REVOKED: Produced(
+        "user", "invitation", lambda scene: scene.admin.call("DELETE", f"/invitations/{scene.invite()}")
+    ),
+    EventType.INVITATION_ACCEPTED: Produced("user", "invitation", Scene.accept_invitation),
     EventType.ACCESS_DENIED: Produced("user", "endpoint", Scene.read_roles),
     EventType.AUDIT_EXPORTED: Produced(
         "user", "audit", lambda scene: scene.admin.call("GET", "/admin/audit", headers={"Accept": "text/csv"})

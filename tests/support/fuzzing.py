@@ -16,5 +16,5 @@ CHECKS = [
 
 def is_administrative(path: str) -> bool:
     """Whether an operation is administrative or about reauthentication; these are fuzzed as an administrator."""
-    words = ("/admin/", "/roles", "/permissions", "/reauthenticate")
+    words = ("/admin/", "/roles", "/permissions", "/invitations", "/reauthenticate")
     return path.startswith("/srv/") or any(word in path for word in words)
