@@ -1,4 +1,8 @@
-// Types of the JavaScript client: what the API sends and receives, and the parts of the client.
+// Types of the JavaScript client: what the API sends, by the OpenAPI document, and the parts of the client.
+
+import type { components } from "./openapi.js";
+
+type Schemas = components["schemas"];
 
 /** The `error` of an error answer; more members depend on the code. */
 export interface ErrorDetails {
@@ -10,75 +14,21 @@ export interface ErrorDetails {
   [member: string]: unknown;
 }
 
-export interface FieldError {
-  field: string;
-  reason: string;
-  msg: string;
-}
+export type FieldError = Schemas["FieldErrorResponse"];
+export type User = Schemas["UserResponse"];
+export type Me = Schemas["MeResponse"];
+export type CodeSent = Schemas["CodeSentResponse"];
+export type Session = Schemas["SessionResponse"];
+export type LoginEvent = Schemas["EventResponse"];
+export type Export = Schemas["ExportResponse"];
+/** The tokens of an answer; with the transport `cookie` without the tokens themselves. */
+export type Tokens = Schemas["TokensResponse"];
 
-export interface User {
-  id: number;
-  email: string;
-  roles: string[];
-  verified_mail: boolean;
-}
-
-export interface Me extends User {
-  permissions: string[];
-  auth_time: number;
-  acr: "aal1" | "aal2";
-  amr: string[];
-}
-
-export interface CodeSent {
-  expires_in: number;
-  resend_after: number;
-}
-
+/** A known user signs in; a new one got a code. */
 export type Begun = { next: "sign_in"; user: User } | ({ next: "confirm_email"; user: User } & CodeSent);
-
-export interface Session {
-  id: string;
-  device: string;
-  address: string;
-  method: "password" | "code";
-  opened_at: string;
-  last_used_at: string;
-  current: boolean;
-}
-
-export interface LoginEvent {
-  at: string;
-  kind: string;
-  outcome: "success" | "failure";
-  method: string | null;
-  device: string;
-  address: string | null;
-  session_id: string | null;
-  current: boolean;
-}
-
-/** See `GET /users/me/export` in docs/api.md. */
-export interface Export {
-  exported_at: string;
-  profile: Record<string, unknown>;
-  roles: string[];
-  sessions: Record<string, unknown>[];
-  history: Record<string, unknown>[];
-  letters: Record<string, unknown>[];
-  email_changes: Record<string, unknown>[];
-  complete: boolean;
-}
 
 /** How a user authenticates again. */
 export type Proof = { password: string } | { code: string };
-
-/** The tokens of an answer; with the transport `cookie` without the tokens themselves. */
-export interface Tokens {
-  access_token?: string;
-  refresh_token?: string;
-  expires_in: number;
-}
 
 /** Where the transport `bearer` holds the tokens; by default in memory only. */
 export interface TokenStorage {
