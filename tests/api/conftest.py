@@ -1,16 +1,19 @@
-"""Fixtures of the API tests: throttling delays, and a check that the live server loses no data."""
+"""Fixtures of the API tests: tokens of a user, throttling delays, and a check that the live server loses no data."""
 
 import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
+from flask import Flask
 
-from tests.support.actors import USERS
+from tests.support.actors import ADA, PASSWORD, USERS, ApiClient
 from tests.support.live import WITNESS, Live
 from tests.support.passing_time import time_machine
+from tests.support.service_client import Shop, made_key
 from tests.support.stores import Query, Stores
 
 
@@ -56,3 +59,15 @@ def no_deadlock(query: Query) -> Iterator[None]:
     yield
     query("SELECT pg_stat_force_next_flush()")
     assert query(counter) == before
+
+
+@pytest.fixture
+def tokens(ada: int, api: ApiClient) -> dict[str, Any]:
+    """The tokens of Ada."""
+    return api.signed_in(ADA, PASSWORD)
+
+
+@pytest.fixture
+def shop(app: Flask) -> Shop:
+    """A service whose key allows token introspection."""
+    return Shop(app, made_key(app, "tokens:introspect").value)

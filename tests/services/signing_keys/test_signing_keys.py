@@ -1,12 +1,8 @@
 """Signing keys of access tokens: publication in the JWKS, key rotation without a rejected token, encryption at rest."""
 
-import base64
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,107 +10,27 @@ import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
-from flask_migrate import upgrade
-from sqlalchemy import event
-from sqlalchemy.engine import make_url
 
 from auth_service.adapters.crypto.keys import SealBroken, Sealer
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.app import create_app
 from auth_service.cli.keys import keys
-from auth_service.db import db, unit_of_work
-from auth_service.errors import DatabaseUnavailable, KeysSealed
+from auth_service.errors import KeysSealed
 from auth_service.server.wsgi import wait_for_dependencies
 from auth_service.services.tokens.signing_keys import (
     CACHE_TTL,
     LOCAL_PUBLICATION_TIME,
     PUBLICATION_TIME,
     KeyTooYoung,
-    SigningKeys,
 )
 from auth_service.settings import Settings
-from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox, refusal
-from tests.support.application import MakeApp, forget
-from tests.support.races import at_once
-from tests.support.rewiring import rewired
-from tests.support.stores import KEYRING_KEY, SESSION_KEY, Query, Stores, asking, temporary_database
+from tests.support.application import forget
+from tests.support.signing_keys import JWKS, let_pass, published, rotate, signing_keys
+from tests.support.stores import KEYRING_KEY, SESSION_KEY, Query
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"
-JWKS = "/.well-known/jwks.json"
-
-
-@pytest.fixture(scope="module")
-def url(stores: Stores, make_settings: Callable[..., Settings]) -> Iterator[str]:
-    """A migrated database of this module alone, so that the signing keys of other tests stay."""
-    name = f"{make_url(stores.database_url).database}_keys"
-    with temporary_database(stores.database_url, name):
-        url = make_url(stores.database_url).set(database=name).render_as_string(hide_password=False)
-        app = create_app(make_settings(database_url=url))
-        with app.app_context():
-            upgrade()
-        forget(app)
-        yield url
-
-
-@pytest.fixture
-def query(url: str) -> Query:
-    """Runs a statement outside of the applications."""
-    return asking(url)
-
-
-@pytest.fixture
-def two(url: str, query: Query, make_settings: Callable[..., Settings]) -> Iterator[list[Flask]]:
-    """Two processes of the service over this database, which has no users and no keys."""
-    query("DELETE FROM letters; DELETE FROM users; DELETE FROM events; DELETE FROM signing_keys")
-    apps = [create_app(make_settings(database_url=url, rate_limits="off")) for _ in range(2)]
-    yield apps
-    for app in apps:
-        forget(app)
-
-
-def signing_keys(app: Flask) -> SigningKeys:
-    services: Services = app.extensions["auth_service"]
-    return services.signing_keys
-
-
-def rotate(app: Flask, **how: Any) -> str:
-    with app.app_context(), unit_of_work():
-        return signing_keys(app).rotate(**how)
-
-
-def published(app: Flask) -> list[str]:
-    answer = app.test_client().get(JWKS)
-    assert answer.status_code == 200
-    return [key["kid"] for key in answer.get_json()["keys"]]
-
-
-@contextmanager
-def reads(app: Flask) -> Iterator[list[str]]:
-    """The statements that read the keys meanwhile."""
-    executed: list[str] = []
-
-    def record_read(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "signing_keys" in statement:
-            executed.append(statement)
-
-    with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", record_read)
-        yield executed
-        event.remove(db.engine, "before_cursor_execute", record_read)
-
-
-def later(app: Flask, by: timedelta) -> SigningKeys:
-    """The signing keys of an application with its cache, and with a clock that stands still, this much ahead."""
-    then = time.monotonic() + by.total_seconds()
-    return replace(signing_keys(app), monotonic=lambda: then)
-
-
-def let_pass(app: Flask, by: timedelta) -> None:
-    """Stop the clock of the signing keys of an application this much ahead."""
-    services: Services = app.extensions["auth_service"]
-    app.extensions["auth_service"] = rewired(services, services.signing_keys, by=later(app, by))
 
 
 @pytest.mark.clock
@@ -232,98 +148,6 @@ def test_tk7_three_rotations_under_load_reject_no_token(two: list[Flask], tmp_pa
     assert rejected == []
     assert requests[0] > 50
     assert len(kids) >= 3
-
-
-def test_tk7_every_process_uses_the_new_key_within_seconds_of_a_rotation(two: list[Flask], query: Query) -> None:
-    app, other = two
-    assert published(app) == published(other)
-    query("UPDATE signing_keys SET created_at = now() - interval '11 minutes'")
-    kid = rotate(app)
-
-    assert signing_keys(other).for_verification().signing_kid != kid
-    with other.app_context():
-        assert later(other, CACHE_TTL).for_signing().signing_kid == kid
-
-
-def test_tk7_an_unknown_key_id_is_read_from_postgres_once_a_second_at_most(two: list[Flask]) -> None:
-    app, _ = two
-    published(app)
-    heads = [{"alg": "ES256", "typ": "at+jwt", "kid": f"k{number}"} for number in range(20)]
-    unknown_kid_tokens = [
-        f"{base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip('=')}.e30.{'A' * 86}" for head in heads
-    ]
-
-    let_pass(app, timedelta(seconds=1.1))
-    with reads(app) as statements:
-        answers = [ApiClient(app).with_token(token, "GET", "/me") for token in unknown_kid_tokens]
-        assert {refusal(answer)["code"] for answer in answers} == {"token_invalid"}
-
-    assert len(statements) == 1
-
-
-def test_tk7_concurrent_requests_share_one_read_of_the_keys(two: list[Flask]) -> None:
-    app, _ = two
-    with app.app_context():
-        signing_keys(app).for_verification()
-    key_service = later(app, CACHE_TTL)
-
-    def read_signing_key() -> str:
-        with app.app_context():
-            return key_service.for_verification().signing_kid
-
-    with reads(app) as statements:
-        assert len(set(at_once(20, read_signing_key))) == 1
-
-    assert len(statements) == 1
-
-
-def test_a5_after_a_pause_all_concurrent_requests_get_keys_to_sign_with(two: list[Flask]) -> None:
-    app, _ = two
-    with app.app_context():
-        signing_keys(app).for_signing()
-    key_service = later(app, timedelta(seconds=31))
-
-    def read_signing_key() -> str:
-        with app.app_context():
-            return key_service.for_signing().signing_kid
-
-    with reads(app) as statements:
-        assert len(set(at_once(20, read_signing_key))) == 1
-
-    assert len(statements) == 1
-
-
-def test_tk7_without_postgres_tokens_are_verified_with_the_cached_keys(two: list[Flask], make_app: MakeApp) -> None:
-    unavailable = make_app(database_url="postgresql://auth@127.0.0.1:1/unavailable")
-    with two[0].app_context():
-        key_set = signing_keys(two[0]).for_verification()
-
-    # The same process, after its database became unavailable.
-    with unavailable.app_context():
-        key_service = later(two[0], CACHE_TTL)
-        assert key_service.for_verification() is key_set
-        assert key_service.for_signing() is key_set
-        assert key_service.for_kid(key_set.signing_kid) is key_set
-        with pytest.raises(DatabaseUnavailable):
-            key_service.for_kid("unknown")  # it may be a key that was created meanwhile
-        with pytest.raises(DatabaseUnavailable):
-            later(two[0], timedelta(seconds=31)).for_signing()  # the keys may have been rotated since
-
-
-def test_a_first_start_without_postgres_is_a_503(make_app: MakeApp) -> None:
-    unavailable = make_app(database_url="postgresql://auth@127.0.0.1:1/unavailable")
-
-    for answer in (
-        unavailable.test_client().get(JWKS),
-        ApiClient(unavailable).with_token(
-            jwt.encode({}, "x" * 32, headers={"typ": "at+jwt", "kid": "x"}), "GET", "/me"
-        ),
-        unavailable.test_client().get("/api/v1/sessions/verify", headers={"Authorization": "Bearer x.y.z"}),
-    ):
-        assert answer.status_code in (401, 503)
-    answer = unavailable.test_client().get(JWKS)
-    assert (answer.status_code, refusal(answer)["code"]) == (503, "database_away")
-    assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_another_keyring_key_decrypts_no_signing_key_until_the_keys_are_replaced(
