@@ -1,15 +1,12 @@
-"""`manage.py` commands: maintenance, mail, API, documents and embedded engines, as an operator runs them."""
+"""`manage.py` commands: maintenance, mail, documents and signals, as an operator runs them."""
 
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +15,29 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from auth_service import cli
 from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.cli.docs import docs
-from auth_service.cli.engines import with_engines
 from auth_service.cli.mail import mail
 from auth_service.cli.mail_worker import MailWorker
 from auth_service.cli.maintenance import maintenance
-from auth_service.cli.settings import read_settings
 from auth_service.embedded import supervisor
-from auth_service.settings import SECRETS, Settings, SettingsRefused
-from auth_service.wiring import Services, mail_transport
+from auth_service.settings import SECRETS, Settings
+from auth_service.wiring import Services
 from tests.support.actors import ApiClient
-from tests.support.application import MakeApp
+from tests.support.commands import MANAGE, environment_of, until
 from tests.support.stores import Stores
 
-MANAGE = Path(__file__).parents[1] / "manage.py"
+
+@pytest.fixture
+def environment(stores: Stores, tmp_path: Path) -> dict[str, str]:
+    """The environment of a command in its own process, with the stores of the tests."""
+    return environment_of(stores, tmp_path / "data")
 
 
 @pytest.fixture
 def runner(app: Flask) -> FlaskCliRunner:
     """Runs commands over the application of the tests."""
     return app.test_cli_runner()
-
-
-@pytest.fixture
-def environment(stores: Stores, tmp_path: Path) -> dict[str, str]:
-    """The environment of a command in its own process, with the stores of the tests."""
-    return {
-        **os.environ,
-        "APP_ENV": "test",
-        "DATABASE_URL": stores.database_url,
-        "REDIS_URL": stores.redis_url,
-        "DATA_DIR": str(tmp_path / "data"),
-    }
-
-
-def until(condition: Callable[[], bool], *, within: float = 15) -> None:
-    """Wait until a condition is true."""
-    give_up_at = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < give_up_at, "the condition did not become true in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.clock
@@ -143,158 +121,6 @@ def test_an_invalid_setting_is_reported_without_a_traceback(tmp_path: Path) -> N
     assert result.returncode == 1
     assert "DATABASE_URL: needed in production" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_a_command_of_a_developer_ignores_the_env_file_of_production(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (here / ".env").write_text("APP_ENV=production\nDATABASE_URL=postgresql://production/auth\n")
-
-    settings = read_settings()
-
-    assert settings.database_url is None
-    assert "not used" in capsys.readouterr().err
-    monkeypatch.delenv("APP_ENV")
-    with pytest.raises(SettingsRefused):
-        read_settings()
-
-
-def test_gunicorn_of_a_developer_ignores_the_env_file_of_production(
-    here: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`make run` beside the `.env` of `make up` must not send emails through the SMTP server of production."""
-    (here / ".env").write_text(
-        "APP_ENV=production\nSMTP_URL=smtp://mail.production.example\nPUBLIC_URL=https://production.example\n"
-    )
-    config = MANAGE.parent / "deploy" / "gunicorn.conf.py"
-    script = f"import runpy; s = runpy.run_path({str(config)!r})['settings']; print(s.smtp_url, s.public_url)"
-
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment | {"PYTHONPATH": str(MANAGE.parent / "src")},
-        cwd=here,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert result.stdout == "None http://127.0.0.1:5000\n"
-
-
-@pytest.fixture
-def gunicorn(app: Flask, environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts the API alone, as production does."""
-    config = MANAGE.parent / "deploy" / "gunicorn.conf.py"
-    settings = app.extensions["auth_service"].settings
-    # The signing keys in the database are encrypted with the secret of this application.
-    source = {name.upper(): settings.secret(name) for name in SECRETS}
-    source |= {"PYTHONPATH": str(MANAGE.parent / "src"), "WEB_WORKERS": "1", "DRAIN_SECONDS": "0"}
-
-    def start(**more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", str(config)],
-            env=environment | source | more,
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return start
-
-
-@pytest.mark.slow
-def test_a_second_api_on_a_port_reports_it_instead_of_sharing_the_port(
-    gunicorn: Callable[..., subprocess.Popen[str]],
-) -> None:
-    """Both set SO_REUSEPORT, so the operating system would distribute the requests between both."""
-    with socket.socket() as first:
-        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        first.bind(("127.0.0.1", 0))
-        first.listen()
-        port = first.getsockname()[1]
-
-        second = gunicorn(HTTP_PORT=str(port))
-        try:
-            _, stderr = second.communicate(timeout=30)
-        finally:
-            second.terminate()
-
-    assert second.returncode == 1
-    assert f"HTTP_PORT: something else listens on 127.0.0.1:{port}." in stderr
-    assert "Traceback" not in stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_an_api_can_restart_on_the_same_port_immediately(
-    gunicorn: Callable[..., subprocess.Popen[str]], host: str, url: str
-) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port = probe.getsockname()[1]
-
-    for _ in range(2):
-        started = gunicorn(HTTP_HOST=host, HTTP_PORT=str(port))
-        try:
-            until(lambda: answers(f"http://{url}:{port}/health/live"), within=20)
-        finally:
-            started.terminate()
-            started.communicate(timeout=30)
-
-
-def answers(url: str) -> bool:
-    """Whether a server accepts connections there."""
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def test_the_env_file_of_a_developer_is_used(here: Path) -> None:
-    (here / ".env").write_text("APP_ENV=test\nHTTP_PORT=5002\n")
-
-    assert read_settings().http_port == 5002
-
-
-def test_stores_of_the_settings_are_used_instead_of_embedded_engines(make_settings: Callable[..., Settings]) -> None:
-    settings = make_settings()
-
-    with with_engines(settings) as complete:
-        assert complete.database_url == settings.database_url
-        assert complete.code_key is not None
-
-
-@pytest.fixture
-def app_with_engines(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    """An application for a command without the URL of a store in the settings."""
-    monkeypatch.setenv("DATA_DIR", str(here / "data"))
-    registered: list[Callable[[], None]] = []
-    monkeypatch.setattr("atexit.register", registered.append)
-    yield cli.app_for_commands()
-    for close in registered:
-        close()
-
-
-@pytest.mark.slow
-def test_a_command_starts_embedded_engines_if_the_settings_have_no_stores(app_with_engines: Flask) -> None:
-    result = app_with_engines.test_cli_runner().invoke(args=["db", "current"])
-
-    assert result.exit_code == 0
-
-
-def test_emails_are_sent_by_smtp_if_the_settings_have_an_smtp_url(
-    make_app: MakeApp, make_settings: Callable[..., Settings]
-) -> None:
-    assert type(mail_transport(make_settings(smtp_url="smtp://127.0.0.1:2525"))).__name__ == "SmtpTransport"
-    assert type(mail_transport(make_settings())).__name__ == "DevInbox"
 
 
 def test_docs_check_finds_a_stale_table(runner: FlaskCliRunner, tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ import pytest
 import redis
 from flask import Flask
 
+from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, USERS, ApiClient
+from tests.support.forgery import Forger, decoded
 from tests.support.live import WITNESS, Live
 from tests.support.passing_time import time_machine
 from tests.support.service_client import Shop, made_key
+from tests.support.sign_out import Session
 from tests.support.stores import Query, Stores
 
 
@@ -71,3 +74,16 @@ def tokens(ada: int, api: ApiClient) -> dict[str, Any]:
 def shop(app: Flask) -> Shop:
     """A service whose key allows token introspection."""
     return Shop(app, made_key(app, "tokens:introspect").value)
+
+
+@pytest.fixture
+def session(ada: int, api: ApiClient, app: Flask, services: Services) -> Session:
+    """A session of Ada, with an access token that has expired."""
+    tokens = api.signed_in(ADA, PASSWORD)
+    header, claims, _ = tokens["access_token"].split(".")
+    with app.app_context():
+        key = services.signing_keys.for_verification().signing_key
+    forger = Forger(header=decoded(header), claims=decoded(claims), key=key)
+    issued_at = forger.claims["iat"] - 1000
+    expired = forger.token(iat=issued_at, nbf=issued_at, exp=issued_at + 900)
+    return Session(access=tokens["access_token"], expired=expired, refresh=tokens["refresh_token"])

@@ -38,17 +38,7 @@ def ada(crowded: Flask, mailbox: Mailbox) -> ApiClient:
     return api
 
 
-@pytest.fixture
-def no_deadlocks(query: Query) -> Any:
-    """PostgreSQL detects no deadlock during the test."""
-    count = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    query("SELECT pg_stat_clear_snapshot()")
-    before = query(count)
-    yield
-    assert query(count) == before
-
-
-pytestmark = [pytest.mark.usefixtures("no_deadlocks"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("no_deadlock"), pytest.mark.slow]
 
 
 def tokens_of(responses: list[Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Audit log search: filters, pages and cursors for auditors; denied requests; the view of the user itself."""
+"""Audit log search: filters, pages and cursors for auditors; the view of the user itself."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from auth_service.services.caller import Caller, CallerType
 from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.administration import CLIENT, AdminClient, Administration
+from tests.support.audit_search import found, party
 from tests.support.stores import Query
 
 GRACE = "grace@example.org"
@@ -26,24 +27,6 @@ def administration(app: Flask, mailbox: Mailbox) -> Administration:
 @pytest.fixture
 def admin(administration: Administration) -> AdminClient:
     return administration.administrator()
-
-
-def found(client: AdminClient, **filters: Any) -> list[dict[str, Any]]:
-    """All events that a search finds, over all its pages."""
-    events: list[dict[str, Any]] = []
-    cursor: dict[str, str] = {}
-    while True:
-        answer = client.call("GET", "/admin/audit", query_string={"limit": 3, **filters, **cursor})
-        assert answer.status_code == 200, answer.text
-        events += answer.get_json()["data"]
-        if answer.get_json()["next_cursor"] is None:
-            return events
-        cursor = {"cursor": answer.get_json()["next_cursor"]}
-
-
-def party(kind: str, identifier: object) -> dict[str, str]:
-    """An actor or a target in an answer."""
-    return {"type": kind, "id": str(identifier)}
 
 
 # Search.
@@ -228,77 +211,6 @@ def test_every_event_type_is_listed_with_its_description(admin: AdminClient) -> 
     assert {action["action"]: action["description"] for action in actions} == {
         event_type.value: event_type.description for event_type in EventType
     }
-
-
-# Denied requests.
-
-
-def test_lg2_a_denied_request_of_a_service_is_recorded(admin: AdminClient, administration: Administration) -> None:
-    service = administration.service("films:edit", name="shop")
-    assert service.error("GET", "/roles/ROLE_EDITOR") == (403, "permission_missing")
-    assert service.error("POST", "/tokens/introspect", json={"token": "x"}) == (403, "scope_missing")
-
-    scope, permission = found(admin, action="access_denied")
-
-    assert permission["actor"] == scope["actor"]
-    assert permission["actor"]["type"] == "service"
-    assert permission["target"] == party("endpoint", "GET /api/v1/roles/{name}")
-    assert (permission["outcome"], permission["reason"]) == ("failure", "permission_missing")
-    assert permission["request_id"]
-    assert (scope["target"], scope["reason"]) == (
-        party("endpoint", "POST /api/v1/tokens/introspect"),
-        "scope_missing",
-    )
-    assert len(found(admin, actor=f"service:{scope['actor']['id']}")) == 2
-    assert len(found(admin, target="endpoint:GET /api/v1/roles/{name}")) == 1
-
-
-def test_lg2_a_write_without_a_recent_authentication_is_recorded(
-    admin: AdminClient, administration: Administration
-) -> None:
-    administration.age_session(admin.user_id or 0, 601)
-    assert admin.error("POST", "/roles", json={"name": "ROLE_X"}) == (401, "insufficient_user_authentication")
-
-    [event] = found(admin, action="access_denied")
-
-    assert (event["actor"], event["reason"]) == (party("user", admin.user_id), "insufficient_user_authentication")
-    assert event["target"] == party("endpoint", "POST /api/v1/roles")
-
-
-def test_lg2_forward_auth_of_an_old_authentication_is_no_event(
-    admin: AdminClient, administration: Administration
-) -> None:
-    """A portal asks its gateway for each request: these events would use up the daily cap of the user."""
-    administration.age_session(admin.user_id or 0, 601)
-    headers = {"X-Require-Max-Age": "600"}
-    assert admin.error("GET", "/sessions/verify", headers=headers) == (401, "insufficient_user_authentication")
-
-    assert found(admin, action="access_denied") == []
-
-
-def test_lg2_an_attempt_beyond_the_own_permissions_is_recorded(
-    admin: AdminClient, administration: Administration, ada: int
-) -> None:
-    helper = administration.with_permissions("helper@example.org", "roles:grant")
-    assert helper.error("PUT", f"/users/{ada}/roles/ROLE_PORTAL_ADMIN") == (403, "beyond_your_own")
-
-    [event] = found(admin, action="access_denied")
-
-    assert (event["actor"], event["reason"]) == (party("user", helper.user_id), "beyond_your_own")
-    assert event["target"] == party("endpoint", "PUT /api/v1/users/{user_id}/roles/{name}")
-
-
-def test_lg2_denied_requests_of_a_service_cannot_flood_the_audit_log(
-    administration: Administration, query: Query, make_app: Any, mailbox: Mailbox
-) -> None:
-    capped = Administration(make_app(history_failures_a_day=3), mailbox)
-    for name in ("shop", "catalogue"):
-        service = capped.service("films:edit", name=name)
-        for _ in range(5):
-            assert service.error("GET", "/roles") == (403, "permission_missing")
-
-    events = query("SELECT actor_id, count(*) FROM events WHERE kind = 'access_denied' GROUP BY 1")
-    assert [count for _, count in events] == [3, 3]
 
 
 # What users see of the actions of others.

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.support.administration import AdminClient, Administration
 from tests.support.races import outcome, together
 from tests.support.stores import Query
 
-pytestmark = pytest.mark.usefixtures("no_deadlocks")
+pytestmark = pytest.mark.usefixtures("no_deadlock")
 
 OK, BANNED = (200, ""), (403, "account_banned")
 REASON = {"json": {"reason": "Spam in the comments"}}
@@ -36,16 +36,6 @@ rounds_of_both_forms = pytest.mark.parametrize(
 def mailbox(crowded: Flask, tmp_path: Any) -> Mailbox:
     """The emails that `crowded` sends."""
     return Mailbox(crowded, DevInbox(tmp_path / "inbox"))
-
-
-@pytest.fixture
-def no_deadlocks(query: Query) -> Iterator[None]:
-    """PostgreSQL detects no deadlock during the test."""
-    count = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    before = query(count)
-    yield
-    query("SELECT pg_stat_force_next_flush()")
-    assert query(count) == before
 
 
 @pytest.fixture

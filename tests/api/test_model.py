@@ -7,9 +7,8 @@ that many other ones in each profile. What fails is printed as a shortest list o
 import itertools
 import os
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psycopg2
 import pytest
@@ -26,12 +25,12 @@ from auth_service.db import unit_of_work
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import MakeApp
+from tests.support.registration_model import ALL_GUESSES, GUESSES, OK, TOLD, UNKNOWN, Model, Outcome
 from tests.support.stores import Stores
 
 pytestmark = pytest.mark.slow
 
 GAMES = int(os.environ.get("MODEL_GAMES", "0"))
-GUESSES, ALL_GUESSES = 5, 6
 CLIENT_SUPPLIED = "7505"
 """The code that people bring. It is never right in production, whose codes have six digits."""
 SETTINGS = {
@@ -52,86 +51,9 @@ passwords = st.sampled_from([None, "correct horse battery", "another horse batte
 
 _numbers = itertools.count()
 
-Outcome = tuple[int, str, int | None]
-"""The status, the code of a refusal, and the guesses that are left after a wrong one."""
-OK: Outcome = (200, "", None)
-TOLD: Outcome = (201, "", None)
-UNKNOWN: Outcome = (404, "user_unknown", None)
-EXPIRED: Outcome = (404, "code_expired", None)
-NOT_CONFIRMED: Outcome = (409, "mail_not_confirmed", None)
 
 REFUSALS = {"", "user_unknown", "email_taken", "mail_already_verified", "mail_not_confirmed", "password_already_set"}
 REFUSALS |= {"too_many_codes", "code_wrong", "code_expired"}
-
-
-@dataclass
-class Challenge:
-    """The newest code of a browser."""
-
-    user_id: int
-    code: str
-    wrong: int
-    total: int
-    state: Literal["open", "confirmed", "burnt"] = "open"
-    late: bool = False
-    judged: int = 0
-
-
-@dataclass
-class Model:
-    """What should be true, by the contract alone."""
-
-    user_id: int | None = None
-    finished_by: str | None = None
-    password: str | None = None
-    challenges: dict[str, Challenge] = field(default_factory=dict)
-
-    def of(self, who: str) -> Challenge | None:
-        """The challenge of a browser, as long as it is about the user that there is."""
-        challenge = self.challenges.get(who)
-        return challenge if challenge and challenge.user_id == self.user_id else None
-
-    def asked(self, who: str) -> Outcome:
-        challenge = self.of(who)
-        if self.user_id is None:
-            return UNKNOWN
-        if self.finished_by:
-            return 409, "mail_already_verified", None
-        return (429, "too_many_codes", None) if challenge and challenge.total >= ALL_GUESSES else OK
-
-    def issued(self, who: str, code: str) -> None:
-        was = self.of(who)
-        assert self.user_id is not None
-        self.challenges[who] = Challenge(
-            user_id=self.user_id,
-            code=code,
-            wrong=was.wrong if was and was.state == "open" and not was.late else 0,
-            total=was.total if was else 0,
-        )
-
-    def guessed(self, who: str, code: str) -> Outcome:
-        challenge = self.of(who)
-        if challenge is None or self.finished_by or challenge.state != "open" or challenge.late:
-            return EXPIRED
-        challenge.judged += 1
-        if code == challenge.code:
-            challenge.state = "confirmed"
-            return OK
-        challenge.wrong += 1
-        challenge.total += 1
-        if challenge.wrong == GUESSES:
-            challenge.state = "burnt"
-        return 404, "code_wrong", GUESSES - challenge.wrong
-
-    def finished(self, who: str, password: str | None) -> Outcome:
-        challenge = self.of(who)
-        if self.user_id is None:
-            return UNKNOWN
-        if self.finished_by is None and challenge and challenge.state == "confirmed":
-            self.finished_by, self.password = who, password
-        if self.finished_by != who:
-            return NOT_CONFIRMED
-        return OK if password in (None, self.password) else (409, "password_already_set", None)
 
 
 class Registrations(RuleBasedStateMachine):

@@ -11,9 +11,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from auth_service.db import db, unit_of_work
-from auth_service.services.tokens.signing_keys import (
-    SigningKeys,
-)
+from auth_service.services.tokens.signing_keys import SigningKeys
 from auth_service.wiring import Services
 from tests.support.rewiring import rewired
 
