@@ -188,8 +188,8 @@ def test_oa1_headers_cookies_and_security_are_described(document: Any) -> None:
     def headers(operation: str, status: str) -> set[str]:
         return set(by_id[operation]["responses"][status]["headers"])
 
-    assert parameters("sign_in", "header") == {"X-Requested-With"}
-    assert parameters("create_role", "header") == {"X-Requested-With", "Idempotency-Key"}
+    assert parameters("sign_in", "header") == {"X-Requested-With", "X-Request-Id"}
+    assert parameters("create_role", "header") == {"X-Requested-With", "X-Request-Id", "Idempotency-Key"}
     assert parameters("refresh_tokens", "cookie") == {"refresh"}
     assert parameters("confirm_email", "cookie") == {"registration"}
     assert headers("sign_in", "200") == {"X-Request-Id", "Set-Cookie"}

@@ -111,7 +111,7 @@ def accepts_session(contract: Contract) -> list[type[ServiceError]]:
 def test_the_document_lists_the_csrf_header_and_the_headers_of_forward_auth(app: Flask, document: Any) -> None:
     for path, method, contract in operations(app):
         headers = headers_of(document["paths"][path][method])
-        expected = set(contract.access.headers)
+        expected = {*contract.access.headers, "X-Request-Id"}
         if method != "get" and CrossSite in accepts_session(contract):
             expected.add("X-Requested-With")
         if method == "post" and contract.access.permission:

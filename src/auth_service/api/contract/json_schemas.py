@@ -49,6 +49,11 @@ class Schemas:
         schema = self.of_model(model, mode="validation")
         return self.add(model.__name__, {**schema, "examples": schema.get("examples", [self._example(schema)])})
 
+    def form(self, model: type[BaseModel]) -> Schema:
+        """Add the schema of a request as a form, which may have unknown parameters (RFC 6749, 3.2)."""
+        schema = {**self.of_model(model, mode="validation"), "additionalProperties": True}
+        return self.add(f"{model.__name__.removesuffix('Request')}FormRequest", schema)
+
     def response(self, model: type[ResponseModel]) -> Schema:
         """Add the schema of a response model; return the reference."""
         return self.add(model.__name__, self.of_model(model, mode="serialization"))
@@ -75,7 +80,8 @@ class Schemas:
         """Add the schema of an error response with one of these errors; return the reference."""
         properties = {
             "success": {"type": "boolean", "const": False},
-            "result": {"type": "null"},
+            # Not the type `null` alone, for which generators of clients lack a name.
+            "result": {"type": ["string", "null"], "description": "Always null."},
             "error": self.error_object(errors),
         }
         return self.add(name, _object(properties))

@@ -86,7 +86,7 @@ class Renderer:
             {"name": self._name(cookie), "in": "cookie", "description": cookie.content, "schema": {"type": "string"}}
             for cookie in contract.reads_cookies
         ]
-        return [*in_path, *in_query, *in_header, *in_cookie]
+        return [*in_path, *in_query, *in_header, REQUEST_ID, *in_cookie]
 
     def _query(self, model: type[BaseModel], *, required: bool) -> list[Schema]:
         schema = self.schemas.of_model(model, mode="validation")
@@ -106,9 +106,9 @@ class Renderer:
         references = [self.schemas.request(model) for model in models]
         schema = references[0] if len(references) == 1 else {"oneOf": references}
         required = contract.body is not None and bool(contract.body.model_json_schema().get("required"))
-        content = {
-            content_type: {"schema": schema} for content_type in (JSON, *([FORM] if contract.accepts_form else []))
-        }
+        content = {JSON: {"schema": schema}}
+        if contract.accepts_form:
+            content[FORM] = {"schema": self.schemas.form(models[0])}
         return {"required": required, "content": content}
 
     def _successes(self, contract: Contract) -> Schema:
@@ -163,6 +163,14 @@ class Renderer:
         cookie = {"type": "apiKey", "in": "cookie", "name": self._name(ACCESS)}
         return {**SECURITY_SCHEMES, "cookie": {**cookie, "description": ACCESS.content}}
 
+
+REQUEST_ID: Schema = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": "8 to 64 characters of `A-Za-z0-9._-`: the id of the request in the log and in the response. "
+    "Any other value is replaced by a random one.",
+    "schema": {"type": "string"},
+}
 
 SECURITY_SCHEMES: Mapping[str, Schema] = {
     "bearer": {
@@ -236,11 +244,7 @@ def _header(kind: str) -> Schema:
 COMMON_HEADERS: Mapping[str, Schema] = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
 
 HEADERS: Mapping[str, Schema] = {
-    "X-Request-Id": {
-        "description": "The id of the request in the log: that of the request header of the same name, if it has 8 to "
-        "64 characters of `A-Za-z0-9._-`, otherwise a random one.",
-        **_header("string"),
-    },
+    "X-Request-Id": {"description": "The id of the request in the log.", **_header("string")},
     "Retry-After": {
         "description": "The seconds of `error.retry_after`.",
         "schema": {"type": "integer", "format": "int64"},
