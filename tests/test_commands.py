@@ -59,7 +59,8 @@ def test_maintenance_deletes_users_who_never_confirmed_their_address(
     result = runner.invoke(maintenance)
 
     assert result.output == (
-        "deleted 1 temporary users, 0 email records, 0 ended sessions, 0 account revert links and 0 idempotency keys\n"
+        "deleted 1 temporary users, 0 email records, 0 ended sessions, 0 account revert links, 0 invitations and "
+        "0 idempotency keys\n"
     )
     assert api.look_up("stale@example.org").status_code == 404
     assert api.look_up("fresh@example.org").json["data"]["id"] == fresh  # type: ignore[index]

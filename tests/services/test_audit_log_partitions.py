@@ -82,7 +82,7 @@ def test_partitions_are_created_ahead_and_rows_of_the_default_partition_are_move
 def test_partitions_have_the_indexes_and_constraints_of_the_table(app: Flask, query: Query) -> None:
     run(app)
     for table in ("events", this_month(), this_month(3)):
-        assert query("SELECT count(*) FROM pg_indexes WHERE tablename = %s", table) == [(5,)]
+        assert query("SELECT count(*) FROM pg_indexes WHERE tablename = %s", table) == [(8,)]
     with pytest.raises(psycopg2.errors.CheckViolation):
         query("INSERT INTO events (kind, outcome, device, details) VALUES ('x', 'odd', '', '{}')")
     constraints = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c' ORDER BY 1"
