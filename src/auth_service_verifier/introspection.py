@@ -15,6 +15,7 @@ class Introspection:
 
     url: str
     service_key: str = field(repr=False)
+    time_limit: float
 
     def current(self, token: str, verified: AccessToken) -> AccessToken:
         """Return the verified token with the current roles and permissions of the user.
@@ -34,8 +35,9 @@ class Introspection:
 
     def _ask(self, token: str) -> dict[str, Any]:
         form = urlencode({"token": token, "token_type_hint": "access_token"}).encode()
+        headers = {"Authorization": f"Bearer {self.service_key}"}
         try:
-            state = fetch_json(self.url, form=form, headers={"Authorization": f"Bearer {self.service_key}"})
+            state = fetch_json(self.url, time_limit=self.time_limit, form=form, headers=headers)
         except RequestFailed as failure:
             if failure.status in (401, 403, 404):
                 raise ConfigurationError(_advice(failure)) from None

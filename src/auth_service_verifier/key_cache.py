@@ -11,7 +11,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from auth_service_verifier.errors import KeysUnavailable, TokenInvalid
-from auth_service_verifier.network import RequestFailed, fetch_json
+from auth_service_verifier.network import TIME_LIMIT, RequestFailed, fetch_json
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,12 @@ LONGEST_OUTAGE = 3600.0
 class KeyCache:
     """The public keys by key id. Threads share it; one of them sends a request, and only if one is due."""
 
-    def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, url: str, *, time_limit: float = TIME_LIMIT, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         """`url` is the address of the JWKS; `monotonic` is the clock."""
         self._url = url
+        self._time_limit = time_limit
         self._monotonic = monotonic
         self._fetching = threading.Lock()
         self._keys: Mapping[str, EllipticCurvePublicKey] = {}
@@ -64,7 +67,7 @@ class KeyCache:
 
     def _fetch(self) -> None:
         try:
-            self._keys = _usable_keys(fetch_json(self._url))
+            self._keys = _usable_keys(fetch_json(self._url, time_limit=self._time_limit))
         except (RequestFailed, ValueError) as failure:
             self._has_failed = True
             log.warning("the signing keys cannot be fetched from %s: %s", self._url, failure)

@@ -11,7 +11,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from auth_service_verifier.errors import ConfigurationError
 
 TIME_LIMIT = 3.0
-"""Seconds: for connecting and for each wait for data, and for the body as a whole."""
+"""Default of the seconds for connecting and for each wait for data, and for the body as a whole."""
 LARGEST_ANSWER = 65_536
 
 
@@ -47,24 +47,26 @@ def checked_url(url: str, *, name: str) -> str:
     return url
 
 
-def fetch_json(url: str, *, form: bytes | None = None, headers: dict[str, str] | None = None) -> Any:
+def fetch_json(url: str, *, time_limit: float, form: bytes | None = None, headers: dict[str, str] | None = None) -> Any:
     """Send a GET request, or a POST request with a form, and return the JSON body. Raises RequestFailed."""
     # `checked_url` has checked the scheme: urllib would also open files.
     request = Request(url, data=form, headers={"Accept": "application/json", **(headers or {})})  # noqa: S310
     try:
-        with _OPENER.open(request, timeout=TIME_LIMIT) as response:
-            return json.loads(_read(response))
+        with _OPENER.open(request, timeout=time_limit) as response:
+            return json.loads(_read(response, time_limit))
     except HTTPError as error:
         with error:
-            raise RequestFailed(f"HTTP status {error.code}", status=error.code, answer=_json_of(error)) from None
+            raise RequestFailed(
+                f"HTTP status {error.code}", status=error.code, answer=_json_of(error, time_limit)
+            ) from None
     # OSError includes URLError and timeouts; ValueError is what malformed JSON and UTF-8 raise.
     except (OSError, HTTPException, ValueError, RecursionError) as error:
         raise RequestFailed(f"{type(error).__name__}: {error}") from None
 
 
-def _read(response: Any) -> bytes:
+def _read(response: Any, time_limit: float) -> bytes:
     """Read the body in pieces, because the timeout of a socket starts anew with each byte that a slow server sends."""
-    give_up_at = time.monotonic() + TIME_LIMIT
+    give_up_at = time.monotonic() + time_limit
     body = b""
     while piece := response.read1(LARGEST_ANSWER):
         body += piece
@@ -75,8 +77,8 @@ def _read(response: Any) -> bytes:
     return body
 
 
-def _json_of(error: HTTPError) -> Any:
+def _json_of(error: HTTPError, time_limit: float) -> Any:
     try:
-        return json.loads(_read(error))
+        return json.loads(_read(error, time_limit))
     except (OSError, HTTPException, ValueError, RecursionError):
         return None

@@ -14,7 +14,7 @@ from auth_service_verifier.errors import (
 )
 from auth_service_verifier.introspection import Introspection
 from auth_service_verifier.key_cache import KeyCache
-from auth_service_verifier.network import checked_url
+from auth_service_verifier.network import TIME_LIMIT, checked_url
 
 LEVELS = ("aal1", "aal2")
 """Authentication levels, in ascending order: one factor; one passkey or two factors."""
@@ -43,11 +43,12 @@ class Verifier:
         *,
         introspection_url: str | None = None,
         service_key: str | None = None,
+        time_limit: float = TIME_LIMIT,
     ) -> None:
         """`issuer` is exactly the `PUBLIC_URL` of the authentication service, `audience` its `TOKEN_AUDIENCE`.
 
-        `introspection_url` and `service_key` (scope `tokens:introspect`) are needed for `permission`. Raises
-        ConfigurationError.
+        `introspection_url` and `service_key` (scope `tokens:introspect`) are needed for `permission`. `time_limit` is
+        in seconds: how long a request waits for a connection or for data. Raises ConfigurationError.
         """
         if not issuer or not audience:
             raise ConfigurationError(
@@ -57,10 +58,12 @@ class Verifier:
             raise ConfigurationError("introspection_url, service_key: pass both or none")
         self._issuer = issuer
         self._audience = audience
-        self._keys = KeyCache(checked_url(jwks_url, name="jwks_url"))
+        self._keys = KeyCache(checked_url(jwks_url, name="jwks_url"), time_limit=time_limit)
         self._introspection = (
             Introspection(
-                url=checked_url(introspection_url, name="introspection_url"), service_key=_checked_key(service_key)
+                url=checked_url(introspection_url, name="introspection_url"),
+                service_key=_checked_key(service_key),
+                time_limit=time_limit,
             )
             if introspection_url is not None and service_key is not None
             else None

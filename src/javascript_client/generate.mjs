@@ -1,11 +1,9 @@
 // Generates openapi.d.ts: the types of the objects that the client returns, from the OpenAPI document of the service.
-//
-//   node generate.mjs [DOCUMENT]
 
 import { readFileSync, writeFileSync } from "node:fs";
 import openapiTypeScript, { astToString } from "openapi-typescript";
 
-const DOCUMENT = process.argv[2] ?? new URL("../../docs/openapi.json", import.meta.url);
+const DOCUMENT = new URL("../../docs/openapi.json", import.meta.url);
 const USED = [
   ...["UserResponse", "CodeSentResponse", "MeResponse", "ExportResponse"],
   ...["SessionResponse", "EventResponse", "TokensResponse", "FieldErrorResponse"],

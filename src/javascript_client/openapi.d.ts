@@ -117,11 +117,16 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "access_denied";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** Format: uuid */
             session_id: string | null;
+            /**
+             * @description Who acted on the account; null for its user.
+             * @enum {string|null}
+             */
+            by: "administrator" | "service" | "system" | null;
             device: string;
             address: string | null;
             details: {
@@ -133,7 +138,7 @@ export interface components {
              * @description New kinds may be added.
              * @enum {string}
              */
-            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed";
+            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed" | "account_banned" | "password_reset_forced" | "invitation";
             recipient: string;
             /** @enum {string} */
             language: "en" | "ru";
@@ -173,11 +178,16 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "access_denied";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** @description The sign-in method, for events of a sign-in. */
             method: string | null;
+            /**
+             * @description Who acted on the account; null for its user. Others have no `device` and no `address` here.
+             * @enum {string|null}
+             */
+            by: "administrator" | "service" | "system" | null;
             device: string;
             address: string | null;
             /** Format: uuid */

@@ -13,7 +13,7 @@ from auth_service_verifier import Verifier
 from tests.support.actors import Mailbox
 from tests.support.application import MakeApp
 from tests.support.forgery import Forger, decoded
-from tests.support.live import Live, live_server
+from tests.support.live import PATIENCE, Live, live_server
 from tests.support.scripted_server import ScriptedServer, scripted_server
 from tests.support.service_client import made_key
 from tests.support.stores import Stores
@@ -58,7 +58,7 @@ def address(live: Live) -> str:
 
 @pytest.fixture
 def verifier(address: str) -> Verifier:
-    return Verifier(f"{address}/.well-known/jwks.json", ISSUER, AUDIENCE)
+    return Verifier(f"{address}/.well-known/jwks.json", ISSUER, AUDIENCE, time_limit=PATIENCE)
 
 
 @pytest.fixture
@@ -72,6 +72,7 @@ def introspecting(app: Flask, address: str) -> Callable[..., Verifier]:
             AUDIENCE,
             introspection_url=url or f"{address}/api/v1/tokens/introspect",
             service_key=key or made_key(app, *(scopes or ("tokens:introspect",))).value,
+            time_limit=PATIENCE,
         )
 
     return make

@@ -19,7 +19,8 @@ from tests.support.node import install, node
 from tests.support.stores import Query
 from tests.support.verifiers import free_port, running
 
-pytestmark = pytest.mark.slow
+# The first test starts engines, the service and Chromium.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 GRACE = "grace@example.org"
 VITE = Path(__file__).with_name("vite")
 MANY = 50

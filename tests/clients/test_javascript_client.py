@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import time
@@ -45,15 +46,17 @@ def test_oa4_the_client_passes_strict_type_checks_and_its_types_are_those_of_the
     tmp_path: Path,
 ) -> None:
     node(at_least=(20, 0))
-    folder = install(PACKAGE, tmp_path, "client.js", "types.d.ts", "tsconfig.json", "generate.mjs")
+    folder = tmp_path / PACKAGE.relative_to(ROOT)
+    folder.mkdir(parents=True)
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "openapi.json", tmp_path / "docs")
+    install(PACKAGE, folder, "client.js", "client.d.ts", "types.d.ts", "tsconfig.json", "generate.mjs")
 
-    for command in (
-        ["node", "generate.mjs", str(ROOT / "docs" / "openapi.json")],
-        ["node_modules/.bin/tsc", "--project", "."],
-    ):
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
-        assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    result = subprocess.run(
+        [npm(), "run", "--silent", "types"], cwd=folder, capture_output=True, text=True, check=False, timeout=100
+    )
 
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
     for name in ("openapi.d.ts", "client.d.ts"):
         assert (folder / name).read_text("utf-8") == (PACKAGE / name).read_text("utf-8"), (
             "write it again: npm ci && npm run types, in src/javascript_client"
@@ -144,6 +147,7 @@ def expired_sessions(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_oa4_every_function_works_in_node(
     local_service: Live, inbox_of_local: Mailbox, expired_sessions: Callable[[int], list[dict[str, str]]]
 ) -> None:
@@ -159,7 +163,7 @@ def test_oa4_every_function_works_in_node(
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        give_up_at = time.monotonic() + 60
+        give_up_at = time.monotonic() + 180
         while process.poll() is None and time.monotonic() < give_up_at:
             inbox_of_local.deliver()
             time.sleep(0.1)

@@ -171,7 +171,7 @@ BOTH = {"introspection_url": "https://portal.example.org/introspect", "service_k
     ],
 )
 def test_wrong_settings_are_found_at_the_start(
-    arguments: tuple[str, str, str], named: dict[str, str], message: str
+    arguments: tuple[str, str, str], named: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"^{message}") as caught:
         Verifier(*arguments, **named)
@@ -191,7 +191,7 @@ def test_wrong_settings_are_found_at_the_start(
     ],
 )
 def test_wrong_requirements_are_errors_of_configuration(
-    required: dict[str, Any], named: dict[str, str], message: str
+    required: dict[str, Any], named: dict[str, Any], message: str
 ) -> None:
     verifier = Verifier(URL, ISSUER, AUDIENCE, **named)
 

@@ -138,7 +138,7 @@ class Tab:
         tab.page.on("request", lambda request: tab.requests.append(f"{request.method} {_path(request.url)}"))
         tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
         tab.page.on("console", tab._note_message)
-        tab.page.set_default_timeout(20_000)
+        tab.page.set_default_timeout(60_000)
         tab.page.goto(url)
         return tab
 
@@ -180,7 +180,7 @@ def _path(url: str) -> str:
 
 def wait_for_code(mailbox: Any, email: str) -> str:
     """Wait for the emailed code of an address."""
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 60
     while time.monotonic() < give_up_at:
         if codes := [letter.code for letter in mailbox.letters_to(email) if letter.code]:
             return str(codes[0])
