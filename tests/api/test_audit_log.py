@@ -1,38 +1,19 @@
-"""Audit log: every event once, in the transaction of the change, readable in the login history of its user only."""
+"""Audit log: every security event is recorded once, in the transaction of the change."""
 
-import base64
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask import Flask
-from werkzeug.test import TestResponse
 
 from auth_service.db import unit_of_work
 from auth_service.models.audit_event import EventType
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
+from tests.support.login_history import read
 from tests.support.stores import Query
 
 GRACE = "grace@example.org"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
-CHROME = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
-)
 SAME_ORIGIN = {"X-Requested-With": "portal", "Origin": "http://127.0.0.1:5000"}
-
-
-def read(api: ApiClient, token: str, **parameters: Any) -> TestResponse:
-    """Request a page of the login history."""
-    return api.with_token(token, "GET", "/me/login_history", query_string=parameters)
-
-
-def kinds(api: ApiClient, token: str) -> list[str]:
-    """The event types, newest first."""
-    return [entry["kind"] for entry in read(api, token, limit=50).get_json()["data"]]
-
-
-# Recording.
 
 
 @pytest.mark.clock
@@ -201,184 +182,3 @@ def test_every_event_type_has_a_sentence_and_is_recorded_somewhere() -> None:
     for event_type in EventType:
         assert event_type.description.endswith(".")
         assert f"EventType.{event_type.name}" in source, event_type
-
-
-# Login history.
-
-
-@pytest.mark.clock
-def test_in8_pages_are_capped_and_in_a_stable_order(token: str, api: ApiClient, ada: int, query: Query) -> None:
-    query(
-        "INSERT INTO events (at, user_id, kind, outcome, device, details)"
-        " SELECT now() - (number || ' days')::interval, %s, 'signed_in', 'success', number::text, '{}'"
-        " FROM generate_series(1, 118) AS number",
-        ada,
-    )
-    all_devices = [row[0] for row in query("SELECT device FROM events WHERE user_id = %s ORDER BY id DESC", ada)]
-
-    first_page = read(api, token).get_json()
-    assert len(first_page["data"]) == 20
-    devices: list[str] = []
-    cursor: str | None = None
-    sizes = []
-    while True:
-        page = read(api, token, limit=50, **({"cursor": cursor} if cursor else {})).get_json()
-        sizes.append(len(page["data"]))
-        devices += [entry["device"] for entry in page["data"]]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            break
-
-    assert sizes == [50, 50, 20]
-    assert devices == all_devices
-    assert read(api, token, limit=1).get_json()["data"] == first_page["data"][:1]
-
-
-def test_in8_an_exactly_full_last_page_has_no_next_cursor(token: str, api: ApiClient) -> None:
-    page = read(api, token, limit=2).get_json()
-
-    assert [entry["kind"] for entry in page["data"]] == ["signed_in", "registered"]
-    assert page["next_cursor"] is None
-
-
-@pytest.mark.parametrize(
-    "limit",
-    ["0", "51", "-1", "+1", "1.0", "1e1", " 1", "1 ", "", "٣", "５", "true", "9" * 30, "9" * 3000, "0x1", "05", "00",
-     "1_0", "-0", "1\n"],
-)  # fmt: skip
-def test_in8_an_invalid_limit_is_rejected(token: str, api: ApiClient, limit: str) -> None:
-    response = read(api, token, limit=limit)
-
-    assert (response.status_code, refusal(response)["code"]) == (422, "validation_failed")
-    assert refusal(response)["fields"][0]["field"] == "limit"
-
-
-@pytest.mark.parametrize("cursor", ["", "x", "1", "=" * 50, "é", "A" * 256, "A" * 257, "%00", "AAAA" * 20])
-def test_in8_an_invalid_cursor_is_rejected(token: str, api: ApiClient, cursor: str) -> None:
-    response = read(api, token, cursor=cursor)
-
-    assert (response.status_code, refusal(response)["code"]) == (422, "validation_failed")
-    assert refusal(response)["fields"][0]["field"] == "cursor"
-
-
-def test_az2_the_cursor_of_another_user_is_rejected(
-    token: str, api: ApiClient, app: Flask, mailbox: Mailbox, ada: int
-) -> None:
-    other = ApiClient(app)
-    other.register(GRACE, mailbox, password=PASSWORD)
-    other_token = other.signed_in(GRACE, PASSWORD)["access_token"]
-    cursor = read(other, other_token, limit=1).get_json()["next_cursor"]
-    assert cursor is not None
-
-    assert read(api, token, cursor=cursor).status_code == 422
-    tampered = ("A" if cursor[9] != "A" else "B").join((cursor[:9], cursor[10:]))
-    assert read(other, other_token, cursor=tampered).status_code == 422
-    assert [entry["kind"] for entry in read(other, other_token, cursor=cursor).get_json()["data"]] == ["registered"]
-
-
-def test_a_cursor_does_not_reveal_the_number_of_events_of_other_users(token: str, api: ApiClient, query: Query) -> None:
-    cursor = read(api, token, limit=1).get_json()["next_cursor"]
-    [(position,)] = query("SELECT max(id) FROM events")
-
-    sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    assert str(position).encode() not in sealed
-    assert json.dumps({"before": position}).encode() not in sealed
-
-
-def test_az2_a_user_reads_only_their_own_login_history(
-    token: str, api: ApiClient, app: Flask, mailbox: Mailbox
-) -> None:
-    other = ApiClient(app)
-    other.register(GRACE, mailbox, password=PASSWORD)
-    other_token = other.signed_in(GRACE, PASSWORD)["access_token"]
-    api.sign_in(ADA, "a wrong password")
-    api.sign_in("unknown@example.org", "a wrong password")
-
-    assert kinds(api, token) == ["sign_in_refused", "signed_in", "registered"]
-    assert kinds(other, other_token) == ["signed_in", "registered"]
-    assert api.call("GET", "/me/login_history").status_code == 401
-    assert api.with_token(token, "GET", "/me/login_history?user_id=1").status_code == 422
-
-
-# New-device notifications.
-
-
-def new_device_emails(mailbox: Mailbox, email: str = ADA) -> int:
-    """How many emails about a new device a user has received."""
-    return sum("undo#" in message.text for message in mailbox.letters_to(email))
-
-
-def sign_in(api: ApiClient, agent: str = FIREFOX) -> None:
-    """Sign in with this user agent."""
-    body = {"email": ADA, "password": PASSWORD}
-    assert api.call("POST", "/sign_in", json=body, headers={"User-Agent": agent}).status_code == 200
-
-
-@pytest.mark.clock
-def test_lg4_the_first_session_after_a_registration_sends_no_notification(
-    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
-) -> None:
-    sign_in(api)
-    assert new_device_emails(mailbox) == 0
-
-    sign_in(api)  # the device is known by now
-    assert new_device_emails(mailbox) == 0
-    sign_in(ApiClient(app, address="198.51.100.9"))
-    assert new_device_emails(mailbox) == 1
-
-
-@pytest.mark.clock
-def test_lg4_a_first_session_a_day_after_the_registration_sends_a_notification(
-    ada: int, api: ApiClient, mailbox: Mailbox, query: Query
-) -> None:
-    query("UPDATE users SET verified_at = now() - interval '25 hours'")
-    sign_in(api)
-
-    assert new_device_emails(mailbox) == 1
-
-
-@pytest.mark.clock
-def test_lg4_a_new_device_after_a_sign_out_sends_a_notification(
-    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
-) -> None:
-    tokens = api.signed_in(ADA, PASSWORD)
-    api.with_token(tokens["access_token"], "POST", "/sign_out")
-    sign_in(ApiClient(app))
-
-    assert new_device_emails(mailbox) == 1
-
-
-@pytest.mark.clock
-def test_lg4_clients_without_cookies_send_one_notification_per_device_network_and_day(
-    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox, query: Query
-) -> None:
-    sign_in(api)
-    for last in range(1, 6):
-        sign_in(ApiClient(app, address=f"2001:db8::{last}"))
-    assert new_device_emails(mailbox) == 1, "one device in one network"
-
-    sign_in(ApiClient(app, address="2001:db8:0:1::1"))
-    assert new_device_emails(mailbox) == 2, "another network"
-    sign_in(ApiClient(app, address="2001:db8::1"), CHROME)
-    assert new_device_emails(mailbox) == 3, "another device"
-    query(
-        "UPDATE letters SET dedup_key = replace(dedup_key, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'), 'earlier')"
-    )
-    sign_in(ApiClient(app, address="2001:db8::1"))
-    assert new_device_emails(mailbox) == 4, "another day"
-
-
-@pytest.mark.clock
-def test_lg4_after_a_password_reset_a_known_device_sends_a_notification_again(
-    ada: int, api: ApiClient, app: Flask, mailbox: Mailbox
-) -> None:
-    sign_in(api)
-    sign_in(ApiClient(app, address="198.51.100.9"))
-    assert new_device_emails(mailbox) == 1
-    api.call("POST", "/password/send_code", json={"email": ADA})
-    code = mailbox.code_sent_to(ADA)
-    api.call("PUT", "/password", json={"email": ADA, "code": code, "new_password": PASSWORD})
-
-    sign_in(ApiClient(app, address="198.51.100.9"))
-
-    assert new_device_emails(mailbox) == 2

@@ -1,7 +1,8 @@
 """Round trips of reauthentication and administration: the typical request of every endpoint."""
 
 from tests.support.accounts import PASSWORD, Accounts
-from tests.support.round_trips_cases import CASES, Request, row
+from tests.support.round_trips_cases import Request, row
+from tests.support.round_trips_operations import CASES
 
 __all__ = ["CASES"]
 
