@@ -130,7 +130,7 @@ def test_docs_check_finds_a_stale_table(runner: FlaskCliRunner, tmp_path: Path) 
     folder = ["--folder", str(tmp_path)]
 
     assert runner.invoke(docs, ["--check", *folder]).exit_code == 1
-    assert runner.invoke(docs, folder).output == "docs/settings.md: written\n"
+    assert runner.invoke(docs, folder).output == "docs/settings.md: written\ndocs/openapi.json: written\n"
     assert runner.invoke(docs, ["--check", *folder]).exit_code == 0
     text = page.read_text()
     assert text.startswith("# Settings\n<!-- settings -->\n| setting ")

@@ -61,7 +61,7 @@ def test_az4_a_long_export_is_bounded_and_marked_as_incomplete(ada: int, api: Ap
     token = api.signed_in(ADA, PASSWORD)["access_token"]
     query(
         "INSERT INTO events (user_id, kind, outcome, device, details)"
-        f" SELECT {ada}, 'made up', 'success', '', '{{}}' FROM generate_series(1, 1200)"
+        f" SELECT {ada}, 'signed_in', 'success', '', '{{}}' FROM generate_series(1, 1200)"
     )
 
     data = api.with_token(token, "GET", "/me/export").get_json()["data"]

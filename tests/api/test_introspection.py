@@ -26,6 +26,7 @@ def test_introspection_returns_the_claims_of_an_access_token(ada: int, tokens: d
     assert body["roles"] == ["ROLE_PORTAL_USER"]
     assert shop.learns(tokens["access_token"], token_type_hint="refresh_token") == body
     assert shop.learns(tokens["access_token"], token_type_hint="an unknown hint") == body
+    assert shop.ask(tokens["access_token"], token_type_hint=None).get_json()["data"] == body
 
 
 def test_tk4_a_refresh_token_is_active_only_with_its_type_hint(

@@ -192,11 +192,11 @@ def test_oa1_headers_cookies_and_security_are_described(document: Any) -> None:
     assert parameters("create_role", "header") == {"X-Requested-With", "X-Request-Id", "Idempotency-Key"}
     assert parameters("refresh_tokens", "cookie") == {"refresh"}
     assert parameters("confirm_email", "cookie") == {"registration"}
-    assert headers("sign_in", "200") == {"X-Request-Id", "Set-Cookie"}
-    assert headers("sign_in", "429") == {"X-Request-Id", "Retry-After"}
-    assert headers("get_me", "401") == {"X-Request-Id", "WWW-Authenticate"}
-    assert headers("refresh_tokens", "401") == {"X-Request-Id", "WWW-Authenticate", "Set-Cookie"}
-    assert headers("list_roles", "403") == {"X-Request-Id", "WWW-Authenticate"}
+    assert headers("sign_in", "200") == {"X-Request-Id", "Vary", "Set-Cookie"}
+    assert headers("sign_in", "429") == {"X-Request-Id", "Vary", "Retry-After"}
+    assert headers("get_me", "401") == {"X-Request-Id", "Vary", "WWW-Authenticate"}
+    assert headers("refresh_tokens", "401") == {"X-Request-Id", "Vary", "WWW-Authenticate", "Set-Cookie"}
+    assert headers("list_roles", "403") == {"X-Request-Id", "Vary", "WWW-Authenticate"}
     assert by_id["sign_in"]["security"] == []
     assert by_id["get_me"]["security"] == [{"bearer": []}, {"cookie": []}]
     service: list[dict[str, list[str]]] = [{"service": []}, {"service_basic": []}, {"service_header": []}]

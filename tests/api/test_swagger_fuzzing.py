@@ -168,8 +168,16 @@ def _delete_account(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"password": PASSWORD}
 
 
-def _revert_account(api: ApiClient, case: Case[Any]) -> None:
+def _use_link(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"token": "a link that was used"}
+
+
+def _revoke_token(api: ApiClient, case: Case[Any]) -> None:
+    case.body = {"token": "a token that was revoked"}
+
+
+def _as_generated(api: ApiClient, case: Case[Any]) -> None:
+    """Every valid request succeeds."""
 
 
 REGISTRATION: dict[str, tuple[Lucky, set[int]]] = {
@@ -189,7 +197,10 @@ SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/refresh_token": (_refresh, {200, 401, 422}),
     "POST /v1/users/password/send_code": (_ask_for_code, {200, 422}),
     "PUT /v1/users/password": (_recover, {200, 422}),
-    "POST /v1/users/undo": (_revert_account, {404, 422}),
+    "POST /v1/users/undo": (_use_link, {404, 422}),
+    "POST /v1/users/invitation": (_use_link, {404, 422}),
+    "POST /v1/users/invitation/accept": (_use_link, {404, 422}),
+    "POST /v1/tokens/revoke": (_revoke_token, {200, 422}),
 }
 
 ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
@@ -213,6 +224,7 @@ UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "DELETE /v1/users/me/sessions/{session_id}": (_one_session, {200, 404}),
     "POST /v1/tokens/introspect": (_introspect, {200, 401, 422}),
     "GET /v1/sessions/verify": (_with_token, {200, 401}),
+    "GET /v1/errors": (_as_generated, {200}),
 }
 """Operations without a rate limit per network."""
 

@@ -116,8 +116,8 @@ def check(app: Flask, method: str, path: str, response: TestResponse) -> None:
         return
     name = operation.contract.operation
     where = f"{name} ({method} {path}): {response.status_code}"
-    body = response.get_json(force=True)
     if is_error:
+        body = response.get_json(force=True)
         code = body["code"] if response.mimetype == PROBLEM else body["error"]["code"]
         if code in MAKESHIFT:
             return
@@ -126,8 +126,10 @@ def check(app: Flask, method: str, path: str, response: TestResponse) -> None:
     key = operation.path, operation.method, response.status_code
     listed = response_of(*key)
     assert listed is not None, where
-    if response.mimetype != PROBLEM:
+    if response.mimetype == JSON:
         conforms(schema_of(*key), response, where)
+    elif response.mimetype != PROBLEM:
+        assert response.mimetype in listed["content"], f"{where}: {response.mimetype}"
     sent = {each.lower() for each in response.headers.keys()} & documented_headers()  # noqa: SIM118 - pairs otherwise
     unlisted = sent - {each.lower() for each in listed["headers"]}
     assert not unlisted, f"{where}: {unlisted}"

@@ -27,7 +27,7 @@ class Shop:
         self.client = app.test_client(use_cookies=False)
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
-    def ask(self, token: str, **more: str) -> TestResponse:
+    def ask(self, token: str, **more: str | None) -> TestResponse:
         """Introspect with a JSON body."""
         return self.client.post(INTROSPECT, json={"token": token, **more}, headers=self.headers)
 

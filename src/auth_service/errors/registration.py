@@ -88,5 +88,6 @@ class InvitationUnknown(NotFound):
 class InvitationOpen(Conflict):
     """The address has an open invitation, which may have expired. Needs `id`."""
 
+    extra = members(id=Annotated[str, "The id of the open invitation."])
     code = "invitation_open"
     message = "The address has an open invitation, its id is in `id`; send that one again, or revoke it first."

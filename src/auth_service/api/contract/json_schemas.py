@@ -52,7 +52,8 @@ class Schemas:
     def form(self, model: type[BaseModel]) -> Schema:
         """Add the schema of a request as a form, which may have unknown parameters (RFC 6749, 3.2)."""
         schema = {**self.of_model(model, mode="validation"), "additionalProperties": True}
-        return self.add(f"{model.__name__.removesuffix('Request')}FormRequest", schema)
+        examples = schema.get("examples", [self._example(schema)])
+        return self.add(f"{model.__name__.removesuffix('Request')}FormRequest", {**schema, "examples": examples})
 
     def response(self, model: type[ResponseModel]) -> Schema:
         """Add the schema of a response model; return the reference."""

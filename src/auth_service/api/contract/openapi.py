@@ -241,10 +241,16 @@ def _header(kind: str) -> Schema:
     return {"schema": {"type": kind}}
 
 
-COMMON_HEADERS: Mapping[str, Schema] = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+COMMON_HEADERS: Mapping[str, Schema] = {
+    name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "Vary")
+}
 
 HEADERS: Mapping[str, Schema] = {
     "X-Request-Id": {"description": "The id of the request in the log.", **_header("string")},
+    "Vary": {
+        "description": "Request headers that the answer depends on, such as `Origin` (CORS).",
+        **_header("string"),
+    },
     "Retry-After": {
         "description": "The seconds of `error.retry_after`.",
         "schema": {"type": "integer", "format": "int64"},

@@ -15,12 +15,8 @@ class IntrospectionRequest(RequestModel):
     # Unchanged: another service asks about exactly the text that a client presented to it.
     token: Annotated[SecretStr, WithJsonSchema({"type": "string"})]
     token_type_hint: Annotated[
-        str | None,
-        Trimmed,
-        Field(
-            max_length=64,
-            description="`refresh_token` for a refresh token; any other value, or none, for an access token.",
-        ),
+        Annotated[str, Trimmed, Field(max_length=64)] | None,
+        Field(description="`refresh_token` for a refresh token; any other value, or none, for an access token."),
     ] = None
 
 
@@ -54,7 +50,8 @@ class RevocationRequest(RequestModel):
 
     token: Annotated[SecretStr, Trimmed, WithJsonSchema({"type": "string"})]
     token_type_hint: Annotated[
-        str | None, Trimmed, Field(max_length=64, description="Accepted and ignored: every token is recognised.")
+        Annotated[str, Trimmed, Field(max_length=64)] | None,
+        Field(description="Accepted and ignored: every token is recognised."),
     ] = None
 
 
