@@ -39,8 +39,8 @@ ATTEMPTS: dict[Endpoint, Attempt] = {
 FREE_ATTEMPTS = 5
 """`SIGN_IN_FREE_ATTEMPTS`: the next attempt has to wait."""
 
-SETS_ONLY = {("PUT", "/password")}
-"""Endpoints that set a password and verify none: their codes have attempts of their own."""
+SETS_ONLY = {("PUT", "/password"), ("POST", "/invitation/accept")}
+"""Endpoints that set a password and verify none: their codes and tokens have attempts of their own."""
 
 
 def password_fields(app: Flask) -> dict[Endpoint, list[str]]:

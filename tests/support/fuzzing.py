@@ -12,6 +12,8 @@ CHECKS = [
     checks.response_schema_conformance,
     checks.negative_data_rejection,
 ]
+CHECKS_OF_VALID = [check for check in CHECKS if check is not checks.negative_data_rejection]
+"""The checks of a request that a test has made valid."""
 
 
 def is_administrative(path: str) -> bool:

@@ -13,7 +13,7 @@ from auth_service.api.contract.idempotency import DESCRIPTION, IDEMPOTENCY_KEY, 
 from auth_service.api.http.parsing import ROLE_NAME
 from auth_service.api.http.responses import status_of
 from auth_service.api.security.csrf import CSRF_HEADER
-from auth_service.errors import ServiceError
+from auth_service.errors import PathUnknown, ServiceError
 
 CSRF_DESCRIPTION = "Any non-empty value. Required where cookies authenticate the request or are to be set (CSRF check)."
 
@@ -64,8 +64,8 @@ class Operation:
 
     @property
     def errors(self) -> ErrorsByStatus:
-        """The errors of the operation by HTTP status."""
-        return by_status(self.contract.all_errors())
+        """The errors of the operation by HTTP status. A malformed id in the path belongs to no route."""
+        return by_status([*self.contract.all_errors(), *([PathUnknown] if self.path_parameters else [])])
 
 
 def by_status(errors: Iterable[type[ServiceError]]) -> ErrorsByStatus:
