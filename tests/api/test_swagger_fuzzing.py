@@ -21,7 +21,7 @@ from auth_service.db import unit_of_work
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import MakeApp
-from tests.support.fuzzing import CHECKS, CHECKS_OF_VALID, DOCUMENT, is_administrative
+from tests.support.fuzzing import CHECKS_OF_VALID, DOCUMENT, checks_of, is_administrative
 
 CODE = 7505
 PASSWORD = "correct horse battery"
@@ -263,7 +263,7 @@ def fuzzed(app: Flask, label: str, *, before: Flask, examples: int) -> Counter[i
         answer = case.call()
         met[answer.status_code] += 1
         # A lucky request is valid, whatever it was generated as.
-        case.validate_response(answer, checks=CHECKS_OF_VALID if is_lucky else CHECKS)
+        case.validate_response(answer, checks=CHECKS_OF_VALID if is_lucky else checks_of(answer.status_code))
 
     answers_are_documented()
     return met
@@ -281,7 +281,10 @@ def test_every_operation_is_fuzzed(document: Any) -> None:
 def test_every_response_conforms_to_the_document(make_app: MakeApp, label: str) -> None:
     unlimited = make_app(rate_limits="off")
 
-    met = fuzzed(unlimited, label, before=unlimited, examples=80 if label in REGISTRATION | ACCOUNT else 50)
+    examples = 80 if label in REGISTRATION | ACCOUNT else 50
+    met = fuzzed(unlimited, label, before=unlimited, examples=examples)
+    if not met.keys() >= OPERATIONS[label][1]:  # every change of the document changes what is generated
+        met = fuzzed(unlimited, label, before=unlimited, examples=6 * examples)
 
     assert met.keys() >= OPERATIONS[label][1]
 

@@ -1,5 +1,7 @@
 """Fuzzing by the Swagger document: its address, and the checks of every response (schemathesis)."""
 
+from typing import Any
+
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
@@ -14,6 +16,11 @@ CHECKS = [
 ]
 CHECKS_OF_VALID = [check for check in CHECKS if check is not checks.negative_data_rejection]
 """The checks of a request that a test has made valid."""
+
+
+def checks_of(status: int) -> list[Any]:
+    """The checks of a response. schemathesis does not know 413 as the rejection of an invalid request."""
+    return CHECKS_OF_VALID if status == 413 else CHECKS
 
 
 def is_administrative(path: str) -> bool:
