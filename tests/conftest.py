@@ -28,6 +28,19 @@ from tests.support.crowds import patient_hashing
 from tests.support.live import Live, live_server
 from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
 
+EMPTIED = (
+    "letters",
+    "users",
+    "events",
+    "events_forgotten",
+    "audit_seals",
+    "service_keys",
+    "failure_slots",
+    "idempotency_keys",
+    "invitations",
+)
+"""The tables that are emptied after each test, in this order."""
+
 BEFORE_MIDNIGHT = timedelta(seconds=30)
 """A test of the calendar takes less than this."""
 
@@ -130,7 +143,7 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
     request.getfixturevalue("make_app").let_go(beyond=50)
     stores: Stores = request.getfixturevalue("stores")
     with psycopg2.connect(stores.database_url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
-        for table in ("letters", "users", "events", "service_keys", "failure_slots", "idempotency_keys", "invitations"):
+        for table in EMPTIED:
             cursor.execute(f"DELETE FROM {table}")
         cursor.execute(
             "DELETE FROM roles WHERE NOT system; DELETE FROM role_permissions WHERE permission LIKE 'films:%'"

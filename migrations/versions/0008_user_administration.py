@@ -78,6 +78,7 @@ BEGIN
     END IF;
     -- A row that is being moved to its month must not be missed. Any number of people are forgotten at once.
     PERFORM pg_advisory_xact_lock_shared(7251903360117231);
+    /*digests*/
     UPDATE public.events
     SET user_id = NULL, session_id = NULL, address = NULL, device = ''/*request*/,
         details = CASE WHEN details ? 'method' THEN jsonb_build_object('method', details -> 'method') ELSE '{}' END
@@ -92,6 +93,80 @@ $$
 """
 # A client may choose the request id, and logs of proxies have it beside the IP address.
 FORGET_REQUEST = ", request_id = NULL"
+# Of rows whose digest is there already, the person is removed for the second time: as their actor, too.
+KEEP_DIGESTS = """
+    INSERT INTO public.events_forgotten (event_id, digest)
+    SELECT id, public.audit_event_digest(events) FROM public.events WHERE user_id = person
+    ON CONFLICT DO NOTHING;
+    INSERT INTO public.events_forgotten (event_id, digest)
+    SELECT id, public.audit_event_digest(events) FROM public.events
+    WHERE actor_type = 'user' AND actor_id = person::text
+    ON CONFLICT DO NOTHING;
+"""
+
+# The columns are named: a later column must not change the digests of the events before it.
+EVENT_DIGEST = """
+CREATE FUNCTION audit_event_digest(event public.events) RETURNS bytea
+LANGUAGE sql STABLE
+AS $$
+SELECT sha256(convert_to(jsonb_build_array(
+    event.id, (extract(epoch FROM event.at) * 1000000)::bigint, event.user_id, event.kind, event.outcome,
+    event.session_id, event.address::text, event.device, event.actor_type, event.actor_id, event.target_type,
+    event.target_id, event.request_id, event.details
+)::text, 'UTF8'))
+$$
+"""
+
+# As in 0004. The seals of a dropped month, and the digests of its forgotten events, end with it.
+DROP_MONTH = """
+CREATE OR REPLACE FUNCTION events_drop_month(older_than interval) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET timezone = 'UTC' SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    oldest text;
+BEGIN
+    -- The minimum is enforced here and not by the service: an attacker with its role cannot remove the last days.
+    SELECT relname INTO oldest
+    FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = 'public.events'::regclass
+        AND relname ~ '^events_[0-9]{4}_[0-9]{2}$'
+        AND to_date(substr(relname, 8), 'YYYY_MM') + interval '1 month'
+            <= now() - greatest(older_than, interval '30 days')
+    ORDER BY relname
+    LIMIT 1;
+    IF oldest IS NOT NULL THEN
+        --seals
+        EXECUTE format('DROP TABLE public.%I', oldest);
+    END IF;
+    RETURN oldest;
+END
+$$
+"""
+DROP_SEALS = """
+        EXECUTE format(
+            'DELETE FROM public.events_forgotten WHERE event_id IN (SELECT id FROM public.%I)', oldest);
+        DELETE FROM public.audit_seals
+        WHERE hour < to_date(substr(oldest, 8), 'YYYY_MM') + interval '1 month';
+"""
+
+# The service adds seals, and changes neither them nor the digests of forgotten events (docs/decisions/0012).
+APPEND_ONLY_SEALS = """
+DO $$
+DECLARE
+    other text;
+BEGIN
+    FOR other IN
+        SELECT DISTINCT grantee::regrole::text FROM pg_class, aclexplode(relacl)
+        WHERE pg_class.oid = 'audit_seals'::regclass AND grantee NOT IN (0, relowner)
+    LOOP
+        EXECUTE format('REVOKE ALL ON audit_seals, events_forgotten FROM %s', other);
+        EXECUTE format('GRANT SELECT, INSERT ON audit_seals TO %s', other);
+        EXECUTE format('GRANT SELECT ON events_forgotten TO %s', other);
+    END LOOP;
+END
+$$
+"""
 
 
 def upgrade() -> None:
@@ -100,12 +175,17 @@ def upgrade() -> None:
     _add_index_of_emails()
     _add_searches_of_events()
     _add_request_ids()
+    _add_seals()
     _add_invitations()
 
 
 def downgrade() -> None:
     op.drop_table("invitations")
-    _replace_forget_person("")
+    _replace_forget_person("", "")
+    _replace(DROP_MONTH)
+    op.execute("DROP FUNCTION audit_event_digest(events)")
+    op.drop_table("events_forgotten")
+    op.drop_table("audit_seals")
     op.drop_column("events", "request_id")
     op.drop_index(EMAIL_INDEX, "letters")
     for name in SLOT_INDEXES:
@@ -191,11 +271,38 @@ def _index_each_partition(name: str, definition: str) -> None:
 def _add_request_ids() -> None:
     op.add_column("events", sa.Column("request_id", sa.Text(), nullable=True))
     op.execute(GRANT_REQUEST_ID)
-    _replace_forget_person(FORGET_REQUEST)
 
 
-def _replace_forget_person(request: str) -> None:
-    function = FORGET_PERSON.replace("/*request*/", request)
+def _add_seals() -> None:
+    op.create_table(
+        "audit_seals",
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.Text(), nullable=False),
+        sa.CheckConstraint("hour = date_trunc('hour', hour, 'UTC')", name=op.f("ck_audit_seals_hour_whole")),
+        sa.CheckConstraint("octet_length(digest) = 32", name=op.f("ck_audit_seals_digest_length")),
+        sa.PrimaryKeyConstraint("hour", name=op.f("pk_audit_seals")),
+    )
+    op.create_table(
+        "events_forgotten",
+        sa.Column("event_id", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("octet_length(digest) = 32", name=op.f("ck_events_forgotten_digest_length")),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_events_forgotten")),
+    )
+    op.execute(APPEND_ONLY_SEALS)
+    _replace(EVENT_DIGEST)
+    _replace(DROP_MONTH.replace("--seals", DROP_SEALS))
+    _replace_forget_person(FORGET_REQUEST, KEEP_DIGESTS)
+
+
+def _replace_forget_person(request: str, digests: str) -> None:
+    _replace(FORGET_PERSON.replace("/*request*/", request).replace("/*digests*/", digests))
+
+
+def _replace(function: str) -> None:
+    """Create a function with the schema of this database instead of `public`."""
     if not context.is_offline_mode():
         schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
         function = function.replace("public", str(schema))

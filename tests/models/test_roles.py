@@ -153,6 +153,22 @@ def test_au3_the_service_can_neither_change_remove_date_nor_number_an_event(ada:
     assert as_service("SELECT count(*) FROM events") == [(4,)]
 
 
+def test_au7_the_service_can_only_add_audit_seals(ada: int, as_service: Run, as_owner: Run) -> None:
+    as_service("INSERT INTO audit_seals VALUES ('2026-01-01 00:00Z', 0, sha256(''), 'x')")
+    for statement in (
+        "UPDATE audit_seals SET rows = 1",
+        "DELETE FROM audit_seals",
+        "TRUNCATE audit_seals",
+        "INSERT INTO events_forgotten VALUES (1, sha256(''))",
+        "UPDATE events_forgotten SET digest = sha256('')",
+        "DELETE FROM events_forgotten",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            as_service(statement)
+    assert as_service("SELECT count(*) FROM audit_seals, (SELECT count(*) FROM events_forgotten) AS f") == [(1,)]
+    as_owner("DELETE FROM audit_seals")
+
+
 def test_cf4_the_service_cannot_change_the_schema(ada: int, as_service: Run) -> None:
     for statement in (
         "CREATE TABLE mine (id int)",

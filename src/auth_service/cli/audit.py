@@ -1,16 +1,19 @@
-"""`manage.py audit`: exports the audit log."""
+"""`manage.py audit`: exports the audit log, and verifies its seals."""
 
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from auth_service.adapters.crypto.audit_seals import trusted_keys
 from auth_service.db import unit_of_work
 from auth_service.models.audit_event import FAILURE, SUCCESS, EventType
 from auth_service.services.audit.events import COMMAND_LINE
 from auth_service.services.audit.export import ExportFormat
+from auth_service.services.audit.seals import SealBroken
 from auth_service.services.audit.search import USER, AuditFilters, Party
 from auth_service.services.caller import SYSTEM
 from auth_service.wiring import Services
@@ -70,3 +73,26 @@ def export(
 
 def _utc(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC)
+
+
+@audit.command()
+@click.option(
+    "--keys",
+    type=click.File(),
+    help="Keys that were kept outside of the service: a copy of /.well-known/jwks.json, or several merged into one.",
+)
+@with_appcontext
+def verify(*, keys: TextIO | None) -> None:
+    """Verify that the audit log matches its seals; name the first hour that does not."""
+    services: Services = current_app.extensions["auth_service"]
+    try:
+        trusted = None if keys is None else trusted_keys(keys.read())
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--keys") from None
+    try:
+        verified = services.audit_sealing.verify(trusted=trusted)
+    except SealBroken as broken:
+        raise click.ClickException(str(broken)) from None
+    print(f"{verified.hours} hours with {verified.events} events match their seals")
+    if trusted is None:
+        print("The seals were verified with the keys inside of them. Use --keys with keys that you kept outside.")

@@ -52,7 +52,8 @@ def _summary(report: MaintenanceReport) -> str:
         f"{report.ended_sessions} ended sessions, {report.revert_links} account revert links, "
         f"{report.invitations} invitations and {report.idempotency_keys} idempotency keys"
     )
-    return "; ".join([deleted, *partitions])
+    sealed = [f"sealed {report.hours_sealed} hours of the audit log"] if report.hours_sealed else []
+    return "; ".join([deleted, *partitions, *sealed])
 
 
 @dataclass(frozen=True, kw_only=True)

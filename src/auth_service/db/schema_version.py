@@ -1,5 +1,6 @@
 """Schema version: compares the Alembic revision of the database with the migrations of this release."""
 
+import re
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 INSUFFICIENT_PRIVILEGE = "42501"
+PARTITION = re.compile(r"events_(?:default|[0-9]{4}_[0-9]{2})")
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
@@ -19,7 +21,7 @@ def is_modelled(name: str | None, kind: str, parents: Any) -> bool:
     This is the hook `include_name` of Alembic. Partitions have no model.
     """
     table = name if kind == "table" else parents.get("table_name")
-    return not (table or "").startswith("events_")
+    return not PARTITION.fullmatch(table or "")
 
 
 class SchemaState(Enum):

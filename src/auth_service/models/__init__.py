@@ -2,6 +2,7 @@
 
 from auth_service.models.account_change import PendingEmailChange, RevertLink
 from auth_service.models.audit_event import Event, FailureSlot
+from auth_service.models.audit_seal import AuditSeal, ForgottenEvent
 from auth_service.models.idempotency_key import IdempotencyKey
 from auth_service.models.invitation import Invitation
 from auth_service.models.outbox_message import OutboxMessage
@@ -24,8 +25,10 @@ __all__ = [
     "PORTAL_USER",
     "REGISTRATION_ROLES",
     "TEMPORARY_USER",
+    "AuditSeal",
     "Event",
     "FailureSlot",
+    "ForgottenEvent",
     "IdempotencyKey",
     "Invitation",
     "OutboxMessage",

@@ -15,6 +15,7 @@ from auth_service.db import unit_of_work
 from auth_service.db.advisory_locks import Lock
 from auth_service.db.prepared import READ_ONLY
 from auth_service.errors import DatabaseReadOnly
+from auth_service.services.audit.seals import AuditSealing
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.flows.invitations.invitations import Invitations
@@ -65,16 +66,18 @@ class MaintenanceReport:
     idempotency_keys: int
     months_created: list[str]
     months_dropped: list[str]
+    hours_sealed: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Maintenance:
-    """Deletes records whose retention has ended, and creates partitions of the audit log for the coming months."""
+    """Deletes records whose retention has ended, creates partitions of the audit log, and seals its hours."""
 
     users: Users
     account_revert: AccountRevert
     invitations: Invitations
     outbox: Outbox
+    audit_sealing: AuditSealing
     database_url: str = field(repr=False)
     retention: Retention
 
@@ -109,6 +112,7 @@ class Maintenance:
                 ),
                 idempotency_keys=delete_all(lambda: delete_expired_keys(at_most=BATCH)),
                 months_dropped=_for_each_month(engine, _DROP_PARTITION, stopped, older_than=retention.audit_events),
+                hours_sealed=self.audit_sealing.seal(stopped=stopped),
             )
 
 

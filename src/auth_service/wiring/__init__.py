@@ -7,6 +7,7 @@ from auth_service.adapters.redis.client import RedisClient
 from auth_service.adapters.redis.rate_limiter import RateLimiter
 from auth_service.services.audit.events import AuditLog
 from auth_service.services.audit.export import AuditExport
+from auth_service.services.audit.seals import AuditSealing
 from auth_service.services.audit.search import AuditSearch
 from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.authorization.roles import Roles
@@ -88,6 +89,7 @@ class Services:
     audit_log: AuditLog
     audit_search: AuditSearch
     audit_export: AuditExport
+    audit_sealing: AuditSealing
     outbox: Outbox
     outbox_search: OutboxSearch
     maintenance: Maintenance
@@ -109,6 +111,7 @@ def wire(settings: Settings) -> Services:
     reauthentication = flows.reauthentication(shared)
     deletion = flows.account_deletion(shared, account_revert, administrators)
     audit_search = audit.audit_search(shared.cursors)
+    audit_sealing = audit.audit_sealing(settings, shared.signing_keys)
     service_keys = tokens.service_keys()
     invitation_service = invitations.invitations(shared, roles)
     return Services(
@@ -141,10 +144,11 @@ def wire(settings: Settings) -> Services:
         administrators=administrators,
         audit_log=shared.audit_log,
         audit_search=audit_search,
+        audit_sealing=audit_sealing,
         audit_export=audit.audit_export(audit_search, shared.audit_log),
         outbox=shared.outbox,
         outbox_search=email.outbox_search(shared.audit_log, shared.cursors),
-        maintenance=maintenance.maintenance(shared, account_revert, invitation_service),
+        maintenance=maintenance.maintenance(shared, account_revert, invitation_service, audit_sealing),
         delivery=email.delivery(settings, shared.email_sealer),
         inbox=email.dev_inbox(settings),
     )

@@ -5,8 +5,10 @@ from dataclasses import replace
 from auth_service.adapters.redis.rate_limiter import RateLimiter
 from auth_service.services.audit.events import AuditLog
 from auth_service.services.audit.export import AuditExport
+from auth_service.services.audit.seals import AuditSealing
 from auth_service.services.audit.search import AuditSearch
 from auth_service.services.pagination import Cursors
+from auth_service.services.tokens.signing_keys import SigningKeys
 from auth_service.settings import Settings
 
 
@@ -25,3 +27,10 @@ def audit_search(cursors: Cursors) -> AuditSearch:
 def audit_export(search: AuditSearch, audit_log: AuditLog) -> AuditExport:
     """Build the export of the audit log."""
     return AuditExport(search=search, audit_log=audit_log)
+
+
+def audit_sealing(settings: Settings, signing_keys: SigningKeys) -> AuditSealing:
+    """Build the sealing of the audit log."""
+    return AuditSealing(
+        signing_keys=signing_keys.for_signing, issuer=settings.public_url, database_url=settings.database_url or ""
+    )

@@ -1,12 +1,15 @@
 """Factory of maintenance, with the retention of records."""
 
+from auth_service.services.audit.seals import AuditSealing
 from auth_service.services.flows.account_revert import AccountRevert
 from auth_service.services.flows.invitations.invitations import Invitations
 from auth_service.services.maintenance import Maintenance, Retention
 from auth_service.wiring.shared import Shared
 
 
-def maintenance(shared: Shared, account_revert: AccountRevert, invitations: Invitations) -> Maintenance:
+def maintenance(
+    shared: Shared, account_revert: AccountRevert, invitations: Invitations, audit_sealing: AuditSealing
+) -> Maintenance:
     """Build maintenance, which deletes records after their retention and creates partitions of the audit log."""
     settings = shared.settings
     return Maintenance(
@@ -14,6 +17,7 @@ def maintenance(shared: Shared, account_revert: AccountRevert, invitations: Invi
         account_revert=account_revert,
         invitations=invitations,
         outbox=shared.outbox,
+        audit_sealing=audit_sealing,
         database_url=settings.database_url or "",
         retention=Retention(
             temporary_users=settings.temporary_user_lifetime_seconds,
