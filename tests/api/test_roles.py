@@ -1,14 +1,17 @@
 """Roles and permissions: list, create, change, delete, grant, revoke, check; privilege escalation is refused."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from auth_service.adapters.email.dev_inbox import DevInbox
 from auth_service.models.permission import Permission
 from tests.support.actors import ADA, PASSWORD, Mailbox
 from tests.support.administration import AdminClient, Administration
+from tests.support.application import MakeApp
 
 Query = Callable[..., list[Any]]
 
@@ -155,6 +158,18 @@ def test_ro1_users_check_their_own_permissions_and_readers_those_of_others(
     assert admin.error("GET", "/roles/check_permissions?user_id=5") == (404, "user_unknown")
     assert admin.error("GET", "/roles/check_permissions?user_id=x") == (422, "validation_failed")
     assert admin.error("GET", f"{own}&user_id=5") == (422, "validation_failed")
+
+
+def test_ro7_checks_of_the_own_permissions_are_as_unlimited_as_reading_the_own_account(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    app = make_app(limit_admin_reads="2/1m")
+    administration = Administration(app, Mailbox(app, DevInbox(tmp_path / "inbox")))
+    admin, user = administration.administrator(), administration.user(ADA)
+    own = f"/roles/check_permissions?user_id={user.user_id}"
+
+    assert [user.call("GET", own).status_code for _ in range(4)] == [200] * 4
+    assert [admin.call("GET", own).status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_ro1_permissions_are_listed_built_in_and_defined_by_the_portal(

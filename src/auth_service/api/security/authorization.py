@@ -102,15 +102,19 @@ def permission(required: Permission) -> Access:
     )
 
 
+def asks_about_self(parameter: str) -> bool:
+    """Return whether a user, not a service, sends the own id as the only value of a query parameter."""
+    return current_service() is None and request.args.getlist(parameter) == [str(current_user().id)]
+
+
 def own_or_permission(required: Permission, *, parameter: str) -> Access:
     """Return the rule `permission`, except that every user may ask about the own id in a query parameter."""
     rule = permission(required)
 
     def check() -> None:
         _authenticate_caller()
-        if current_service() is None and request.args.getlist(parameter) == [str(current_user().id)]:
-            return
-        _require_permission(required)
+        if not asks_about_self(parameter):
+            _require_permission(required)
 
     return replace(
         rule,

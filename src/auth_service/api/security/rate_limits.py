@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from auth_service.adapters.redis.rate_limiter import Limit
 from auth_service.api.current import services, settings
-from auth_service.api.security.authorization import caller
+from auth_service.api.security.authorization import asks_about_self, caller
 from auth_service.api.security.client import client_network
 from auth_service.errors import TooManyRequests
 from auth_service.settings import Rate, Settings
@@ -39,6 +39,22 @@ class CallerRateLimit(ClientRateLimit):
     def subject(self) -> str:
         """The user or the service key."""
         return caller().subject
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitOfOthers(CallerRateLimit):
+    """A rate limit per caller that leaves out requests about the caller.
+
+    They answer what `GET /users/me` does, which has no limit either, and the count would cost more than the answer.
+    """
+
+    parameter: str
+    """The query parameter with the id of the user."""
+
+    def count(self) -> None:
+        """Count this request, unless it is about the caller. Raises TooManyRequests."""
+        if not asks_about_self(self.parameter):
+            CallerRateLimit.count(self)
 
 
 LOOK_UPS = ClientRateLimit("limit_look_ups", lambda settings: settings.limit_look_ups)

@@ -9,7 +9,7 @@ from auth_service.api.http.parsing import ROLE_NAME
 from auth_service.api.security.authentication import current_service, current_user
 from auth_service.api.security.authorization import caller, own_or_permission, permission
 from auth_service.api.security.client_info import client_info
-from auth_service.api.security.rate_limits import ADMIN_READS, ADMIN_WRITES
+from auth_service.api.security.rate_limits import ADMIN_READS, ADMIN_WRITES, RateLimitOfOthers
 from auth_service.api.v1.schemas.pagination import PageQuery
 from auth_service.api.v1.schemas.roles import (
     ChangeRoleRequest,
@@ -96,7 +96,7 @@ CHECK = Contract(
     access=own_or_permission(Permission.ROLES_READ, parameter="user_id"),
     query=CheckPermissionsQuery,
     data=CheckPermissionsResponse,
-    limits=[ADMIN_READS],
+    limits=[RateLimitOfOthers(ADMIN_READS.name, ADMIN_READS.rate, "user_id")],
     errors=[UserUnknown],
 )
 GRANT = Contract(
