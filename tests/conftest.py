@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.support.conformance import save_produced
 from tests.support.crowds import patient_hashing
 from tests.support.live import Live, live_server
 from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
+from tests.support.undisturbed import TestProcesses, run_first
 
 EMPTIED = (
     "letters",
@@ -49,12 +50,31 @@ hypothesis.settings.register_profile("suite", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("suite")
 
 
-def pytest_configure() -> None:
+TEST_PROCESSES = pytest.StashKey[TestProcesses]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     clear_environment()
+    config.stash[TEST_PROCESSES] = TestProcesses.of(config)
 
 
 def pytest_sessionfinish() -> None:
     save_produced()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    run_first(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around the time limit, which begins when the test does
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Hold the lock of the test processes; the controller of several processes runs no test."""
+    processes = item.config.stash[TEST_PROCESSES]
+    processes.begin(item)
+    try:
+        return (yield)
+    finally:
+        processes.end(item, nextitem)
 
 
 @pytest.hookimpl(optionalhook=True)

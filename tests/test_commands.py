@@ -24,7 +24,7 @@ from auth_service.embedded import supervisor
 from auth_service.settings import SECRETS, Settings
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient
-from tests.support.commands import MANAGE, environment_of, until
+from tests.support.commands import MANAGE, bare_environment, environment_of, until
 from tests.support.stores import Stores
 
 
@@ -113,7 +113,7 @@ def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str,
 
 @pytest.mark.slow
 def test_an_invalid_setting_is_reported_without_a_traceback(tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "APP_ENV": "production"}
+    environment = bare_environment(APP_ENV="production")
 
     result = subprocess.run(
         [sys.executable, str(MANAGE), "api"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,6 +1,5 @@
 """Failed connections to PostgreSQL and Redis: the reason in words, at once if only an operator can help, no secrets."""
 
-import os
 import socket
 import ssl
 import subprocess
@@ -24,6 +23,7 @@ from auth_service.server.wsgi import wait_for_dependencies
 from auth_service.settings import Settings
 from tests.support.application import forget, settings_of
 from tests.support.certificates import write_certificate
+from tests.support.commands import bare_environment
 from tests.support.stores import Stores
 
 pytestmark = pytest.mark.slow
@@ -234,7 +234,7 @@ def test_every_command_explains_a_wrong_password(command: list[str], places: Pla
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {
-        "PATH": os.environ["PATH"],
+        **bare_environment(),
         "APP_ENV": "test",
         "HTTP_PORT": str(port),
         "DATA_DIR": str(tmp_path),
@@ -267,7 +267,7 @@ def test_connecting_for_migrations_has_a_time_limit(places: Places) -> None:
 )
 def test_an_unmigrated_database_is_explained(command: list[str], places: Places, tmp_path: Path) -> None:
     environment = {
-        "PATH": os.environ["PATH"],
+        **bare_environment(),
         "APP_ENV": "test",
         "DATA_DIR": str(tmp_path),
         "DATABASE_URL": f"postgresql://portal:{SECRET}@{places.postgres}/auth",

@@ -1,7 +1,6 @@
 """`manage.py doctor`: real engines, healthy and broken ones; lines for a person, JSON, exit status, no secrets."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import SMTP
 
 from auth_service.embedded import engines
+from tests.support.commands import bare_environment
 from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine
         subprocess.run(
             [sys.executable, str(MANAGE), "db", "upgrade"],
             cwd=tmp_path_factory.mktemp("upgrade"),
-            env={"PATH": os.environ["PATH"], **environment},
+            env=bare_environment(**environment),
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -88,7 +88,7 @@ def free_port() -> int:
 def doctor(running: engines.Engines, tmp_path: Path) -> Callable[..., Report]:
     """Runs the command with these settings."""
     base = {
-        "PATH": os.environ["PATH"],
+        **bare_environment(),
         "APP_ENV": "test",
         "HTTP_PORT": str(free_port()),
         "DATABASE_URL": running.database_url,
@@ -132,7 +132,7 @@ def test_the_lines_are_read_by_a_person(
     doctor: Callable[..., Report], running: engines.Engines, tmp_path: Path
 ) -> None:
     environment = {
-        "PATH": os.environ["PATH"],
+        **bare_environment(),
         "APP_ENV": "test",
         "DATABASE_URL": running.database_url.replace(running.postgres.password, SECRET),
         "REDIS_URL": running.redis_url,

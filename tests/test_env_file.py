@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from auth_service.settings import Settings, SettingsRefused
 from auth_service.settings.env_file import load, profile_of
+from tests.support.commands import bare_environment
 
 ROOT = Path(__file__).parents[1]
 MANAGE = ROOT / "manage.py"
@@ -191,7 +192,7 @@ def test_make_up_knows_every_setting(folder: Path) -> None:
 def test_a_misspelt_name_in_the_environment_is_named(
     name: str, nearest: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    environment = {"PATH": os.environ["PATH"], "APP_ENV": "production", name: "secret-value"}
+    environment = bare_environment(APP_ENV="production", **{name: "secret-value"})
 
     result = subprocess.run(
         [sys.executable, str(MANAGE), "api"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,6 +1,5 @@
 """Settings that a library interprets later (URLs, hosts, files): refused at the start, in words, without the value."""
 
-import os
 import subprocess
 import sys
 import traceback
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from auth_service.app import create_app
 from auth_service.embedded import engines
 from auth_service.settings import Settings, SettingsRefused
+from tests.support.commands import bare_environment
 
 ROOT = Path(__file__).parents[1]
 SECRET = "Hunter2w"
@@ -189,7 +189,7 @@ def test_every_url_is_accepted_by_the_libraries_or_refused_by_name(
 @pytest.mark.slow
 def test_every_command_names_the_setting_and_prints_no_traceback(command: list[str], tmp_path: Path) -> None:
     environment = {
-        "PATH": os.environ["PATH"],
+        **bare_environment(),
         "PYTHONPATH": str(ROOT / "src"),
         "APP_ENV": "test",
         "DATA_DIR": str(tmp_path),

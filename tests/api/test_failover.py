@@ -21,7 +21,7 @@ from tests.support.application import forget, settings_of
 from tests.support.failover import Name, Standby, administer, replica_of, standby_of
 from tests.support.stores import Stores
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.undisturbed]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.support.application import MakeApp
 from tests.support.crowds import OvertakenAfterVerification, occupied
 from tests.support.rewiring import rewired
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.undisturbed]
 
 LONG = 15.0
 """Seconds: far more than the time limit of a request on any machine, and far less than a wait without a limit."""

@@ -19,7 +19,7 @@ from tests.support.crowds import OvertakenAfterTheCheck, occupied
 from tests.support.live import Answer, Live
 from tests.support.rewiring import rewired
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.undisturbed]
 
 ADA = "ada@example.org"
 PASSWORD = "correct horse battery"

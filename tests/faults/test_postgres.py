@@ -18,7 +18,7 @@ from tests.faults.prepared_requests import (
 from tests.faults.programs import wait_until
 from tests.faults.service import MAX_CONNECTIONS, Fault, Service, inject_fault
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.undisturbed]
 
 DURABLE = True
 

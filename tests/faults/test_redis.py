@@ -23,7 +23,7 @@ from tests.faults.prepared_requests import (
 from tests.faults.programs import kill, wait_until
 from tests.faults.service import Fault, Service, inject_fault
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.undisturbed]
 
 DURABLE = True
 

@@ -21,7 +21,7 @@ from tests.faults.programs import wait_until
 from tests.faults.service import Service
 from tests.faults.session_invariants import SessionInvariants
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.undisturbed, pytest.mark.timeout(300)]
 
 DURABLE = True
 PASSWORD = "correct horse battery"

@@ -28,6 +28,12 @@ def answers(url: str) -> bool:
         return False
 
 
+def bare_environment(**settings: str) -> dict[str, str]:
+    """The environment of a command that must not inherit settings: `PATH`, these, and what coverage measures it by."""
+    inherited = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return {**inherited, **settings}
+
+
 def environment_of(stores: Stores, data_dir: Path) -> dict[str, str]:
     """The environment of a command in its own process, with the stores of the tests."""
     return {

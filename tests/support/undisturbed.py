@@ -1,0 +1,68 @@
+"""Undisturbed tests: those with deadlines run while the other test processes wait, which would slow them down."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+MARKER = "undisturbed"
+
+
+def is_undisturbed(item: pytest.Item | None) -> bool:
+    """Return whether a test has the marker."""
+    return item is not None and item.get_closest_marker(MARKER) is not None
+
+
+def run_first(items: list[pytest.Item]) -> None:
+    """Move undisturbed modules to the beginning, then slow ones: at the end no process waits for a long module."""
+    undisturbed = {item.path for item in items if is_undisturbed(item)}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in undisturbed, item.path not in slow))
+
+
+@dataclass(kw_only=True)
+class TestProcesses:
+    """A lock that the processes of a test run share: many ordinary tests hold it, or one undisturbed test."""
+
+    __test__ = False
+
+    gate: Path
+    """Locked while an undisturbed test waits or runs, so that no other test begins."""
+    tests: Path
+    """Locked while a test runs: shared by ordinary tests, exclusively by an undisturbed one."""
+    _held: ExitStack = field(default_factory=ExitStack, init=False)
+    _holds: bool = field(default=False, init=False)
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> "TestProcesses":
+        """The lock of a checkout. It is on files that exist, so that a test run leaves nothing behind."""
+        return cls(gate=config.rootpath / "pyproject.toml", tests=config.rootpath / "manage.py")
+
+    def begin(self, item: pytest.Item) -> None:
+        """Wait until the test may run."""
+        if self._holds:
+            return
+        with ExitStack() as waiting:
+            waiting.enter_context(locked(self.gate, fcntl.LOCK_EX))
+            undisturbed = is_undisturbed(item)
+            self._held.enter_context(locked(self.tests, fcntl.LOCK_EX if undisturbed else fcntl.LOCK_SH))
+            if undisturbed:
+                self._held.push(waiting.pop_all())
+        self._holds = True
+
+    def end(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        """Admit other tests, unless the next test of this process is undisturbed too."""
+        if not (is_undisturbed(item) and is_undisturbed(following)):
+            self._held.close()
+            self._holds = False
+
+
+@contextmanager
+def locked(path: Path, how: int) -> Iterator[None]:
+    """Hold a lock on a file, which is released with it, also if the process is killed."""
+    with path.open("rb") as file:
+        fcntl.flock(file, how)
+        yield
