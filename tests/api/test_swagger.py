@@ -91,6 +91,8 @@ def test_the_document_lists_the_csrf_header_and_the_headers_of_forward_auth(app:
     for path, method, contract in operations(app):
         headers = headers_of(document["paths"][path][method])
         expected = {*contract.access.headers, "X-Request-Id"}
+        if contract.access.is_open and contract.access.takes_service_key:
+            expected.add("X-TOKEN")
         if method != "get" and CrossSite in accepts_session(contract):
             expected.add("X-Requested-With")
         if method == "post" and contract.access.permission:

@@ -128,6 +128,7 @@ def check(app: Flask, method: str, path: str, response: TestResponse) -> None:
     assert listed is not None, where
     if response.mimetype == JSON:
         conforms(schema_of(*key), response, where)
+        assert response.get_json(force=True).get("success", True) is not is_error, where
     elif response.mimetype != PROBLEM:
         assert response.mimetype in listed["content"], f"{where}: {response.mimetype}"
     sent = {each.lower() for each in response.headers.keys()} & documented_headers()  # noqa: SIM118 - pairs otherwise

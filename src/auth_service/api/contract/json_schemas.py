@@ -44,16 +44,25 @@ class Schemas:
             raise ValueError(f"two schemas are called {name}")
         return {"$ref": f"{REFERENCE}{name}"}
 
-    def request(self, model: type[BaseModel]) -> Schema:
-        """Add the schema of a request model, with an example that can be sent as it stands; return the reference."""
+    def request(self, model: type[BaseModel], *, is_form: bool = False) -> Schema:
+        """Add the schema of a request model, with an example that can be sent as it stands; return the reference.
+
+        One that may also be sent as a form allows unknown parameters (RFC 6749, 3.2). JSON and form share a schema,
+        because some generators of clients leave out one that only a form has.
+        """
         schema = self.of_model(model, mode="validation")
+        if is_form:
+            del schema["additionalProperties"]
         return self.add(model.__name__, {**schema, "examples": schema.get("examples", [self._example(schema)])})
 
-    def form(self, model: type[BaseModel]) -> Schema:
-        """Add the schema of a request as a form, which may have unknown parameters (RFC 6749, 3.2)."""
-        schema = {**self.of_model(model, mode="validation"), "additionalProperties": True}
-        examples = schema.get("examples", [self._example(schema)])
-        return self.add(f"{model.__name__.removesuffix('Request')}FormRequest", {**schema, "examples": examples})
+    def one_of(self, *references: Schema) -> Schema:
+        """Add a schema that is one of several; return the reference. Generated clients would name it by themselves."""
+        if len(references) == 1:
+            return references[0]
+        names = [each["$ref"].removeprefix(REFERENCE) for each in references]
+        (kind,) = {"Request" if name.endswith("Request") else "Response" for name in names}
+        name = "Or".join(name.removesuffix(kind) for name in names) + kind
+        return self.add(name, {"oneOf": list(references)})
 
     def response(self, model: type[ResponseModel]) -> Schema:
         """Add the schema of a response model; return the reference."""
@@ -61,7 +70,7 @@ class Schemas:
 
     def success(self, contract: Contract) -> Schema:
         """Add the schema of a success in its envelope; return the reference."""
-        properties: Schema = {"success": {"type": "boolean", "const": True}}
+        properties: Schema = {"success": _always(True)}
         name = "OkResponse" if contract.done else "EmptyResponse"
         if contract.done:
             properties["result"] = {"type": "string", "const": "Ok"}
@@ -74,13 +83,13 @@ class Schemas:
             properties["data"] = self.response(contract.data)
         schema = _object(properties)
         if contract.has_secrets:
-            properties["replayed"] = {"type": "boolean", "const": True, "description": REPLAYED}
+            properties["replayed"] = {"type": "boolean", "description": REPLAYED}
         return self.add(name, schema)
 
     def error(self, name: str, errors: Sequence[type[ServiceError]]) -> Schema:
         """Add the schema of an error response with one of these errors; return the reference."""
         properties = {
-            "success": {"type": "boolean", "const": False},
+            "success": _always(False),
             # Not the type `null` alone, for which generators of clients lack a name.
             "result": {"type": ["string", "null"], "description": "Always null."},
             "error": self.error_object(errors),
@@ -111,7 +120,7 @@ class Schemas:
             "instance": {**text, "description": "The id of the request, as in `X-Request-Id`."},
             "code": {**text, "description": CODE},
         }
-        return self.add("ProblemResponse", {**_object(properties), "additionalProperties": True})
+        return self.add("ProblemResponse", _object(properties))
 
     def example_of_error(self, error: type[ServiceError]) -> Schema:
         """Return an example of the response to an error."""
@@ -182,6 +191,8 @@ class Schemas:
             node["format"] = "int32" if node.get("maximum", LARGEST_INT32 + 1) <= LARGEST_INT32 else "int64"
         if node.get("default", "") is None:
             del node["default"]
+        if node.get("additionalProperties") is True:  # the same, in a form that all generators of clients understand
+            node["additionalProperties"] = {}
         return _with_null_type(node)
 
     def _example(self, schema: Schema) -> Any:
@@ -230,6 +241,11 @@ def _stem(model: type[BaseModel]) -> str:
 
 def _object(properties: Schema) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _always(value: bool) -> Schema:
+    """Return the schema of a flag. Without `const`: clients of OpenAPI Generator compare the flag with a text then."""
+    return {"type": "boolean", "description": f"Always {str(value).lower()}.", "examples": [value]}
 
 
 def _with_null_type(node: Schema) -> Schema:

@@ -103,13 +103,11 @@ class Renderer:
         return parameters
 
     def _request_body(self, contract: Contract, models: Sequence[type[BaseModel]]) -> Schema:
-        references = [self.schemas.request(model) for model in models]
-        schema = references[0] if len(references) == 1 else {"oneOf": references}
+        references = [self.schemas.request(model, is_form=contract.accepts_form) for model in models]
+        schema = self.schemas.one_of(*references)
         required = contract.body is not None and bool(contract.body.model_json_schema().get("required"))
-        content = {JSON: {"schema": schema}}
-        if contract.accepts_form:
-            content[FORM] = {"schema": self.schemas.form(models[0])}
-        return {"required": required, "content": content}
+        media_types = [JSON, FORM] if contract.accepts_form else [JSON]
+        return {"required": required, "content": {media_type: {"schema": schema} for media_type in media_types}}
 
     def _successes(self, contract: Contract) -> Schema:
         """Return the successes by status. Those of a variant have the same status if only the media type differs."""
@@ -125,7 +123,7 @@ class Renderer:
     def _success(self, contract: Contract) -> Schema:
         schema = self.schemas.success(contract)
         if contract.accepts_form and contract.data:
-            schema = {"oneOf": [schema, self.schemas.response(contract.data)]}
+            schema = self.schemas.one_of(schema, self.schemas.response(contract.data))
         headers = {name: _header("string") for name in contract.headers}
         return {
             "description": "Success.",
@@ -190,12 +188,15 @@ SECURITY_SCHEMES: Mapping[str, Schema] = {
 
 
 def security(access: Access) -> list[dict[str, list[str]]]:
-    """Return the alternatives by which a request is authorized; an empty one stands for no credentials."""
+    """Return the alternatives by which a request is authorized.
+
+    None for an open endpoint that also accepts a service key: generated clients would require one. The header `X-TOKEN`
+    is a parameter of it.
+    """
     schemes = ["bearer", "cookie"] if access.needs_token else []
-    if access.takes_service_key:
+    if access.takes_service_key and not access.is_open:
         schemes += ["service", "service_basic", "service_header"]
-    alternatives: list[dict[str, list[str]]] = [{scheme: []} for scheme in schemes]
-    return [{}, *alternatives] if access.is_open and alternatives else alternatives
+    return [{scheme: []} for scheme in schemes]
 
 
 def _error_name(operation: Operation, status: int) -> str:

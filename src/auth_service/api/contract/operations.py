@@ -12,10 +12,13 @@ from auth_service.api.contract.contract import Contract
 from auth_service.api.contract.idempotency import DESCRIPTION, IDEMPOTENCY_KEY, accepts_key
 from auth_service.api.http.parsing import ROLE_NAME
 from auth_service.api.http.responses import status_of
+from auth_service.api.security.authentication import TOKEN_HEADER
 from auth_service.api.security.csrf import CSRF_HEADER
 from auth_service.errors import PathUnknown, ServiceError
 
 CSRF_DESCRIPTION = "Any non-empty value. Required where cookies authenticate the request or are to be set (CSRF check)."
+
+OPTIONAL_KEY = "A service key, which is not required. `Authorization` can carry it, too."
 
 LARGEST_ID = 2**53 - 1
 """The largest integer that every JSON parser reads exactly."""
@@ -60,7 +63,9 @@ class Operation:
         """The request headers apart from those of security schemes: name and description."""
         csrf = {CSRF_HEADER: CSRF_DESCRIPTION} if self.contract.needs_csrf_header else {}
         key = {IDEMPOTENCY_KEY: DESCRIPTION} if accepts_key(self.contract, self.method) else {}
-        return {**csrf, **key, **self.contract.access.headers}
+        access = self.contract.access
+        optional_key = {TOKEN_HEADER: OPTIONAL_KEY} if access.takes_service_key and access.is_open else {}
+        return {**csrf, **key, **optional_key, **access.headers}
 
     @property
     def errors(self) -> ErrorsByStatus:

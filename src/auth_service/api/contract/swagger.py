@@ -30,8 +30,7 @@ def from_openapi(document: Schema) -> Schema:
         "tags": document["tags"],
         "securityDefinitions": schemes,
         "paths": paths,
-        "definitions": {name: converter.schema(each) for name, each in components["schemas"].items()}
-        | converter.definitions,
+        "definitions": converter.definitions(),
     }
 
 
@@ -55,8 +54,6 @@ class _Converter:
     def __init__(self, components: Schema, schemes: frozenset[str]) -> None:
         self._components = components
         self._schemes = schemes
-        self.definitions: Schema = {}
-        """Schemas that the 3.1 document has in place of a reference."""
 
     def path(self, methods: Mapping[str, Schema]) -> Schema:
         """Return the operations of a path."""
@@ -65,13 +62,11 @@ class _Converter:
     def _operation(self, operation: Schema) -> Schema:
         parameters = [self._parameter(each) for each in operation["parameters"] if each["in"] != "cookie"]
         copied = {name: operation[name] for name in ("operationId", "tags", "summary", "description")}
-        required = [each for each in operation["security"] if each.keys() <= self._schemes]
-        # An optional key is described by the sentence of the access rule: an empty alternative is not allowed in 2.0.
-        if required and {} not in required:
+        if required := [each for each in operation["security"] if each.keys() <= self._schemes]:
             copied["security"] = required
         if body := operation.get("requestBody"):
             content_types = list(body["content"])
-            schema = self.schema(_first(body["content"][JSON]["schema"]))
+            schema = self._first(body["content"][JSON]["schema"])
             parameters.append({"name": "payload", "in": "body", "required": body["required"], "schema": schema})
             if content_types != [JSON]:
                 copied["consumes"] = content_types
@@ -91,7 +86,7 @@ class _Converter:
         converted = {
             "description": response["description"],
             "headers": headers,
-            "schema": self._either(media["schema"]),
+            "schema": self.schema(media["schema"]),
         }
         if examples := media.get("examples"):
             reference = next(iter(examples.values()))["$ref"]
@@ -105,23 +100,35 @@ class _Converter:
         converted: Schema = {**header["schema"], **description}
         return converted
 
-    def _either(self, schema: Schema) -> Schema:
-        """Return the schema of a response; one of several becomes a schema with the properties of all."""
+    def _options(self, schema: Schema) -> list[str]:
+        """Return the names of the schemas of which a referenced one is one; its own name if it is a single one."""
+        name = schema["$ref"].removeprefix(REFERENCE)
+        options = self._components["schemas"][name].get("oneOf", [schema])
+        return [each["$ref"].removeprefix(REFERENCE) for each in options]
+
+    def _first(self, schema: Schema) -> Schema:
+        """Return the first of several bodies: 2.0 allows one."""
+        return {"$ref": f"#/definitions/{self._options(schema)[0]}"}
+
+    def definitions(self) -> Schema:
+        """Return the named schemas."""
+        return {name: self._definition(each) for name, each in self._components["schemas"].items()}
+
+    def _definition(self, schema: Schema) -> Schema:
+        """Return a named schema; one of several becomes a schema with the properties of all."""
         if "oneOf" not in schema:
-            single: Schema = self.schema(schema)
-            return single
+            converted: Schema = self.schema(schema)
+            return converted
         names = [each["$ref"].removeprefix(REFERENCE) for each in schema["oneOf"]]
-        name = "Or".join(each.removesuffix("Response") for each in names) + "Response"
         properties: Schema = {}
         for each in names:
             properties |= self.schema(self._components["schemas"][each])["properties"]
-        self.definitions[name] = {
+        return {
             "type": "object",
-            "description": f"`{names[0]}`; for a form, `{names[1]}` without the envelope.",
+            "description": f"One of {', '.join(f'`{name}`' for name in names)}.",
             "properties": properties,
-            "x-oneOf": [{"$ref": f"#/definitions/{each}"} for each in names],
+            "x-oneOf": [{"$ref": f"#/definitions/{name}"} for name in names],
         }
-        return {"$ref": f"#/definitions/{name}"}
 
     def schema(self, node: Any) -> Any:
         """Return a schema in the keywords of 2.0."""
@@ -157,9 +164,3 @@ def _keywords(schema: Schema) -> Schema:
         if "enum" in schema:
             schema["enum"] = [value for value in schema["enum"] if value is not None]
     return schema
-
-
-def _first(schema: Schema) -> Schema:
-    """Return the first of several bodies: 2.0 allows one."""
-    first: Schema = schema["oneOf"][0] if "oneOf" in schema else schema
-    return first

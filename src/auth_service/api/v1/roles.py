@@ -15,9 +15,9 @@ from auth_service.api.v1.schemas.roles import (
     ChangeRoleRequest,
     CheckPermissionsQuery,
     CheckPermissionsResponse,
-    CreateRoleRequest,
-    GrantRoleRequest,
     PermissionResponse,
+    RoleCreationRequest,
+    RoleGrantRequest,
     RoleResponse,
     RolesAndPermissionsResponse,
     RolesOfUserResponse,
@@ -64,12 +64,12 @@ def check_permissions(query: CheckPermissionsQuery) -> PermissionCheck:
     return check(user_id, of=services().roles.of_user(user_id), permission=query.permission)
 
 
-def grant_role(_: Resource, body: GrantRoleRequest) -> UserRoles:
+def grant_role(_: Resource, body: RoleGrantRequest) -> UserRoles:
     """Grant a role, as the reference implementation names the fields."""
     return services().roles.grant(body.user_id, body.role_id, caller=caller(), client=client_info())
 
 
-def revoke_role(query: GrantRoleRequest) -> UserRoles:
+def revoke_role(query: RoleGrantRequest) -> UserRoles:
     """Revoke a role, as the reference implementation names the parameters."""
     return services().roles.revoke(query.user_id, query.role_id, caller=caller(), client=client_info())
 
@@ -103,7 +103,7 @@ GRANT = Contract(
     operation="grant_role_by_id",
     summary="Grant a role to a user",
     access=permission(Permission.ROLES_GRANT),
-    body=GrantRoleRequest,
+    body=RoleGrantRequest,
     data=RolesOfUserResponse,
     limits=[ADMIN_WRITES],
     errors=[*GRANT_ERRORS, MailNotConfirmed, LimitReached],
@@ -113,7 +113,7 @@ REVOKE = Contract(
     summary="Revoke a role from a user",
     description="As `DELETE /users/{user_id}/roles/{name}`, for clients of the reference implementation.",
     access=permission(Permission.ROLES_GRANT),
-    query=GrantRoleRequest,
+    query=RoleGrantRequest,
     data=RolesOfUserResponse,
     limits=[ADMIN_WRITES],
     errors=[*GRANT_ERRORS, LastAdministrator],
@@ -138,13 +138,13 @@ class Roles(Resource):
         ),
         variant=Variant(field="role_id", contract=GRANT, view=grant_role),
         access=permission(Permission.ROLES_WRITE),
-        body=CreateRoleRequest,
+        body=RoleCreationRequest,
         data=RoleResponse,
         status=201,
         limits=[ADMIN_WRITES],
         errors=[RoleTaken, LimitReached, BeyondYourOwn],
     )
-    def post(self, body: CreateRoleRequest) -> RoleRecord:
+    def post(self, body: RoleCreationRequest) -> RoleRecord:
         return services().roles.create(
             body.name,
             description=body.description,
@@ -154,7 +154,7 @@ class Roles(Resource):
         )
 
     @roles.under(REVOKE)
-    def delete(self, query: GrantRoleRequest) -> UserRoles:
+    def delete(self, query: RoleGrantRequest) -> UserRoles:
         return revoke_role(query)
 
 

@@ -28,7 +28,7 @@ from auth_service.api.v1.schemas.roles import (
     CheckPermissionsQuery,
     CreatedServiceRoleResponse,
     CreateServiceRoleRequest,
-    GrantRoleRequest,
+    RoleGrantRequest,
     ServiceUserQuery,
     ServiceUserResponse,
 )
@@ -54,11 +54,11 @@ class ServiceRoles(Resource):
         return list_roles(query)
 
     @service_roles.under(replace(GRANT, operation="grant_role_as_service", access=service(Permission.ROLES_GRANT)))
-    def post(self, body: GrantRoleRequest) -> UserRoles:
+    def post(self, body: RoleGrantRequest) -> UserRoles:
         return grant_role(self, body)
 
     @service_roles.under(replace(REVOKE, operation="revoke_role_as_service", access=service(Permission.ROLES_GRANT)))
-    def delete(self, query: GrantRoleRequest) -> UserRoles:
+    def delete(self, query: RoleGrantRequest) -> UserRoles:
         return revoke_role(query)
 
 

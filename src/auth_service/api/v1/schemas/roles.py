@@ -41,7 +41,7 @@ Permissions = Annotated[
 ]
 
 
-class CreateRoleRequest(RequestModel):
+class RoleCreationRequest(RequestModel):
     """A new role."""
 
     name: RoleName
@@ -86,7 +86,7 @@ class PermissionResponse(ResponseModel):
     system: Annotated[bool, Field(description="Whether it is built in.")]
 
 
-class GrantRoleRequest(RequestModel):
+class RoleGrantRequest(RequestModel):
     """A user and a role, by the field names of the reference implementation; also as a query string."""
 
     user_id: Annotated[

@@ -57,6 +57,9 @@ def _text(description: str, example: str) -> WithJsonSchema:
 
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]
 
+Pair = Annotated[list[Any], Field(min_length=2, max_length=2)]
+"""A value before and after a change."""
+
 
 class AuditFilterQuery(RequestModel):
     """The query string of an export: filters, all of which have to match, and a cursor."""
@@ -126,9 +129,7 @@ class AuditRecordResponse(ResponseModel):
     device: str
     session_id: uuid.UUID | None
     request_id: Annotated[str | None, Field(description="The `X-Request-Id` of the request; null for a command.")]
-    changes: Annotated[
-        dict[str, Any], Field(description="The value of each changed field before and after, as a pair.")
-    ]
+    changes: Annotated[dict[str, Pair], Field(description="The value of each changed field before and after.")]
     reason: Annotated[str | None, Field(description="The reason that the actor gave, or the error code of a denial.")]
 
 
