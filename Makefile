@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfi
 # Containers read these files as other users; after a checkout with a strict umask they could not.
 READABLE := chmod -R a+rX deploy migrations src manage.py
 
-.PHONY: help run test test_all coverage check format docs round_trips lock up backup restore up_local_compose down logs bench bench_paired chaos
+.PHONY: help run test test_all coverage clients check format docs round_trips lock up backup restore up_local_compose down logs bench bench_paired chaos
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test_all: $(READY) ## run all tests except chaos: also faults, fuzzing, README, 
 
 coverage: $(READY) ## run both tiers with branch coverage; at least 98 % are needed, and twice the time
 	@$(PYTEST) --cov $(PYTEST_ARGS)
+
+clients: $(READY) ## generate clients from docs/openapi.json, compile them and run them against the service
+	@sh .ci/client_tools.sh
+	@$(PYTEST) tests/clients/test_generated_clients.py tests/clients/test_openapi_generator.py $(PYTEST_ARGS)
 
 check: $(READY) ## linters, types, import contracts, lock, documents, containers
 	@CI_BIN=$(BIN) sh .ci/check
