@@ -15,6 +15,9 @@ from auth_service.errors import PathUnknown
 ASSETS = files("flask_swagger_ui") / "dist"
 """Swagger UI 5. Of the package only these files are used."""
 
+STYLESHEET = "swagger.css"
+"""Our rules, which win over those of Swagger UI."""
+
 SERVED = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
 
 
@@ -28,6 +31,8 @@ def blueprint(document: dict[str, Any]) -> Blueprint:
 
     @swagger.get("/swaggerui/<path:filename>")
     def assets(filename: str) -> Response:
+        if filename == STYLESHEET:
+            return Response(render_template(STYLESHEET), content_type="text/css; charset=utf-8")
         if filename not in SERVED:
             raise PathUnknown
         return send_from_directory(str(ASSETS), filename)
