@@ -23,7 +23,7 @@ from auth_service.settings import Settings
 from auth_service.wiring import Services
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.application import Applications, MakeApp, clear_environment, settings_of
-from tests.support.conformance import save_produced
+from tests.support.conformance import report_not_produced, save_produced
 from tests.support.crowds import patient_hashing
 from tests.support.live import Live, live_server
 from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
@@ -58,8 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TEST_PROCESSES] = TestProcesses.of(config)
 
 
-def pytest_sessionfinish() -> None:
+@pytest.hookimpl(trylast=True)  # after the other processes
+def pytest_sessionfinish(session: pytest.Session) -> None:
     save_produced()
+    if not hasattr(session.config, "workerinput") and report_not_produced():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,7 +93,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures of the fault tests, wherever they ran."""
+    """Print the figures of the fault tests, wherever they ran, and the error codes that no test has produced."""
+    for line in report_not_produced():
+        terminalreporter.line(line, red=True)
     figures = [
         f"{report.nodeid.rpartition('::')[2]}: {line}"
         for reports in terminalreporter.stats.values()

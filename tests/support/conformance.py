@@ -166,6 +166,12 @@ def save_produced() -> None:
         (Path(folder) / f"{os.getpid()}.json").write_text(json.dumps(sorted(PRODUCED)), "utf-8")
 
 
+def report_not_produced() -> list[str]:
+    """Return a line for each code that no test of this run has produced, if a folder is named for them."""
+    folder = os.environ.get(PRODUCED_FOLDER)
+    return [f"{name}: no test produces {code}" for name, code in not_produced(Path(folder))] if folder else []
+
+
 def not_produced(folder: Path) -> Iterator[tuple[str, str]]:
     """The operations and codes that are listed, and that no test of a run has produced.
 
