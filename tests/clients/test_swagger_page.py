@@ -7,9 +7,12 @@ import pytest
 from flask import Flask
 
 from auth_service.api.pages.swagger import ASSETS, SERVED
+from tests.support.actors import PASSWORD, ApiClient, Mailbox
 from tests.support.front_end import chromium
 from tests.support.live import Live
 
+EXAMPLE = "sgsf@sgfg.ru"
+"""The address in the examples of the documents. Their password is that of the actors."""
 PATHS = ".opblock-summary-path"
 SIGN_OUTS = ["/v1/users/sign_out", "/v1/users/sign_out/everywhere"]
 PAGES = {"swagger": "OAS 2.0", "openapi": "OAS 3.1"}
@@ -135,11 +138,10 @@ def test_c14_authorize_begins_with_the_bearer_token_and_keeps_it_over_a_reload(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", PAGES)
 def test_c14_the_examples_register_a_user_and_sign_in_by_cookies_as_they_stand(
-    browser: Any, local_service: Live, name: str
+    browser: Any, local_service: Live
 ) -> None:
-    shown = Page(browser, local_service, name)
+    shown = Page(browser, local_service, "swagger")
 
     user_id = shown.execute("post", "/v1/users/sign_up").json()["data"]["id"]
     for method, path in (("post", "send_code"), ("put", "mail"), ("patch", "sign_up")):
@@ -147,5 +149,19 @@ def test_c14_the_examples_register_a_user_and_sign_in_by_cookies_as_they_stand(
     assert shown.execute("post", "/v1/users/sign_in").json()["data"].keys() == {"token_type", "expires_in"}
     assert shown.execute("get", "/v1/users/me").json()["data"]["id"] == user_id
     assert shown.execute("post", "/v1/users/refresh_token").status == 200
+    assert shown.execute("post", "/v1/users/sign_out").status == 200
+    assert shown.problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_c14_the_page_of_openapi_3_1_signs_in_by_cookies(
+    browser: Any, local_service: Live, api: ApiClient, mailbox: Mailbox
+) -> None:
+    user_id = api.register(EXAMPLE, mailbox, password=PASSWORD)
+    shown = Page(browser, local_service, "openapi")
+
+    assert shown.execute("post", "/v1/users/sign_in").json()["data"].keys() == {"token_type", "expires_in"}
+    assert shown.execute("get", "/v1/users/me").json()["data"]["id"] == user_id
     assert shown.execute("post", "/v1/users/sign_out").status == 200
     assert shown.problems == []
