@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,12 @@ def check(app: Flask, method: str, path: str, response: TestResponse) -> None:
     assert "x-request-id" in sent, where
     cookies = {re.sub("^__Host-", "", each.partition("=")[0]) for each in response.headers.getlist("Set-Cookie")}
     assert cookies <= {each.purpose for each in operation.contract.sets_cookies}, where
+
+
+def note_error(body: bytes) -> None:
+    """Count the code of an error that a server sent over a socket, such as that of malformed HTTP; of no operation."""
+    with suppress(ValueError, KeyError, TypeError):
+        PRODUCED.add(("", json.loads(body)["error"]["code"]))
 
 
 def conforms(schema: str, response: TestResponse, where: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from auth_service.embedded import processes
 from auth_service.settings import Settings
+from tests.support.conformance import note_error
 from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, Stores
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,7 @@ class Live:
         status_line, _, headers = head.decode("ascii").partition("\r\n")
         if not status_line:
             raise ConnectionError("closed without an answer")
+        note_error(body)
         return Answer(
             status=int(status_line.split()[1]), headers=message_from_string(headers), body=body, seconds=seconds
         )

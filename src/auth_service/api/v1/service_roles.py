@@ -15,6 +15,7 @@ from auth_service.api.v1.roles import (
     CHECK,
     DELETE,
     GRANT,
+    GRANT_ERRORS,
     LIST,
     REVOKE,
     check_permissions,
@@ -57,7 +58,10 @@ class ServiceRoles(Resource):
     def post(self, body: RoleGrantRequest) -> UserRoles:
         return grant_role(self, body)
 
-    @service_roles.under(replace(REVOKE, operation="revoke_role_as_service", access=service(Permission.ROLES_GRANT)))
+    # A service key never removes an administrator: `beyond_your_own`, not `last_administrator`.
+    @service_roles.under(
+        replace(REVOKE, operation="revoke_role_as_service", access=service(Permission.ROLES_GRANT), errors=GRANT_ERRORS)
+    )
     def delete(self, query: RoleGrantRequest) -> UserRoles:
         return revoke_role(query)
 
