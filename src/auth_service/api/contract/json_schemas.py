@@ -83,7 +83,7 @@ class Schemas:
             properties["data"] = self.response(contract.data)
         schema = _object(properties)
         if contract.has_secrets:
-            properties["replayed"] = {"type": "boolean", "description": REPLAYED}
+            properties["replayed"] = {**_always(True), "description": REPLAYED}
         return self.add(name, schema)
 
     def error(self, name: str, errors: Sequence[type[ServiceError]]) -> Schema:
@@ -214,7 +214,7 @@ class Schemas:
 
 CODE = "Stable; clients compare it."
 MESSAGE = "In English: what to do next."
-REPLAYED = "Whether the answer to an earlier request is repeated, without the fields that are shown once."
+REPLAYED = "Always true: the answer to an earlier request is repeated, without the fields that are shown once."
 NEXT_CURSOR = "The `cursor` of the next page; null on the last page."
 
 
