@@ -158,9 +158,9 @@ def test_engines_that_outlive_their_owner_are_stopped(data_dir: Path) -> None:
     with another_process(OWNER, data_dir) as owner:
         line_of(owner)
         with running(data_dir=data_dir) as borrowed:
-            left = families(pids(borrowed))
             for each in borrowed.servers:
-                each.freeze()  # so that they do not stop with their owner
+                each.freeze()  # so that they do not stop with their owner, and PostgreSQL ends no process of its own
+            left = families(pids(borrowed))
         owner.kill()
         owner.wait()
     assert len(left) > 2

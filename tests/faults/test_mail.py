@@ -56,6 +56,7 @@ def finish(service: Service, client: RegistrationClient) -> None:
     expect_success(client.finish)
 
 
+@pytest.mark.undisturbed  # the codes expire
 @pytest.mark.parametrize(
     ("mode", "error"),
     [("refuse", "refused the connection"), ("4xx", "451"), ("tarpit", "took too long")],
