@@ -27,7 +27,7 @@ from tests.support.conformance import report_not_produced, save_produced
 from tests.support.crowds import patient_hashing
 from tests.support.live import Live, live_server
 from tests.support.stores import Query, Stores, asking, named_stores, redis_of_worker, temporary_database
-from tests.support.undisturbed import TestProcesses, run_first
+from tests.support.undisturbed import TestProcesses, in_order_of_run
 
 EMPTIED = (
     "letters",
@@ -66,7 +66,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    run_first(items)
+    in_order_of_run(items)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the time limit, which begins when the test does
