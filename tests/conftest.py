@@ -51,6 +51,7 @@ hypothesis.settings.load_profile("suite")
 
 
 TEST_PROCESSES = pytest.StashKey[TestProcesses]()
+NOT_PRODUCED = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,7 +62,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)  # after the other processes
 def pytest_sessionfinish(session: pytest.Session) -> None:
     save_produced()
-    if not hasattr(session.config, "workerinput") and report_not_produced():
+    if hasattr(session.config, "workerinput"):
+        return
+    session.config.stash[NOT_PRODUCED] = report_not_produced()
+    if session.config.stash[NOT_PRODUCED]:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -94,7 +98,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures of the fault tests, wherever they ran, and the error codes that no test has produced."""
-    for line in report_not_produced():
+    for line in terminalreporter.config.stash.get(NOT_PRODUCED, []):
         terminalreporter.line(line, red=True)
     figures = [
         f"{report.nodeid.rpartition('::')[2]}: {line}"

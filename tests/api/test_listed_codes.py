@@ -19,8 +19,8 @@ from tests.support.application import MakeApp
 from tests.support.statements import LOCK_WAITS
 from tests.support.stores import Query, Stores, asking
 
-NOBODY = 5
-"""The id of no user."""
+UNKNOWN_USER = 5
+"""An id that no user has."""
 BODY = {"json": {"reason": "Spam in the comments"}}
 Outcome = tuple[int, str]
 
@@ -59,7 +59,7 @@ def test_oa2_a_grant_has_the_same_errors_under_every_path(
         def grant(user_id: int | None, role: str, caller: AdminClient = caller) -> Outcome:
             return caller.error("POST", "/roles", json=named(user_id, role))
 
-        assert grant(NOBODY, "ROLE_N1") == (404, "user_unknown")
+        assert grant(UNKNOWN_USER, "ROLE_N1") == (404, "user_unknown")
         assert grant(user.user_id, "ROLE_UNKNOWN") == (404, "role_unknown")
         assert grant(user.user_id, "ROLE_PORTAL_USER") == (409, "role_is_system")
         assert grant(temporary, "ROLE_N1") == (409, "mail_not_confirmed")
@@ -81,7 +81,7 @@ def test_oa2_a_revocation_has_the_same_errors_under_every_path(
         return caller.error("DELETE", "/roles", query_string=named(user_id, role))
 
     for revoke, caller, other in ((by_path, admin, granter), (by_query, admin, granter), (by_query, service, service)):
-        assert revoke(caller, NOBODY, "ROLE_EDITOR") == (404, "user_unknown")
+        assert revoke(caller, UNKNOWN_USER, "ROLE_EDITOR") == (404, "user_unknown")
         assert revoke(caller, user.user_id, "ROLE_UNKNOWN") == (404, "role_unknown")
         assert revoke(caller, user.user_id, "ROLE_PORTAL_USER") == (409, "role_is_system")
         assert revoke(other, user.user_id, "ROLE_EDITOR") == (403, "beyond_your_own")
@@ -106,7 +106,7 @@ def test_oa2_roles_have_the_same_errors_for_services(
         "ROLE_EDITOR": (403, "beyond_your_own"),
     }.items():
         assert service.error("DELETE", f"/roles/{role}/delete_role") == outcome
-    checked = {"user_id": NOBODY, "permission": "films:edit"}
+    checked = {"user_id": UNKNOWN_USER, "permission": "films:edit"}
     assert service.error("GET", "/roles/check_permissions", query_string=checked) == (404, "user_unknown")
     query("INSERT INTO roles (name) SELECT 'ROLE_N' || n FROM generate_series(1, 200) n")
     new = {"role_name": "ROLE_NEW"}
@@ -173,7 +173,7 @@ def test_oa2_the_registration_lists_what_it_answers(
         return str(refusal(answer)["code"])
 
     temporary = api.sign_up("grace@example.org")
-    assert code(api.finish(NOBODY, password=PASSWORD)) == "user_unknown"
+    assert code(api.finish(UNKNOWN_USER, password=PASSWORD)) == "user_unknown"
     closed = ApiClient(make_app(sign_up="closed"))
     assert code(closed.ask_again(temporary, "7505")) == "registration_closed"
     for _ in range(10):

@@ -36,8 +36,8 @@ class TestProcesses:
     """Locked while an undisturbed test waits or runs, so that no other test begins."""
     tests: Path
     """Locked while a test runs: shared by ordinary tests, exclusively by an undisturbed one."""
-    _held: ExitStack = field(default_factory=ExitStack, init=False)
-    _holds: bool = field(default=False, init=False)
+    _held: ExitStack | None = field(default=None, init=False)
+    """The locks of this process, while it may run tests."""
 
     @classmethod
     def of(cls, config: pytest.Config) -> "TestProcesses":
@@ -46,21 +46,21 @@ class TestProcesses:
 
     def begin(self, item: pytest.Item) -> None:
         """Wait until the test may run."""
-        if self._holds:
+        if self._held is not None:
             return
+        self._held = ExitStack()
         with ExitStack() as waiting:
             waiting.enter_context(locked(self.gate, fcntl.LOCK_EX))
             undisturbed = is_undisturbed(item)
             self._held.enter_context(locked(self.tests, fcntl.LOCK_EX if undisturbed else fcntl.LOCK_SH))
             if undisturbed:
                 self._held.push(waiting.pop_all())
-        self._holds = True
 
     def end(self, item: pytest.Item, following: pytest.Item | None) -> None:
         """Admit other tests, unless the next test of this process is undisturbed too."""
-        if not (is_undisturbed(item) and is_undisturbed(following)):
+        if self._held is not None and not (is_undisturbed(item) and is_undisturbed(following)):
             self._held.close()
-            self._holds = False
+            self._held = None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from auth_service.db import unit_of_work
 from auth_service.models.audit_event import FAILURE, SUCCESS, EventType
 from auth_service.services.audit.events import COMMAND_LINE
 from auth_service.services.audit.export import ExportFormat
-from auth_service.services.audit.seals import SealBroken
+from auth_service.services.audit.seals import AuditSealBroken
 from auth_service.services.audit.search import USER, AuditFilters, Party
 from auth_service.services.caller import SYSTEM
 from auth_service.wiring import Services
@@ -91,7 +91,7 @@ def verify(*, keys: TextIO | None) -> None:
         raise click.BadParameter(str(error), param_hint="--keys") from None
     try:
         verified = services.audit_sealing.verify(trusted=trusted)
-    except SealBroken as broken:
+    except AuditSealBroken as broken:
         raise click.ClickException(str(broken)) from None
     print(f"{verified.hours} hours with {verified.events} events match their seals")
     if trusted is None:

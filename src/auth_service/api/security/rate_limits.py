@@ -54,7 +54,7 @@ class RateLimitOfOthers(CallerRateLimit):
     def count(self) -> None:
         """Count this request, unless it is about the caller. Raises TooManyRequests."""
         if not asks_about_self(self.parameter):
-            CallerRateLimit.count(self)
+            CallerRateLimit.count(self)  # `super()` does not work in a dataclass with slots
 
 
 LOOK_UPS = ClientRateLimit("limit_look_ups", lambda settings: settings.limit_look_ups)

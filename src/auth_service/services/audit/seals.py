@@ -58,7 +58,7 @@ _OLDEST_EVENT = select(func.min(Event.at))
 _ALL = select(AuditSeal.hour, AuditSeal.rows, AuditSeal.digest, AuditSeal.seal).order_by(AuditSeal.hour)
 
 
-class SealBroken(Exception):
+class AuditSealBroken(Exception):
     """An hour does not match its seal. The text says what is wrong."""
 
     def __init__(self, hour: datetime, reason: str) -> None:
@@ -107,7 +107,7 @@ class AuditSealing:
     def verify(self, *, trusted: TrustedKeys | None) -> VerifiedLog:
         """Verify all seals and the events of their hours, with keys that were kept outside if `trusted` is not None.
 
-        Raises SealBroken for the first hour that does not match.
+        Raises AuditSealBroken for the first hour that does not match.
         """
         hours = events = 0
         previous: bytes | None = None
@@ -119,11 +119,13 @@ class AuditSealing:
             expected = _hour_of(min(filter(None, [oldest, seals[0].hour if seals else None]), default=now))
             for row in seals:
                 if row.hour != expected:
-                    raise SealBroken(expected, "the hour has no seal")
+                    raise AuditSealBroken(expected, "the hour has no seal")
                 rows, previous = _verify(connection, row, previous=previous, trusted=trusted)
                 hours, events, expected = hours + 1, events + rows, row.hour + HOUR
         if now - expected > OVERDUE:
-            raise SealBroken(expected, "the hour has no seal; no mail worker runs, or the newest seals were removed")
+            raise AuditSealBroken(
+                expected, "the hour has no seal; no mail worker runs, or the newest seals were removed"
+            )
         return VerifiedLog(hours=hours, events=events)
 
     @staticmethod
@@ -149,17 +151,17 @@ def _hour_of(time: datetime) -> datetime:
 def _verify(
     connection: Connection, row: Row[datetime, int, bytes, str], *, previous: bytes | None, trusted: TrustedKeys | None
 ) -> tuple[int, bytes]:
-    """Verify a seal and the events of its hour; return their number and the digest. Raises SealBroken."""
+    """Verify a seal and the events of its hour; return their number and the digest. Raises AuditSealBroken."""
     stated = _stated(row.seal, row.hour, trusted)
     if (stated.hour, stated.rows, stated.digest) != (row.hour, row.rows, bytes(row.digest)):
-        raise SealBroken(row.hour, "the seal states other values than its row")
+        raise AuditSealBroken(row.hour, "the seal states other values than its row")
     if previous is not None and stated.previous != previous:
-        raise SealBroken(row.hour, "the seal does not continue the one before")
+        raise AuditSealBroken(row.hour, "the seal does not continue the one before")
     rows, digest = _digest_of(connection, row.hour, previous=stated.previous)
     if rows != row.rows:
-        raise SealBroken(row.hour, f"the hour has {rows} events, and had {row.rows} when it was sealed")
+        raise AuditSealBroken(row.hour, f"the hour has {rows} events, and had {row.rows} when it was sealed")
     if digest != stated.digest:
-        raise SealBroken(row.hour, "an event was changed after the hour was sealed")
+        raise AuditSealBroken(row.hour, "an event was changed after the hour was sealed")
     return rows, digest
 
 
@@ -167,7 +169,7 @@ def _stated(seal: str, hour: datetime, trusted: TrustedKeys | None) -> SealedHou
     try:
         return audit_seals.verify(seal, trusted=trusted)
     except SealRejected as rejected:
-        raise SealBroken(hour, f"the seal is rejected: {rejected}") from None
+        raise AuditSealBroken(hour, f"the seal is rejected: {rejected}") from None
 
 
 def _digest_of(connection: Connection, hour: datetime, *, previous: bytes) -> tuple[int, bytes]:
