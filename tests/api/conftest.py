@@ -1,4 +1,4 @@
-"""Fixtures of the API tests: tokens of a user, throttling delays, and a check that the live server loses no data."""
+"""Fixtures of the API tests: tokens, administration clients, delays, and a check that the server loses no data."""
 
 import json
 import time
@@ -11,7 +11,8 @@ import redis
 from flask import Flask
 
 from auth_service.wiring import Services
-from tests.support.actors import ADA, PASSWORD, USERS, ApiClient
+from tests.support.actors import ADA, PASSWORD, USERS, ApiClient, Mailbox
+from tests.support.administration import AdminClient, Administration
 from tests.support.forgery import Forger, decoded
 from tests.support.live import WITNESS, Live
 from tests.support.passing_time import time_machine
@@ -87,3 +88,15 @@ def session(ada: int, api: ApiClient, app: Flask, services: Services) -> Session
     issued_at = forger.claims["iat"] - 1000
     expired = forger.token(iat=issued_at, nbf=issued_at, exp=issued_at + 900)
     return Session(access=tokens["access_token"], expired=expired, refresh=tokens["refresh_token"])
+
+
+@pytest.fixture
+def administration(app: Flask, mailbox: Mailbox) -> Administration:
+    """Creates users with roles, and services with scopes."""
+    return Administration(app, mailbox)
+
+
+@pytest.fixture
+def admin(administration: Administration) -> AdminClient:
+    """A client of an administrator."""
+    return administration.administrator()

@@ -17,16 +17,6 @@ BODY = {"json": {"reason": REASON}}
 NEW = "another horse battery"
 
 
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
-
-
 def reset_of(user_id: int | None) -> str:
     return f"/admin/users/{user_id}/force_password_reset"
 

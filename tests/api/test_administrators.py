@@ -133,11 +133,6 @@ def test_r2_the_last_administrator_cannot_delete_the_own_account(administration:
     assert administrators(query) == 1
 
 
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
 def revoke(actor: AdminClient, target: AdminClient) -> int:
     return actor.call("DELETE", f"/users/{target.user_id}/roles/{ADMIN}").status_code
 

@@ -2,23 +2,10 @@
 
 from typing import Any
 
-import pytest
-from flask import Flask
-
 from tests.support.actors import Mailbox
 from tests.support.administration import AdminClient, Administration
 from tests.support.audit_search import found, party
 from tests.support.stores import Query
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 def test_lg2_a_denied_request_of_a_service_is_recorded(admin: AdminClient, administration: Administration) -> None:

@@ -14,7 +14,6 @@ from werkzeug.test import TestResponse
 
 from auth_service.cli.audit import audit
 from auth_service.services.audit.export import COLUMNS, MAX_ROWS
-from tests.support.actors import Mailbox
 from tests.support.administration import AdminClient, Administration
 from tests.support.live import Live
 from tests.support.service_client import made_key
@@ -23,16 +22,6 @@ from tests.support.stores import Query
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 AUDIT = "/admin/audit"
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 def export(client: AdminClient, media_type: str, path: str = AUDIT, **filters: str) -> TestResponse:

@@ -10,23 +10,13 @@ from auth_service.db import unit_of_work
 from auth_service.models.audit_event import EventType
 from auth_service.services.caller import Caller, CallerType
 from auth_service.wiring import Services
-from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
+from tests.support.actors import ADA, PASSWORD, ApiClient
 from tests.support.administration import CLIENT, AdminClient, Administration
 from tests.support.audit_search import found, party
 from tests.support.stores import Query
 
 GRACE = "grace@example.org"
 ANONYMOUS = {"type": "anonymous", "id": None}
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 # Search.

@@ -4,22 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
 
-from tests.support.actors import Mailbox, refusal
+from tests.support.actors import refusal
 from tests.support.administration import AdminClient, Administration
 from tests.support.bans import FOREVER, REASON, ban, ban_of
 from tests.support.stores import Query
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,6 @@ EXPIRE = "UPDATE users SET banned_until = now() - interval '1 second' WHERE id =
 BAN_EVENTS = "SELECT kind, actor_type, actor_id, details FROM events WHERE kind LIKE 'user.%%' ORDER BY id"
 
 
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
-
-
 class Paths:
     """Every path on which the tokens of a sign-in authenticate."""
 

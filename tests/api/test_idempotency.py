@@ -13,7 +13,6 @@ from auth_service.db import unit_of_work
 from auth_service.services.idempotency import delete_expired_keys
 from auth_service.settings import Settings
 from tests.support import secret_endpoint
-from tests.support.actors import Mailbox
 from tests.support.administration import AdminClient, Administration
 from tests.support.application import forget
 
@@ -22,16 +21,6 @@ pytestmark = pytest.mark.slow
 Query = Callable[..., list[Any]]
 KEY = {"Idempotency-Key": "4711-abc.DEF_0"}
 ROLE: dict[str, Any] = {"name": "ROLE_EDITOR", "description": "Edits films.", "permissions": ["films:edit"]}
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 def test_lv6_a_repeated_request_gets_the_same_answer_and_does_nothing(admin: AdminClient, query: Query) -> None:

@@ -20,16 +20,6 @@ ADMIN, EDITOR, USER = "ROLE_PORTAL_ADMIN", "ROLE_EDITOR", "ROLE_PORTAL_USER"
 NO_TOKEN = "A" * 43
 
 
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
-
-
 def test_ad7_an_invited_person_reads_the_invitation_accepts_it_with_a_password_and_signs_in(
     admin: AdminClient, administration: Administration, mailbox: Mailbox, api: ApiClient, query: Query
 ) -> None:

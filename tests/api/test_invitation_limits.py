@@ -2,24 +2,11 @@
 
 from collections.abc import Callable
 
-import pytest
-from flask import Flask
-
 from tests.support.actors import ADA, ApiClient, Mailbox
 from tests.support.administration import AdminClient, Administration
 from tests.support.application import MakeApp
 from tests.support.invitations import invited
 from tests.support.stores import Query
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 def test_cd10_resend_is_bounded_by_the_limits_of_the_address(

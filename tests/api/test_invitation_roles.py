@@ -14,16 +14,6 @@ from tests.support.stores import Query
 ADMIN, EDITOR, USER = "ROLE_PORTAL_ADMIN", "ROLE_EDITOR", "ROLE_PORTAL_USER"
 
 
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
-
-
 def withdraw_role(administration: Administration, admin: AdminClient, inviter: AdminClient, query: Query) -> None:
     admin.data("DELETE", f"/users/{inviter.user_id}/roles/ROLE_OF_INVITER")
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from auth_service.models.permission import Permission
 from tests.support.actors import ADA, ApiClient, Mailbox
@@ -12,16 +11,6 @@ from tests.support.invitations import invited
 from tests.support.stores import Query
 
 UNKNOWN = "/invitations/00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 def events(query: Query) -> list[Any]:

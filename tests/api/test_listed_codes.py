@@ -26,16 +26,6 @@ Outcome = tuple[int, str]
 
 
 @pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
-
-
-@pytest.fixture
 def service(administration: Administration) -> AdminClient:
     """A service with every permission that is built in."""
     return administration.service(*Permission, base="/api/srv")

@@ -16,11 +16,6 @@ STATES = ("waiting", "sent", "expired", "dead")
 
 
 @pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
 def operator(administration: Administration, query: Query) -> AdminClient:
     """A user who may read and retry emails. The outbox is empty."""
     client = administration.with_permissions("operator@example.org", "mail:read", "mail:write")

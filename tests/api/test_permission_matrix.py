@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from auth_service.models.permission import Permission
-from tests.support.actors import ADA, Mailbox
+from tests.support.actors import ADA
 from tests.support.administration import AdminClient, Administration
 from tests.support.contracts import contracts
 
@@ -27,11 +27,6 @@ def guarded(app: Flask) -> Iterator[tuple[str, str, Permission]]:
         if contract is not None and contract.access.permission is not None:
             path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: ARGUMENTS[match[1]], rule)
             yield method, path.removeprefix("/api/v1"), contract.access.permission
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
 
 
 def outcome(client: AdminClient, method: str, path: str) -> str:

@@ -4,23 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-from flask import Flask
-
 from tests.support.actors import ADA, Mailbox
 from tests.support.administration import AdminClient, Administration
 
 Query = Callable[..., list[Any]]
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
 
 
 def test_ro6_concurrent_equal_changes_are_recorded_and_notified_once(

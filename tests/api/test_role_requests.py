@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.support.actors import ADA, Mailbox
+from tests.support.actors import ADA
 from tests.support.administration import AdminClient, Administration
 from tests.support.contracts import contracts
 
@@ -82,11 +82,6 @@ def test_ro1_every_request_about_roles_is_in_the_table(app: Flask) -> None:
             served.add((method, path))
 
     assert {(each.method, f"{each.base}{each.path.partition('?')[0]}") for each in REQUESTS} == served
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
 
 
 @pytest.fixture

@@ -16,16 +16,6 @@ from tests.support.application import MakeApp
 Query = Callable[..., list[Any]]
 
 
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
-@pytest.fixture
-def admin(administration: Administration) -> AdminClient:
-    return administration.administrator()
-
-
 EDITOR: dict[str, Any] = {"name": "ROLE_EDITOR", "description": "Edits films.", "permissions": ["films:edit"]}
 
 

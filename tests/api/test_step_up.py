@@ -23,11 +23,6 @@ def claims(token: str) -> dict[str, Any]:
     return decoded
 
 
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
-
-
 def by_password(api: ApiClient, mailbox: Mailbox) -> dict[str, Any]:
     return api.signed_in(ADA, PASSWORD)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg2
 import pytest
-from flask import Flask
 
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.administration import AdminClient, Administration
@@ -27,11 +26,6 @@ KEY = {"Idempotency-Key": "two-workers-0"}
 ROLE = {"name": "ROLE_EDITOR", "permissions": ["films:edit"]}
 BARRIER = 20_260_731
 """The advisory lock for which the COMMIT of a keyed request waits."""
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
 
 
 @pytest.fixture(autouse=True)

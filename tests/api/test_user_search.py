@@ -4,18 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.administration import AdminClient, Administration
 
 Query = Callable[..., list[Any]]
 GRACE, ALAN = "grace@example.org", "alan@example.org"
-
-
-@pytest.fixture
-def administration(app: Flask, mailbox: Mailbox) -> Administration:
-    return Administration(app, mailbox)
 
 
 @pytest.fixture
