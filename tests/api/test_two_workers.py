@@ -30,7 +30,7 @@ BARRIER = 20_260_731
 
 @pytest.fixture(autouse=True)
 def _two_workers(live: Live) -> None:
-    assert len(live.workers()) == 2
+    live.wait_for_workers(2)
 
 
 def fifty(act: Callable[[], Answer]) -> tuple[list[Answer], Counter[tuple[int, str]]]:
@@ -106,13 +106,11 @@ def test_lv6_after_a_kill_between_commit_and_answer_the_retry_gets_the_stored_an
 ) -> None:
     headers = {**administration.administrator().headers, **KEY}
     target = ["Content-Type: application/json", *(f"{name}: {value}" for name, value in headers.items())]
-    workers = live.workers()
     with commit_held_open(stores, query) as release, ThreadPoolExecutor(1) as client:
         body = b'{"name": "ROLE_EDITOR", "permissions": ["films:edit"]}'
         lost = client.submit(live.request, "POST", "/api/v1/roles", *target, body=body)
         wait_for(query, "SELECT count(*) = 1 FROM pg_locks WHERE objid = %s AND NOT granted", BARRIER)
-        for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
+        workers = live.freeze_workers()
         release()
         wait_for(query, "SELECT count(*) = 1 FROM idempotency_keys")
         for pid in workers:
@@ -126,7 +124,7 @@ def test_lv6_after_a_kill_between_commit_and_answer_the_retry_gets_the_stored_an
     assert {answer.body for answer in answers} == {answers[0].body}
     assert answers[0].json["data"] == {**ROLE, "description": None, "system": False}
     assert query("SELECT count(*) FROM events WHERE kind = 'role.created'") == [(1,)]
-    assert len(live.workers()) == 2, "gunicorn starts new workers"
+    live.wait_for_workers(2)
 
 
 def test_ot3_fifty_concurrent_requests_make_one_first_administrator(

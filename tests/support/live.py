@@ -132,6 +132,27 @@ class Live:
         """The worker processes, which answer the requests."""
         return [each.pid for each in processes.present() if each.parent == self.process.pid]
 
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until that many worker processes run; the first can be ready before gunicorn has started the next."""
+        give_up_at = time.monotonic() + PATIENCE
+        while len(self.workers()) != count:
+            assert time.monotonic() < give_up_at, self.log.read_text()
+            time.sleep(0.05)
+
+    def freeze_workers(self) -> list[int]:
+        """Stop the worker processes with SIGSTOP, and wait until no thread of them runs; returns their ids.
+
+        The kernel stops threads one by one: until the last has stopped, one can still answer.
+        """
+        workers = self.workers()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        give_up_at = time.monotonic() + PATIENCE
+        while not all(state == "T" for pid in workers for state in thread_states(pid)):
+            assert time.monotonic() < give_up_at, "the workers do not stop"
+            time.sleep(0.01)
+        return workers
+
     def wait_until_ready(self) -> None:
         """Wait until the server is ready."""
         give_up_at = time.monotonic() + PATIENCE
@@ -146,6 +167,12 @@ class Live:
             return self.request("GET", "/health/ready").status == 200
         except OSError:
             return False
+
+
+def thread_states(pid: int) -> list[str]:
+    """The state of each thread of a process, one letter as in `ps`; Linux only."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return [thread.read_text().rpartition(")")[2].split()[0] for thread in threads]
 
 
 @contextmanager
