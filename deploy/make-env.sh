@@ -12,7 +12,7 @@ export LC_ALL
 
 env_file=.env
 
-SECRET_NAMES="CODE_KEY OUTBOX_KEY SESSION_KEY KEYRING_KEY POSTGRES_PASSWORD APP_DATABASE_PASSWORD REDIS_PASSWORD"
+SECRET_NAMES="CODE_KEY OUTBOX_KEY SESSION_KEY KEYRING_KEY SECOND_FACTOR_KEY POSTGRES_PASSWORD APP_DATABASE_PASSWORD REDIS_PASSWORD"
 # Settings of the service that the containers do not get from `.env`: the Compose file or the Dockerfile sets them.
 WITHOUT_EFFECT="DATABASE_URL DATA_DIR HTTP_HOST HTTP_PORT LISTEN_BEYOND_LOOPBACK METRICS_HOST METRICS_PORT \
 MIGRATION_DATABASE_URL REDIS_URL TRUSTED_PROXIES"
@@ -235,8 +235,8 @@ trap 'rm -f "$new"' EXIT
 mv "$new" "$env_file"
 
 cat <<EOT
-Wrote $env_file, readable by you only, with new secrets for codes, emails, sessions, signing keys, PostgreSQL and Redis. Keep it with your
-backups.
+Wrote $env_file, readable by you only, with new secrets for codes, emails, sessions, signing keys, second factors, PostgreSQL and
+Redis. Keep it with your backups.
 Before you put the service into use, change these settings in it and run \`make up\` again:
   PUBLIC_URL  https://localhost:5000: the https address under which users reach the service
   MAIL_FROM   no-reply@localhost: the sender of emails, also as Portal <no-reply@example.org>

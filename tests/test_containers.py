@@ -33,6 +33,8 @@ NOT_FOR_CONTAINERS = {
     "OUTBOX_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
     "SESSION_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
     "KEYRING_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
+    "SECOND_FACTOR_KEY_FILE": "the key itself is passed; make-env.sh refuses a file",
+    "SECOND_FACTOR_KEY_PREVIOUS_FILE": "the key itself is passed",
     "PUBLISH_PORT": "for Compose",
     "POSTGRES_PASSWORD": "for Compose",
     "APP_DATABASE_PASSWORD": "for Compose",

@@ -15,7 +15,7 @@ from auth_service.db import db
 from auth_service.embedded import engines
 from auth_service.settings import Settings
 from tests.support.conformance import ConformingClient
-from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, Stores
+from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SECOND_FACTOR_KEY, SESSION_KEY, Stores
 
 MakeApp = Callable[..., Flask]
 
@@ -39,6 +39,7 @@ def settings_of(stores: Stores, data_dir: Path, **values: Any) -> Settings:
         "outbox_key": OUTBOX_KEY,
         "session_key": SESSION_KEY,
         "keyring_key": KEYRING_KEY,
+        "second_factor_key": SECOND_FACTOR_KEY,
     }
     if values.get("app_env") == "production":
         base |= {

@@ -18,7 +18,7 @@ from typing import Any
 from auth_service.embedded import processes
 from auth_service.settings import Settings
 from tests.support.conformance import note_error
-from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY, Stores
+from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SECOND_FACTOR_KEY, SESSION_KEY, Stores
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 90
@@ -196,6 +196,7 @@ def live_server(stores: Stores, folder: Path, **others: str) -> Iterator[Live]:
         "OUTBOX_KEY": OUTBOX_KEY,
         "SESSION_KEY": SESSION_KEY,
         "KEYRING_KEY": KEYRING_KEY,
+        "SECOND_FACTOR_KEY": SECOND_FACTOR_KEY,
         "CORS_ORIGINS": PORTAL,
         "FIRST_ADMINISTRATOR": FIRST_ADMINISTRATOR,
         "WEB_WORKERS": "2",

@@ -19,6 +19,7 @@ CODE_KEY = "tests-only-codes-0123456789-abcdefghijklmnopqrstuvwxyz"
 OUTBOX_KEY = "tests-only-outbox-0123456789-abcdefghijklmnopqrstuvwxyz"
 SESSION_KEY = "tests-only-session-0123456789-abcdefghijklmnopqrstuvwxyz"
 KEYRING_KEY = "tests-only-keyring-0123456789-abcdefghijklmnopqrstuvwxyz"
+SECOND_FACTOR_KEY = "tests-only-factors-0123456789-abcdefghijklmnopqrstuvwxyz"
 
 
 Query = Callable[..., list[tuple[Any, ...]]]

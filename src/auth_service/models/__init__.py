@@ -6,6 +6,7 @@ from auth_service.models.audit_seal import AuditSeal, ForgottenEvent
 from auth_service.models.idempotency_key import IdempotencyKey
 from auth_service.models.invitation import Invitation
 from auth_service.models.outbox_message import OutboxMessage
+from auth_service.models.passkey import Passkey
 from auth_service.models.role import (
     PORTAL_ADMIN,
     PORTAL_USER,
@@ -15,6 +16,7 @@ from auth_service.models.role import (
     RolePermission,
     UserRole,
 )
+from auth_service.models.second_factor import RecoveryCode, SecondFactor
 from auth_service.models.service_key import ServiceKey
 from auth_service.models.session import Session
 from auth_service.models.signing_key import SigningKey
@@ -32,10 +34,13 @@ __all__ = [
     "IdempotencyKey",
     "Invitation",
     "OutboxMessage",
+    "Passkey",
     "PendingEmailChange",
+    "RecoveryCode",
     "RevertLink",
     "Role",
     "RolePermission",
+    "SecondFactor",
     "ServiceKey",
     "Session",
     "SigningKey",

@@ -10,6 +10,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Index,
+    LargeBinary,
     Text,
     and_,
     func,
@@ -33,13 +34,19 @@ class Session(Base):
         CheckConstraint("counter >= 0", name="counter_counts"),
         CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended_has_reason"),
         CheckConstraint("acr IN ('aal1', 'aal2')", name="acr_known"),
-        CheckConstraint("method IN ('password', 'code')", name="method_known"),
+        CheckConstraint("method IN ('password', 'code', 'passkey', 'identity')", name="method_known"),
         CheckConstraint("transport IN ('bearer', 'cookie')", name="transport_known"),
         CheckConstraint("char_length(device) <= 256", name="device_length"),
         # Includes ended sessions: they are deleted with their user, and show whether the user has signed in before.
         Index("ix_sessions_user_id_opened_at", "user_id", "opened_at"),
         Index("ix_sessions_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("ix_sessions_expires_at", "expires_at", postgresql_where=text("ended_at IS NULL")),
+        Index(
+            "uq_sessions_ticket_digest",
+            "ticket_digest",
+            unique=True,
+            postgresql_where=text("ticket_digest IS NOT NULL"),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
@@ -64,6 +71,8 @@ class Session(Base):
     """When the session expires unless it is refreshed."""
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     """When the session expires even if it is refreshed."""
+    ticket_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Digest of the flow ticket that opened the session: a ticket opens one session."""
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     end_reason: Mapped[str | None] = mapped_column(Text)
 

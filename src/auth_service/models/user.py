@@ -61,6 +61,12 @@ class User(Base):
         Index("ix_users_created_at_id", "created_at", "id"),
         Index("ix_users_email_key_prefix", "email_key", postgresql_ops={"email_key": "text_pattern_ops"}),
         Index("ix_users_banned", "created_at", "id", postgresql_where=text("banned_until IS NOT NULL")),
+        Index(
+            "uq_users_webauthn_handle",
+            "webauthn_handle",
+            unique=True,
+            postgresql_where=text("webauthn_handle IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, default=random_id)
@@ -74,6 +80,10 @@ class User(Base):
     """In PHC form; no password matches None."""
     credential_version: Mapped[int] = mapped_column(default=0, server_default="0")
     """Incremented with each change of the password or the address. An emailed code is valid for one version."""
+    factor_version: Mapped[int] = mapped_column(server_default="0")
+    """Incremented with each change of the second factors: it ends trusted devices and sign-ins that began before."""
+    webauthn_handle: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The random `user.id` of passkeys (WebAuthn); null until the first registration of a passkey begins."""
     language: Mapped[str] = mapped_column(Text)
     """The language of emails."""
     registration_digest: Mapped[bytes | None] = mapped_column(LargeBinary)

@@ -21,15 +21,19 @@ from auth_service.settings.email import CodeSettings, EmailSettings
 from auth_service.settings.invitations import InvitationSettings
 from auth_service.settings.names import misspelt, unknown_name
 from auth_service.settings.rate_limits import AuditSettings, RateLimitSettings
+from auth_service.settings.second_factor import LOCALHOST, SecondFactorSettings, relying_party_problems
 from auth_service.settings.service import ComposeSettings, RetentionSettings, SecretSettings, ServiceSettings
 from auth_service.settings.sessions import PasswordSettings, SessionSettings
 from auth_service.settings.types import LOOPBACK_ORIGIN, Network, Rate, SettingsRefused
 
 __all__ = ["SECRETS", "Network", "Rate", "Settings", "SettingsRefused"]
 
-SECRETS = ("code_key", "outbox_key", "session_key", "keyring_key")
+SECRETS = ("code_key", "outbox_key", "session_key", "keyring_key", "second_factor_key")
+PREVIOUS_SECRETS = ("second_factor_key_previous",)
+"""Replaced secrets, which only a key rotation needs."""
+ALL_SECRETS = (*SECRETS, *PREVIOUS_SECRETS)
 PRODUCTION_NEEDS = ("database_url", "redis_url", "smtp_url", "mail_from", "public_url", *SECRETS)
-FREE_TEXT = ("service_name", "data_dir", *(f"{name}_file" for name in SECRETS))
+FREE_TEXT = ("service_name", "data_dir", *(f"{name}_file" for name in ALL_SECRETS))
 """Settings in which a zero-width character can have a meaning; it is removed at their ends only."""
 SHORTEST_SECRET = 43
 """256 bits in characters of base64url."""
@@ -43,6 +47,7 @@ class Settings(
     ServiceSettings,
     AuditSettings,
     InvitationSettings,
+    SecondFactorSettings,
     AuthorizationSettings,
     SessionSettings,
     PasswordSettings,
@@ -94,7 +99,7 @@ class Settings(
     @model_validator(mode="before")
     @classmethod
     def _secrets_from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in SECRETS:
+        for name in ALL_SECRETS:
             path = values.get(f"{name}_file")
             if path is None:
                 continue
@@ -142,13 +147,15 @@ class Settings(
             problems.append("SESSION_IDLE_SECONDS: at least ACCESS_TOKEN_SECONDS, after which a session is refreshed")
         if self.metrics_port == self.http_port and self.metrics_host == self.http_host:
             problems.append("METRICS_PORT: HTTP_PORT is the same port; give the metrics another one")
+        if self.webauthn_rp_id is not None and (self.production or self.webauthn_rp_id != LOCALHOST):
+            problems += relying_party_problems(self.webauthn_rp_id, public_url=self.public_url)
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
     def _weak_secrets(self) -> list[str]:
         problems: list[str] = []
-        values = {name: key.get_secret_value() for name in SECRETS if (key := getattr(self, name)) is not None}
+        values = {name: key.get_secret_value() for name in ALL_SECRETS if (key := getattr(self, name)) is not None}
         for name, value in values.items():
             if len(value) < SHORTEST_SECRET or len(set(value)) < 12:
                 problems.append(f"{name.upper()}: too weak; generate one with `openssl rand -base64 48`")
@@ -196,6 +203,17 @@ class Settings(
         return origin in self.cors_origins or (
             self.app_env == "local" and LOOPBACK_ORIGIN.fullmatch(origin) is not None
         )
+
+    @property
+    def relying_party_id(self) -> str:
+        """The relying party id of passkeys. Browsers refuse IP addresses, so it is `localhost` outside production."""
+        return self.webauthn_rp_id or ((urlsplit(self.public_url).hostname or "") if self.production else LOCALHOST)
+
+    @property
+    def passkey_origins(self) -> frozenset[str]:
+        """The origins whose pages may use passkeys of this service."""
+        own = {self.public_url} if self.production else {self.public_url, f"http://{LOCALHOST}:{self.http_port}"}
+        return frozenset({*own, *self.webauthn_origins})
 
     @property
     def sender(self) -> str:

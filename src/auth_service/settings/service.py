@@ -98,10 +98,21 @@ class SecretSettings(BaseSettings):
     keyring_key: SecretStr | None = Field(
         None, description="Secret (256 bits): encrypts the private signing keys of access tokens."
     )
+    second_factor_key: SecretStr | None = Field(
+        None, description="Secret (256 bits): encrypts the TOTP secrets of users and seals the tickets of sign-ins."
+    )
+    second_factor_key_previous: SecretStr | None = Field(
+        None,
+        description="The value of `SECOND_FACTOR_KEY` before its rotation; needed until `keys reseal` has finished.",
+    )
     code_key_file: Path | None = Field(None, description="File that contains `CODE_KEY`.")
     outbox_key_file: Path | None = Field(None, description="File that contains `OUTBOX_KEY`.")
     session_key_file: Path | None = Field(None, description="File that contains `SESSION_KEY`.")
     keyring_key_file: Path | None = Field(None, description="File that contains `KEYRING_KEY`.")
+    second_factor_key_file: Path | None = Field(None, description="File that contains `SECOND_FACTOR_KEY`.")
+    second_factor_key_previous_file: Path | None = Field(
+        None, description="File that contains `SECOND_FACTOR_KEY_PREVIOUS`."
+    )
 
 
 class RetentionSettings(BaseSettings):

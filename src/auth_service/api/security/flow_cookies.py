@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from flask import request
 
+from auth_service.adapters.crypto.flow_tickets import TTL
 from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
-from auth_service.api.security.csrf import check_same_site
+from auth_service.api.security.csrf import check_csrf, check_same_site
 from auth_service.services.credentials.one_time_codes import CodeSent
 
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
@@ -53,6 +54,31 @@ def _cookie(purpose: str, *, of: str) -> Cookie:
     return Cookie(purpose=purpose, content=f"The flow ticket of {of}.", samesite="Strict")
 
 
+@dataclass(frozen=True, slots=True)
+class SealedFlowCookie:
+    """The cookie with the sealed flow ticket of a second step or of a passkey ceremony, for clients without scripts."""
+
+    cookie: Cookie
+
+    def presented(self, in_body: str | None) -> str | None:
+        """Return the flow ticket of the body, or else that of the cookie; None without both. Raises CrossSite.
+
+        A browser sends the cookie by itself, so the page that sends the request is checked (CSRF).
+        """
+        if in_body is not None:
+            return in_body
+        ticket = self.cookie.read()
+        if ticket is not None:
+            check_csrf()
+        return ticket
+
+    def issue(self, ticket: str) -> None:
+        """Set the cookie."""
+        self.cookie.set(ticket, max_age=TTL)
+
+
 REGISTRATION = FlowCookie(_cookie("registration", of="the registration"), is_required=True)
 SIGN_IN = FlowCookie(_cookie("sign-in", of="the sign-in"))
 PASSWORD_RESET = FlowCookie(_cookie("recovery", of="the password reset"))
+SECOND_STEP = SealedFlowCookie(_cookie("second-step", of="the second step of a sign-in"))
+PASSKEY = SealedFlowCookie(_cookie("passkey", of="a passkey ceremony"))
