@@ -28,6 +28,7 @@ OPEN_ENDPOINTS = {
     ("POST", "/api/v1/users/sign_in"),
     ("POST", "/api/v1/users/sign_in/send_code"),
     ("POST", "/api/v1/users/sign_in/code"),
+    ("POST", "/api/v1/users/sign_in/second_step"),
     ("POST", "/api/v1/users/refresh_token"),
     ("POST", "/api/v1/users/password/send_code"),
     ("PUT", "/api/v1/users/password"),

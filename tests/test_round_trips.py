@@ -9,7 +9,7 @@ from auth_service.adapters.email.dev_inbox import DevInbox
 from tests.support.accounts import Accounts
 from tests.support.actors import Mailbox
 from tests.support.application import MakeApp
-from tests.support.round_trips_administration import CASES
+from tests.support.round_trips_second_factor import CASES
 from tests.support.round_trips_table import COMMAND, SETTINGS, TIMES, documented, endpoints, line, measured
 
 

@@ -8,7 +8,8 @@ from flask import Flask
 from auth_service.models.audit_event import CHANGED_FIELDS, EventType
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox
 from tests.support.administration import Administration
-from tests.support.audit_events import PRODUCED, Scene
+from tests.support.audit_events import Scene
+from tests.support.produced_events import PRODUCED
 from tests.support.stores import Query
 
 ROWS = "SELECT row_to_json(events)::text, concat_ws(' ', device, target_id, details) FROM events"

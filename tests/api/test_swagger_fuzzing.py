@@ -22,6 +22,7 @@ from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import MakeApp
 from tests.support.fuzzing import CHECKS_OF_VALID, DOCUMENT, checks_of, is_administrative
+from tests.support.second_factor import enrolled
 
 CODE = 7505
 PASSWORD = "correct horse battery"
@@ -176,6 +177,12 @@ def _revoke_token(api: ApiClient, case: Case[Any]) -> None:
     case.body = {"token": "a token that was revoked"}
 
 
+def _second_step(api: ApiClient, case: Case[Any]) -> None:
+    email, tokens = signed_in_user(api)
+    user = enrolled(api, email, token=tokens["access_token"])
+    case.body = {"ticket": user.ticket(), "totp": user.next_code()}
+
+
 def _as_generated(api: ApiClient, case: Case[Any]) -> None:
     """Every valid request succeeds."""
 
@@ -197,6 +204,7 @@ SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/refresh_token": (_refresh, {200, 401, 422}),
     "POST /v1/users/password/send_code": (_ask_for_code, {200, 422}),
     "PUT /v1/users/password": (_recover, {200, 422}),
+    "POST /v1/users/sign_in/second_step": (_second_step, {200, 401, 422}),
     "POST /v1/users/undo": (_use_link, {404, 422}),
     "POST /v1/users/invitation": (_use_link, {404, 422}),
     "POST /v1/users/invitation/accept": (_use_link, {404, 422}),

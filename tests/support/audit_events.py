@@ -1,6 +1,6 @@
 """Requests that produce audit events: one for each event type, with everything secret that they contained."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -9,13 +9,29 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from auth_service.models.audit_event import EventType
 from tests.support.actors import PASSWORD, ApiClient, Mailbox
 from tests.support.administration import AdminClient, Administration
+from tests.support.second_factor import CODES, TOTP, ProtectedUser, enrolled
 
 WRONG, OTHER = "a wrong password", "another horse battery"
 SECRETS = frozenset(
-    ("password", "new_password", "current_password", "code", "email", "access_token", "refresh_token", "token", "query")
+    (
+        "password",
+        "new_password",
+        "current_password",
+        "code",
+        "email",
+        "access_token",
+        "refresh_token",
+        "token",
+        "query",
+        "ticket",
+        "totp",
+        "recovery_code",
+        "secret",
+        "otpauth_uri",
+        "qr_svg",
+    )
 )
 """The fields of requests and responses whose values no audit event may contain."""
 REASON = {"reason": "A request of the user"}
@@ -123,6 +139,24 @@ class Scene:
         """Authenticate again, with the password."""
         self.api.with_token(self.token, "POST", "/me/reauthenticate", json={"password": PASSWORD})
 
+    @cached_property
+    def protected(self) -> ProtectedUser:
+        """The user after enabling TOTP."""
+        return enrolled(self.api, self.email, token=self.token)
+
+    def use_recovery_code(self, code: str | None = None) -> None:
+        """Sign in with a recovery code; by default with a valid one."""
+        user = self.protected
+        user.second_step(user.ticket(), recovery_code=code or user.recovery_codes[0])
+
+    def disable_totp(self) -> None:
+        """Disable TOTP."""
+        assert self.protected.call("DELETE", TOTP).status_code == 200
+
+    def replace_recovery_codes(self) -> None:
+        """Replace the recovery codes."""
+        assert self.protected.call("POST", CODES).status_code == 200
+
     def end_session(self) -> None:
         """Revoke another session of the user."""
         self.api.signed_in(self.email, PASSWORD)
@@ -226,69 +260,3 @@ class Scene:
         self.invite()
         body = {"token": self.invitation_token(), "password": PASSWORD}
         assert self.client().call("POST", "/invitation/accept", json=body).status_code == 200
-
-
-@dataclass(frozen=True, slots=True)
-class Produced:
-    """An event that a request produces: the types of its actor and its target, and the request."""
-
-    actor: str
-    target: str
-    produce: Callable[[Scene], object]
-
-
-def _post_wrong_password(scene: Scene) -> object:
-    return scene.api.change_password(scene.token, WRONG, OTHER)
-
-
-PRODUCED: dict[EventType, Produced] = {
-    EventType.REGISTERED: Produced("user", "user", lambda scene: scene.api),
-    EventType.SIGNED_IN: Produced("user", "user", lambda scene: scene.token),
-    EventType.REAUTHENTICATED: Produced("user", "user", Scene.reauthenticate),
-    EventType.SIGN_IN_REFUSED: Produced("anonymous", "user", lambda scene: scene.api.sign_in(scene.email, WRONG)),
-    EventType.SIGNED_OUT: Produced(
-        "user", "user", lambda scene: scene.api.with_token(scene.token, "POST", "/sign_out")
-    ),
-    EventType.SESSION_ENDED: Produced("user", "user", Scene.end_session),
-    EventType.REFRESH_REUSED: Produced("user", "user", Scene.reuse_refresh_token),
-    EventType.PASSWORD_REFUSED: Produced("user", "user", _post_wrong_password),
-    EventType.CODE_REFUSED: Produced("user", "user", lambda scene: scene.api.leave(scene.token, code="750505")),
-    EventType.PASSWORD_CHANGED: Produced(
-        "user", "user", lambda scene: scene.api.change_password(scene.token, PASSWORD, OTHER)
-    ),
-    EventType.PASSWORD_RECOVERED: Produced("user", "user", Scene.recover),
-    EventType.RECOVERY_REFUSED: Produced("anonymous", "user", lambda scene: scene.recover("0000")),
-    EventType.EMAIL_CHANGE_ASKED: Produced("user", "user", Scene.change_email),
-    EventType.EMAIL_CHANGED: Produced("user", "user", Scene.change_email),
-    EventType.EMAIL_CHANGED_UNDONE: Produced("user", "user", Scene.revert_email_change),
-    EventType.NEW_DEVICE_UNDONE: Produced("user", "user", Scene.revert_new_device),
-    EventType.LANGUAGE_CHANGED: Produced(
-        "user", "user", lambda scene: scene.api.with_token(scene.token, "PATCH", "/me", json={"language": "ru"})
-    ),
-    EventType.DATA_EXPORTED: Produced(
-        "user", "user", lambda scene: scene.api.with_token(scene.token, "GET", "/me/export")
-    ),
-    EventType.ACCOUNT_DELETED: Produced("user", "user", lambda scene: scene.api.leave(scene.token, password=PASSWORD)),
-    EventType.ROLE_CREATED: Produced("user", "role", lambda scene: scene.role),
-    EventType.ROLE_CHANGED: Produced("user", "role", Scene.change_role),
-    EventType.ROLE_DELETED: Produced("user", "role", lambda scene: scene.admin.call("DELETE", f"/roles/{scene.role}")),
-    EventType.ROLE_GRANTED: Produced("user", "user", Scene.grant),
-    EventType.ROLE_WITHDRAWN: Produced("user", "user", Scene.revoke),
-    EventType.MAIL_RETRIED: Produced("user", "email", Scene.retry_email),
-    EventType.USER_BANNED: Produced("user", "user", Scene.ban),
-    EventType.USER_UNBANNED: Produced("user", "user", Scene.unban),
-    EventType.PASSWORD_RESET_FORCED: Produced(
-        "user", "user", lambda scene: scene.administrate("POST", "/force_password_reset", json=REASON)
-    ),
-    EventType.INVITATION_CREATED: Produced("user", "invitation", Scene.invite),
-    EventType.INVITATION_RESENT: Produced("user", "invitation", Scene.resend_invitation),
-    EventType.INVITATION_REVOKED: Produced(
-        "user", "invitation", lambda scene: scene.admin.call("DELETE", f"/invitations/{scene.invite()}")
-    ),
-    EventType.INVITATION_ACCEPTED: Produced("user", "invitation", Scene.accept_invitation),
-    EventType.ACCESS_DENIED: Produced("user", "endpoint", Scene.read_roles),
-    EventType.AUDIT_EXPORTED: Produced(
-        "user", "audit", lambda scene: scene.admin.call("GET", "/admin/audit", headers={"Accept": "text/csv"})
-    ),
-}
-"""A producer for every event type. One request of the scene has to be answered with the event."""

@@ -24,6 +24,6 @@ def checks_of(status: int) -> list[Any]:
 
 
 def is_administrative(path: str) -> bool:
-    """Whether an operation is administrative or about reauthentication; these are fuzzed as an administrator."""
-    words = ("/admin/", "/roles", "/permissions", "/invitations", "/reauthenticate")
+    """Whether an operation is administrative, about reauthentication or second factors: fuzzed as an administrator."""
+    words = ("/admin/", "/roles", "/permissions", "/invitations", "/reauthenticate", "/second_factor")
     return path.startswith("/srv/") or any(word in path for word in words)

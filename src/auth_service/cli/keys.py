@@ -1,4 +1,4 @@
-"""`manage.py keys`: rotation, replacement and list of the signing keys of access tokens."""
+"""`manage.py keys`: rotation, replacement and list of the signing keys; rotation of the key of TOTP secrets."""
 
 import time
 from datetime import timedelta
@@ -11,10 +11,12 @@ from auth_service.db import unit_of_work
 from auth_service.services.tokens.signing_keys import LOCAL_PUBLICATION_TIME, PUBLICATION_TIME, KeyTooYoung, SigningKeys
 from auth_service.wiring import Services
 
+BATCH = 200
+
 
 @click.group()
 def keys() -> None:
-    """Manage the signing keys of access tokens."""
+    """Manage the signing keys of access tokens, and the encryption of TOTP secrets."""
 
 
 @keys.command()
@@ -59,6 +61,22 @@ def list_keys() -> None:
     for key in _signing_keys().all():
         until = f", verifies until {key.retire_at:%Y-%m-%d %H:%M:%S} UTC" if key.retire_at else ""
         print(f"{key.kid}  {key.state:<8}  created {key.created_at:%Y-%m-%d %H:%M:%S} UTC{until}")
+
+
+@keys.command()
+@with_appcontext
+def reseal() -> None:
+    """Encrypt TOTP secrets with SECOND_FACTOR_KEY that SECOND_FACTOR_KEY_PREVIOUS has encrypted."""
+    services: Services = current_app.extensions["auth_service"]
+    resealed = broken = 0
+    last: int | None = 0
+    while last is not None:
+        with unit_of_work():  # short ones: a sign-in waits for the row of its user
+            batch = services.totp.reseal(after=last, at_most=BATCH)
+        last, resealed, broken = batch.last, resealed + batch.resealed, broken + batch.broken
+    print(f"{resealed} resealed, {broken} not readable with either key")
+    if broken:
+        raise SystemExit(1)
 
 
 def _signing_keys() -> SigningKeys:

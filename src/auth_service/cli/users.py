@@ -142,6 +142,17 @@ def unban(*, email: str) -> None:
     print(f"{email} is not banned")
 
 
+@users.command("reset-second-factor")
+@click.argument("email")
+@with_appcontext
+def reset_second_factor(*, email: str) -> None:
+    """Remove the second factors of the user EMAIL, who has lost them, and revoke all sessions."""
+    services: Services = current_app.extensions["auth_service"]
+    with explained_errors(), unit_of_work():
+        services.second_factor_reset.by_operator(_user_id(email))
+    print(f"{email} has no second factor")
+
+
 def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None

@@ -41,6 +41,15 @@ from auth_service.errors.base import (
     UnsupportedMediaType,
     UriTooLong,
 )
+from auth_service.errors.factors import (
+    SecondFactorNeeded,
+    SecondFactorRejected,
+    SecondFactorRequired,
+    SecondFactorWrong,
+    SecondStepExpired,
+    TotpNotPending,
+    TotpOn,
+)
 from auth_service.errors.outbox import MailEnded, MailUnknown
 from auth_service.errors.registration import (
     CodeExpired,
@@ -147,6 +156,11 @@ __all__ = [
     "RoleUnknown",
     "ScopeMissing",
     "SecondFactorEnrolmentRequired",
+    "SecondFactorNeeded",
+    "SecondFactorRejected",
+    "SecondFactorRequired",
+    "SecondFactorWrong",
+    "SecondStepExpired",
     "ServiceBusy",
     "ServiceError",
     "ServiceKeyInvalid",
@@ -158,6 +172,8 @@ __all__ = [
     "TooManyAttempts",
     "TooManyCodes",
     "TooManyRequests",
+    "TotpNotPending",
+    "TotpOn",
     "Unauthenticated",
     "Unavailable",
     "UndoUnknown",

@@ -14,7 +14,11 @@ class InsufficientUserAuthentication(Unauthenticated):
     extra = members(
         acr_values=Annotated[Literal["aal1", "aal2"], "The authentication level that the request needs (RFC 9470)."],
         max_age=Annotated[int, "Seconds since the authentication that the request allows."],
-        methods=Annotated[list[Literal["password", "code"]], "The methods with which the user can reauthenticate."],
+        methods=Annotated[
+            list[Literal["password", "code", "totp", "recovery_code", "passkey"]],
+            "The methods with which the user can reauthenticate: `password` or `code`, if listed with `totp` or "
+            "`recovery_code` too; or a passkey.",
+        ],
     )
 
 

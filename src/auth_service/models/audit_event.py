@@ -83,6 +83,18 @@ class EventType(DescribedEnum):
         "invitation.accepted",
         "The user registered with an invitation; `changes` names the roles, also those that were not granted.",
     )
+    SECOND_FACTOR_ENABLED = "second_factor.enabled", "TOTP was enabled; all other sessions were revoked."
+    SECOND_FACTOR_DISABLED = "second_factor.disabled", "TOTP was disabled."
+    RECOVERY_CODES_REPLACED = "second_factor.recovery_codes_replaced", "The recovery codes were replaced by new ones."
+    RECOVERY_CODE_USED = "second_factor.recovery_code_used", "A recovery code was used; `left` says how many are left."
+    SECOND_FACTOR_REFUSED = (
+        "second_factor.refused",
+        "A code of the second factor was wrong, used or delayed; `method` and `purpose` say which and what for.",
+    )
+    SECOND_FACTOR_RESET = (
+        "second_factor.reset",
+        "The second factors were removed for a user who had lost them; all sessions were revoked.",
+    )
     ACCESS_DENIED = (
         "access_denied",
         "A signed-in client or a service was denied access; `refusal` is the error code.",

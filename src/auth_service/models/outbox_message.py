@@ -36,6 +36,11 @@ class EmailKind(StrEnum):
     ACCOUNT_BANNED = "account_banned"
     PASSWORD_RESET_FORCED = "password_reset_forced"  # noqa: S105 - the name of an email
     INVITATION = "invitation"
+    SECOND_FACTOR_ON = "second_factor_on"
+    SECOND_FACTOR_OFF = "second_factor_off"
+    SECOND_FACTOR_ATTEMPTS = "second_factor_attempts"
+    SECOND_FACTOR_RESET_DONE = "second_factor_reset_done"
+    RECOVERY_CODE_USED = "recovery_code_used"
 
     @property
     def carries_code(self) -> bool:

@@ -11,6 +11,7 @@ from auth_service.services.audit.seals import AuditSealing
 from auth_service.services.audit.search import AuditSearch
 from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.authorization.roles import Roles
+from auth_service.services.credentials.totp import Totp
 from auth_service.services.email.delivery import Delivery
 from auth_service.services.email.outbox import Outbox
 from auth_service.services.email.outbox_search import OutboxSearch
@@ -22,6 +23,9 @@ from auth_service.services.flows.invitations.acceptance import InvitationAccepta
 from auth_service.services.flows.invitations.invitations import Invitations
 from auth_service.services.flows.password_reset import PasswordReset
 from auth_service.services.flows.registration import Registration
+from auth_service.services.flows.second_factor.enrolment import SecondFactorEnrolment
+from auth_service.services.flows.second_factor.reset import SecondFactorReset
+from auth_service.services.flows.second_factor.second_step import SecondStep
 from auth_service.services.flows.sign_in import SignIn
 from auth_service.services.flows.step_up import StepUp
 from auth_service.services.flows.superuser import Superusers
@@ -45,6 +49,7 @@ from auth_service.wiring import (
     flows,
     invitations,
     maintenance,
+    second_factors,
     sessions,
     tokens,
     users,
@@ -66,6 +71,10 @@ class Services:
     user_search: UserSearch
     registration: Registration
     sign_in: SignIn
+    second_step: SecondStep
+    second_factors: SecondFactorEnrolment
+    second_factor_reset: SecondFactorReset
+    totp: Totp
     password_reset: PasswordReset
     account: AccountSettings
     user_administration: UserAdministration
@@ -108,6 +117,7 @@ def wire(settings: Settings) -> Services:
     account_revert = flows.account_revert(shared, session_service)
     administrators = authorization.administrators(shared)
     roles = authorization.roles(shared, administrators)
+    stages = flows.sign_in_stages(shared, session_service, account_revert, administrators)
     reauthentication = flows.reauthentication(shared)
     deletion = flows.account_deletion(shared, account_revert, administrators)
     audit_search = audit.audit_search(shared.cursors)
@@ -121,7 +131,11 @@ def wire(settings: Settings) -> Services:
         users=shared.users,
         user_search=users.user_search(shared.cursors),
         registration=flows.registration(shared, reauthentication, administrators),
-        sign_in=flows.sign_in(shared, session_service, account_revert, administrators),
+        sign_in=flows.sign_in(shared, stages),
+        second_step=second_factors.second_step(shared, stages, administrators),
+        second_factors=second_factors.enrolment(shared, session_service),
+        second_factor_reset=second_factors.reset(shared),
+        totp=second_factors.totp(settings),
         password_reset=flows.password_reset(shared, session_service),
         account=flows.account_settings(shared, session_service, reauthentication, deletion),
         user_administration=flows.user_administration(shared, deletion, administrators),

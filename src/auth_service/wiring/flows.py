@@ -21,6 +21,7 @@ from auth_service.services.flows.sign_in_stages import (
     FirstAdministrator,
     NewDeviceNotification,
     NotBanned,
+    SecondFactorVerified,
     SignInStages,
 )
 from auth_service.services.flows.step_up import StepUp
@@ -28,6 +29,7 @@ from auth_service.services.flows.superuser import Superusers
 from auth_service.services.flows.user_administration import UserAdministration
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.services.users.import_users import UserImport
+from auth_service.wiring.second_factors import flow_tickets, verification
 from auth_service.wiring.shared import Shared
 
 
@@ -51,10 +53,28 @@ def registration(shared: Shared, reauthentication: Reauthentication, administrat
     )
 
 
-def sign_in(
+def sign_in_stages(
     shared: Shared, sessions: Sessions, account_revert: AccountRevert, administrators: Administrators
-) -> SignIn:
-    """Build sign-in by password and by emailed code; both end in the same stages."""
+) -> SignInStages:
+    """Build the stages in which every sign-in ends."""
+    devices = _devices(shared)
+    return SignInStages(
+        devices=devices,
+        not_banned=NotBanned(audit_log=shared.audit_log),
+        stages=[
+            SecondFactorVerified(
+                tickets=flow_tickets(shared.settings), devices=devices, roles=shared.settings.second_factor_roles
+            ),
+            FirstAdministrator(administrators=administrators),
+            NewDeviceNotification(account_revert=account_revert),
+        ],
+        sessions=sessions,
+        device_trust=shared.settings.device_trust_seconds,
+    )
+
+
+def sign_in(shared: Shared, stages: SignInStages) -> SignIn:
+    """Build sign-in by password and by emailed code."""
     settings = shared.settings
     return SignIn(
         users=shared.users,
@@ -62,15 +82,7 @@ def sign_in(
         codes=shared.one_time_codes(EmailKind.SIGN_IN_CODE, unbound=UnboundAttempts.COUNTED_APART),
         audit_log=shared.audit_log,
         throttle=replace(shared.throttle, global_limit=settings.limit_failed_sign_ins.windows),
-        stages=SignInStages(
-            devices=_devices(shared),
-            not_banned=NotBanned(audit_log=shared.audit_log),
-            stages=[
-                FirstAdministrator(administrators=administrators),
-                NewDeviceNotification(account_revert=account_revert),
-            ],
-            sessions=sessions,
-        ),
+        stages=stages,
     )
 
 
@@ -158,6 +170,7 @@ def step_up(shared: Shared, sessions: Sessions, reauthentication: Reauthenticati
     return StepUp(
         users=shared.users,
         reauthentication=reauthentication,
+        second_factors=verification(shared),
         codes=shared.one_time_codes(
             EmailKind.REAUTHENTICATION_CODE, unbound=UnboundAttempts.REFUSED, reveals_daily_cap=True
         ),

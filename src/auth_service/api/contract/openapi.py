@@ -141,6 +141,8 @@ class Renderer:
             headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
         if status == 401 and REFRESH in operation.contract.reads_cookies:
             headers |= self._set_cookie([ACCESS, REFRESH])
+        elif status == 401:
+            headers |= self._set_cookie(each for each in operation.contract.sets_cookies if each.is_set_on_401)
         examples = {error.code: {"$ref": f"#/components/examples/{error.code}"} for error in errors}
         schema = self.schemas.error(_error_name(operation, status), errors)
         return {

@@ -17,6 +17,8 @@ class Cookie:
     content: str
     """What it contains, for the documents of the API."""
     samesite: Literal["Strict", "Lax"]
+    is_set_on_401: bool = False
+    """Whether the answer that asks for a second step sets it. No other answer to an error sets a cookie."""
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class Cookie:
 def add_cookies(response: Response) -> Response:
     """Add the cookies that were set during this request to its response. Errors set no cookie."""
     for cookie, (value, max_age) in g.pop("cookies", {}).items():
-        if response.status_code < 300 or (not max_age and response.status_code == 401):
+        if response.status_code < 300 or (response.status_code == 401 and (not max_age or cookie.is_set_on_401)):
             response.set_cookie(
                 cookie.name,
                 value,

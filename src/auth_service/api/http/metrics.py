@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from flask import Flask
@@ -10,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from auth_service.db import accepts_writes, unit_of_work
-from auth_service.errors import ServiceError
+from auth_service.errors import SecondFactorRejected, ServiceError, Unauthenticated
 from auth_service.wiring import Services
 
 REQUESTS = Counter("auth_requests", "Answered requests.", ["route", "method", "status"])
@@ -21,6 +22,7 @@ SECONDS = Histogram(
     ["route"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 )
+SECOND_STEPS = Counter("auth_second_steps", "Second steps of sign-ins, by method and outcome.", ["method", "outcome"])
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -49,6 +51,17 @@ def observe_error(error: type[ServiceError]) -> None:
 def _error_series(code: str) -> Counter:
     """Return the time series of an error code. Bounded by the number of error classes."""
     return ERRORS.labels(code)
+
+
+@contextmanager
+def second_step_outcome(method: str) -> Iterator[None]:
+    """Count a second step of a sign-in: accepted, or not because of an error of the client."""
+    try:
+        yield
+    except Unauthenticated as error:
+        SECOND_STEPS.labels(method, "rejected" if isinstance(error, SecondFactorRejected) else "expired").inc()
+        raise
+    SECOND_STEPS.labels(method, "accepted").inc()
 
 
 DATABASE = ("auth_database_up", "auth_database_writable", "PostgreSQL")

@@ -7,15 +7,17 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from flask import g, request
 
-from auth_service.api.current import services
+from auth_service.api.current import services, settings
 from auth_service.api.http.parsing import header_text
 from auth_service.api.security import csrf, session_cookies
 from auth_service.api.security.client_info import client_info
 from auth_service.errors import (
     CrossSite,
+    InsufficientUserAuthentication,
     ScopeMissing,
     SecondFactorEnrolmentRequired,
     ServiceError,
@@ -95,10 +97,32 @@ def require_user(*more_methods: str) -> None:
 
 
 def require_unrestricted_user(*more_methods: str) -> None:
-    """Do the same as `require_user`, and deny restricted sessions. Raises SecondFactorEnrolmentRequired too."""
+    """Do the same as `require_user`, and deny restricted sessions.
+
+    Raises SecondFactorEnrolmentRequired too, or InsufficientUserAuthentication if the user has a second factor.
+    """
     require_user(*more_methods)
-    if current_user().is_restricted:
-        raise SecondFactorEnrolmentRequired
+    user = current_user()
+    if not user.is_restricted:
+        return
+    if user.has_factor:
+        raise insufficient_authentication(acr=user.required_level, max_age=None)
+    raise SecondFactorEnrolmentRequired
+
+
+def insufficient_authentication(*, acr: str, max_age: timedelta | None) -> InsufficientUserAuthentication:
+    """Return the error about a session of the current user that is too old or too weak (RFC 9470)."""
+    age = settings().reauthentication_seconds if max_age is None else max_age
+    return InsufficientUserAuthentication(
+        acr_values=acr, max_age=int(age.total_seconds()), methods=_methods(current_user())
+    )
+
+
+def _methods(user: CurrentUser) -> list[str]:
+    """Return the factors with which the user can reauthenticate."""
+    first = ["password", "code"] if user.password_set else ["code"]
+    second = ["totp", "recovery_code"] if user.totp else []
+    return [*first, *second, *(["passkey"] if user.passkeys else [])]
 
 
 def audit_denied(error: ServiceError) -> None:
@@ -248,7 +272,7 @@ signed_in = Access(
     name="signed_in",
     sentence="Access: signed-in users.",
     check=require_unrestricted_user,
-    errors=(*USER_ERRORS, SecondFactorEnrolmentRequired),
+    errors=(*USER_ERRORS, SecondFactorEnrolmentRequired, InsufficientUserAuthentication),
     needs_token=True,
 )
 

@@ -13,6 +13,7 @@ from auth_service.api.security.authentication import (
     caller_of,
     current_service,
     current_user,
+    insufficient_authentication,
     presented_service_key,
     require_unrestricted_user,
     require_user,
@@ -23,8 +24,7 @@ from auth_service.errors import InsufficientUserAuthentication, PermissionMissin
 from auth_service.models import PORTAL_ADMIN
 from auth_service.models.permission import Permission
 from auth_service.services.caller import Caller, CallerType
-from auth_service.services.sessions.authentication_levels import satisfies
-from auth_service.services.sessions.sessions import CurrentUser
+from auth_service.services.sessions.authentication_levels import AAL1, AAL2, satisfies
 
 
 def caller() -> Caller:
@@ -53,13 +53,7 @@ def require_authentication(*, acr: str, max_age: timedelta | None) -> None:
     """Require the authentication level `acr`, at most `max_age` ago. Raises InsufficientUserAuthentication."""
     user = current_user()
     if not satisfies(user.acr, acr) or (max_age is not None and not user.authenticated_within(max_age)):
-        age = settings().reauthentication_seconds if max_age is None else max_age
-        raise InsufficientUserAuthentication(acr_values=acr, max_age=int(age.total_seconds()), methods=_methods(user))
-
-
-def _methods(user: CurrentUser) -> list[str]:
-    """Return the first factors with which the user can reauthenticate."""
-    return ["password", "code"] if user.password_set else ["code"]
+        raise insufficient_authentication(acr=acr, max_age=max_age)
 
 
 def _authenticate_caller() -> None:
@@ -130,4 +124,53 @@ restricted = replace(
     sentence="Access: signed-in users, also before they enrol a required second factor.",
     check=require_user,
     errors=USER_ERRORS,
+)
+
+
+def _require_recent_factors() -> None:
+    require_unrestricted_user()
+    require_recent()
+
+
+recent = replace(
+    signed_in,
+    name="recent",
+    sentence="Access: signed-in users with a recent authentication.",
+    check=_require_recent_factors,
+)
+
+
+def _require_recent_for_enrolment() -> None:
+    require_user()
+    user = current_user()
+    level = user.required_level if user.has_factor else AAL1
+    require_authentication(acr=level, max_age=settings().reauthentication_seconds)
+
+
+recent_or_restricted = replace(
+    restricted,
+    name="recent, restricted",
+    sentence=(
+        "Access: signed-in users with a recent authentication. The first factor suffices for it before the enrolment "
+        "of the first second factor."
+    ),
+    check=_require_recent_for_enrolment,
+    errors=(*USER_ERRORS, InsufficientUserAuthentication),
+)
+
+
+def _require_recent_with_second_factor() -> None:
+    require_unrestricted_user()
+    if current_user().required_level == AAL2:
+        require_recent()
+
+
+signed_in_strongly = replace(
+    signed_in,
+    name="signed_in, recent with a second factor",
+    sentence=(
+        "Access: signed-in users. If the account requires a second factor, the authentication has to be recent: the "
+        "password alone is not sufficient."
+    ),
+    check=_require_recent_with_second_factor,
 )

@@ -2,7 +2,9 @@
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from flask import request
 
@@ -10,6 +12,7 @@ from auth_service.adapters.crypto.flow_tickets import TTL
 from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
 from auth_service.api.security.csrf import check_csrf, check_same_site
+from auth_service.errors import ServiceError
 from auth_service.services.credentials.one_time_codes import CodeSent
 
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
@@ -72,6 +75,20 @@ class SealedFlowCookie:
             check_csrf()
         return ticket
 
+    @contextmanager
+    def cleared_after(self, error: type[ServiceError]) -> Iterator[None]:
+        """Delete the cookie after a success and after an `error` that makes its ticket useless."""
+        try:
+            yield
+        except error:
+            self._clear()
+            raise
+        self._clear()
+
+    def _clear(self) -> None:
+        if self.cookie.read() is not None:
+            self.cookie.clear()
+
     def issue(self, ticket: str) -> None:
         """Set the cookie."""
         self.cookie.set(ticket, max_age=TTL)
@@ -80,5 +97,5 @@ class SealedFlowCookie:
 REGISTRATION = FlowCookie(_cookie("registration", of="the registration"), is_required=True)
 SIGN_IN = FlowCookie(_cookie("sign-in", of="the sign-in"))
 PASSWORD_RESET = FlowCookie(_cookie("recovery", of="the password reset"))
-SECOND_STEP = SealedFlowCookie(_cookie("second-step", of="the second step of a sign-in"))
+SECOND_STEP = SealedFlowCookie(replace(_cookie("second-step", of="the second step of a sign-in"), is_set_on_401=True))
 PASSKEY = SealedFlowCookie(_cookie("passkey", of="a passkey ceremony"))

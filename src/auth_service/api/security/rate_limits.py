@@ -68,4 +68,5 @@ ADMIN_WRITES = CallerRateLimit("limit_admin_writes", lambda settings: settings.l
 AUDIT_EXPORTS = CallerRateLimit("limit_audit_exports", lambda settings: settings.limit_audit_exports)
 INVITATIONS = CallerRateLimit("limit_invitations", lambda settings: settings.limit_invitations)
 REAUTHENTICATIONS = CallerRateLimit("limit_reauthentications", lambda settings: settings.limit_reauthentications)
+SECOND_STEPS = ClientRateLimit("limit_second_steps", lambda settings: settings.limit_second_steps)
 EXPORTS = ClientRateLimit("limit_exports", lambda settings: settings.limit_exports)

@@ -10,7 +10,8 @@ from auth_service.api.current import settings
 from auth_service.api.http.cookies import Cookie
 from auth_service.api.security.client_info import DEVICE, client_info
 from auth_service.api.security.csrf import check_csrf, check_same_site
-from auth_service.errors import RefreshRejected, Unauthenticated
+from auth_service.api.security.flow_cookies import SECOND_STEP
+from auth_service.errors import RefreshRejected, SecondFactorRequired, Unauthenticated
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext
 from auth_service.services.sessions.sessions import Tokens
 
@@ -48,6 +49,17 @@ def sign_in_context(transport: str) -> SignInContext:
         check_csrf()
         check_same_site()
     return SignInContext(client=client_info(), transport=transport, device_token=DEVICE.read())
+
+
+@contextmanager
+def second_step_in_cookie(transport: str) -> Iterator[None]:
+    """Put the ticket of a second step into its cookie if `transport` is `cookie`."""
+    try:
+        yield
+    except SecondFactorRequired as error:
+        if transport == "cookie":
+            SECOND_STEP.issue(error.members.pop("ticket"))
+        raise
 
 
 def signed_in(result: SignedIn) -> Tokens:

@@ -22,8 +22,9 @@ from auth_service.api.v1.passwords import passwords
 from auth_service.api.v1.reauthentication import account
 from auth_service.api.v1.registration import registration
 from auth_service.api.v1.roles import roles
+from auth_service.api.v1.second_factor.enrolment import second_factor
+from auth_service.api.v1.second_factor.second_step import sessions
 from auth_service.api.v1.service_roles import service_roles
-from auth_service.api.v1.sessions import sessions
 from auth_service.api.v1.tokens import tokens
 
 DESCRIPTION = """
@@ -54,7 +55,16 @@ the keys at `/.well-known/jwks.json`.
 NAMESPACES: Sequence[tuple[Namespace, str]] = (
     *(
         (each, "/v1/users")
-        for each in (registration, sessions, passwords, account, login_history, account_revert, invitation_links)
+        for each in (
+            registration,
+            sessions,
+            passwords,
+            account,
+            second_factor,
+            login_history,
+            account_revert,
+            invitation_links,
+        )
     ),
     *((each, "/v1") for each in (roles, admin_invitations, tokens, errors)),
     *((each, "/v1/admin") for each in (admin_users, admin_sessions, admin_emails, audit)),

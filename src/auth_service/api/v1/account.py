@@ -6,7 +6,7 @@ from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security import session_cookies
 from auth_service.api.security.authentication import current_user
-from auth_service.api.security.authorization import restricted
+from auth_service.api.security.authorization import restricted, signed_in_strongly
 from auth_service.api.security.client import client_network
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import CODE_ATTEMPTS, CODE_REQUESTS, EXPORTS, SIGN_INS
@@ -74,6 +74,7 @@ class Me(Resource):
         operation="delete_my_account",
         summary="Delete the account, with the password or an emailed deletion code",
         description="A deleted account cannot be restored.",
+        access=signed_in_strongly,
         body=DeleteAccountRequest,
         done=True,
         sets_cookies=session_cookies.SESSION_COOKIES,
@@ -114,6 +115,7 @@ class MyEmail(Resource):
             "The answer is the same whether or not another user has this address. Another spelling of the own address "
             "is changed by code, too."
         ),
+        access=signed_in_strongly,
         body=ChangeEmailRequest,
         data=CodeSentResponse,
         done=True,

@@ -5,6 +5,7 @@ from flask_restx import Resource
 from auth_service.api.contract.endpoint import Namespace
 from auth_service.api.current import services
 from auth_service.api.security.authentication import anyone, current_user
+from auth_service.api.security.authorization import signed_in_strongly
 from auth_service.api.security.client import client_network
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.flow_cookies import PASSWORD_RESET
@@ -75,6 +76,7 @@ class MyPassword(Resource):
         operation="change_my_password",
         summary="Change the password",
         description="Revokes all other sessions.",
+        access=signed_in_strongly,
         body=ChangePasswordRequest,
         done=True,
         limits=[SIGN_INS],

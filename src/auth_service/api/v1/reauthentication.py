@@ -10,6 +10,7 @@ from auth_service.api.security.client import client_network
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import CODE_REQUESTS, REAUTHENTICATIONS
 from auth_service.api.v1.account import account
+from auth_service.api.v1.schemas.fields import revealed
 from auth_service.api.v1.schemas.reauthentication import ReauthenticateRequest
 from auth_service.api.v1.schemas.registration import CodeSentResponse
 from auth_service.api.v1.schemas.sign_in import TokensResponse
@@ -20,10 +21,12 @@ from auth_service.errors import (
     PasswordNotSet,
     PasswordWrong,
     RedisUnavailable,
+    SecondFactorWrong,
     TooManyAttempts,
     TooManyCodes,
 )
 from auth_service.services.credentials.one_time_codes import CodeSent
+from auth_service.services.flows.second_factor.verification import presented_code
 from auth_service.services.sessions.sessions import Tokens
 
 __all__ = ["account"]
@@ -38,7 +41,8 @@ class Reauthenticate(Resource):
         summary="Authenticate again, with the password or an emailed code",
         description=(
             "A new session replaces the current one: its tokens become invalid, and the answer has those of the new "
-            "session, in the same transport."
+            "session, in the same transport. An account that requires a second factor needs `totp` or `recovery_code`, "
+            "too."
         ),
         access=restricted,
         body=ReauthenticateRequest,
@@ -46,16 +50,18 @@ class Reauthenticate(Resource):
         sets_cookies=session_cookies.SESSION_COOKIES,
         limits=[REAUTHENTICATIONS],
         errors=[
-            *(PasswordNotSet, PasswordWrong, TooManyAttempts, CodeWrong, CodeExpired),
+            *(PasswordNotSet, PasswordWrong, TooManyAttempts, CodeWrong, CodeExpired, SecondFactorWrong),
             *(AccountChanged, RedisUnavailable),
         ],
     )
     def post(self, body: ReauthenticateRequest) -> Tokens:
         user, step_up = current_user(), services().step_up
+        second = presented_code(totp=body.totp, recovery_code=revealed(body.recovery_code))
         if body.password is not None:
-            tokens = step_up.by_password(user, body.password.get_secret_value(), client=client_info())
+            password = body.password.get_secret_value()
+            tokens = step_up.by_password(user, password, second=second, client=client_info())
         else:
-            tokens = step_up.by_code(user, body.code or "", client=client_info())
+            tokens = step_up.by_code(user, body.code or "", second=second, client=client_info())
         return session_cookies.delivered(tokens, transport=user.transport)
 
 

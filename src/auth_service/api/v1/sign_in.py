@@ -9,7 +9,7 @@ from auth_service.api.security import session_cookies
 from auth_service.api.security.authentication import anyone
 from auth_service.api.security.client import client_network
 from auth_service.api.security.client_info import DEVICE
-from auth_service.api.security.flow_cookies import SIGN_IN, FlowCookie
+from auth_service.api.security.flow_cookies import SECOND_STEP, SIGN_IN, FlowCookie
 from auth_service.api.security.rate_limits import CODE_REQUESTS, SIGN_INS
 from auth_service.api.security.session_cookies import SESSION_COOKIES
 from auth_service.api.v1.schemas.sign_in import (
@@ -23,6 +23,7 @@ from auth_service.errors import (
     CredentialsRejected,
     CrossSite,
     RedisUnavailable,
+    SecondFactorRequired,
     TooManyAttempts,
     TooManyCodes,
 )
@@ -64,16 +65,16 @@ class SignIn(Resource):
         body=SignInRequest,
         data=TokensResponse,
         reads_cookies=[DEVICE],
-        sets_cookies=SIGN_IN_COOKIES,
+        sets_cookies=(*SIGN_IN_COOKIES, SECOND_STEP.cookie),
         limits=[SIGN_INS],
-        errors=[CredentialsRejected, AccountBanned, TooManyAttempts, CrossSite],
+        errors=[CredentialsRejected, SecondFactorRequired, AccountBanned, TooManyAttempts, CrossSite],
     )
     def post(self, body: SignInRequest) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)
         password = body.password.get_secret_value()
-        return session_cookies.signed_in(
-            services().sign_in.by_password(email=body.email, password=password, context=context)
-        )
+        with session_cookies.second_step_in_cookie(body.transport):
+            signed_in = services().sign_in.by_password(email=body.email, password=password, context=context)
+        return session_cookies.signed_in(signed_in)
 
 
 @sessions.route("/sign_in/send_code")
@@ -100,12 +101,14 @@ class CodeSignIn(Resource):
         body=CodeSignInRequest,
         data=TokensResponse,
         reads_cookies=[SIGN_IN.cookie, DEVICE],
-        sets_cookies=SIGN_IN_COOKIES,
+        sets_cookies=(*SIGN_IN_COOKIES, SECOND_STEP.cookie),
         limits=[SIGN_INS],
-        errors=[CredentialsRejected, AccountBanned, CrossSite, RedisUnavailable],
+        errors=[CredentialsRejected, SecondFactorRequired, AccountBanned, CrossSite, RedisUnavailable],
     )
     def post(self, body: CodeSignInRequest) -> Tokens:
         context = session_cookies.sign_in_context(body.transport)
-        return session_cookies.signed_in(
-            services().sign_in.by_code(email=body.email, code=body.code, ticket=SIGN_IN.presented(), context=context)
-        )
+        with session_cookies.second_step_in_cookie(body.transport):
+            signed_in = services().sign_in.by_code(
+                email=body.email, code=body.code, ticket=SIGN_IN.presented(), context=context
+            )
+        return session_cookies.signed_in(signed_in)

@@ -66,7 +66,10 @@ def render(
     - `role_changed`: `role`, `granted`, `at`, `device`, `address`;
     - `administrators_changed`: `changed_user`, `granted`, `at`, `device`, `address`;
     - `account_banned`: `reason`, `until` (empty for a ban without end), `at`;
-    - `account_deleted`, `password_reset_forced`: `at`;
+    - `account_deleted`, `password_reset_forced`, `second_factor_reset_done`: `at`;
+    - `second_factor_on`: `change` (`totp` or `recovery_codes`), `at`, `device`, `address`;
+    - `second_factor_off`, `second_factor_attempts`: `at`, `device`, `address`;
+    - `recovery_code_used`: `left`, `at`, `device`, `address`;
     - `invitation`: `invitation_url`, `valid_until`.
 
     Values are inserted as they are. `undo_url` and `invitation_url` are complete links, built from settings; the first

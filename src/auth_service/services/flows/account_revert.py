@@ -32,12 +32,13 @@ from auth_service.models import RevertLink, Session, User
 from auth_service.models.account_change import EMAIL_CHANGED, NEW_DEVICE
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
+from auth_service.services.credentials.factor_removal import remove_factors
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import NewMessage, insert_once_cte
 from auth_service.services.sessions.sessions import Sessions
 from auth_service.services.users.security_notifications import SecurityNotifications
 from auth_service.services.users.statements import ById, UserRecord
-from auth_service.services.users.users import Users
+from auth_service.services.users.users import Users, next_factor_version
 
 TOKEN_BYTES = 32
 NEW_USER_PERIOD = timedelta(days=1)
@@ -233,9 +234,9 @@ class AccountRevert:
     def redeem(self, token: str, *, client: ClientInfo) -> None:
         """Revert a takeover: revoke every session, remove the password, and restore a changed address.
 
-        Locks the user before the link, the order of all flows, so that concurrent flows cannot deadlock. Raises
-        UndoUnknown for an unknown, expired or redeemed link, and EmailTaken if another user has verified the former
-        address meanwhile.
+        Second factors that were added since are removed. Locks the user before the link, the order of all flows, so
+        that concurrent flows cannot deadlock. Raises UndoUnknown for an unknown, expired or redeemed link, and
+        EmailTaken if another user has verified the former address meanwhile.
         """
         digest = self.digests.of(token)
         owner = fetch_one(_OWNER({"digest": digest}))
@@ -248,6 +249,9 @@ class AccountRevert:
         if link.email is not None and link.email_key is not None:
             former = Address(stored=link.email, key=link.email_key)
         self.users.revert_takeover(link.user_id, email=former)
+        # What the intruder added since the sign-in or the change that the notification is about.
+        remove_factors(link.user_id, since=link.expires_at - self.ttl)
+        next_factor_version(link.user_id)
         transaction().write(
             _DELETE_SUPERSEDED({"user_id": link.user_id, "kind": link.kind, "expires_at": link.expires_at})
         )

@@ -14,6 +14,7 @@ from auth_service.models import Event, OutboxMessage, PendingEmailChange, Sessio
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.audit.statements import FOR_USER, IS_OWN
+from auth_service.services.credentials.second_factors import Factors, factors_of
 from auth_service.services.sessions.sessions import CurrentUser
 
 MAX_ROWS = 1000
@@ -88,6 +89,7 @@ class Exported:
 
     exported_at: datetime
     profile: Any
+    second_factor: Factors
     roles: Sequence[str]
     sessions: Sequence[Any]
     history: Sequence[Any]
@@ -107,7 +109,8 @@ class DataExport:
         owner = {"owner": current_user.id}
         with autocommit() as connection:
             profile = connection.execute(_PROFILE, owner).one_or_none()
-            if profile is None:  # deleted after the access token was verified
+            factors = factors_of(current_user.id)
+            if profile is None or factors is None:  # deleted after the access token was verified
                 raise TokenInvalid
             roles = connection.execute(_ROLES, owner).scalars().all()
             lists = {name: connection.execute(query.limit(MAX_ROWS + 1), owner).all() for name, query in _LISTS.items()}
@@ -117,6 +120,7 @@ class DataExport:
         return Exported(
             exported_at=clock.now(),
             profile=profile,
+            second_factor=factors,
             roles=roles,
             complete=all(len(rows) <= MAX_ROWS for rows in lists.values()),
             **{name: rows[:MAX_ROWS] for name, rows in lists.items()},

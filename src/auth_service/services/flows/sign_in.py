@@ -15,6 +15,7 @@ from auth_service.services.credentials.one_time_codes import CodeSent, OneTimeCo
 from auth_service.services.credentials.passwords import Passwords
 from auth_service.services.email.addresses import Address
 from auth_service.services.flows.sign_in_stages import SignedIn, SignInContext, SignInStages, VerifiedSignIn
+from auth_service.services.sessions.authentication_levels import method_references
 from auth_service.services.users.recipients import recipient_or_decoy
 from auth_service.services.users.statements import ById, UserRecord
 from auth_service.services.users.users import Users
@@ -31,6 +32,9 @@ _REHASH = Write(
     .values(password_hash=bindparam("password_hash")),
     parameters=_Rehash,
 )
+
+
+PASSWORD, EMAILED_CODE = method_references("password"), method_references("code")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +70,7 @@ class SignIn:
         if result.outdated:
             self._rehash(user, password)
         return self.stages.complete(
-            VerifiedSignIn(user=user, method="password", context=context, known_device=known_device)
+            VerifiedSignIn(user=user, method="password", amr=PASSWORD, context=context, known_device=known_device)
         )
 
     def send_code(self, *, email: Address, ticket: str | None, network: str) -> CodeSent:
@@ -87,11 +91,13 @@ class SignIn:
         if user is None or not user.verified_mail:  # no email was sent: the client guessed the decoy code
             self._reject(user, context.client, method="code")
         known_device = self.stages.known_device(user, context)
-        signed_in = self.stages.complete(
-            VerifiedSignIn(user=user, method="code", context=context, known_device=known_device)
-        )
-        self.codes.withdraw_email(used)
-        return signed_in
+        try:
+            return self.stages.complete(
+                VerifiedSignIn(user=user, method="code", amr=EMAILED_CODE, context=context, known_device=known_device)
+            )
+        finally:
+            # After the session, because of the lock order; also if a second step follows.
+            self.codes.withdraw_email(used)
 
     def _reject(self, user: UserRecord | None, client: ClientInfo, *, method: str) -> NoReturn:
         """Record the failed attempt, for unknown addresses too: constant work prevents user enumeration by timing."""

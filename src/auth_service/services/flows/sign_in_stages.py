@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
-from auth_service.adapters.crypto.device_tokens import DeviceTokens
-from auth_service.errors import AccountBanned, CredentialsRejected
+from auth_service import clock
+from auth_service.adapters.crypto.device_tokens import DeviceTokens, DeviceTrust
+from auth_service.adapters.crypto.flow_tickets import FlowTicket, FlowTickets, TicketPurpose
+from auth_service.errors import AccountBanned, CredentialsRejected, SecondFactorRequired
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.authorization.administrators import Administrators
+from auth_service.services.credentials.second_factors import factors_of
 from auth_service.services.flows.account_revert import AccountRevert
+from auth_service.services.sessions.authentication_levels import AAL2, level_of
 from auth_service.services.sessions.sessions import Sessions, Tokens
 from auth_service.services.users.bans import current_ban
 from auth_service.services.users.statements import UserRecord
@@ -27,14 +32,20 @@ class SignInContext:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifiedSignIn:
-    """A user whose first factor was verified; no session is open yet."""
+    """A user whose first factor, or whose second one too, was verified; no session is open yet."""
 
     user: UserRecord
     method: str
     """The first factor: `password` or `code`."""
+    amr: Sequence[str]
+    """The verified authentication methods (RFC 8176)."""
     context: SignInContext
     known_device: str | None
     """The id of the device, if the user has signed in on it before."""
+    trusts_device: bool = False
+    """Whether the user wants no second step on this device for some time."""
+    ticket_digest: bytes | None = None
+    """Digest of the flow ticket that the session consumes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +92,53 @@ class NotBanned:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SecondFactorVerified:
+    """Requires a second step, if the account has a second factor that protects its sign-in."""
+
+    tickets: FlowTickets
+    devices: DeviceTokens
+    roles: frozenset[str]
+    """`SECOND_FACTOR_ROLES`: a trusted device does not replace the second step of their users."""
+
+    def run(self, sign_in: VerifiedSignIn) -> None:
+        """Raise SecondFactorRequired with a ticket, unless two factors are verified or the device is trusted.
+
+        A passkey protects the sign-in by password only if a role requires a second factor: a user without such a role
+        may have added it for convenience. With such a role and no factor the session will be restricted.
+        """
+        user = sign_in.user
+        if not user.has_factor or level_of(sign_in.amr) == AAL2:
+            return
+        factors = factors_of(user.id)
+        if factors is None:  # deleted meanwhile: no session is opened
+            return
+        needs_factor = factors.has_role_of(self.roles)
+        if factors.totp_since is None and not needs_factor:
+            return
+        if not needs_factor and trust_in_device(self.devices, user, sign_in.context) is not None:
+            return
+        ticket = FlowTicket(
+            purpose=TicketPurpose.SECOND_STEP,
+            transport=sign_in.context.transport,
+            user_id=user.id,
+            credential_version=user.credential_version,
+            amr=sign_in.amr,
+        )
+        raise SecondFactorRequired(
+            ticket=self.tickets.seal(ticket),
+            methods=factors.methods(),
+            expires_in=int(self.tickets.ttl.total_seconds()),
+        )
+
+
+def trust_in_device(devices: DeviceTokens, user: UserRecord, context: SignInContext) -> DeviceTrust | None:
+    """Return the trust of the user in the device of a sign-in, or None."""
+    return devices.trust(
+        context.device_token, user_id=user.id, version=user.credential_version, factor_version=user.factor_version
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FirstAdministrator:
     """Makes the user of `FIRST_ADMINISTRATOR` administrator: an emailed code proves control of the address."""
 
@@ -114,6 +172,8 @@ class SignInStages:
     """The first stage; runs once more if a concurrent request prevents the session."""
     stages: Sequence[SignInStage]
     sessions: Sessions
+    device_trust: timedelta
+    """How long a trusted device needs no second step; zero switches trusted devices off."""
 
     def known_device(self, user: UserRecord | None, context: SignInContext) -> str | None:
         """Return the id of the device, if the user has signed in on it before."""
@@ -124,14 +184,22 @@ class SignInStages:
     def complete(self, sign_in: VerifiedSignIn) -> SignedIn:
         """Run the stages and open a session.
 
-        Raises AccountBanned, the errors of the other stages, and CredentialsRejected if the credentials of the account
-        have changed since they were verified.
+        Raises AccountBanned, SecondFactorRequired, the errors of the other stages, CredentialsRejected if the
+        credentials of the account have changed since they were verified, and UniqueViolation if another session has
+        consumed the ticket of the second step.
         """
         for stage in (self.not_banned, *self.stages):
             stage.run(sign_in)
         user, context = sign_in.user, sign_in.context
         try:
-            tokens = self.sessions.open(user, method=sign_in.method, transport=context.transport, client=context.client)
+            tokens = self.sessions.open(
+                user,
+                method=sign_in.method,
+                amr=sign_in.amr,
+                transport=context.transport,
+                client=context.client,
+                ticket_digest=sign_in.ticket_digest,
+            )
         except CredentialsRejected:
             self.not_banned.check_again(sign_in)
             raise
@@ -140,6 +208,15 @@ class SignInStages:
             transport=context.transport,
             # A known device gets a new token too: its time to live starts again with each sign-in.
             device_token=self.devices.make(
-                user_id=user.id, version=user.credential_version, device=sign_in.known_device
+                user_id=user.id,
+                version=user.credential_version,
+                device=sign_in.known_device,
+                trust=self._trust(sign_in),
             ),
         )
+
+    def _trust(self, sign_in: VerifiedSignIn) -> DeviceTrust | None:
+        """Return the trust for the device: a new one, or what is left of the former one."""
+        if sign_in.trusts_device and self.device_trust:
+            return DeviceTrust(until=clock.now() + self.device_trust, factor_version=sign_in.user.factor_version)
+        return trust_in_device(self.devices, sign_in.user, sign_in.context)

@@ -20,7 +20,7 @@ from auth_service.db import fetch_one, transaction
 from auth_service.errors import CredentialsRejected, RefreshRejected, TokenExpired, TokenInvalid
 from auth_service.models.audit_event import FAILURE, EventType
 from auth_service.services.audit.events import ClientInfo
-from auth_service.services.sessions.authentication_levels import AAL1, AAL2, method_references, satisfies
+from auth_service.services.sessions.authentication_levels import AAL1, AAL2, level_of, method_references
 from auth_service.services.sessions.revocation import revoke_sessions
 from auth_service.services.sessions.statements import (
     CURRENT_USER,
@@ -74,7 +74,12 @@ class CurrentUser:
     """Time since the authentication, by the clock of the database."""
     acr: str
     required_level: str
-    """The level that the account requires: `aal2` with a role of `SECOND_FACTOR_ROLES`."""
+    """The level that the account requires: `aal2` with TOTP, or with a role of `SECOND_FACTOR_ROLES`."""
+    is_restricted: bool
+    """Whether a role requires a second factor that this session was opened without; computed, never stored."""
+    totp: bool
+    passkeys: bool
+    """Whether the user has TOTP, and whether the user has a passkey."""
     amr: Sequence[str]
     transport: str
     session_expires_at: datetime
@@ -86,9 +91,9 @@ class CurrentUser:
         return int(self.authenticated_at.timestamp())
 
     @property
-    def is_restricted(self) -> bool:
-        """Whether a role requires a second factor that this session was opened without; computed, never stored."""
-        return not satisfies(self.acr, self.required_level)
+    def has_factor(self) -> bool:
+        """Whether the user has a second factor."""
+        return self.totp or self.passkeys
 
     def authenticated_within(self, max_age: timedelta) -> bool:
         """Whether the user authenticated in this session at most `max_age` ago (RFC 9470).
@@ -120,20 +125,31 @@ class Sessions:
     grace: timedelta
     """How long a rotated refresh token returns the same successor again, as long as the successor is unused."""
 
+    def prepare(self) -> None:
+        """Read the signing keys, before a flow locks the rows that it verifies and then opens a session.
+
+        Reading them may take a second connection: a flow that waits for one while it holds locks blocks the others.
+        """
+        self.signing_keys.for_signing()
+
     def open(
         self,
         user: UserRecord,
         *,
         method: str,
+        amr: Sequence[str],
         transport: str,
         client: ClientInfo,
         kind: EventType = EventType.SIGNED_IN,
         until: datetime | None = None,
+        ticket_digest: bytes | None = None,
     ) -> Tokens:
         """Open a session for a user who has just been authenticated, under a new id, and record the event `kind`.
 
-        `until` is the end of the session; `absolute` from now without it. Raises CredentialsRejected if the credentials
-        of the account have changed since they were verified, or if the user is banned.
+        `amr` has the verified authentication methods, from which the level follows. `until` is the end of the session;
+        `absolute` from now without it. `ticket_digest` is that of the flow ticket that the session consumes. Raises
+        CredentialsRejected if the credentials or the second factors of the account have changed since they were
+        verified, or if the user is banned, and UniqueViolation if another session has consumed the ticket.
         """
         session_id = uuid.uuid4()
         # Before the transaction starts: reading the signing keys may take a second connection.
@@ -144,9 +160,12 @@ class Sessions:
                     "id": session_id,
                     "owner": user.id,
                     "version": user.credential_version,
+                    "factor_version": user.factor_version,
                     "method": method,
-                    "amr": method_references(method),
+                    "acr": level_of(amr),
+                    "amr": list(amr),
                     "transport": transport,
+                    "ticket_digest": ticket_digest,
                     **client.as_parameters(),
                     "idle": self.idle,
                     "absolute": self.absolute,
@@ -245,6 +264,7 @@ class Sessions:
         row = fetch_one(CURRENT_USER({"session": claims.session_id, "owner": claims.user_id}))
         if row is None:
             raise TokenInvalid
+        role_requires_factor = not self.second_factor_roles.isdisjoint(row.roles or ())
         return CurrentUser(
             id=row.id,
             email=row.email,
@@ -256,7 +276,10 @@ class Sessions:
             authenticated_at=row.authenticated_at,
             authenticated_ago=row.authenticated_ago,
             acr=row.acr,
-            required_level=AAL2 if self.second_factor_roles.intersection(row.roles or ()) else AAL1,
+            required_level=AAL2 if row.totp or role_requires_factor else AAL1,
+            is_restricted=role_requires_factor and row.acr == AAL1,
+            totp=row.totp,
+            passkeys=row.passkeys,
             amr=row.amr or method_references(row.method),
             transport=row.transport,
             session_expires_at=row.expires_at,

@@ -10,6 +10,7 @@ from sqlalchemy import Interval, Text, and_, bindparam, func, insert, literal, s
 from auth_service.db import Statement
 from auth_service.models import RolePermission, Session, User, UserRole
 from auth_service.services.audit.statements import ClientParameters, DeviceParameters, audit_cte
+from auth_service.services.credentials.second_factors import has_passkey, totp_is_on
 
 # Statements are built at import: building one costs about as much as running it.
 
@@ -33,7 +34,7 @@ def permissions_of(owner: Any) -> Any:
 
 def _open() -> Any:
     """Insert a session and its audit event, if the credential version is the verified one and there is no ban."""
-    chosen_columns = ("id", "method", "amr", "transport")
+    chosen_columns = ("id", "method", "acr", "amr", "transport", "ticket_digest")
     chosen = {name: bindparam(name, type_=Session.__table__.c[name].type) for name in chosen_columns}
     client = {name: bindparam(f"seen_{name}", type_=Session.__table__.c[name].type) for name in ("device", "address")}
     # A session that replaces another one after a reauthentication ends when that one would have ended.
@@ -46,10 +47,15 @@ def _open() -> Any:
     values = {"user_id": User.id, "counter": literal(0), **chosen, **client, **lifetime}
     owner = (
         select(*values.values())
-        .where(User.id == bindparam("owner"), User.credential_version == bindparam("version"), ~User.is_banned())
-        # Race with a password change or a ban: it either waits for this lock and then revokes the new session, or this
-        # statement waits and finds another credential version or the ban. No session outlives the password that opened
-        # it, and none survives a ban.
+        .where(
+            User.id == bindparam("owner"),
+            User.credential_version == bindparam("version"),
+            User.factor_version == bindparam("factor_version"),
+            ~User.is_banned(),
+        )
+        # Race with a password change, a new second factor or a ban: it either waits for this lock and then revokes the
+        # new session, or this statement waits and finds another version or the ban. No session outlives the password
+        # that opened it, and none survives a ban.
         .with_for_update(read=True)
     )
     opened = (
@@ -69,9 +75,12 @@ class Open(ClientParameters):
     id: uuid.UUID
     owner: int
     version: int
+    factor_version: int
     method: str
+    acr: str
     amr: list[str]
     transport: str
+    ticket_digest: bytes | None
     idle: timedelta
     absolute: timedelta
     until: datetime | None
@@ -145,6 +154,8 @@ class SessionOwner(NamedTuple):
     method: str
     transport: str
     expires_at: datetime
+    totp: bool
+    passkeys: bool
 
 
 _this_session = Session.id == bindparam("session", type_=Session.id.type)
@@ -196,6 +207,8 @@ CURRENT_USER = Statement(
         Session.method,
         Session.transport,
         Session.expires_at,
+        totp_is_on(User.id),
+        has_passkey(User.id),
     )
     .join(Session, Session.user_id == User.id)
     .where(_live, _this_session, User.id == bindparam("owner"), ~User.is_banned()),

@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from auth_service.db import NoParameters, Statement, Write
 from auth_service.models import Session, User, UserRole
 from auth_service.models.user import UserStatus
+from auth_service.services.credentials.second_factors import passkey_count, recovery_codes_left, totp_is_on
 from auth_service.services.users.statements import ById
 
 # Statements are built at import: building one costs about as much as running it.
@@ -77,9 +78,9 @@ class Ban:
 class SecondFactor:
     """The second factors of a user."""
 
-    totp: bool = False
-    passkeys: int = 0
-    recovery_codes_left: int = 0
+    totp: bool
+    passkeys: int
+    recovery_codes_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +100,16 @@ class UserDetails:
     sessions: int
     """How many sessions are active."""
     ban: Ban | None
-    # No table has these yet: the service offers no second factor, no identity provider and no deletion grace period.
-    second_factor: SecondFactor = SecondFactor()
+    second_factor: SecondFactor
+    # No table has these yet: the service offers no identity provider and no deletion grace period.
     identities: Sequence[str] = ()
     deletion_due_at: datetime | None = None
 
 
 def _details(*columns: Any) -> UserDetails:
-    *user, is_banned, until, reason, at = columns
-    members = (*user, Ban(until, reason, at) if is_banned else None)
+    *user, is_banned, until, reason, at, totp, passkeys, codes_left = columns
+    ban = Ban(until, reason, at) if is_banned else None
+    members = (*user, ban, SecondFactor(totp, passkeys, codes_left))
     return UserDetails(*members)
 
 
@@ -215,6 +217,9 @@ DETAILS = Statement(
         User.ban_ends_at(),
         User.ban_reason,
         User.banned_at,
+        totp_is_on(User.id),
+        passkey_count,
+        recovery_codes_left,
     ).where(User.id == bindparam("user_id")),
     parameters=ById,
     row=_details,

@@ -26,6 +26,7 @@ from auth_service.db import Statement, Write
 from auth_service.models import PORTAL_USER, REGISTRATION_ROLES, TEMPORARY_USER, PendingEmailChange, User, UserRole
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.statements import ClientParameters, audit_cte
+from auth_service.services.credentials.second_factors import has_factor
 from auth_service.services.email.addresses import Address
 from auth_service.services.email.statements import codes_of_a_day, withdraw_cte
 
@@ -82,6 +83,10 @@ class UserRecord:
     verified_at: datetime | None
     is_banned: bool
     """By the clock of the database when the record was read; opening a session compares the ban again."""
+    factor_version: int
+    """Opening a session compares it, so that a sign-in does not miss a second factor that was just added."""
+    has_factor: bool
+    """Whether the user has TOTP or a passkey."""
 
     @property
     def address(self) -> Address:
@@ -113,6 +118,8 @@ _record = select(
     User.credential_version,
     User.verified_at,
     User.is_banned(),
+    User.factor_version,
+    has_factor(User.id),
 )
 _by_id = User.id == bindparam("user_id")
 RECORD_BY_ID = Statement(_record.where(_by_id), parameters=ById, row=UserRecord)
@@ -129,6 +136,8 @@ _decoy: Any = select(
     literal_column(f"'$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}'"),
     literal_column("0"),
     literal_column("now()"),
+    literal_column("false"),
+    literal_column("0"),
     literal_column("false"),
 ).where(~select(User.id).where(_by_key).exists())
 RECORD_BY_KEY = Statement(union_all(_record.where(_by_key), _decoy), parameters=ByKey, row=_record_unless_decoy)
@@ -276,6 +285,13 @@ DELETE_PENDING_EMAIL_CHANGES = Write(
 )
 LOCK_SHARED = Statement(
     select(User.id).where(_by_id).with_for_update(read=True, key_share=True), parameters=ById, row=int
+)
+LOCK_AGAINST_CHANGE = Write(select(User.id).where(_by_id).with_for_update(read=True), parameters=ById)
+LOCK_FOR_CHANGE = Write(select(User.id).where(_by_id).with_for_update(key_share=True), parameters=ById)
+NEXT_FACTOR_VERSION = Statement(
+    update(User).where(_by_id).values(factor_version=User.factor_version + 1).returning(User.factor_version),
+    parameters=ById,
+    row=int,
 )
 LOCK_FOR_UPDATE = Statement(select(User.credential_version).where(_by_id).with_for_update(), parameters=ById, row=int)
 DELETE = Write(delete(User).where(_by_id), parameters=ById)

@@ -18,8 +18,11 @@ from auth_service.services.users.statements import (
     DELETE_PENDING_EMAIL_CHANGES,
     DELETE_STALE_TEMPORARY_USERS,
     DELETE_TEMPORARY_USER,
+    LOCK_AGAINST_CHANGE,
+    LOCK_FOR_CHANGE,
     LOCK_FOR_UPDATE,
     LOCK_SHARED,
+    NEXT_FACTOR_VERSION,
     PROMOTE,
     PUBLIC_BY_ID,
     PUBLIC_BY_KEY,
@@ -39,6 +42,24 @@ from auth_service.services.users.statements import (
 def lock_shared(user_id: int) -> bool:
     """Lock a user against deletion until this unit of work ends; return False if it was deleted."""
     return transaction().fetch_one(LOCK_SHARED({"user_id": user_id})) is not None
+
+
+def lock_against_change(user_id: int) -> None:
+    """Lock a user against changes by others, with the next statement, as opening a session does."""
+    transaction().write(LOCK_AGAINST_CHANGE({"user_id": user_id}))
+
+
+def lock_for_change(user_id: int) -> None:
+    """Lock a user, with the next statement, before the second factors are read and changed."""
+    transaction().write(LOCK_FOR_CHANGE({"user_id": user_id}))
+
+
+def next_factor_version(user_id: int) -> int | None:
+    """Mark a change of the second factors, and return the new version; None if the user was deleted.
+
+    It ends trusted devices, and no sign-in that began before opens a session.
+    """
+    return transaction().fetch_one(NEXT_FACTOR_VERSION({"user_id": user_id}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

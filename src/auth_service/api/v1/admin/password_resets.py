@@ -1,4 +1,4 @@
-"""Forced password resets by administrators and support staff."""
+"""Forced password resets and resets of second factors by administrators and support staff."""
 
 from flask_restx import Resource
 
@@ -7,7 +7,7 @@ from auth_service.api.security.authorization import caller, permission
 from auth_service.api.security.client_info import client_info
 from auth_service.api.security.rate_limits import ADMIN_WRITES
 from auth_service.api.v1.admin.bans import admin_users
-from auth_service.api.v1.schemas.admin.accounts import ForcePasswordResetRequest
+from auth_service.api.v1.schemas.admin.accounts import ForcePasswordResetRequest, ResetSecondFactorRequest
 from auth_service.errors import BeyondYourOwn, MailNotConfirmed, NotToYourself, UserUnknown
 from auth_service.models.permission import Permission
 
@@ -34,5 +34,29 @@ class ForcedPasswordReset(Resource):
     )
     def post(self, user_id: int, body: ForcePasswordResetRequest) -> None:
         services().user_administration.force_password_reset(
+            user_id, reason=body.reason, caller=caller(), client=client_info()
+        )
+
+
+@admin_users.route("/users/<user_id:user_id>/reset_second_factor")
+class SecondFactorReset(Resource):
+    """Resets of second factors."""
+
+    @admin_users.contract(
+        operation="reset_second_factor",
+        summary="Remove the second factors of a user and revoke all sessions",
+        description=(
+            "Removes TOTP, recovery codes, passkeys and trusted devices. Verify the identity of the person first. The "
+            "user gets a notification. The password stays; a user whose role requires a second factor enrols a new one "
+            "at the next sign-in."
+        ),
+        access=permission(Permission.USERS_WRITE),
+        body=ResetSecondFactorRequest,
+        done=True,
+        limits=[ADMIN_WRITES],
+        errors=[UserUnknown, NotToYourself, BeyondYourOwn],
+    )
+    def post(self, user_id: int, body: ResetSecondFactorRequest) -> None:
+        services().second_factor_reset.by_administrator(
             user_id, reason=body.reason, caller=caller(), client=client_info()
         )

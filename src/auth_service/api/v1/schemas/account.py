@@ -27,7 +27,8 @@ class MeResponse(ResponseModel):
     auth_time: Annotated[int, Field(description="When the user authenticated, in seconds since 1970.")]
     acr: Annotated[Literal["aal1", "aal2"], Field(description="The authentication level of the session (RFC 9470).")]
     amr: Annotated[
-        list[Literal["pwd", "email"]], Field(description="The authentication methods of the session (RFC 8176).")
+        list[Literal["pwd", "email", "fed", "otp", "recovery", "mfa", "hwk", "swk", "user"]],
+        Field(description="The authentication methods of the session (RFC 8176)."),
     ]
 
 
@@ -152,11 +153,21 @@ class ExportedEmailChangeResponse(ResponseModel):
     created_at: datetime
 
 
+class ExportedSecondFactorResponse(ResponseModel):
+    """The second factors in a data export, without secrets."""
+
+    totp_since: Annotated[datetime | None, Field(description="Null while TOTP is off.")]
+    totp_last_used_at: datetime | None
+    recovery_codes_left: int
+    recovery_codes_since: datetime | None
+
+
 class ExportResponse(ResponseModel):
     """The data export: everything that is stored about the current user, at most the newest 1000 records per list."""
 
     exported_at: datetime
     profile: ExportedUserResponse
+    second_factor: ExportedSecondFactorResponse
     roles: list[str]
     sessions: list[ExportedSessionResponse]
     history: list[ExportedEventResponse]

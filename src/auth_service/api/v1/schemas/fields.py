@@ -6,12 +6,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr, WithJsonSchema
 
+from auth_service.adapters.crypto import totp
 from auth_service.api.contract.json_schemas import NEW_PASSWORD
 from auth_service.errors.fields import FieldInvalid, FieldReason
 from auth_service.invisible_characters import trimmed, without_separators
-from auth_service.services.credentials import passwords
+from auth_service.services.credentials import passwords, recovery_codes
 from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
+
+LONGEST_RECOVERY_CODE = 128
+"""In characters as users type it, with separators."""
 
 
 class RequestModel(BaseModel):
@@ -43,6 +47,23 @@ def _code(value: Any) -> str:
     code = without_separators(value)
     if not re.fullmatch(r"[0-9]{4,8}", code, re.ASCII):
         raise FieldInvalid(FieldReason.CODE_INVALID, "Send four to eight ASCII digits.")
+    return code
+
+
+def _totp(value: Any) -> str:
+    code = _code(value)
+    if len(code) != totp.DIGITS:
+        raise FieldInvalid(FieldReason.CODE_INVALID, "Send six ASCII digits.")
+    return code
+
+
+def _recovery_code(value: Any) -> str:
+    """Return the canonical form of a recovery code."""
+    if not isinstance(value, str):
+        raise FieldInvalid(FieldReason.WRONG_TYPE, "Input should be a valid string.")
+    code = recovery_codes.normalised(value) if len(value) <= LONGEST_RECOVERY_CODE else None
+    if code is None:
+        raise FieldInvalid(FieldReason.MALFORMED, "Send the 24 letters and digits of a recovery code.")
     return code
 
 
@@ -97,6 +118,35 @@ Code = Annotated[
             "integer is accepted, too.",
             "pattern": "^([^0-9]*[0-9]){4,8}[^0-9]*$",
             "examples": ["7505"],
+        }
+    ),
+]
+
+TotpCode = Annotated[
+    str,
+    BeforeValidator(_totp),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "Six ASCII digits of the authenticator app; white space, dashes and invisible characters "
+            "are removed. An integer is accepted, too.",
+            "pattern": "^([^0-9]*[0-9]){6}[^0-9]*$",
+            "examples": ["492039"],
+        }
+    ),
+]
+
+RecoveryCode = Annotated[
+    SecretStr,
+    BeforeValidator(_recovery_code),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": recovery_codes.LENGTH,
+            "maxLength": LONGEST_RECOVERY_CODE,
+            "description": "24 letters and digits; case, white space and dashes do not matter, and `O`, `I` and `L` "
+            "are read as digits.",
+            "examples": ["7Q4M-0XKD-92RB-HT5W-1NCE-8VGZ"],
         }
     ),
 ]

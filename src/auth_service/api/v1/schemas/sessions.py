@@ -17,7 +17,9 @@ RefreshToken = Annotated[
 ]
 
 
-Method = Annotated[Literal["password", "code"], Field(description="How the user signed in.")]
+Method = Annotated[
+    Literal["password", "code", "passkey", "identity"], Field(description="How the user signed in: the first factor.")
+]
 
 
 class RefreshRequest(RequestModel):

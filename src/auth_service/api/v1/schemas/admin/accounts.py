@@ -40,6 +40,12 @@ class ForcePasswordResetRequest(RequestModel):
     reason: Reason
 
 
+class ResetSecondFactorRequest(RequestModel):
+    """A reset of the second factors of a user."""
+
+    reason: Reason
+
+
 class DeleteUserRequest(RequestModel):
     """The deletion of a user."""
 

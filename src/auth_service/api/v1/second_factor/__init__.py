@@ -1,0 +1,1 @@
+"""Endpoints of second factors: second step of the sign-in, enrolment."""

@@ -1,0 +1,1 @@
+"""Second factors: second step of a sign-in, enrolment, reset."""

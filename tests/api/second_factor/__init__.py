@@ -1,0 +1,1 @@
+"""Tests of second factors through the HTTP interface."""
