@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP
 
 from auth_service.embedded import engines
 from tests.support.commands import bare_environment
-from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SESSION_KEY
+from tests.support.stores import CODE_KEY, KEYRING_KEY, OUTBOX_KEY, SECOND_FACTOR_KEY, SESSION_KEY
 
 pytestmark = pytest.mark.slow
 
@@ -254,6 +254,7 @@ def test_production_is_told_what_is_missing_for_its_safety(
         OUTBOX_KEY=OUTBOX_KEY,
         SESSION_KEY=SESSION_KEY,
         KEYRING_KEY=KEYRING_KEY,
+        SECOND_FACTOR_KEY=SECOND_FACTOR_KEY,
     )
 
     assert report.failures == {"smtp"}

@@ -77,3 +77,10 @@ def test_passkeys_work_on_localhost_outside_production() -> None:
         "http://localhost:5173",
     }
     assert "WEBAUTHN_RP_ID" in error_for(**local, webauthn_rp_id="example.org")
+
+
+def test_in_production_administrators_need_a_second_factor_unless_a_setting_says_otherwise() -> None:
+    assert read().second_factor_roles == {"ROLE_PORTAL_ADMIN"}
+    assert read(second_factor_roles="none").second_factor_roles == frozenset()
+    assert read(second_factor_roles="ROLE_EDITOR, ROLE_AUDITOR").second_factor_roles == {"ROLE_EDITOR", "ROLE_AUDITOR"}
+    assert read(app_env="test").second_factor_roles == frozenset()

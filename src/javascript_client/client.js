@@ -222,6 +222,7 @@ export function createClient(options = {}) {
     ...sessions(context),
     ...passwords(context),
     ...account(context),
+    ...secondFactors(context),
   };
 }
 
@@ -270,6 +271,7 @@ function signIn({ transport, send, keep }) {
     sendSignInCode: (email) => done(send("POST", "/users/sign_in/send_code", { body: { email } })),
     signInByCode: async (email, code) =>
       keep(await data(send("POST", "/users/sign_in/code", { body: { email, code, transport } }))),
+    completeSignIn: async (proof) => keep(await data(send("POST", "/users/sign_in/second_step", { body: { ...proof, transport } }))),
   };
 }
 
@@ -320,6 +322,22 @@ function account({ send, request, keep }) {
       await keep(null);
     },
     revertAccount: (token) => done(send("POST", "/users/undo", { body: { token } })),
+  };
+}
+
+/** @param {Types.Context} context @returns {Types.SecondFactors} */
+function secondFactors({ request, keep }) {
+  const FACTOR = `${ME}/second_factor`;
+  return {
+    secondFactor: () => data(request("GET", FACTOR)),
+    beginTotp: () => data(request("POST", `${FACTOR}/totp`)),
+    async confirmTotp(totp) {
+      const { recovery_codes, ...tokens } = await data(request("PUT", `${FACTOR}/totp`, { body: { totp } }));
+      await keep(tokens);
+      return recovery_codes;
+    },
+    disableTotp: () => done(request("DELETE", `${FACTOR}/totp`)),
+    replaceRecoveryCodes: async () => (await data(request("POST", `${FACTOR}/recovery_codes`))).recovery_codes,
   };
 }
 

@@ -56,12 +56,13 @@ export interface components {
              */
             acr: "aal1" | "aal2";
             /** @description The authentication methods of the session (RFC 8176). */
-            amr: ("pwd" | "email")[];
+            amr: ("pwd" | "email" | "fed" | "otp" | "recovery" | "mfa" | "hwk" | "swk" | "user")[];
         };
         ExportResponse: {
             /** Format: date-time */
             exported_at: string;
             profile: components["schemas"]["ExportedUserResponse"];
+            second_factor: components["schemas"]["ExportedSecondFactorResponse"];
             roles: string[];
             sessions: components["schemas"]["ExportedSessionResponse"][];
             history: components["schemas"]["ExportedEventResponse"][];
@@ -86,16 +87,29 @@ export interface components {
             /** Format: date-time */
             created_at: string;
         };
+        ExportedSecondFactorResponse: {
+            /**
+             * Format: date-time
+             * @description Null while TOTP is off.
+             */
+            totp_since: string | null;
+            /** Format: date-time */
+            totp_last_used_at: string | null;
+            /** Format: int64 */
+            recovery_codes_left: number;
+            /** Format: date-time */
+            recovery_codes_since: string | null;
+        };
         ExportedSessionResponse: {
             /** Format: uuid */
             id: string;
             device: string;
             address: string;
             /**
-             * @description How the user signed in.
+             * @description How the user signed in: the first factor.
              * @enum {string}
              */
-            method: "password" | "code";
+            method: "password" | "code" | "passkey" | "identity";
             /** @enum {string} */
             transport: "bearer" | "cookie";
             /** Format: date-time */
@@ -117,7 +131,7 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "access_denied" | "audit.exported";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** Format: uuid */
@@ -138,7 +152,7 @@ export interface components {
              * @description New kinds may be added.
              * @enum {string}
              */
-            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed" | "account_banned" | "password_reset_forced" | "invitation";
+            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed" | "account_banned" | "password_reset_forced" | "invitation" | "second_factor_on" | "second_factor_off" | "second_factor_attempts" | "second_factor_reset_done" | "recovery_code_used";
             recipient: string;
             /** @enum {string} */
             language: "en" | "ru";
@@ -160,10 +174,10 @@ export interface components {
             device: string;
             address: string;
             /**
-             * @description How the user signed in.
+             * @description How the user signed in: the first factor.
              * @enum {string}
              */
-            method: "password" | "code";
+            method: "password" | "code" | "passkey" | "identity";
             /** Format: date-time */
             opened_at: string;
             /** Format: date-time */
@@ -178,7 +192,7 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "access_denied" | "audit.exported";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** @description The sign-in method, for events of a sign-in. */
@@ -223,6 +237,52 @@ export interface components {
             reason: "missing" | "unexpected" | "repeated" | "two_places" | "exclusive" | "malformed" | "wrong_type" | "too_short" | "too_long" | "too_small" | "too_large" | "unknown_value" | "nul_character" | "email_invalid" | "email_has_spaces" | "email_not_ascii" | "email_has_joiners" | "code_invalid" | "cursor_invalid" | "control_characters" | "common" | "guessable" | "context" | "unchanged";
             /** @description In English: what to do next. */
             msg: string;
+        };
+        SecondFactorStatusResponse: {
+            /** @description Whether a role of the user requires a second factor. */
+            required: boolean;
+            totp: components["schemas"]["TotpStatusResponse"];
+            recovery_codes: components["schemas"]["RecoveryCodesStatusResponse"];
+            /**
+             * Format: int64
+             * @description How many passkeys the user has.
+             */
+            passkeys: number;
+            /**
+             * Format: date-time
+             * @description When a requested reset takes effect.
+             */
+            reset_due_at: string | null;
+        };
+        TotpStatusResponse: {
+            on: boolean;
+            /** Format: date-time */
+            since: string | null;
+            /** Format: date-time */
+            last_used_at: string | null;
+        };
+        RecoveryCodesStatusResponse: {
+            /**
+             * Format: int64
+             * @description How many are not used.
+             */
+            left: number;
+            /** Format: date-time */
+            since: string | null;
+        };
+        NewTotpResponse: {
+            /** @description In base 32, for an app that cannot read the QR code. */
+            secret: string;
+            /** @description The content of the QR code. */
+            otpauth_uri: string;
+            /** @description The QR code, as an SVG element. */
+            qr_svg: string;
+            /**
+             * Format: int64
+             * @description Seconds until the enrolment expires.
+             * @example 600
+             */
+            expires_in: number;
         };
     };
     responses: never;

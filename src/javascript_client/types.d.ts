@@ -21,6 +21,8 @@ export type CodeSent = Schemas["CodeSentResponse"];
 export type Session = Schemas["SessionResponse"];
 export type LoginEvent = Schemas["EventResponse"];
 export type Export = Schemas["ExportResponse"];
+export type SecondFactorStatus = Schemas["SecondFactorStatusResponse"];
+export type NewTotp = Schemas["NewTotpResponse"];
 /** The tokens of an answer; with the transport `cookie` without the tokens themselves. */
 export type Tokens = Schemas["TokensResponse"];
 
@@ -28,7 +30,13 @@ export type Tokens = Schemas["TokensResponse"];
 export type Begun = { next: "sign_in"; user: User } | ({ next: "confirm_email"; user: User } & CodeSent);
 
 /** How a user authenticates again. */
-export type Proof = { password: string } | { code: string };
+export type Proof = ({ password: string } | { code: string }) & Partial<SecondFactorCode>;
+
+/** A code of the second factor: from the authenticator app, or a recovery code. */
+export type SecondFactorCode = { totp: string } | { recovery_code: string };
+
+/** The second step of a sign-in; `ticket` is that of the error `second_factor_required`, absent with cookies. */
+export type SecondStep = SecondFactorCode & { ticket?: string; trust_device?: boolean };
 
 /** Where the transport `bearer` holds the tokens; by default in memory only. */
 export interface TokenStorage {
@@ -112,6 +120,8 @@ export interface SignIn {
   /** The answer is the same for every address. */
   sendSignInCode(email: string): Promise<void>;
   signInByCode(email: string, code: string): Promise<void>;
+  /** The second step, after `signIn` or `signInByCode` has failed with `second_factor_required`. */
+  completeSignIn(proof: SecondStep): Promise<void>;
 }
 
 export interface Sessions {
@@ -154,7 +164,18 @@ export interface Account {
   revertAccount(token: string): Promise<void>;
 }
 
-export interface Client extends Registration, SignIn, Sessions, Passwords, Account {
+export interface SecondFactors {
+  secondFactor(): Promise<SecondFactorStatus>;
+  /** Needs a recent authentication. Show `qr_svg` and `secret`, then confirm with the first code of the app. */
+  beginTotp(): Promise<NewTotp>;
+  /** A new session replaces this one, and all others end. Returns the recovery codes, which are not shown again. */
+  confirmTotp(totp: string): Promise<string[]>;
+  disableTotp(): Promise<void>;
+  /** The old codes become invalid. */
+  replaceRecoveryCodes(): Promise<string[]>;
+}
+
+export interface Client extends Registration, SignIn, Sessions, Passwords, Account, SecondFactors {
   /** Any other request of a signed-in user, with a path such as `/roles`; returns the whole answer. */
   request: Request;
 }

@@ -152,7 +152,7 @@ def test_oa1_fixed_values_are_enums(document: Any) -> None:
     schemas = {name: each.get("properties") for name, each in document["components"]["schemas"].items()}
 
     assert schemas["EventResponse"]["kind"]["enum"] == [kind.value for kind in EventType]
-    assert schemas["SessionResponse"]["method"]["enum"] == ["password", "code"]
+    assert schemas["SessionResponse"]["method"]["enum"] == ["password", "code", "passkey", "identity"]
     assert schemas["ExportedEmailResponse"]["state"]["enum"] == ["waiting", "sent", "expired", "dead"]
     assert schemas["MeResponse"]["acr"]["enum"] == ["aal1", "aal2"]
     assert schemas["SignInRequest"]["transport"]["enum"] == ["bearer", "cookie"]

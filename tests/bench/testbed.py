@@ -131,6 +131,8 @@ class Testbed:
             "WEB_THREADS": "4",
             "DRAIN_SECONDS": "0",
             "LOG_LEVEL": "WARNING",
+            # The administrators of the measurements have no authenticator app; no other role makes sense here.
+            "SECOND_FACTOR_ROLES": "ROLE_TEMPORARY_USER",
             **LIMITS,
             **self.secrets,
         }

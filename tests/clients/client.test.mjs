@@ -2,6 +2,7 @@
 // the address of the service, CLIENT the file of the client, EXPIRED a list of sessions whose access token has expired.
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { createServer } from "node:http";
 import { after, test } from "node:test";
 
@@ -165,6 +166,37 @@ test("codes: sign-in, password reset, step-up, a new address, deletion", async (
   assert.equal((await auth.sendDeletionCode()).expires_in, 600);
   await auth.deleteAccount({ code: await code(moved) });
   assert.equal((await failure(() => auth.me())).code, "token_missing");
+});
+
+/** The TOTP code of a secret in base 32 (RFC 6238), some time steps from now. */
+function totp(secret, steps = 0) {
+  const bits = [...secret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"));
+  const key = Buffer.from(bits.join("").match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000) + steps));
+  const digest = createHmac("sha1", key).update(counter).digest();
+  const number = digest.readUInt32BE(digest.at(-1) & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
+}
+
+test("a user enables TOTP, signs in in two steps and disables it", async () => {
+  const email = "totp.of.node@example.org";
+  const auth = await registered(email, client());
+  const { secret, qr_svg } = await auth.beginTotp();
+  assert.match(qr_svg, /^<svg/);
+  const codes = await auth.confirmTotp(totp(secret));
+  assert.equal((await auth.me()).acr, "aal2");
+
+  const first = await failure(() => auth.signIn(email, PASSWORD));
+  assert.equal(first.code, "second_factor_required");
+  await auth.completeSignIn({ ticket: first.details.ticket, totp: totp(secret, 1) });
+  const { ticket } = (await failure(() => auth.signIn(email, PASSWORD))).details;
+  await auth.completeSignIn({ ticket, recovery_code: codes[0] });
+
+  assert.equal((await auth.secondFactor()).recovery_codes.left, 9);
+  assert.equal((await auth.replaceRecoveryCodes()).length, 10);
+  await auth.disableTotp();
+  assert.equal((await auth.secondFactor()).totp.on, false);
 });
 
 test("all calls of a page share one refresh, and none is lost", async () => {

@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "account_banned": {"at": WHERE["at"], "reason": "Spam in the comments", "until": "2026-12-24 18:00 UTC"},
     "password_reset_forced": {"at": WHERE["at"]},
     "invitation": INVITATION,
-    "second_factor_on": WHERE | {"change": "totp"},
+    "second_factor_on": WHERE | {"new_codes": False},
     "second_factor_off": WHERE,
     "second_factor_attempts": WHERE,
     "second_factor_reset_done": {"at": WHERE["at"]},

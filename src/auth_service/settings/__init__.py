@@ -16,7 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 from auth_service.invisible_characters import trimmed, without_zero_width
 from auth_service.settings import env_file as env_files
-from auth_service.settings.authorization import AuthorizationSettings
+from auth_service.settings.authorization import PORTAL_ADMIN, AuthorizationSettings
 from auth_service.settings.email import CodeSettings, EmailSettings
 from auth_service.settings.invitations import InvitationSettings
 from auth_service.settings.names import misspelt, unknown_name
@@ -119,6 +119,13 @@ class Settings(
         port = str(values.get("http_port", ""))
         if values.get("app_env") in ("local", "test") and port.isdecimal():
             values.setdefault("public_url", f"http://127.0.0.1:{port}")
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_second_factor_roles(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("app_env") not in ("local", "test"):
+            values.setdefault("second_factor_roles", PORTAL_ADMIN)
         return values
 
     @model_validator(mode="before")

@@ -8,10 +8,17 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from auth_service.settings.types import Rate, RateLimit
 
+NO_ROLE = "none"
+"""The value of a list of roles that is empty: an empty value could be a mistake."""
+
+PORTAL_ADMIN = "ROLE_PORTAL_ADMIN"
+
 
 def _roles(value: Any) -> Any:
     if not isinstance(value, str):
         return value
+    if value.strip() == NO_ROLE:
+        return frozenset()
     names = [name.strip() for name in value.split(",")]
     for name in names:
         if not re.fullmatch(r"ROLE_[A-Z0-9_]{1,59}", name, re.ASCII):
@@ -34,7 +41,7 @@ class AuthorizationSettings(BaseSettings):
     second_factor_roles: RoleNames = Field(
         frozenset(),
         description="Roles (comma-separated) whose users need a second factor; without one their sessions are "
-        "restricted to enrolling it.",
+        "restricted to enrolling it. In production `ROLE_PORTAL_ADMIN` when unset; `none` for no role.",
     )
     first_administrator: Annotated[str, AfterValidator(_one_address)] | None = Field(
         None,

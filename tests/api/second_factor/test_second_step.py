@@ -2,6 +2,7 @@
 
 import pytest
 from flask import Flask
+from prometheus_client import REGISTRY
 
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.second_factor import STEP, ProtectedUser
@@ -115,3 +116,35 @@ def test_the_method_used_last_is_offered_first(protected: ProtectedUser, query: 
     protected.second_step(protected.ticket(), recovery_code=protected.recovery_codes[0])
 
     assert refusal(protected.first_step())["methods"] == ["recovery_code", "totp"]
+
+
+def test_lg1_two_steps_of_a_sign_in_log_no_secret(
+    protected: ProtectedUser, caplog: pytest.LogCaptureFixture, query: Query
+) -> None:
+    ticket, code = protected.ticket(), protected.unused_code()
+    protected.second_step(ticket, totp=protected.wrong_code())
+    protected.second_step(ticket, totp=code)
+    protected.second_step(protected.ticket(), recovery_code=protected.recovery_codes[0])
+
+    assert "answered" in caplog.text
+    logged = caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    for secret in (ticket, code, protected.app.secret, protected.recovery_codes[0], ADA):
+        assert secret not in logged
+    [(details,)] = query("SELECT string_agg(details::text, '') FROM events")
+    assert not any(secret in details for secret in (ticket, code, protected.app.secret, protected.recovery_codes[0]))
+
+
+def test_second_steps_are_counted_by_method_and_outcome(protected: ProtectedUser) -> None:
+    def count(method: str, outcome: str) -> float:
+        return REGISTRY.get_sample_value("auth_second_steps_total", {"method": method, "outcome": outcome}) or 0.0
+
+    series = [("totp", "accepted"), ("totp", "rejected"), ("recovery_code", "accepted"), ("totp", "expired")]
+    before = [count(*each) for each in series]
+
+    ticket = protected.ticket()
+    protected.second_step(ticket, totp=protected.wrong_code())
+    protected.second_step(ticket, totp=protected.unused_code())
+    protected.second_step(protected.ticket(), recovery_code=protected.recovery_codes[0])
+    protected.second_step("A", totp="123456")
+
+    assert [count(*each) for each in series] == [number + 1 for number in before]

@@ -67,7 +67,7 @@ def render(
     - `administrators_changed`: `changed_user`, `granted`, `at`, `device`, `address`;
     - `account_banned`: `reason`, `until` (empty for a ban without end), `at`;
     - `account_deleted`, `password_reset_forced`, `second_factor_reset_done`: `at`;
-    - `second_factor_on`: `change` (`totp` or `recovery_codes`), `at`, `device`, `address`;
+    - `second_factor_on`: `new_codes` (whether only recovery codes are new), `at`, `device`, `address`;
     - `second_factor_off`, `second_factor_attempts`: `at`, `device`, `address`;
     - `recovery_code_used`: `left`, `at`, `device`, `address`;
     - `invitation`: `invitation_url`, `valid_until`.

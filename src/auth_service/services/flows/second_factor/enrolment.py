@@ -114,7 +114,7 @@ class SecondFactorEnrolment:
             client=client,
         )
         revoke_sessions(user.id, all_but=tokens.session_id, reason="second_factor_enabled", client=client)
-        self._notify("second_factor_on", current_user, client=client, change=TOTP)
+        self._notify("second_factor_on", current_user, client=client, new_codes=False)
         return Enrolled(tokens=tokens, recovery_codes=codes)
 
     def disable_totp(self, current_user: CurrentUser, *, client: ClientInfo) -> None:
@@ -144,7 +144,7 @@ class SecondFactorEnrolment:
             raise SecondFactorNeeded
         codes = replace_codes(current_user.id)
         self._changed(current_user, EventType.RECOVERY_CODES_REPLACED, client=client)
-        self._notify("second_factor_on", current_user, client=client, change="recovery_codes")
+        self._notify("second_factor_on", current_user, client=client, new_codes=True)
         return codes
 
     def _changed(self, current_user: CurrentUser, event_type: EventType, *, client: ClientInfo) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from auth_service.api.http.schemas import ResponseModel, ShownOnce
+from auth_service.api.http.schemas import ResponseModel
 from auth_service.api.v1.schemas.fields import RequestModel, Seconds, TotpCode
 from auth_service.api.v1.schemas.sign_in import TokensResponse
 from auth_service.services.flows.second_factor.enrolment import SecondFactorStatus
@@ -55,9 +55,9 @@ class SecondFactorStatusResponse(ResponseModel):
 class NewTotpResponse(ResponseModel):
     """A new TOTP secret: shown once, to be confirmed with a code of the app."""
 
-    secret: Annotated[str, Field(description="In base 32, for an app that cannot read the QR code."), ShownOnce()]
-    otpauth_uri: Annotated[str, Field(description="The content of the QR code."), ShownOnce()]
-    qr_svg: Annotated[str, Field(description="The QR code, as an SVG element."), ShownOnce()]
+    secret: Annotated[str, Field(description="In base 32, for an app that cannot read the QR code.")]
+    otpauth_uri: Annotated[str, Field(description="The content of the QR code.")]
+    qr_svg: Annotated[str, Field(description="The QR code, as an SVG element.")]
     expires_in: Annotated[Seconds, Field(description="Seconds until the enrolment expires.", examples=[600])]
 
 
@@ -70,7 +70,6 @@ class ConfirmTotpRequest(RequestModel):
 RecoveryCodes = Annotated[
     list[str],
     Field(description="Each works once in place of a code of the app. They are not shown again."),
-    ShownOnce(),
 ]
 
 
