@@ -148,3 +148,13 @@ def test_second_steps_are_counted_by_method_and_outcome(protected: ProtectedUser
     protected.second_step("A", totp="123456")
 
     assert [count(*each) for each in series] == [number + 1 for number in before]
+
+
+@pytest.mark.parametrize("age", [0, 1])
+def test_sf3_a_used_code_is_refused_in_its_whole_time_window(protected: ProtectedUser, age: int) -> None:
+    """Also the code of the step before: what a user sees who typed it 30 or 60 seconds ago."""
+    protected.unused_code()
+    code = protected.code(-age)
+
+    assert protected.second_step(protected.ticket(), totp=code).status_code == 200
+    assert protected.second_step(protected.ticket(), totp=code).status_code == 401
