@@ -63,7 +63,10 @@ def sign_in_stages(
         not_banned=NotBanned(audit_log=shared.audit_log),
         stages=[
             SecondFactorVerified(
-                tickets=flow_tickets(shared.settings), devices=devices, roles=shared.settings.second_factor_roles
+                tickets=flow_tickets(shared.settings),
+                devices=devices,
+                roles=shared.settings.second_factor_roles,
+                trusts_devices=bool(shared.settings.device_trust_seconds),
             ),
             FirstAdministrator(administrators=administrators),
             NewDeviceNotification(account_revert=account_revert),

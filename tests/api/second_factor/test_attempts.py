@@ -1,4 +1,4 @@
-"""Failed attempts at the second factor: counting, delays, races, lockout of nobody but the attacker."""
+"""Failed attempts at the second factor: counting, delays, races, delays that do not lock the owner out."""
 
 import math
 import re

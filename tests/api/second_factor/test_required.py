@@ -10,7 +10,7 @@ from auth_service.adapters.email.dev_inbox import DevInbox
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.administration import AdminClient, Administration
 from tests.support.contracts import contracts
-from tests.support.second_factor import TOTP, ProtectedUser, app_of, begin, enrolled
+from tests.support.second_factor import TOTP, app_of, begin, enrolled
 from tests.support.stores import Query
 
 UUID = "00000000-0000-4000-8000-000000000000"
@@ -138,10 +138,3 @@ def test_sf9_a_reset_restricts_a_role_holder_again(administration: Administratio
     token = protected.api.signed_in(ADA, PASSWORD)["access_token"]
     answer = protected.api.with_token(token, "GET", "/me/sessions")
     assert refusal(answer)["code"] == "second_factor_enrolment_required"
-
-
-def test_the_method_of_a_protected_user_is_typed(administration: Administration, strict: Flask) -> None:
-    admin = administration.administrator(ADA)
-    user = ProtectedUser(api=ApiClient(strict), email=ADA, app=app_of(begin(ApiClient(strict), token_of(admin))))
-
-    assert user.first_step().status_code == 200, "a pending enrolment protects nothing"

@@ -32,7 +32,9 @@ def test_ad6_an_administrator_resets_the_second_factors_of_a_user(
     assert admin.data("GET", f"/admin/users/{ada}")["second_factor"]["totp"] is False
 
 
-def test_ad6_nobody_resets_the_own_second_factor_or_that_of_a_superior(app: Flask, mailbox: Mailbox, ada: int) -> None:
+def test_ad6_the_own_second_factor_and_that_of_a_superior_cannot_be_reset(
+    app: Flask, mailbox: Mailbox, ada: int
+) -> None:
     administration = Administration(app, mailbox)
     admin = administration.administrator()
     support = administration.with_permissions("support@example.org", "users:write")

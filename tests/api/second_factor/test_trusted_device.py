@@ -98,6 +98,20 @@ def test_sf10_the_trust_is_worthless_on_another_account(
     assert refusal(answer)["code"] == "second_factor_required"
 
 
+def test_sf10_a_trust_from_before_ends_when_trusted_devices_are_switched_off(
+    make_app: Callable[..., Flask], trusted: ProtectedUser, app: Flask
+) -> None:
+    cookie = trusted.api.client.get_cookie("device")
+    assert cookie is not None
+
+    def sign_in_at(app: Flask) -> int:
+        api = ApiClient(app)
+        api.client.set_cookie("device", cookie.value)
+        return api.sign_in(ADA, PASSWORD).status_code
+
+    assert [sign_in_at(app), sign_in_at(make_app(device_trust_seconds="0"))] == [200, 401]
+
+
 def test_sf10_zero_seconds_switch_trusted_devices_off(make_app: Callable[..., Flask], ada: int, query: Query) -> None:
     user = enrolled(ApiClient(make_app(device_trust_seconds="0")), ADA, query)
     user.second_step(user.ticket(), totp=user.unused_code(), trust_device=True)

@@ -99,6 +99,8 @@ class SecondFactorVerified:
     devices: DeviceTokens
     roles: frozenset[str]
     """`SECOND_FACTOR_ROLES`: a trusted device does not replace the second step of their users."""
+    trusts_devices: bool
+    """Whether a trusted device replaces the second step of other users."""
 
     def run(self, sign_in: VerifiedSignIn) -> None:
         """Raise SecondFactorRequired with a ticket, unless two factors are verified or the device is trusted.
@@ -115,7 +117,8 @@ class SecondFactorVerified:
         needs_factor = factors.has_role_of(self.roles)
         if factors.totp_since is None and not needs_factor:
             return
-        if not needs_factor and trust_in_device(self.devices, user, sign_in.context) is not None:
+        may_trust = self.trusts_devices and not needs_factor
+        if may_trust and trust_in_device(self.devices, user, sign_in.context) is not None:
             return
         ticket = FlowTicket(
             purpose=TicketPurpose.SECOND_STEP,
