@@ -19,6 +19,10 @@ LONGEST_MODULE = 320
 """Lines. A longer module has more than one noun."""
 
 OPEN_ENDPOINTS = {
+    ("POST", "/api/v1/users/sign_in/passkey"),
+    ("POST", "/api/v1/users/sign_in/passkey/options"),
+    ("POST", "/api/v1/users/sign_in/second_step/passkey"),
+    ("POST", "/api/v1/users/sign_in/second_step/passkey/options"),
     ("GET", "/api/v1/users"),
     ("POST", "/api/v1/users/sign_up"),
     ("POST", "/api/v1/users/<user_id:user_id>/send_code"),
@@ -50,6 +54,9 @@ WITHOUT_CONTRACT = {
     "/health/ready",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
+    "/.well-known/passkey-endpoints",
+    "/.well-known/change-password",
+    "/.well-known/webauthn",
     "/account/undo",
     "/account/invitation",
     "/dev/inbox",  # `local` and `test` only

@@ -83,6 +83,7 @@ def logged_route(uri: str) -> str:
 SAMPLES = {
     "user_id": ("308645", "{id}"),
     "session_id": (str(uuid.uuid4()), "{id}"),
+    "passkey_id": (str(uuid.uuid4()), "{id}"),
     "message_id": (str(uuid.uuid4()), "{id}"),
     "invitation_id": (str(uuid.uuid4()), "{id}"),
     "filename": ("a.css", "{file}"),

@@ -14,6 +14,7 @@ from auth_service.api.http.parsing import INTEGER, LARGEST_BODY, ROLE_NAME
 from auth_service.api.ops.discovery import discovery
 from auth_service.api.ops.health import health
 from auth_service.api.ops.jwks import well_known
+from auth_service.api.ops.passkey_discovery import passkey_discovery
 from auth_service.api.pages import dev_inbox, start, swagger
 from auth_service.api.pages.account_revert import account_revert_page
 from auth_service.api.pages.invitation import invitation_page
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health)
     app.register_blueprint(well_known)
     app.register_blueprint(discovery)
+    app.register_blueprint(passkey_discovery)
     app.register_blueprint(account_revert_page)
     app.register_blueprint(invitation_page)
     if settings.app_env == "local" and settings.swagger_page:

@@ -40,7 +40,7 @@ def test_a_rate_limit_has_the_name_and_the_rate_of_one_setting(
 def test_every_rate_limit_has_its_own_name() -> None:
     names = [limit.name for limit in RATE_LIMITS]
 
-    assert len(names) == 13
+    assert len(names) == 14
     assert len(set(names)) == len(names)
 
 

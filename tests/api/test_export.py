@@ -23,8 +23,8 @@ def test_a_user_exports_all_data(ada: int, api: ApiClient, mailbox: Mailbox) -> 
 
     data = response.get_json()["data"]
     assert data.keys() == {
-        "exported_at", "profile", "second_factor", "roles", "sessions", "history", "letters", "email_changes",
-        "complete",
+        "exported_at", "profile", "second_factor", "roles", "sessions", "history", "letters", "passkeys",
+        "email_changes", "complete",
     }  # fmt: skip
     profile = data["profile"]
     assert (profile["id"], profile["email"], profile["verified_mail"]) == (ada, ADA, True)

@@ -4,7 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import count, cycle
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,16 @@ from auth_service.db import unit_of_work
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import MakeApp
+from tests.support.fuzzed_passkeys import OF_ACCOUNT, OF_SIGN_IN, UNLIMITED_OF_ACCOUNT
+from tests.support.fuzzed_users import CODE, NUMBERS, PASSWORD, registered_user, signed_in_user
 from tests.support.fuzzing import CHECKS_OF_VALID, DOCUMENT, checks_of, is_administrative
 from tests.support.second_factor import enrolled
 
-CODE = 7505
-PASSWORD = "correct horse battery"
 COUNTED = {
     "limit_look_ups", "limit_sign_ups", "limit_guesses", "limit_code_requests", "limit_sign_ins", "limit_refreshes",
+    "limit_second_steps", "limit_passkey_challenges",
 }  # fmt: skip
 
-_numbers = count()
 _right_or_wrong = cycle([PASSWORD, PASSWORD, "not my password"])
 _token_or_nothing = cycle(["token", "token", ""])
 _valid_or_invalid = cycle(["{}@example.org", "{}@example.org", "{} is no address"])
@@ -44,19 +44,12 @@ def document(app: Flask) -> Any:
     return app.test_client().get(DOCUMENT).json
 
 
-def registered_user(api: ApiClient) -> str:
-    """The address of a new temporary user."""
-    email = f"user{next(_numbers)}@example.org"
-    api.sign_up(email)
-    return email
-
-
 def _look_up(api: ApiClient, case: Case[Any]) -> None:
     case.query = {"email": registered_user(api)}
 
 
 def _sign_up(api: ApiClient, case: Case[Any]) -> None:
-    case.body = {"email": f"new{next(_numbers)}@example.org"}
+    case.body = {"email": f"new{next(NUMBERS)}@example.org"}
 
 
 def _id_of_a_user(api: ApiClient, case: Case[Any]) -> int:
@@ -79,16 +72,6 @@ def _finish(api: ApiClient, case: Case[Any]) -> None:
     user_id = _id_of_a_user(api, case)
     api.ask_for_code(user_id, CODE)
     api.confirm(user_id, CODE)
-
-
-def signed_in_user(api: ApiClient) -> tuple[str, dict[str, Any]]:
-    """The address and the tokens of a new portal user."""
-    email = registered_user(api)
-    user_id: int = api.look_up(email).json["data"]["id"]  # type: ignore[index]
-    api.ask_for_code(user_id, CODE)
-    api.confirm(user_id, CODE)
-    api.finish(user_id, password=PASSWORD)
-    return email, api.signed_in(email, PASSWORD)
 
 
 def emailed_code(api: ApiClient, path: str, email: str) -> str:
@@ -140,7 +123,7 @@ def _introspect(api: ApiClient, case: Case[Any]) -> None:
     services: Services = app.extensions["auth_service"]
     with app.app_context(), unit_of_work():
         key = services.service_keys.create(
-            name=f"shop-{next(_numbers)}", scopes=["tokens:introspect"], ttl=timedelta(days=1)
+            name=f"shop-{next(NUMBERS)}", scopes=["tokens:introspect"], ttl=timedelta(days=1)
         )
     case.headers = CaseInsensitiveDict({"Authorization": f"Bearer {key.value}"})
     if isinstance(case.body, dict) and "token" in case.body:
@@ -158,7 +141,7 @@ def _choose_language(api: ApiClient, case: Case[Any]) -> None:
 
 def _request_email_change(api: ApiClient, case: Case[Any]) -> None:
     # Every third address is invalid: generated requests seldom combine that with an otherwise valid body.
-    case.body = {"email": next(_valid_or_invalid).format(f"wanted{next(_numbers)}"), "password": PASSWORD}
+    case.body = {"email": next(_valid_or_invalid).format(f"wanted{next(NUMBERS)}"), "password": PASSWORD}
 
 
 def _confirm_email_change(api: ApiClient, case: Case[Any]) -> None:
@@ -205,6 +188,8 @@ SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/password/send_code": (_ask_for_code, {200, 422}),
     "PUT /v1/users/password": (_recover, {200, 422}),
     "POST /v1/users/sign_in/second_step": (_second_step, {200, 401, 422}),
+    "POST /v1/users/sign_in/passkey/options": (_as_generated, {200}),
+    **OF_SIGN_IN,
     "POST /v1/users/undo": (_use_link, {404, 422}),
     "POST /v1/users/invitation": (_use_link, {404, 422}),
     "POST /v1/users/invitation/accept": (_use_link, {404, 422}),
@@ -218,6 +203,9 @@ ACCOUNT: dict[str, tuple[Lucky, set[int]]] = {
     "PATCH /v1/users/me": (_choose_language, {200, 401, 422}),
     "DELETE /v1/users/me": (_delete_account, {200, 401, 403, 422}),
     "POST /v1/users/me/send_code": (_with_token, {200, 401}),
+    "POST /v1/users/me/passkeys/options": (_with_token, {200, 401}),
+    "POST /v1/users/me/reauthenticate/passkey/options": (_with_token, {200, 401}),
+    **OF_ACCOUNT,
     "GET /v1/users/me/export": (_with_token, {200, 401}),
 }
 """Operations of a signed-in user. Most generated requests carry a valid access token, too."""
@@ -230,6 +218,8 @@ UNLIMITED: dict[str, tuple[Lucky, set[int]]] = {
     "DELETE /v1/users/me/sessions": (_with_token, {200, 401}),
     "GET /v1/users/me/login_history": (_with_token, {200, 401, 422}),
     "DELETE /v1/users/me/sessions/{session_id}": (_one_session, {200, 404}),
+    "GET /v1/users/me/passkeys": (_with_token, {200, 401}),
+    **UNLIMITED_OF_ACCOUNT,
     "POST /v1/tokens/introspect": (_introspect, {200, 401, 422}),
     "GET /v1/sessions/verify": (_with_token, {200, 401}),
     "GET /v1/errors": (_as_generated, {200}),

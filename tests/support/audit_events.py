@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.actors import PASSWORD, ApiClient, Mailbox
 from tests.support.administration import AdminClient, Administration
+from tests.support.passkeys import PasskeyUser
 from tests.support.second_factor import CODES, TOTP, ProtectedUser, enrolled
 
 WRONG, OTHER = "a wrong password", "another horse battery"
@@ -26,6 +27,12 @@ SECRETS = frozenset(
         "token",
         "query",
         "ticket",
+        "credential",
+        "clientDataJSON",
+        "attestationObject",
+        "authenticatorData",
+        "signature",
+        "challenge",
         "totp",
         "recovery_code",
         "secret",
@@ -138,6 +145,11 @@ class Scene:
     def reauthenticate(self) -> None:
         """Authenticate again, with the password."""
         self.api.with_token(self.token, "POST", "/me/reauthenticate", json={"password": PASSWORD})
+
+    @cached_property
+    def passkeys(self) -> PasskeyUser:
+        """The user, who adds passkeys."""
+        return PasskeyUser(self.api, self.token, self.email)
 
     @cached_property
     def protected(self) -> ProtectedUser:

@@ -92,6 +92,7 @@ class Authenticator:
     """Sent and never changed, as synced passkeys do; a test counts it up for a device-bound one."""
     credential_id: bytes = field(default_factory=lambda: os.urandom(32))
     user_handle: bytes = b""
+    aaguid: bytes = SOFTWARE_AAGUID
 
     def __post_init__(self) -> None:
         self.key = _new_key(self.algorithm)
@@ -108,7 +109,7 @@ class Authenticator:
         client_data = self._client_data("webauthn.create", options, deviation)
         credential_id = self.credential_id if deviation.credential_id is None else deviation.credential_id
         key = cbor.encode(cose_key(self.key)) if deviation.public_key is None else deviation.public_key
-        attested = SOFTWARE_AAGUID + struct.pack(">H", len(credential_id)) + credential_id + key
+        attested = self.aaguid + struct.pack(">H", len(credential_id)) + credential_id + key
         data = self._authenticator_data(deviation, AT, attested)
         attestation = deviation.raw_attestation_object or cbor.encode({"fmt": "none", "authData": data, "attStmt": {}})
         response = {

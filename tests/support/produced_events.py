@@ -74,6 +74,11 @@ PRODUCED: dict[EventType, Produced] = {
     EventType.SECOND_FACTOR_RESET: Produced(
         "user", "user", lambda scene: scene.administrate("POST", "/reset_second_factor", json=REASON)
     ),
+    EventType.PASSKEY_REFUSED: Produced("user", "user", lambda scene: scene.passkeys.refuse()),
+    EventType.PASSKEY_ADDED: Produced("user", "passkey", lambda scene: scene.passkeys.register()),
+    EventType.PASSKEY_RENAMED: Produced("user", "passkey", lambda scene: scene.passkeys.rename()),
+    EventType.PASSKEY_REMOVED: Produced("user", "passkey", lambda scene: scene.passkeys.remove()),
+    EventType.PASSKEY_CLONED: Produced("user", "passkey", lambda scene: scene.passkeys.copy()),
     EventType.ACCESS_DENIED: Produced("user", "endpoint", Scene.read_roles),
     EventType.AUDIT_EXPORTED: Produced(
         "user", "audit", lambda scene: scene.admin.call("GET", "/admin/audit", headers={"Accept": "text/csv"})

@@ -42,6 +42,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "second_factor_attempts": WHERE,
     "second_factor_reset_done": {"at": WHERE["at"]},
     "recovery_code_used": WHERE | {"left": 9},
+    "passkey_added": WHERE,
+    "passkey_removed": WHERE,
+    "passkey_cloned": WHERE,
 }
 
 # The service makes codes and links; a client may choose all other values.

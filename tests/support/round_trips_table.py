@@ -25,7 +25,7 @@ from tests.support.application import application
 from tests.support.documents import ARCHITECTURE
 from tests.support.round_trips import RoundTrips, of_this_thread
 from tests.support.round_trips_cases import Case
-from tests.support.round_trips_second_factor import CASES
+from tests.support.round_trips_passkeys import CASES
 
 SETTINGS: Mapping[str, Any] = {
     "app_env": "production",

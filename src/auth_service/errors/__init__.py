@@ -51,6 +51,13 @@ from auth_service.errors.factors import (
     TotpOn,
 )
 from auth_service.errors.outbox import MailEnded, MailUnknown
+from auth_service.errors.passkeys import (
+    CredentialUnknown,
+    PasskeyRejected,
+    PasskeyTaken,
+    PasskeyUnfit,
+    PasskeyUnknown,
+)
 from auth_service.errors.registration import (
     CodeExpired,
     CodeWrong,
@@ -112,6 +119,7 @@ __all__ = [
     "ContentEncodingUnsupported",
     "ContentTooLarge",
     "ContentTypeUnsupported",
+    "CredentialUnknown",
     "CredentialsRejected",
     "CrossSite",
     "DatabaseReadOnly",
@@ -140,6 +148,10 @@ __all__ = [
     "NotFound",
     "NotReady",
     "NotToYourself",
+    "PasskeyRejected",
+    "PasskeyTaken",
+    "PasskeyUnfit",
+    "PasskeyUnknown",
     "PasswordAlreadySet",
     "PasswordNotSet",
     "PasswordWrong",

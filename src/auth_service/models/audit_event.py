@@ -39,6 +39,17 @@ class EventType(DescribedEnum):
     REFRESH_REUSED = "refresh_reused", "A used refresh token was used again (replay); its session was revoked."
     PASSWORD_REFUSED = "password_refused", "A signed-in client sent a wrong password; `purpose` says what for."
     CODE_REFUSED = "code_refused", "A signed-in client sent a wrong or expired code; `purpose` says what for."
+    PASSKEY_REFUSED = (
+        "passkey_refused",
+        "A signed-in client sent a passkey that was not accepted; `purpose` says what for.",
+    )
+    PASSKEY_ADDED = "passkey_added", "A passkey was added to the account."
+    PASSKEY_RENAMED = "passkey_renamed", "A passkey got another name."
+    PASSKEY_REMOVED = "passkey_removed", "A passkey was removed from the account."
+    PASSKEY_CLONED = (
+        "passkey_cloned",
+        "A device-bound passkey was not accepted, because its signature counter did not grow: there is a copy of it.",
+    )
     PASSWORD_CHANGED = "password_changed", "The password was changed with the current password."
     PASSWORD_RECOVERED = "password_recovered", "The password was reset with an emailed code."
     RECOVERY_REFUSED = "recovery_refused", "A password reset failed because of a wrong or expired code."

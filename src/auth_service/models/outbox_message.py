@@ -41,6 +41,9 @@ class EmailKind(StrEnum):
     SECOND_FACTOR_ATTEMPTS = "second_factor_attempts"
     SECOND_FACTOR_RESET_DONE = "second_factor_reset_done"
     RECOVERY_CODE_USED = "recovery_code_used"
+    PASSKEY_ADDED = "passkey_added"
+    PASSKEY_REMOVED = "passkey_removed"
+    PASSKEY_CLONED = "passkey_cloned"
 
     @property
     def carries_code(self) -> bool:

@@ -183,6 +183,8 @@ class Settings(
             for network in self.trusted_proxies
             if network.prefixlen == 0
         ]
+        if self.front_end_url and not self.front_end_url.startswith("https://"):
+            problems.append("FRONT_END_URL: must begin with https:// in production")
         if self.access_token_seconds > timedelta(minutes=15):
             problems.append("ACCESS_TOKEN_SECONDS: at most 900 in production")
         return problems
@@ -221,6 +223,14 @@ class Settings(
         """The origins whose pages may use passkeys of this service."""
         own = {self.public_url} if self.production else {self.public_url, f"http://{LOCALHOST}:{self.http_port}"}
         return frozenset({*own, *self.webauthn_origins})
+
+    @property
+    def related_origins(self) -> list[str]:
+        """The origins of `passkey_origins`, if one belongs to another site than the relying party (WebAuthn, 5.11)."""
+        hosts = [urlsplit(origin).hostname or "" for origin in self.webauthn_origins]
+        own = self.relying_party_id
+        is_related = any(host != own and not host.endswith(f".{own}") for host in hosts)
+        return sorted(self.passkey_origins) if is_related else []
 
     @property
     def sender(self) -> str:

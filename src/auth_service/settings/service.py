@@ -13,6 +13,7 @@ from auth_service.settings.types import (
     Networks,
     Origin,
     Origins,
+    PageUrl,
     PositiveSeconds,
     PostgresUrl,
     RedisUrl,
@@ -38,6 +39,11 @@ class ServiceSettings(BaseSettings):
         "http://127.0.0.1:5000",
         description="Origin (scheme, host, port) under which users reach the service: the start of every link and the "
         "`iss` of access tokens. https in production; in `local` and `test` the default contains `HTTP_PORT`.",
+    )
+    front_end_url: PageUrl | None = Field(
+        None,
+        description="Where the account pages of the portal are, such as `https://example.org/account`: browsers and "
+        "password managers find the page `security` under it. Without it they find none.",
     )
     trusted_proxies: Networks = Field(
         (), description="Networks (CIDRs, comma-separated) of proxies whose `X-Forwarded-For` is trusted."

@@ -111,6 +111,14 @@ def _origin(value: str) -> str:
     )
 
 
+def _page_url(value: str) -> str:
+    """Normalise the address under which pages are: an origin and a path, without a slash at the end."""
+    match = re.fullmatch(r"(https?://[^/?#]+)((?:/[A-Za-z0-9._~-]+)*)/?", value, re.ASCII | re.IGNORECASE)
+    if not match:
+        raise ValueError("reads like https://portal.example.org/account, without query and fragment")
+    return _origin(match[1]) + match[2]
+
+
 LOOPBACK_ORIGIN = re.compile(
     r"https?://(localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\])(:[0-9]{1,5})?", re.ASCII
 )
@@ -141,6 +149,7 @@ HeaderText = Annotated[str, AfterValidator(_text), AfterValidator(header_text)]
 RateLimit = Annotated[Rate, BeforeValidator(_rate)]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)]
 Origin = Annotated[str, AfterValidator(_origin)]
+PageUrl = Annotated[str, AfterValidator(_page_url)]
 Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)]
 PostgresUrl = Annotated[str, AfterValidator(postgres_url)]
 RedisUrl = Annotated[str, AfterValidator(redis_url)]

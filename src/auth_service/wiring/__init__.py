@@ -55,6 +55,7 @@ from auth_service.wiring import (
     users,
 )
 from auth_service.wiring.email import mail_transport
+from auth_service.wiring.passkeys import PasskeyFlows, passkey_flows
 from auth_service.wiring.shared import database_connections, shared_parts
 
 __all__ = ["Services", "database_connections", "mail_transport", "wire"]
@@ -75,6 +76,7 @@ class Services:
     second_factors: SecondFactorEnrolment
     second_factor_reset: SecondFactorReset
     totp: Totp
+    passkeys: PasskeyFlows
     password_reset: PasswordReset
     account: AccountSettings
     user_administration: UserAdministration
@@ -118,6 +120,7 @@ def wire(settings: Settings) -> Services:
     administrators = authorization.administrators(shared)
     roles = authorization.roles(shared, administrators)
     stages = flows.sign_in_stages(shared, session_service, account_revert, administrators)
+    second_step = second_factors.second_step(shared, stages, administrators)
     reauthentication = flows.reauthentication(shared)
     deletion = flows.account_deletion(shared, account_revert, administrators)
     audit_search = audit.audit_search(shared.cursors)
@@ -132,10 +135,11 @@ def wire(settings: Settings) -> Services:
         user_search=users.user_search(shared.cursors),
         registration=flows.registration(shared, reauthentication, administrators),
         sign_in=flows.sign_in(shared, stages),
-        second_step=second_factors.second_step(shared, stages, administrators),
+        second_step=second_step,
         second_factors=second_factors.enrolment(shared, session_service),
         second_factor_reset=second_factors.reset(shared),
         totp=second_factors.totp(settings),
+        passkeys=passkey_flows(shared, session_service, stages, second_step, administrators),
         password_reset=flows.password_reset(shared, session_service),
         account=flows.account_settings(shared, session_service, reauthentication, deletion),
         user_administration=flows.user_administration(shared, deletion, administrators),

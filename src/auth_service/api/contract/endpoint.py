@@ -172,4 +172,4 @@ def _data(contract: Contract, result: Any, *, replayed: bool) -> bytes | None:
 
 
 def _json(model: type[ResponseModel], value: Any, *, exclude: set[str] | None = None) -> bytes:
-    return model.model_validate(value).model_dump_json(exclude_none=model.leaves_out_none, exclude=exclude).encode()
+    return model.model_validate(value).as_json(exclude=exclude or set())

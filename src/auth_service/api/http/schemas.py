@@ -20,7 +20,13 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
     leaves_out_none: ClassVar[bool] = False
-    """Whether a field with the value None is absent from the JSON instead of null."""
+    """Whether a field is absent from the JSON instead of null, if its default is None."""
+
+    def as_json(self, *, exclude: set[str]) -> bytes:
+        """Return the JSON, without the fields of `exclude`."""
+        fields = type(self).model_fields.items() if self.leaves_out_none else ()
+        absent = {name for name, field in fields if field.default is None and getattr(self, name) is None}
+        return self.model_dump_json(exclude=absent | exclude).encode()
 
     @classmethod
     def secrets(cls) -> set[str]:

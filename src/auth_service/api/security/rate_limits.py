@@ -69,4 +69,5 @@ AUDIT_EXPORTS = CallerRateLimit("limit_audit_exports", lambda settings: settings
 INVITATIONS = CallerRateLimit("limit_invitations", lambda settings: settings.limit_invitations)
 REAUTHENTICATIONS = CallerRateLimit("limit_reauthentications", lambda settings: settings.limit_reauthentications)
 SECOND_STEPS = ClientRateLimit("limit_second_steps", lambda settings: settings.limit_second_steps)
+PASSKEY_CHALLENGES = ClientRateLimit("limit_passkey_challenges", lambda settings: settings.limit_passkey_challenges)
 EXPORTS = ClientRateLimit("limit_exports", lambda settings: settings.limit_exports)

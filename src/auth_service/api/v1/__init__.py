@@ -18,12 +18,11 @@ from auth_service.api.v1.admin.sessions import admin_sessions
 from auth_service.api.v1.errors import errors
 from auth_service.api.v1.invitations import invitation_links
 from auth_service.api.v1.login_history import login_history
+from auth_service.api.v1.passkeys import account, passkeys, sessions
 from auth_service.api.v1.passwords import passwords
-from auth_service.api.v1.reauthentication import account
 from auth_service.api.v1.registration import registration
 from auth_service.api.v1.roles import roles
 from auth_service.api.v1.second_factor.enrolment import second_factor
-from auth_service.api.v1.second_factor.second_step import sessions
 from auth_service.api.v1.service_roles import service_roles
 from auth_service.api.v1.tokens import tokens
 
@@ -61,6 +60,7 @@ NAMESPACES: Sequence[tuple[Namespace, str]] = (
             passwords,
             account,
             second_factor,
+            passkeys,
             login_history,
             account_revert,
             invitation_links,

@@ -61,7 +61,8 @@ def render(
     - `registration_code`, `sign_in_code`, `recovery_code`, `email_code`, `deletion_code`, `reauthentication_code`:
       `code`, `minutes`;
     - `new_device`: `at`, `device`, `address`, `undo_url`, `hours`;
-    - `password_changed`, `password_recovered`, `refresh_reused`: `at`, `device`, `address`;
+    - `password_changed`, `password_recovered`, `refresh_reused`, `passkey_added`, `passkey_removed`, `passkey_cloned`:
+      `at`, `device`, `address`;
     - `email_changed`: `new_email`, `at`, `device`, `address`, `undo_url`, `hours`;
     - `role_changed`: `role`, `granted`, `at`, `device`, `address`;
     - `administrators_changed`: `changed_user`, `granted`, `at`, `device`, `address`;

@@ -89,6 +89,10 @@ def _address(email: str, key: str) -> Address:
     return Address(stored=email, key=key)
 
 
+def _instant(value: datetime | None) -> datetime | None:
+    return value
+
+
 class _ByDigest(TypedDict):
     digest: bytes
 
@@ -168,6 +172,11 @@ _FORMER_ADDRESSES = Statement(
     select(RevertLink.email, RevertLink.email_key).where(_of_user, RevertLink.kind == EMAIL_CHANGED, _is_valid),
     parameters=ById,
     row=_address,
+)
+_OLDEST_NEW_DEVICE = Statement(
+    select(func.min(RevertLink.expires_at)).where(_of_user, RevertLink.kind == NEW_DEVICE, _is_valid),
+    parameters=ById,
+    row=_instant,
 )
 _DELETE_EXPIRED = Statement(_delete_expired(), parameters=_Batch, row=int, prepared=False)
 
@@ -249,8 +258,7 @@ class AccountRevert:
         if link.email is not None and link.email_key is not None:
             former = Address(stored=link.email, key=link.email_key)
         self.users.revert_takeover(link.user_id, email=former)
-        # What the intruder added since the sign-in or the change that the notification is about.
-        remove_factors(link.user_id, since=link.expires_at - self.ttl)
+        remove_factors(link.user_id, since=self._begin_of_takeover(link))
         next_factor_version(link.user_id)
         transaction().write(
             _DELETE_SUPERSEDED({"user_id": link.user_id, "kind": link.kind, "expires_at": link.expires_at})
@@ -258,6 +266,17 @@ class AccountRevert:
         event_type = EVENT_TYPES[link.kind]
         self.sessions.revoke_all(user_id=link.user_id, reason=event_type.value, client=client)
         self.audit_log.record(event_type, user_id=link.user_id, client=client)
+
+    def _begin_of_takeover(self, link: _RedeemedLink) -> datetime:
+        """Return the time since which the account may be in the hands of an attacker.
+
+        It is the time of the sign-in for which the link was issued. An attacker who changed the address had signed in
+        before: at the earliest on the oldest new device whose link is still valid.
+        """
+        oldest = None
+        if link.kind == EMAIL_CHANGED:
+            oldest = transaction().fetch_one(_OLDEST_NEW_DEVICE({"user_id": link.user_id}))
+        return min(link.expires_at, oldest or link.expires_at) - self.ttl
 
     def former_addresses(self, user_id: int) -> list[Address]:
         """Return the former addresses of an account that a valid link can still restore."""

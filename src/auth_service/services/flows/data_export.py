@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, bindparam, case, func, literal_column, sel
 from auth_service import clock
 from auth_service.db import autocommit
 from auth_service.errors import TokenInvalid
-from auth_service.models import Event, OutboxMessage, PendingEmailChange, Session, User, UserRole
+from auth_service.models import Event, OutboxMessage, Passkey, PendingEmailChange, Session, User, UserRole
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.audit.statements import FOR_USER, IS_OWN
@@ -76,6 +76,17 @@ _LISTS = {
     )
     .where(OutboxMessage.user_id == _owner)
     .order_by(OutboxMessage.created_at.desc(), OutboxMessage.id),
+    "passkeys": select(
+        Passkey.id,
+        Passkey.name,
+        Passkey.aaguid,
+        Passkey.backup_eligible.label("synced"),
+        Passkey.transports,
+        Passkey.created_at,
+        Passkey.last_used_at,
+    )
+    .where(Passkey.user_id == _owner)
+    .order_by(Passkey.created_at.desc(), Passkey.id),
     "email_changes": select(PendingEmailChange.email, PendingEmailChange.created_at)
     .where(PendingEmailChange.user_id == _owner)
     .order_by(PendingEmailChange.created_at.desc(), PendingEmailChange.session_id),
@@ -94,6 +105,7 @@ class Exported:
     sessions: Sequence[Any]
     history: Sequence[Any]
     letters: Sequence[Any]
+    passkeys: Sequence[Any]
     email_changes: Sequence[Any]
     complete: bool
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
-from sqlalchemy import Interval, Text, and_, bindparam, func, insert, literal, select, update
+from sqlalchemy import Interval, Text, and_, bindparam, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from auth_service.db import Statement
 from auth_service.models import RolePermission, Session, User, UserRole
@@ -61,6 +62,8 @@ def _open() -> Any:
     opened = (
         insert(Session)
         .from_select(list(values), owner, include_defaults=False)
+        # A flow ticket opens one session: the other concurrent requests wait for the first, and open none (FD6).
+        .on_conflict_do_nothing()
         .returning(Session.id, Session.user_id, Session.method, Session.authenticated_at, Session.acr)
         .cte("opened")
     )

@@ -146,6 +146,18 @@ class ExportedEmailResponse(ResponseModel):
     ended_at: datetime | None
 
 
+class ExportedPasskeyResponse(ResponseModel):
+    """A passkey in a data export, without its public key."""
+
+    id: uuid.UUID
+    name: str
+    aaguid: Annotated[uuid.UUID, Field(description="The model of the authenticator, as it claims.")]
+    synced: Annotated[bool, Field(description="Whether the passkey can be synced to other devices.")]
+    transports: list[str]
+    created_at: datetime
+    last_used_at: datetime | None
+
+
 class ExportedEmailChangeResponse(ResponseModel):
     """A new email address in a data export that was requested and is not confirmed."""
 
@@ -172,5 +184,6 @@ class ExportResponse(ResponseModel):
     sessions: list[ExportedSessionResponse]
     history: list[ExportedEventResponse]
     letters: list[ExportedEmailResponse]
+    passkeys: list[ExportedPasskeyResponse]
     email_changes: list[ExportedEmailChangeResponse]
     complete: Annotated[bool, Field(description="False if a list was truncated to its newest 1000 records.")]
