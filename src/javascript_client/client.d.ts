@@ -1,9 +1,4 @@
-/**
- * Create a client. Use one for each page: it shares refreshes between its calls.
- *
- * @param {Types.ClientOptions} [options]
- * @returns {Types.Client}
- */
+/** Create a client; one for each page shares refreshes. @param {Types.ClientOptions} [options] @returns {Types.Client} */
 export function createClient(options?: Types.ClientOptions): Types.Client;
 /**
  * All items of a list, page by page: `for await (const event of allItems(auth.listHistory)) …`
@@ -15,8 +10,8 @@ export function allItems<T>(list: (query: Types.PageOptions) => Promise<Types.Pa
 /** An error answer of the service, or a request that got no answer. Compare `code`, which is stable. */
 export class ApiError extends Error {
     /**
-     * @param {number} status the HTTP status; 0 without an answer
-     * @param {Types.ErrorDetails} details the `error` of the answer
+     * @param {number} status 0 without an answer
+     * @param {Types.ErrorDetails} details
      * @param {{ requestId?: string | null, cause?: unknown }} [more]
      */
     constructor(status: number, details: Types.ErrorDetails, { requestId, cause }?: {
@@ -24,19 +19,15 @@ export class ApiError extends Error {
         cause?: unknown;
     });
     status: number;
-    /** `network_error`: no answer. `answer_unreadable`: an answer of something else than the service. */
+    /** Also `network_error`: no answer; `answer_unreadable`: not an answer of the service. */
     code: string;
-    /** For `validation_failed`: what is wrong with which field. */
     fields: {
         field: string;
         reason: "missing" | "unexpected" | "repeated" | "two_places" | "exclusive" | "malformed" | "wrong_type" | "too_short" | "too_long" | "too_small" | "too_large" | "unknown_value" | "nul_character" | "email_invalid" | "email_has_spaces" | "email_not_ascii" | "email_has_joiners" | "code_invalid" | "cursor_invalid" | "control_characters" | "common" | "guessable" | "context" | "unchanged";
         msg: string;
     }[];
-    /** Seconds to wait before the next attempt, or null. */
     retryAfter: number | null;
-    /** All members of the error, such as `attempts_left` or `reason`. */
     details: Types.ErrorDetails;
-    /** Quote it in a problem report. */
     requestId: string | null;
     /** Whether the user has to sign in: there is no session, or it has ended. */
     get needsSignIn(): boolean;

@@ -1,41 +1,35 @@
-// JavaScript client of the authentication service: registration, sign-in, refresh, sessions, account.
+// JavaScript client of the authentication service: registration, sign-in, second factors, refresh, sessions, account.
 //
-//   import { createClient } from "./client.js";
-//   const auth = createClient({ baseUrl: "https://auth.example.org", transport: "cookie" });
-//
-// An ES module without dependencies, for browsers and Node. README.md shows its use, docs/api.md describes the requests.
+// An ES module without dependencies. README.md shows its use, docs/api.md describes the requests.
 
 // @ts-check
 /** @import * as Types from "./types.js" */
 
 const API = "/api/v1";
 const ME = "/users/me";
+const SIGN_IN = "/users/sign_in";
 
 /** Codes after which only a new sign-in helps. */
 const SIGNED_OUT = new Set(["token_missing", "token_invalid", "refresh_rejected"]);
-/** Codes of requests that succeed with newer tokens. */
+/** Codes that newer tokens help. */
 const OUTDATED = new Set(["token_expired", "token_invalid", "insufficient_user_authentication"]);
 
 /** An error answer of the service, or a request that got no answer. Compare `code`, which is stable. */
 export class ApiError extends Error {
   /**
-   * @param {number} status the HTTP status; 0 without an answer
-   * @param {Types.ErrorDetails} details the `error` of the answer
+   * @param {number} status 0 without an answer
+   * @param {Types.ErrorDetails} details
    * @param {{ requestId?: string | null, cause?: unknown }} [more]
    */
   constructor(status, details, { requestId = null, cause } = {}) {
     super(details.msg, { cause });
     this.name = "ApiError";
     this.status = status;
-    /** `network_error`: no answer. `answer_unreadable`: an answer of something else than the service. */
+    /** Also `network_error`: no answer; `answer_unreadable`: not an answer of the service. */
     this.code = details.code;
-    /** For `validation_failed`: what is wrong with which field. */
     this.fields = details.fields ?? [];
-    /** Seconds to wait before the next attempt, or null. */
     this.retryAfter = details.retry_after ?? null;
-    /** All members of the error, such as `attempts_left` or `reason`. */
     this.details = details;
-    /** Quote it in a problem report. */
     this.requestId = requestId;
   }
 
@@ -45,12 +39,7 @@ export class ApiError extends Error {
   }
 }
 
-/**
- * The function that sends one request and returns the JSON of the answer, or throws ApiError.
- *
- * @param {Types.ClientOptions} options
- * @returns {Types.Send}
- */
+/** Makes the function that sends a request, or throws ApiError. @param {Types.ClientOptions} options @returns {Types.Send} */
 function sender({ baseUrl = "", language, timeLimit = 30_000 }) {
   const base = baseUrl.replace(/\/+$/, "") + API;
 
@@ -63,7 +52,7 @@ function sender({ baseUrl = "", language, timeLimit = 30_000 }) {
     try {
       response = await fetch(base + path + search, {
         method,
-        credentials: "include", // Sends and stores cookies also for an API of another origin.
+        credentials: "include", // also for an API of another origin
         signal: AbortSignal.timeout(timeLimit),
         headers: {
           ...headers,
@@ -94,12 +83,7 @@ function retryAfter(response) {
   return Number.isFinite(seconds) ? { retry_after: seconds } : {};
 }
 
-/**
- * Tokens in memory: no other script finds them there, and a reload ends the sign-in. With the transport `cookie` the
- * browser has the tokens, and this object says that they changed.
- *
- * @returns {Types.TokenStorage}
- */
+/** Tokens in memory: a reload ends the sign-in. With cookies, an object that changes with them. @returns {Types.TokenStorage} */
 function inMemory() {
   /** @type {Types.Tokens | null} */
   let tokens = null;
@@ -112,9 +96,8 @@ function inMemory() {
 }
 
 /**
- * The session of a page: one refresh for all concurrent calls, and one repetition of a call that it helps.
- *
- * There is no lock between tabs: for 30 seconds the service gives every tab the same successor of a refresh token.
+ * The session of a page: one refresh for all concurrent calls, and one repetition of a call that it helps. Without a lock
+ * between tabs: for 30 seconds the service gives every tab the same successor of a refresh token.
  *
  * @param {Types.Send} send
  * @param {Types.TokenStorage} storage
@@ -126,7 +109,6 @@ function createSession(send, storage, onStepUp) {
   /** @type {Promise<unknown> | null} */
   let steppingUp = null;
 
-  /** Changes with the tokens. */
   async function version() {
     const tokens = await storage.load();
     return tokens?.access_token ?? tokens;
@@ -141,7 +123,7 @@ function createSession(send, storage, onStepUp) {
     const before = await version();
     try {
       const { data } = await send("POST", "/users/refresh_token", { body: await refreshBody() });
-      // After a sign-in or sign-out in the meantime these tokens are of a session that the user has left.
+      // After another sign-in or a sign-out these tokens are of a session that the user has left.
       if ((await version()) === before) await storage.save(data);
     } catch (error) {
       if (!(error instanceof ApiError) || error.code !== "refresh_rejected") throw error;
@@ -151,7 +133,7 @@ function createSession(send, storage, onStepUp) {
     }
   }
 
-  /** Refresh the tokens; concurrent calls share one request. */
+  /** Concurrent calls share one refresh. */
   function refresh() {
     refreshing ??= rotate().finally(() => {
       refreshing = null;
@@ -169,7 +151,7 @@ function createSession(send, storage, onStepUp) {
 
   /** Make a failed call succeed the next time; false if nothing can. @param {ApiError} error @param {unknown} before */
   async function recover(error, before) {
-    // Another call, or another tab, has got newer tokens in the meantime.
+    // Another call or tab has got newer tokens.
     if (OUTDATED.has(error.code) && (await version()) !== before) return true;
     if (error.code === "token_expired") await refresh();
     else if (error.code === "insufficient_user_authentication" && onStepUp) await stepUp(error);
@@ -203,18 +185,13 @@ function createSession(send, storage, onStepUp) {
   return { request, refresh, end, keep: (/** @type {Types.Tokens | null} */ tokens) => storage.save(tokens) };
 }
 
-/**
- * Create a client. Use one for each page: it shares refreshes between its calls.
- *
- * @param {Types.ClientOptions} [options]
- * @returns {Types.Client}
- */
+/** Create a client; one for each page shares refreshes. @param {Types.ClientOptions} [options] @returns {Types.Client} */
 export function createClient(options = {}) {
   const { transport = "cookie", storage = inMemory(), onStepUp } = options;
   if (transport !== "cookie" && transport !== "bearer") throw new TypeError('transport: use "cookie" or "bearer"');
   const send = sender(options);
   const session = createSession(send, transport === "cookie" ? inMemory() : storage, onStepUp);
-  const context = { transport, send, ...session };
+  const context = { transport, send, call: caller(session.request), anon: caller(send), ...session };
   return {
     request: session.request,
     ...registration(context),
@@ -223,16 +200,14 @@ export function createClient(options = {}) {
     ...passwords(context),
     ...account(context),
     ...secondFactors(context),
+    ...passkeys(context),
   };
 }
 
 // The flows. Each function is one request; types.d.ts describes them.
 
-/** @param {Promise<Types.Answer>} answer */
-const data = async (answer) => (await answer).data;
-
-/** @param {Promise<Types.Answer>} answer */
-const done = async (answer) => void (await answer);
+/** @type {(send: Types.Send) => Types.Call} */
+const caller = (send) => async (method, path, body) => (await send(method, path, { body })).data;
 
 /** @param {Promise<Types.Answer>} answer */
 const page = async (answer) => {
@@ -241,17 +216,17 @@ const page = async (answer) => {
 };
 
 /** @param {Types.Context} context @returns {Types.Registration} */
-function registration({ send }) {
-  const findUser = (/** @type {string} */ email) => data(send("GET", "/users", { query: { email } }));
-  const signUp = (/** @type {string} */ email) => data(send("POST", "/users/sign_up", { body: { email } }));
-  const sendCode = (/** @type {number} */ id) => data(send("POST", `/users/${id}/send_code`, { body: {} }));
+function registration({ send, anon }) {
+  const findUser = async (/** @type {string} */ email) => (await send("GET", "/users", { query: { email } })).data;
+  const signUp = (/** @type {string} */ email) => anon("POST", "/users/sign_up", { email });
+  const sendCode = (/** @type {number} */ id) => anon("POST", `/users/${id}/send_code`, {});
   return {
     findUser,
     signUp,
     sendCode,
-    resendCode: (id) => data(send("POST", `/users/${id}/resend_code`, { body: {} })),
-    confirmEmail: (id, code) => done(send("PUT", `/users/${id}/mail`, { body: { code } })),
-    finishSignUp: (id, password) => data(send("PATCH", `/users/${id}/sign_up`, { body: { password } })),
+    resendCode: (id) => anon("POST", `/users/${id}/resend_code`, {}),
+    confirmEmail: (id, code) => anon("PUT", `/users/${id}/mail`, { code }),
+    finishSignUp: (id, password) => anon("PATCH", `/users/${id}/sign_up`, { password }),
     async begin(email) {
       const user = await findUser(email).catch((error) => {
         if (error.code !== "user_unknown") throw error;
@@ -264,82 +239,136 @@ function registration({ send }) {
 }
 
 /** @param {Types.Context} context @returns {Types.SignIn} */
-function signIn({ transport, send, keep }) {
+function signIn({ transport, anon, keep }) {
   return {
-    signIn: async (email, password) =>
-      keep(await data(send("POST", "/users/sign_in", { body: { email, password, transport } }))),
-    sendSignInCode: (email) => done(send("POST", "/users/sign_in/send_code", { body: { email } })),
-    signInByCode: async (email, code) =>
-      keep(await data(send("POST", "/users/sign_in/code", { body: { email, code, transport } }))),
-    completeSignIn: async (proof) => keep(await data(send("POST", "/users/sign_in/second_step", { body: { ...proof, transport } }))),
+    signIn: async (email, password) => keep(await anon("POST", SIGN_IN, { email, password, transport })),
+    sendSignInCode: (email) => anon("POST", `${SIGN_IN}/send_code`, { email }),
+    completeSignIn: async (proof) => keep(await anon("POST", `${SIGN_IN}/second_step`, { ...proof, transport })),
+    signInByCode: async (email, code) => keep(await anon("POST", `${SIGN_IN}/code`, { email, code, transport })),
   };
 }
 
 /** @param {Types.Context} context @returns {Types.Sessions} */
-function sessions({ request, refresh, end, keep }) {
+function sessions({ request, call, refresh, end, keep }) {
   return {
     refresh,
     async signOut() {
       try {
         await end("/users/sign_out");
       } catch (error) {
-        // The session had ended before; the service has deleted the cookies.
+        // The session had ended before.
         if (!(error instanceof ApiError) || error.status !== 401) throw error;
         await keep(null);
       }
     },
     signOutEverywhere: () => end("/users/sign_out/everywhere"),
     listSessions: (query = {}) => page(request("GET", `${ME}/sessions`, { query })),
-    revokeSession: (id) => done(request("DELETE", `${ME}/sessions/${encodeURIComponent(id)}`)),
-    revokeOtherSessions: () => done(request("DELETE", `${ME}/sessions`)),
+    revokeSession: (id) => call("DELETE", `${ME}/sessions/${encodeURIComponent(id)}`),
+    revokeOtherSessions: () => call("DELETE", `${ME}/sessions`),
   };
 }
 
 /** @param {Types.Context} context @returns {Types.Passwords} */
-function passwords({ send, request }) {
+function passwords({ anon, call }) {
   return {
-    sendPasswordResetCode: (email) => done(send("POST", "/users/password/send_code", { body: { email } })),
-    resetPassword: (email, code, new_password) => done(send("PUT", "/users/password", { body: { email, code, new_password } })),
-    changePassword: (current_password, new_password) =>
-      done(request("PUT", `${ME}/password`, { body: { current_password, new_password } })),
+    sendPasswordResetCode: (email) => anon("POST", "/users/password/send_code", { email }),
+    resetPassword: (email, code, new_password) => anon("PUT", "/users/password", { email, code, new_password }),
+    changePassword: (current_password, new_password) => call("PUT", `${ME}/password`, { current_password, new_password }),
   };
 }
 
 /** @param {Types.Context} context @returns {Types.Account} */
-function account({ send, request, keep }) {
+function account({ anon, request, call, keep }) {
   return {
-    me: () => data(request("GET", ME)),
-    reauthenticate: async (proof) => keep(await data(request("POST", `${ME}/reauthenticate`, { body: proof }))),
-    sendReauthenticationCode: () => data(request("POST", `${ME}/reauthenticate/send_code`)),
-    changeEmail: (email, password) => data(request("POST", `${ME}/email`, { body: { email, password } })),
-    confirmNewEmail: (code) => done(request("PUT", `${ME}/email`, { body: { code } })),
-    changeLanguage: (language) => done(request("PATCH", ME, { body: { language } })),
+    me: () => call("GET", ME),
+    reauthenticate: async (proof) => keep(await call("POST", `${ME}/reauthenticate`, proof)),
+    sendReauthenticationCode: () => call("POST", `${ME}/reauthenticate/send_code`),
+    changeEmail: (email, password) => call("POST", `${ME}/email`, { email, password }),
+    confirmNewEmail: (code) => call("PUT", `${ME}/email`, { code }),
+    changeLanguage: (language) => call("PATCH", ME, { language }),
     listHistory: (query = {}) => page(request("GET", `${ME}/login_history`, { query })),
-    exportData: () => data(request("GET", `${ME}/export`)),
-    sendDeletionCode: () => data(request("POST", `${ME}/send_code`)),
+    exportData: () => call("GET", `${ME}/export`),
+    sendDeletionCode: () => call("POST", `${ME}/send_code`),
     async deleteAccount(proof) {
-      await request("DELETE", ME, { body: proof });
+      await call("DELETE", ME, proof);
       await keep(null);
     },
-    revertAccount: (token) => done(send("POST", "/users/undo", { body: { token } })),
+    revertAccount: (token) => anon("POST", "/users/undo", { token }),
   };
 }
 
 /** @param {Types.Context} context @returns {Types.SecondFactors} */
-function secondFactors({ request, keep }) {
-  const FACTOR = `${ME}/second_factor`;
+function secondFactors({ call, keep }) {
+  const path = `${ME}/second_factor`;
   return {
-    secondFactor: () => data(request("GET", FACTOR)),
-    beginTotp: () => data(request("POST", `${FACTOR}/totp`)),
+    secondFactor: () => call("GET", path),
+    beginTotp: () => call("POST", `${path}/totp`),
     async confirmTotp(totp) {
-      const { recovery_codes, ...tokens } = await data(request("PUT", `${FACTOR}/totp`, { body: { totp } }));
+      const { recovery_codes, ...tokens } = await call("PUT", `${path}/totp`, { totp });
       await keep(tokens);
       return recovery_codes;
     },
-    disableTotp: () => done(request("DELETE", `${FACTOR}/totp`)),
-    replaceRecoveryCodes: async () => (await data(request("POST", `${FACTOR}/recovery_codes`))).recovery_codes,
+    disableTotp: () => call("DELETE", `${path}/totp`),
+    replaceRecoveryCodes: async () => (await call("POST", `${path}/recovery_codes`)).recovery_codes,
   };
 }
+
+/** @param {Types.Context} context @returns {Types.Passkeys} */
+function passkeys({ transport, anon, call, keep }) {
+  const path = `${ME}/passkeys`;
+  /** @type {(ask: Types.Call, path: string, begin?: object, end?: object, get?: object) => Promise<void>} */
+  async function authenticate(ask, path, begin, end, get) {
+    const { options, ticket } = await ask("POST", `${path}/options`, begin);
+    const credential = toJson(await navigator.credentials.get({ publicKey: fromJson(options), ...get }));
+    try {
+      await keep(await ask("POST", path, { credential, ticket, ...end }));
+    } catch (/** @type {any} */ error) {
+      if (error.code === "credential_unknown") tell("UnknownCredential", options.rpId, { credentialId: credential.id });
+      throw error;
+    }
+  }
+  const tellAll = (/** @type {Types.PasskeySignal} */ { rp_id, user_handle: userId, credential_ids: allAcceptedCredentialIds }) =>
+    tell("AllAcceptedCredentials", rp_id, { userId, allAcceptedCredentialIds });
+  return {
+    signInWithPasskey: (get) => authenticate(anon, `${SIGN_IN}/passkey`, undefined, { transport }, get),
+    completeSignInWithPasskey: (ticket) => authenticate(anon, `${SIGN_IN}/second_step/passkey`, { ticket }),
+    reauthenticateWithPasskey: () => authenticate(call, `${ME}/reauthenticate/passkey`),
+    async addPasskey(name) {
+      const { options, ticket } = await call("POST", `${path}/options`);
+      const credential = toJson(await navigator.credentials.create({ publicKey: fromJson(options) }));
+      const { access_token, token_type, expires_in, refresh_token, ...passkey } = await call("POST", path, { credential, ticket, name });
+      if (token_type) await keep({ access_token, token_type, expires_in, refresh_token });
+      tellAll(passkey.signal);
+      return passkey;
+    },
+    listPasskeys: () => call("GET", path),
+    renamePasskey: (id, name) => call("PATCH", `${path}/${id}`, { name }),
+    removePasskey: async (id) => tellAll((await call("DELETE", `${path}/${id}`)).signal),
+  };
+}
+
+/** Tell the passkey provider what changed, if the browser can. @type {(what: string, rpId: string, more: object) => void} */
+const tell = (what, rpId, more) =>
+  /** @type {any} */ (PublicKeyCredential)[`signal${what}`]?.({ rpId, ...more }).catch(() => {});
+
+// The JSON forms of WebAuthn, for all browsers.
+
+const fromJson = (/** @type {object} */ options) =>
+  JSON.parse(JSON.stringify(options), function (name, value) {
+    if (name !== "challenge" && !(name === "id" && (this.type || this.displayName))) return value;
+    return Uint8Array.from(atob(value.replace(/-/g, "+").replace(/_/g, "/")), (each) => each.charCodeAt(0));
+  });
+
+const toJson = (/** @type {any} */ { id, type, response }) => {
+  /** @type {any} */
+  const json = { transports: response.getTransports?.() };
+  for (const name in response) {
+    if (!(response[name] instanceof ArrayBuffer)) continue;
+    const text = btoa(String.fromCharCode(...new Uint8Array(response[name])));
+    json[name] = text.replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+  }
+  return { id, rawId: id, type, response: json };
+};
 
 /**
  * All items of a list, page by page: `for await (const event of allItems(auth.listHistory)) …`

@@ -67,6 +67,7 @@ export interface components {
             sessions: components["schemas"]["ExportedSessionResponse"][];
             history: components["schemas"]["ExportedEventResponse"][];
             letters: components["schemas"]["ExportedEmailResponse"][];
+            passkeys: components["schemas"]["ExportedPasskeyResponse"][];
             email_changes: components["schemas"]["ExportedEmailChangeResponse"][];
             /** @description False if a list was truncated to its newest 1000 records. */
             complete: boolean;
@@ -131,7 +132,7 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "passkey_refused" | "passkey_added" | "passkey_renamed" | "passkey_removed" | "passkey_cloned" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** Format: uuid */
@@ -152,7 +153,7 @@ export interface components {
              * @description New kinds may be added.
              * @enum {string}
              */
-            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed" | "account_banned" | "password_reset_forced" | "invitation" | "second_factor_on" | "second_factor_off" | "second_factor_attempts" | "second_factor_reset_done" | "recovery_code_used";
+            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed" | "account_banned" | "password_reset_forced" | "invitation" | "second_factor_on" | "second_factor_off" | "second_factor_attempts" | "second_factor_reset_done" | "recovery_code_used" | "passkey_added" | "passkey_removed" | "passkey_cloned";
             recipient: string;
             /** @enum {string} */
             language: "en" | "ru";
@@ -162,6 +163,23 @@ export interface components {
             created_at: string;
             /** Format: date-time */
             ended_at: string | null;
+        };
+        ExportedPasskeyResponse: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /**
+             * Format: uuid
+             * @description The model of the authenticator, as it claims.
+             */
+            aaguid: string;
+            /** @description Whether the passkey can be synced to other devices. */
+            synced: boolean;
+            transports: string[];
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            last_used_at: string | null;
         };
         ExportedEmailChangeResponse: {
             email: string;
@@ -192,7 +210,7 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "passkey_refused" | "passkey_added" | "passkey_renamed" | "passkey_removed" | "passkey_cloned" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** @description The sign-in method, for events of a sign-in. */
@@ -283,6 +301,55 @@ export interface components {
              * @example 600
              */
             expires_in: number;
+        };
+        PasskeyResponse: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** @description The password manager or the authenticator, as it claims; null if unknown. */
+            provider: string | null;
+            /** @description Whether the passkey can be synced to other devices. */
+            synced: boolean;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            last_used_at: string | null;
+        };
+        NewPasskeyResponse: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** @description The password manager or the authenticator, as it claims; null if unknown. */
+            provider: string | null;
+            /** @description Whether the passkey can be synced to other devices. */
+            synced: boolean;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            last_used_at: string | null;
+            signal: components["schemas"]["SignalResponse"];
+            /** @description Only in a restricted session. Absent if the tokens are set as cookies. */
+            access_token?: string;
+            /**
+             * @description Only in a restricted session.
+             * @constant
+             */
+            token_type?: "Bearer";
+            /**
+             * Format: int64
+             * @description Only in a restricted session: seconds until the access token expires.
+             * @example 900
+             */
+            expires_in?: number;
+            /** @description Only in a restricted session. Absent if the tokens are set as cookies. */
+            refresh_token?: string;
+            /** @description Only in a restricted session: shown once, each works once. */
+            recovery_codes?: string[];
+        };
+        SignalResponse: {
+            rp_id: string;
+            user_handle: string;
+            credential_ids: string[];
         };
     };
     responses: never;

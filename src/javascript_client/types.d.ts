@@ -22,6 +22,9 @@ export type Session = Schemas["SessionResponse"];
 export type LoginEvent = Schemas["EventResponse"];
 export type Export = Schemas["ExportResponse"];
 export type SecondFactorStatus = Schemas["SecondFactorStatusResponse"];
+export type Passkey = Schemas["PasskeyResponse"];
+export type PasskeySignal = Schemas["SignalResponse"];
+export type AddedPasskey = Passkey & Pick<Schemas["NewPasskeyResponse"], "signal" | "recovery_codes">;
 export type NewTotp = Schemas["NewTotpResponse"];
 /** The tokens of an answer; with the transport `cookie` without the tokens themselves. */
 export type Tokens = Schemas["TokensResponse"];
@@ -89,6 +92,9 @@ export interface Answer {
 export type Request = (method: Method, path: string, options?: RequestOptions) => Promise<Answer>;
 export type Send = (method: Method, path: string, options?: RequestOptions & { token?: string | undefined }) => Promise<Answer>;
 
+/** Sends a request with a JSON body; returns `data`. */
+export type Call = (method: Method, path: string, body?: object) => Promise<any>;
+
 /** What the functions of a flow use. */
 export interface Context {
   transport: "cookie" | "bearer";
@@ -96,6 +102,9 @@ export interface Context {
   send: Send;
   /** Sends a request of a signed-in user. */
   request: Request;
+  /** The same two, for requests with a JSON body. */
+  anon: Call;
+  call: Call;
   refresh(): Promise<void>;
   end(path: string): Promise<void>;
   keep(tokens: Tokens | null): void | Promise<void>;
@@ -175,7 +184,21 @@ export interface SecondFactors {
   replaceRecoveryCodes(): Promise<string[]>;
 }
 
-export interface Client extends Registration, SignIn, Sessions, Passwords, Account, SecondFactors {
+export interface Passkeys {
+  /** `{ mediation: "conditional", signal }` for autofill: call it when the page opens. */
+  signInWithPasskey(get?: { mediation?: "conditional"; signal?: AbortSignal }): Promise<void>;
+  /** The second step, like `completeSignIn`. */
+  completeSignInWithPasskey(ticket?: string): Promise<void>;
+  /** Authenticate again (step-up): a new session replaces this one. */
+  reauthenticateWithPasskey(): Promise<void>;
+  /** `recovery_codes` only if a role required the passkey; they are not shown again. */
+  addPasskey(name?: string): Promise<AddedPasskey>;
+  listPasskeys(): Promise<Passkey[]>;
+  renamePasskey(id: string, name: string): Promise<Passkey>;
+  removePasskey(id: string): Promise<void>;
+}
+
+export interface Client extends Registration, SignIn, Sessions, Passwords, Account, SecondFactors, Passkeys {
   /** Any other request of a signed-in user, with a path such as `/roles`; returns the whole answer. */
   request: Request;
 }

@@ -91,10 +91,13 @@ class _PageServer(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def page_server(folder: Path, *, api_port: int | None = None) -> Iterator[int]:
-    """Serve the files of a folder on 127.0.0.1, and `/api` by the service on `api_port`; yields the port."""
+def page_server(folder: Path, *, api_port: int | None = None, port: int = 0) -> Iterator[int]:
+    """Serve the files of a folder on 127.0.0.1, and `/api` by the service on `api_port`; yields the port.
+
+    `port` is a free one by default.
+    """
     handler = partial(_PageServer, directory=str(folder), api_port=api_port)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
