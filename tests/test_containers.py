@@ -116,11 +116,14 @@ def test_cf2_production_accepts_the_env_file_of_make_env(clone: Path, tools: str
     assert settings.production
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     secrets = re.findall(r"^\w+(?:KEY|PASSWORD)=(.*)$", env.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(set(secrets)) == 7
+    assert len(set(secrets)) == 8
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43,}", secret) for secret in secrets)
     assert not any(secret in result.stdout for secret in secrets)
     assert all(name in result.stdout for name in ("PUBLIC_URL", "MAIL_FROM", "SMTP_URL"))
-    assert all(what in result.stdout for what in ("codes", "emails", "sessions", "signing keys", "PostgreSQL", "Redis"))
+    assert all(
+        what in result.stdout
+        for what in ("codes", "emails", "sessions", "signing keys", "second factors", "PostgreSQL", "Redis")
+    )
 
 
 def test_make_env_keeps_an_existing_env_file(clone: Path) -> None:

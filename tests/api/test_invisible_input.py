@@ -101,6 +101,15 @@ def test_cd6_a_wrong_spelling_uses_no_attempt_and_every_right_one_is_accepted(un
     assert api.call("PUT", f"/{user_id}/mail", json={"code": code}).status_code == 200
 
 
+PASTED = {
+    "recovery_code": separated("7Q4M0XKD92RBHT5W1NCE8VGZ"),
+    "code": separated("750575"),
+    "totp": separated("492039"),
+    "email": pasted(ADA),
+}
+"""A pasted value for each part of a field name; the first part that matches counts."""
+
+
 def test_every_field_with_an_address_or_code_accepts_pasted_values(unlimited: Flask, mailbox: Mailbox) -> None:
     """Also those of endpoints that are added later: their fields have to use the types `Email` and `Code`."""
     api = ApiClient(unlimited)
@@ -114,7 +123,7 @@ def test_every_field_with_an_address_or_code_accepts_pasted_values(unlimited: Fl
     tried = 0
     for endpoint in endpoints(unlimited):
         for field in endpoint.fields:
-            value = separated("750575") if "code" in field else pasted(ADA) if "email" in field else None
+            value = next((value for part, value in PASTED.items() if part in field), None)
             if value is not None:
                 answer = prober.send_values(endpoint, {field: value, "surprise": ""})
                 wrong = {error["field"] for error in refusal(answer)["fields"]}

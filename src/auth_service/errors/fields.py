@@ -28,7 +28,10 @@ class FieldReason(DescribedEnum):
     EMAIL_HAS_SPACES = "email_has_spaces", "an email address with white space inside"
     EMAIL_NOT_ASCII = "email_not_ascii", "letters before the @-sign that are not Latin, such as a Cyrillic `а`"
     EMAIL_HAS_JOINERS = "email_has_joiners", "an email address with invisible joiners after letters of another script"
-    CODE_INVALID = "code_invalid", "not four to eight digits"
+    CODE_INVALID = (
+        "code_invalid",
+        "not a code of the documented form: four to eight digits, or the characters of a recovery code",
+    )
     CURSOR_INVALID = "cursor_invalid", "no `next_cursor` of this list"
     CONTROL_CHARACTERS = "control_characters", "a new password with control characters"
     COMMON = "common", "one of the most common passwords"

@@ -14,7 +14,7 @@ from auth_service.services.credentials import passwords, recovery_codes
 from auth_service.services.email import addresses
 from auth_service.services.email.addresses import Address
 
-LONGEST_RECOVERY_CODE = 128
+LONGEST_RECOVERY_CODE = 256
 """In characters as users type it, with separators."""
 
 
@@ -31,7 +31,7 @@ def example(**values: Any) -> ConfigDict:
 
 def _address(value: Any) -> Address:
     if not isinstance(value, str):
-        raise FieldInvalid(FieldReason.WRONG_TYPE, "Input should be a valid string.")
+        raise FieldInvalid(FieldReason.WRONG_TYPE, "Send the recovery code as a string.")
     return addresses.parse(value)
 
 
@@ -63,7 +63,7 @@ def _recovery_code(value: Any) -> str:
         raise FieldInvalid(FieldReason.WRONG_TYPE, "Input should be a valid string.")
     code = recovery_codes.normalised(value) if len(value) <= LONGEST_RECOVERY_CODE else None
     if code is None:
-        raise FieldInvalid(FieldReason.MALFORMED, "Send the 24 letters and digits of a recovery code.")
+        raise FieldInvalid(FieldReason.CODE_INVALID, "Send the 24 letters and digits of a recovery code.")
     return code
 
 
