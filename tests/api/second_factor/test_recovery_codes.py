@@ -44,7 +44,7 @@ def test_a_text_that_is_no_recovery_code_is_a_field_error(protected: ProtectedUs
     answer = protected.second_step(protected.ticket(), recovery_code="7Q4M-0XKD")
 
     assert [(field["field"], field["reason"]) for field in refusal(answer)["fields"]] == [
-        ("recovery_code", "malformed")
+        ("recovery_code", "code_invalid")
     ]
 
 
