@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ IDLE = timedelta(milliseconds=300)
 PAUSE_AFTER_FAULT = timedelta(seconds=1)
 """The pause before the next query of the outbox after a query failed."""
 
-EXPIRE_EVERY = timedelta(seconds=5)
-"""How often the worker expires the emails whose content is no longer valid."""
+PERIODIC_EVERY = timedelta(seconds=5)
+"""How often the worker expires the emails whose content is no longer valid, and runs its other periodic tasks."""
 CLAIMED_PER_SENDER = 4
 """Claimed emails for each sending thread at most, the emails that are being sent included."""
 
@@ -69,19 +69,22 @@ class MailWorker:
     transport: MailTransport
     senders: int
     stop: threading.Event
+    periodic: Sequence[Callable[[], None]] = ()
+    """What else the worker does every PERIODIC_EVERY: work that emails have announced for a time."""
     _is_waiting: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     """Set while a dependency is unavailable, so that this is logged once, not with every attempt."""
 
     def run(self) -> None:
         """Deliver until `stop` is set; then finish the emails that are being sent and release the other claims."""
         in_flight: dict[Future[None], ClaimedMessage] = {}
-        expire_at = clock.monotonic()
+        periodic_at = clock.monotonic()
         log.info("the mail worker has started")
         with ThreadPoolExecutor(self.senders, thread_name_prefix="sender") as pool:
             while not self.stop.is_set():
-                if clock.monotonic() >= expire_at:
-                    self._run_step(self.delivery.expire_due)
-                    expire_at = clock.monotonic() + EXPIRE_EVERY.total_seconds()
+                if clock.monotonic() >= periodic_at:
+                    for task in (self.delivery.expire_due, *self.periodic):
+                        self._run_step(task)
+                    periodic_at = clock.monotonic() + PERIODIC_EVERY.total_seconds()
                 capacity = self.senders * CLAIMED_PER_SENDER - len(in_flight)
                 claimed = self._claim(capacity) if capacity >= self.senders else []
                 for email in claimed:
