@@ -25,7 +25,7 @@ from auth_service.settings import SECRETS, Settings
 from auth_service.wiring import Services
 from tests.support.actors import ApiClient
 from tests.support.commands import MANAGE, bare_environment, environment_of, until
-from tests.support.stores import Stores
+from tests.support.stores import Query, Stores
 
 
 @pytest.fixture
@@ -94,21 +94,30 @@ def test_the_mailer_delivers_and_stops_on_a_signal(app: Flask, services: Service
 
 
 @pytest.mark.slow
-def test_mail_deliver_is_a_process_of_its_own(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
+def test_mail_deliver_is_a_process_of_its_own(
+    app: Flask, environment: dict[str, str], tmp_path: Path, query: Query
+) -> None:
+    """It also carries out delayed resets of second factors (SF11)."""
     # The process would create its own secrets in its data folder; it has to use those of this application.
     environment |= {name.upper(): app.extensions["auth_service"].settings.secret(name) for name in SECRETS}
     api = ApiClient(app)
-    api.ask_for_code(api.sign_up("ada@example.org"), 7505)
+    user_id = api.sign_up("ada@example.org")
+    api.ask_for_code(user_id, 7505)
+    query(
+        "INSERT INTO second_factor_resets VALUES (%s, gen_random_uuid(), now(), now(), sha256(''), 0, 0) RETURNING 1",
+        user_id,
+    )
     inbox = DevInbox(tmp_path / "data" / "inbox")
 
     process = subprocess.Popen([sys.executable, str(MANAGE), "mail", "deliver"], env=environment, cwd=tmp_path)
     try:
-        until(lambda: bool(inbox.messages()))
+        until(lambda: len(inbox.messages()) == 2)
     finally:
         process.send_signal(signal.SIGTERM)
 
     assert process.wait(10) == 0
-    assert inbox.messages()[0].code == "7505"
+    assert {message.code for message in inbox.messages()} == {"7505", None}
+    assert query("SELECT count(*) FROM events WHERE kind = 'second_factor.reset'") == [(1,)]
 
 
 @pytest.mark.slow

@@ -33,6 +33,8 @@ OPEN_ENDPOINTS = {
     ("POST", "/api/v1/users/sign_in/send_code"),
     ("POST", "/api/v1/users/sign_in/code"),
     ("POST", "/api/v1/users/sign_in/second_step"),
+    ("POST", "/api/v1/users/sign_in/second_step/reset"),
+    ("POST", "/api/v1/users/sign_in/second_step/reset/cancel"),
     ("POST", "/api/v1/users/refresh_token"),
     ("POST", "/api/v1/users/password/send_code"),
     ("PUT", "/api/v1/users/password"),
@@ -59,6 +61,7 @@ WITHOUT_CONTRACT = {
     "/.well-known/webauthn",
     "/account/undo",
     "/account/invitation",
+    "/account/second_factor_reset",
     "/dev/inbox",  # `local` and `test` only
 }
 

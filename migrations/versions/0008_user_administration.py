@@ -190,6 +190,7 @@ def upgrade() -> None:
     _create_second_factors()
     _create_recovery_codes()
     _create_passkeys()
+    _create_second_factor_resets()
 
 
 def downgrade() -> None:
@@ -364,7 +365,7 @@ def _add_invitations() -> None:
 
 
 def _remove_factors() -> None:
-    for table in ("passkeys", "recovery_codes", "second_factors"):
+    for table in ("second_factor_resets", "passkeys", "recovery_codes", "second_factors"):
         op.drop_table(table)
     # The release before cannot have these sessions; their users sign in again.
     op.execute("DELETE FROM sessions WHERE method IN ('passkey', 'identity')")
@@ -479,3 +480,24 @@ def _create_passkeys() -> None:
         sa.UniqueConstraint("ticket_digest", name=op.f("uq_passkeys_ticket_digest")),
     )
     op.create_index("ix_passkeys_user_id", "passkeys", ["user_id"])
+
+
+def _create_second_factor_resets() -> None:
+    op.create_table(
+        "second_factor_resets",
+        sa.Column("user_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("effective_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cancel_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("credential_version", sa.Integer(), nullable=False),
+        sa.Column("factor_version", sa.Integer(), nullable=False),
+        sa.CheckConstraint("next_at <= effective_at", name=op.f("ck_second_factor_resets_next_before_effect")),
+        sa.CheckConstraint(
+            "octet_length(cancel_digest) = 32", name=op.f("ck_second_factor_resets_cancel_digest_length")
+        ),
+        _of_user("second_factor_resets"),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_second_factor_resets")),
+        sa.UniqueConstraint("cancel_digest", name=op.f("uq_second_factor_resets_cancel_digest")),
+    )
+    op.create_index("ix_second_factor_resets_next_at", "second_factor_resets", ["next_at"])

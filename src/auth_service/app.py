@@ -18,6 +18,7 @@ from auth_service.api.ops.passkey_discovery import passkey_discovery
 from auth_service.api.pages import dev_inbox, start, swagger
 from auth_service.api.pages.account_revert import account_revert_page
 from auth_service.api.pages.invitation import invitation_page
+from auth_service.api.pages.second_factor_reset import second_factor_reset_page
 from auth_service.db import db
 from auth_service.db.schema_version import MIGRATIONS
 from auth_service.settings import Settings
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(passkey_discovery)
     app.register_blueprint(account_revert_page)
     app.register_blueprint(invitation_page)
+    app.register_blueprint(second_factor_reset_page)
     if settings.app_env == "local" and settings.swagger_page:
         app.register_blueprint(start.blueprint())
     if services.inbox:

@@ -22,6 +22,7 @@ from auth_service.wiring import Services
 from tests.support.actors import ApiClient, Mailbox
 from tests.support.application import MakeApp
 from tests.support.fuzzed_passkeys import OF_ACCOUNT, OF_SIGN_IN, UNLIMITED_OF_ACCOUNT
+from tests.support.fuzzed_resets import OF_RESETS
 from tests.support.fuzzed_users import CODE, NUMBERS, PASSWORD, registered_user, signed_in_user
 from tests.support.fuzzing import CHECKS_OF_VALID, DOCUMENT, checks_of, is_administrative
 from tests.support.second_factor import enrolled
@@ -188,6 +189,7 @@ SIGN_IN: dict[str, tuple[Lucky, set[int]]] = {
     "POST /v1/users/password/send_code": (_ask_for_code, {200, 422}),
     "PUT /v1/users/password": (_recover, {200, 422}),
     "POST /v1/users/sign_in/second_step": (_second_step, {200, 401, 422}),
+    **OF_RESETS,
     "POST /v1/users/sign_in/passkey/options": (_as_generated, {200}),
     **OF_SIGN_IN,
     "POST /v1/users/undo": (_use_link, {404, 422}),

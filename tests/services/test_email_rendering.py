@@ -9,6 +9,7 @@ from jinja2 import UndefinedError
 
 from auth_service.services.email import rendering
 from tests.support.rendered_emails import (
+    CANCEL,
     INVITATION,
     KINDS,
     NOON,
@@ -102,10 +103,14 @@ def test_no_two_kinds_have_the_same_subject(language: str) -> None:
 
 
 @every_email
-def test_only_account_reverts_and_invitations_have_a_link_and_it_shows_its_url(kind: str, language: str) -> None:
+def test_only_links_that_revert_cancel_or_invite_are_in_emails_and_show_their_url(kind: str, language: str) -> None:
     email = parsed(rendered(language, kind))
     text, html = body(email, "plain"), body(email, "html")
-    with_link = {"new_device": UNDO["undo_url"], "email_changed": UNDO["undo_url"], "invitation": INVITATION_URL}
+    with_link = {
+        **dict.fromkeys(("new_device", "email_changed", "second_factor_reset_done"), UNDO["undo_url"]),
+        **dict.fromkeys(("second_factor_reset_asked", "second_factor_reset_near"), CANCEL["cancel_url"]),
+        "invitation": INVITATION_URL,
+    }
     expected = [with_link[kind]] if kind in with_link else []
 
     assert re.findall(r"\S*://.*", text) == expected

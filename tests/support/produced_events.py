@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from auth_service.models.audit_event import EventType
 from tests.support.actors import PASSWORD
 from tests.support.audit_events import OTHER, REASON, WRONG, Scene
+from tests.support.delayed_reset import RESET
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,18 @@ class Produced:
 
 def _post_wrong_password(scene: Scene) -> object:
     return scene.api.change_password(scene.token, WRONG, OTHER)
+
+
+def _request_reset(scene: Scene) -> None:
+    user = scene.protected
+    body = {"ticket": user.ticket()}
+    assert user.api.call("POST", RESET, json=body).status_code == 200
+    assert user.api.call("POST", RESET, json={**body, "code": scene.code()}).status_code == 200
+
+
+def _cancel_reset(scene: Scene) -> None:
+    _request_reset(scene)
+    scene.use_recovery_code()
 
 
 PRODUCED: dict[EventType, Produced] = {
@@ -71,6 +84,8 @@ PRODUCED: dict[EventType, Produced] = {
     EventType.RECOVERY_CODES_REPLACED: Produced("user", "user", Scene.replace_recovery_codes),
     EventType.RECOVERY_CODE_USED: Produced("user", "user", Scene.use_recovery_code),
     EventType.SECOND_FACTOR_REFUSED: Produced("user", "user", lambda scene: scene.use_recovery_code("7" * 24)),
+    EventType.SECOND_FACTOR_RESET_ASKED: Produced("user", "user", _request_reset),
+    EventType.SECOND_FACTOR_RESET_CANCELLED: Produced("user", "user", _cancel_reset),
     EventType.SECOND_FACTOR_RESET: Produced(
         "user", "user", lambda scene: scene.administrate("POST", "/reset_second_factor", json=REASON)
     ),

@@ -14,6 +14,10 @@ NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 CODE = {"code": "7505", "minutes": 10}
 WHERE = {"at": "2026-11-23 12:00 UTC", "device": "Firefox 143 on Windows 11", "address": "2001:db8::5"}
 UNDO = {"undo_url": "https://id.example.org/undo?lang=en&copy=1#Vq3-_hT9'x", "hours": 48}
+CANCEL = {
+    "due": "2026-11-30 12:00 UTC",
+    "cancel_url": "https://id.example.org/account/second_factor_reset?lang=en&copy=1#Vq3-_hT9'x",
+}
 INVITATION = {
     "invitation_url": "https://id.example.org/account/invitation?lang=en&copy=1#Vq3-_hT9'x",
     "valid_until": "2026-11-30 12:00 UTC",
@@ -40,7 +44,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "second_factor_on": WHERE | {"new_codes": False},
     "second_factor_off": WHERE,
     "second_factor_attempts": WHERE,
-    "second_factor_reset_done": {"at": WHERE["at"]},
+    "second_factor_reset_code": CODE,
+    "second_factor_reset_asked": WHERE | CANCEL,
+    "second_factor_reset_near": CANCEL,
+    "second_factor_reset_done": {"at": WHERE["at"], "by_administrator": False} | UNDO,
     "recovery_code_used": WHERE | {"left": 9},
     "passkey_added": WHERE,
     "passkey_removed": WHERE,

@@ -1,6 +1,7 @@
 """Round trips: the requests of second factors, for the table of `round_trips_table.py`."""
 
 from tests.support.accounts import PASSWORD, Accounts
+from tests.support.delayed_reset import CANCEL, RESET, cancel_token
 from tests.support.round_trips_administration import CASES
 from tests.support.round_trips_cases import Request, row
 from tests.support.second_factor import CODES, TOTP, ProtectedUser, app_of, begin, enrolled
@@ -14,6 +15,15 @@ def protected(accounts: Accounts) -> ProtectedUser:
     """A new account with TOTP."""
     account = accounts.account()
     return enrolled(account.api, account.email, token=account.tokens["access_token"])
+
+
+def reset_request(accounts: Accounts) -> tuple[ProtectedUser, Request]:
+    """A new account with TOTP, and the request for the delayed reset with its emailed code."""
+    user = protected(accounts)
+    body = {"ticket": user.ticket()}
+    assert user.api.call("POST", RESET, json=body).status_code == 200
+    body["code"] = accounts.mailbox.code_sent_to(user.email)
+    return user, lambda: user.api.call("POST", RESET, json=body)
 
 
 @row(SIGN_IN, "with TOTP, first step", status=401)
@@ -56,6 +66,31 @@ def _(accounts: Accounts) -> Request:
     for _ in range(6):
         user.second_step(ticket, totp=code)
     return lambda: user.second_step(ticket, totp=code)
+
+
+@row(f"POST /api/v1/users{RESET}", "without a code")
+def _(accounts: Accounts) -> Request:
+    user = protected(accounts)
+    ticket = user.ticket()
+    return lambda: user.api.call("POST", RESET, json={"ticket": ticket})
+
+
+@row(f"POST /api/v1/users{RESET}", "with the code")
+def _(accounts: Accounts) -> Request:
+    return reset_request(accounts)[1]
+
+
+@row(f"POST /api/v1/users{CANCEL}")
+def _(accounts: Accounts) -> Request:
+    user, request = reset_request(accounts)
+    assert request().status_code == 200
+    token = cancel_token(accounts.mailbox.letters_to(user.email)[0])
+    return lambda: user.api.call("POST", CANCEL, json={"token": token})
+
+
+@row("GET /account/second_factor_reset")
+def _(accounts: Accounts) -> Request:
+    return lambda: accounts.get("/account/second_factor_reset")
 
 
 @row("POST /api/v1/users/me/reauthenticate", "with the password and TOTP")

@@ -54,6 +54,7 @@ def deliver() -> None:
         transport=mail_transport(settings),
         senders=settings.mail_senders,
         stop=stop,
+        periodic=[services.due_resets.run_due],
     ).run()
     maintenance_thread.join(LAST_BATCH)
 

@@ -70,3 +70,10 @@ class SecondFactorNeeded(Conflict):
 
     code = "second_factor_needed"
     message = "The account needs a second factor for this; add another one, then send this request again."
+
+
+class SecondFactorResetUnavailable(Forbidden):
+    """The user cannot reset the second factors: a role requires one, or `SECOND_FACTOR_RESET_SECONDS` is 0."""
+
+    code = "second_factor_reset_unavailable"
+    message = "The second factors of this account cannot be reset here; ask an administrator of the service."

@@ -16,7 +16,7 @@ from auth_service.models.role import (
     RolePermission,
     UserRole,
 )
-from auth_service.models.second_factor import RecoveryCode, SecondFactor
+from auth_service.models.second_factor import DelayedReset, RecoveryCode, SecondFactor
 from auth_service.models.service_key import ServiceKey
 from auth_service.models.session import Session
 from auth_service.models.signing_key import SigningKey
@@ -28,6 +28,7 @@ __all__ = [
     "REGISTRATION_ROLES",
     "TEMPORARY_USER",
     "AuditSeal",
+    "DelayedReset",
     "Event",
     "FailureSlot",
     "ForgottenEvent",

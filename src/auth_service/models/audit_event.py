@@ -38,7 +38,10 @@ class EventType(DescribedEnum):
     SESSION_ENDED = "session_ended", "A session was revoked; `reason` says why."
     REFRESH_REUSED = "refresh_reused", "A used refresh token was used again (replay); its session was revoked."
     PASSWORD_REFUSED = "password_refused", "A signed-in client sent a wrong password; `purpose` says what for."
-    CODE_REFUSED = "code_refused", "A signed-in client sent a wrong or expired code; `purpose` says what for."
+    CODE_REFUSED = (
+        "code_refused",
+        "A signed-in client, or one with the first factor, sent a wrong or expired code; `purpose` says what for.",
+    )
     PASSKEY_REFUSED = (
         "passkey_refused",
         "A signed-in client sent a passkey that was not accepted; `purpose` says what for.",
@@ -101,6 +104,14 @@ class EventType(DescribedEnum):
     SECOND_FACTOR_REFUSED = (
         "second_factor.refused",
         "A code of the second factor was wrong, used or delayed; `method` and `purpose` say which and what for.",
+    )
+    SECOND_FACTOR_RESET_ASKED = (
+        "second_factor.reset_asked",
+        "A client with the first factor and an emailed code requested the removal of the second factors.",
+    )
+    SECOND_FACTOR_RESET_CANCELLED = (
+        "second_factor.reset_cancelled",
+        "A requested removal of the second factors was cancelled, by a second factor or by the link of an email.",
     )
     SECOND_FACTOR_RESET = (
         "second_factor.reset",

@@ -39,6 +39,9 @@ class EmailKind(StrEnum):
     SECOND_FACTOR_ON = "second_factor_on"
     SECOND_FACTOR_OFF = "second_factor_off"
     SECOND_FACTOR_ATTEMPTS = "second_factor_attempts"
+    SECOND_FACTOR_RESET_CODE = "second_factor_reset_code"
+    SECOND_FACTOR_RESET_ASKED = "second_factor_reset_asked"
+    SECOND_FACTOR_RESET_NEAR = "second_factor_reset_near"
     SECOND_FACTOR_RESET_DONE = "second_factor_reset_done"
     RECOVERY_CODE_USED = "recovery_code_used"
     PASSKEY_ADDED = "passkey_added"
@@ -58,6 +61,7 @@ CODE_KINDS = (
     EmailKind.EMAIL_CODE,
     EmailKind.DELETION_CODE,
     EmailKind.REAUTHENTICATION_CODE,
+    EmailKind.SECOND_FACTOR_RESET_CODE,
 )
 """The kinds of emails with a one-time code. A tuple, so that the text of a statement is the same in all processes."""
 

@@ -1,9 +1,9 @@
-"""Second factors: TOTP secrets and recovery codes (tables `second_factors` and `recovery_codes`)."""
+"""Second factors: TOTP, recovery codes, delayed resets (`second_factors`, `recovery_codes`, `second_factor_resets`)."""
 
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Integer, LargeBinary, func
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.db.base import Base
@@ -54,3 +54,31 @@ class RecoveryCode(Base):
     """SHA-256, which suffices for 120 random bits (ASVS 6.5.2)."""
     used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class DelayedReset(Base):
+    """A reset of the second factors that a user has requested, until it takes effect or is cancelled.
+
+    It is void as soon as the credentials or the second factors of the account have changed: the versions are those of
+    the request.
+    """
+
+    __tablename__ = "second_factor_resets"
+    __table_args__ = (
+        CheckConstraint("next_at <= effective_at", name="next_before_effect"),
+        CheckConstraint("octet_length(cancel_digest) = 32", name="cancel_digest_length"),
+        Index("ix_second_factor_resets_next_at", "next_at"),
+    )
+
+    user_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    id: Mapped[uuid.UUID]
+    """The token of the cancel link is derived from it, so that each email of the reset can contain the link."""
+    effective_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    next_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    """When the mail worker continues: before `effective_at` with the second email, at `effective_at` with the reset."""
+    cancel_digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    """Keyed digest of the token of the cancel link."""
+    credential_version: Mapped[int]
+    factor_version: Mapped[int]

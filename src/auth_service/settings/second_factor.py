@@ -1,4 +1,4 @@
-"""Settings of second factors: trusted devices, the WebAuthn relying party, rate limits."""
+"""Settings of second factors: trusted devices, delayed reset, the WebAuthn relying party, rate limits."""
 
 import re
 from datetime import timedelta
@@ -23,11 +23,16 @@ def _relying_party(value: str) -> str:
 
 
 class SecondFactorSettings(BaseSettings):
-    """Trusted devices, the relying party of passkeys, and limits per client network."""
+    """Trusted devices, delayed reset, the relying party of passkeys, and limits per client network."""
 
     device_trust_seconds: Seconds = Field(
         timedelta(days=30),
         description="For this time a device that the user trusts needs no second step; 0 switches trusted devices off.",
+    )
+    second_factor_reset_seconds: Seconds = Field(
+        timedelta(days=7),
+        description="After this time a reset of the second factors that a user has requested takes effect; 0 switches "
+        "such resets off. Never for `SECOND_FACTOR_ROLES`.",
     )
     webauthn_rp_id: Annotated[str, AfterValidator(_relying_party)] | None = Field(
         None,

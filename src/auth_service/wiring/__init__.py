@@ -23,6 +23,7 @@ from auth_service.services.flows.invitations.acceptance import InvitationAccepta
 from auth_service.services.flows.invitations.invitations import Invitations
 from auth_service.services.flows.password_reset import PasswordReset
 from auth_service.services.flows.registration import Registration
+from auth_service.services.flows.second_factor.delayed_reset import DelayedResets, DueResets
 from auth_service.services.flows.second_factor.enrolment import SecondFactorEnrolment
 from auth_service.services.flows.second_factor.reset import SecondFactorReset
 from auth_service.services.flows.second_factor.second_step import SecondStep
@@ -75,6 +76,8 @@ class Services:
     second_step: SecondStep
     second_factors: SecondFactorEnrolment
     second_factor_reset: SecondFactorReset
+    delayed_resets: DelayedResets
+    due_resets: DueResets
     totp: Totp
     passkeys: PasskeyFlows
     password_reset: PasswordReset
@@ -121,6 +124,7 @@ def wire(settings: Settings) -> Services:
     roles = authorization.roles(shared, administrators)
     stages = flows.sign_in_stages(shared, session_service, account_revert, administrators)
     second_step = second_factors.second_step(shared, stages, administrators)
+    second_factor_reset = second_factors.reset(shared, account_revert)
     reauthentication = flows.reauthentication(shared)
     deletion = flows.account_deletion(shared, account_revert, administrators)
     audit_search = audit.audit_search(shared.cursors)
@@ -137,7 +141,9 @@ def wire(settings: Settings) -> Services:
         sign_in=flows.sign_in(shared, stages),
         second_step=second_step,
         second_factors=second_factors.enrolment(shared, session_service),
-        second_factor_reset=second_factors.reset(shared),
+        second_factor_reset=second_factor_reset,
+        delayed_resets=second_factors.delayed_resets(shared, second_step),
+        due_resets=second_factors.due_resets(shared, second_factor_reset),
         totp=second_factors.totp(settings),
         passkeys=passkey_flows(shared, session_service, stages, second_step, administrators),
         password_reset=flows.password_reset(shared, session_service),

@@ -1,9 +1,14 @@
-"""Factories of second factors: verification, second step, enrolment, reset."""
+"""Factories of second factors: verification, second step, enrolment, reset, delayed reset."""
 
 from auth_service.adapters.crypto.flow_tickets import FlowTickets
+from auth_service.adapters.crypto.keys import Digests
 from auth_service.adapters.crypto.totp import TotpSecrets
+from auth_service.models.outbox_message import EmailKind
 from auth_service.services.authorization.administrators import Administrators
+from auth_service.services.credentials.one_time_codes import UnboundAttempts
 from auth_service.services.credentials.totp import Totp
+from auth_service.services.flows.account_revert import AccountRevert
+from auth_service.services.flows.second_factor.delayed_reset import CancelLinks, DelayedResets, DueResets
 from auth_service.services.flows.second_factor.enrolment import SecondFactorEnrolment
 from auth_service.services.flows.second_factor.reset import SecondFactorReset
 from auth_service.services.flows.second_factor.second_step import SecondStep
@@ -63,6 +68,48 @@ def enrolment(shared: Shared, sessions: Sessions) -> SecondFactorEnrolment:
     )
 
 
-def reset(shared: Shared) -> SecondFactorReset:
-    """Build the reset of second factors by administrators and operators."""
-    return SecondFactorReset(audit_log=shared.audit_log, security_notifications=shared.security_notifications)
+def reset(shared: Shared, account_revert: AccountRevert) -> SecondFactorReset:
+    """Build the reset of second factors."""
+    return SecondFactorReset(
+        audit_log=shared.audit_log,
+        security_notifications=shared.security_notifications,
+        account_revert=account_revert,
+    )
+
+
+def delayed_resets(shared: Shared, second_step: SecondStep) -> DelayedResets:
+    """Build the requests for delayed resets of second factors, and their cancel links."""
+    settings = shared.settings
+    return DelayedResets(
+        second_step=second_step,
+        codes=shared.one_time_codes(
+            # The client has proved the first factor, so that a code belongs to the user and not to one ticket: the user
+            # can sign in again while the email is on its way, and a new ticket grants no further attempts.
+            EmailKind.SECOND_FACTOR_RESET_CODE,
+            unbound=UnboundAttempts.AS_BOUND,
+            reveals_daily_cap=True,
+        ),
+        links=_cancel_links(settings),
+        audit_log=shared.audit_log,
+        security_notifications=shared.security_notifications,
+        delay=settings.second_factor_reset_seconds,
+        roles=settings.second_factor_roles,
+    )
+
+
+def due_resets(shared: Shared, reset: SecondFactorReset) -> DueResets:
+    """Build what the mail worker does for delayed resets."""
+    return DueResets(
+        reset=reset,
+        links=_cancel_links(shared.settings),
+        security_notifications=shared.security_notifications,
+        is_on=bool(shared.settings.second_factor_reset_seconds),
+        roles=shared.settings.second_factor_roles,
+    )
+
+
+def _cancel_links(settings: Settings) -> CancelLinks:
+    return CancelLinks(
+        digests=Digests(settings.secret("session_key"), purpose="second factor resets"),
+        page=f"{settings.public_url}/account/second_factor_reset",
+    )

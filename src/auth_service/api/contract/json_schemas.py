@@ -291,7 +291,10 @@ class _WithoutDocstrings(GenerateJsonSchema):
             generated["properties"] = {
                 name: _never_null(each) if name in absent else each for name, each in properties.items()
             }
-            generated["required"] = [name for name in properties if name not in absent | model.secrets()]
+            generated.pop("required", None)
+            # Swagger 2.0 allows no empty list.
+            if required := [name for name in properties if name not in absent | model.secrets()]:
+                generated["required"] = required
         return generated
 
     def enum_schema(self, schema: Any) -> dict[str, Any]:

@@ -60,6 +60,9 @@ class ClientInfo:
 COMMAND_LINE = ClientInfo(address=None, device="manage.py")
 """The origin of a change by `manage.py`: there is no request."""
 
+SERVICE = ClientInfo(address=None, device="")
+"""The origin of a change by the service itself, at a time that a request has set before."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:

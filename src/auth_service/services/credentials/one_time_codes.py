@@ -94,7 +94,8 @@ class UnboundAttempts(Enum):
     REFUSED = "refused"
     """It finds no code. An attacker who knows only a user id can neither guess a code nor use up its attempts."""
     AS_BOUND = "as_bound"
-    """It counts as an attempt with the newest ticket: for `local` and `test`, where clients may omit cookies."""
+    """It counts as an attempt with the newest ticket: for `local` and `test`, where clients may omit cookies, and for
+    clients that have proved the first factor, whose codes belong to the user."""
     COUNTED_APART = "counted_apart"
     """It is checked against the newest code of the binding, and counted separately from the bound attempts.
 

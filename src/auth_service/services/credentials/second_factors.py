@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypedDict
 from sqlalchemy import and_, bindparam, func, or_, select
 
 from auth_service.db import Statement, fetch_one
-from auth_service.models import Passkey, RecoveryCode, SecondFactor, User, UserRole
+from auth_service.models import DelayedReset, Passkey, RecoveryCode, SecondFactor, User, UserRole
 
 TOTP, PASSKEY, RECOVERY_CODE = "totp", "passkey", "recovery_code"
 METHODS = (TOTP, PASSKEY, RECOVERY_CODE)
@@ -33,6 +33,8 @@ class Factors(NamedTuple):
     recovery_code_last_used_at: datetime | None
     passkeys: int
     passkey_last_used_at: datetime | None
+    reset_due_at: datetime | None
+    """When a requested reset takes effect."""
     roles: Sequence[str] | None
 
     def has_role_of(self, roles: frozenset[str]) -> bool:
@@ -82,6 +84,14 @@ recovery_codes_left = _of_codes(func.count().filter(RecoveryCode.used_at.is_(Non
 passkey_count = _of_passkeys(func.count())
 """The number of passkeys of a user, for statements about users."""
 
+is_valid_reset = and_(
+    DelayedReset.user_id == User.id,
+    DelayedReset.credential_version == User.credential_version,
+    DelayedReset.factor_version == User.factor_version,
+)
+"""The condition that neither credentials nor second factors of a user have changed since a reset was requested."""
+
+_reset_due_at = select(DelayedReset.effective_at).where(is_valid_reset).correlate(User).scalar_subquery()
 _roles = select(func.array_agg(UserRole.role)).where(UserRole.user_id == User.id).correlate(User).scalar_subquery()
 _FACTORS = Statement(
     select(
@@ -92,6 +102,7 @@ _FACTORS = Statement(
         _of_codes(func.max(RecoveryCode.used_at)),
         passkey_count,
         _of_passkeys(func.max(Passkey.last_used_at)),
+        _reset_due_at,
         _roles,
     )
     .select_from(User)

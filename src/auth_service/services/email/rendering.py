@@ -58,8 +58,8 @@ def render(
 ) -> Message:
     """Render an email of a `kind` that has templates. All kinds need the value `service`, and:
 
-    - `registration_code`, `sign_in_code`, `recovery_code`, `email_code`, `deletion_code`, `reauthentication_code`:
-      `code`, `minutes`;
+    - `registration_code`, `sign_in_code`, `recovery_code`, `email_code`, `deletion_code`, `reauthentication_code`,
+      `second_factor_reset_code`: `code`, `minutes`;
     - `new_device`: `at`, `device`, `address`, `undo_url`, `hours`;
     - `password_changed`, `password_recovered`, `refresh_reused`, `passkey_added`, `passkey_removed`, `passkey_cloned`:
       `at`, `device`, `address`;
@@ -67,15 +67,18 @@ def render(
     - `role_changed`: `role`, `granted`, `at`, `device`, `address`;
     - `administrators_changed`: `changed_user`, `granted`, `at`, `device`, `address`;
     - `account_banned`: `reason`, `until` (empty for a ban without end), `at`;
-    - `account_deleted`, `password_reset_forced`, `second_factor_reset_done`: `at`;
+    - `account_deleted`, `password_reset_forced`: `at`;
     - `second_factor_on`: `new_codes` (whether only recovery codes are new), `at`, `device`, `address`;
+    - `second_factor_reset_asked`: `due`, `cancel_url`, `at`, `device`, `address`;
+    - `second_factor_reset_near`: `due`, `cancel_url`;
+    - `second_factor_reset_done`: `by_administrator` (otherwise by the user, after a delay), `at`, `undo_url`, `hours`;
     - `second_factor_off`, `second_factor_attempts`: `at`, `device`, `address`;
     - `recovery_code_used`: `left`, `at`, `device`, `address`;
     - `invitation`: `invitation_url`, `valid_until`.
 
-    Values are inserted as they are. `undo_url` and `invitation_url` are complete links, built from settings; the first
-    works for `hours` hours. `to` is an address without a name, `sender` may have a name, `message_id` has angle
-    brackets, `date` a time zone.
+    Values are inserted as they are. `undo_url`, `cancel_url` and `invitation_url` are complete links, built from
+    settings; the first works for `hours` hours. `to` is an address without a name, `sender` may have a name,
+    `message_id` has angle brackets, `date` a time zone.
 
     Raises ValueError for a value that could break out of its line or header, and for a URL that is not a link; the
     error message does not quote the value. Raises `jinja2.UndefinedError` for a missing value.

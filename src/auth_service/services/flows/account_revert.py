@@ -98,8 +98,9 @@ class _ByDigest(TypedDict):
 
 
 class _NewLink(ById, _ByDigest):
-    email: str
-    email_key: str
+    kind: str
+    email: str | None
+    email_key: str | None
     link_ttl: timedelta
 
 
@@ -137,7 +138,7 @@ _NOTIFY_NEW_DEVICE = Write(_notify_new_device(), parameters=_NotifyNewDevice)
 _ADD = Write(
     insert(RevertLink).values(
         digest=bindparam("digest"),
-        kind=literal_column(f"'{EMAIL_CHANGED}'"),
+        kind=bindparam("kind"),
         user_id=bindparam("user_id"),
         email=bindparam("email"),
         email_key=bindparam("email_key"),
@@ -226,19 +227,14 @@ class AccountRevert:
 
     def link_for_changed_email(self, *, user_id: int, former: Address) -> dict[str, Any]:
         """Issue a link that restores the address `former`; return the values of the email template."""
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        transaction().write(
-            _ADD(
-                {
-                    "digest": self.digests.of(token),
-                    "user_id": user_id,
-                    "email": former.stored,
-                    "email_key": former.key,
-                    "link_ttl": self.ttl,
-                }
-            )
-        )
-        return self._template_values(token)
+        return self._link(user_id, kind=EMAIL_CHANGED, former=former)
+
+    def link_for_reset_factors(self, user_id: int) -> dict[str, Any]:
+        """Issue a link for a user whose second factors were removed; return the values of the email template.
+
+        What an attacker does after the removal is a sign-in on a new device, so the link has that kind.
+        """
+        return self._link(user_id, kind=NEW_DEVICE, former=None)
 
     def redeem(self, token: str, *, client: ClientInfo) -> None:
         """Revert a takeover: revoke every session, remove the password, and restore a changed address.
@@ -285,6 +281,22 @@ class AccountRevert:
     def delete_expired(self, *, at_most: int) -> int:
         """Delete at most `at_most` expired links; return how many were deleted."""
         return len(transaction().fetch_all(_DELETE_EXPIRED({"at_most": at_most})))
+
+    def _link(self, user_id: int, *, kind: str, former: Address | None) -> dict[str, Any]:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        transaction().write(
+            _ADD(
+                {
+                    "digest": self.digests.of(token),
+                    "kind": kind,
+                    "user_id": user_id,
+                    "email": former.stored if former else None,
+                    "email_key": former.key if former else None,
+                    "link_ttl": self.ttl,
+                }
+            )
+        )
+        return self._template_values(token)
 
     def _template_values(self, token: str) -> dict[str, Any]:
         return {"undo_url": f"{self.page}#{token}", "hours": self.ttl // timedelta(hours=1)}

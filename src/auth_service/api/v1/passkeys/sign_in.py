@@ -18,7 +18,7 @@ from auth_service.api.v1.schemas.passkeys import (
     SecondStepPasskeyOptionsRequest,
 )
 from auth_service.api.v1.schemas.sign_in import TokensResponse
-from auth_service.api.v1.second_factor.second_step import sessions
+from auth_service.api.v1.second_factor.delayed_reset import sessions
 from auth_service.api.v1.sign_in import SIGN_IN_COOKIES
 from auth_service.errors import AccountBanned, CredentialUnknown, CrossSite, PasskeyRejected, SecondStepExpired
 from auth_service.services.credentials.passkeys import PasskeyChallenge

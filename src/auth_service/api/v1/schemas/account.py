@@ -172,6 +172,7 @@ class ExportedSecondFactorResponse(ResponseModel):
     totp_last_used_at: datetime | None
     recovery_codes_left: int
     recovery_codes_since: datetime | None
+    reset_due_at: Annotated[datetime | None, Field(description="When a requested reset takes effect.")]
 
 
 class ExportResponse(ResponseModel):

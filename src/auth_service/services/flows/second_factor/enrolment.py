@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from auth_service.adapters.crypto.totp import base32, otpauth_uri
@@ -38,8 +38,6 @@ class SecondFactorStatus:
     required: bool
     """Whether a role of the user requires a second factor."""
     factors: Factors
-    reset_due_at: datetime | None = None
-    """When a requested reset takes effect. None: users cannot request one yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from auth_service.db import fetch_one, transaction
 from auth_service.errors import CredentialUnknown, PasskeyRejected
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
+from auth_service.services.credentials.factor_resets import cancel_reset
 from auth_service.services.credentials.passkey_statements import BY_CREDENTIAL, EXISTS, USE, PasskeyKey
 from auth_service.services.credentials.passkeys import Passkeys, amr_of
 from auth_service.services.credentials.totp import CLEAR_FAILURES
@@ -50,8 +51,8 @@ class PasskeyVerification:
     ) -> list[str]:
         """Verify an assertion by a passkey for the challenge of a ticket; return the `amr` values (RFC 8176).
 
-        It ends the throttling of TOTP codes. Raises PasskeyRejected: for each failed check, for the user handle of
-        another user, for a signature counter that does not grow, and without a ticket.
+        It ends the throttling of TOTP codes, and cancels a delayed reset. Raises PasskeyRejected: for each failed
+        check, for the user handle of another user, for a signature counter that does not grow, and without a ticket.
         """
         if ticket is None or ticket.challenge is None:
             raise PasskeyRejected
@@ -74,6 +75,7 @@ class PasskeyVerification:
         if used is None:
             self._reject_copy(passkey, client=client)
         transaction().write(CLEAR_FAILURES({"user_id": passkey.user_id}))
+        cancel_reset(passkey.user_id, client=client)
         return amr_of(synced=passkey.backup_eligible)
 
     def _reject_copy(self, passkey: PasskeyKey, *, client: ClientInfo) -> NoReturn:

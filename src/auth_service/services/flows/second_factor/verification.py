@@ -8,6 +8,7 @@ from auth_service.db import transaction
 from auth_service.models.audit_event import EventType
 from auth_service.services.audit.events import AuditLog, ClientInfo
 from auth_service.services.credentials import recovery_codes
+from auth_service.services.credentials.factor_resets import cancel_reset
 from auth_service.services.credentials.second_factors import RECOVERY_CODE, TOTP
 from auth_service.services.credentials.totp import CLEAR_FAILURES, Totp
 from auth_service.services.users.security_notifications import SecurityNotifications
@@ -53,6 +54,7 @@ class SecondFactorVerification:
     ) -> SecondFactorResult:
         """Verify and consume a code; `purpose` names the action in the audit event of a failed attempt.
 
+        An accepted code cancels a delayed reset: the user has a second factor.
         Locks the user first, as opening a session does afterwards. A failed attempt is only counted if the caller
         raises an error that commits.
         """
@@ -70,6 +72,8 @@ class SecondFactorVerification:
                 method=presented.method,
                 purpose=purpose,
             )
+        else:
+            cancel_reset(user.id, client=client)
         return result
 
     def _verify_totp(self, user: UserRecord, code: str, *, client: ClientInfo) -> SecondFactorResult:

@@ -48,7 +48,7 @@ class SecondFactorStatusResponse(ResponseModel):
                 left=factors.recovery_codes_left, since=factors.recovery_codes_since
             ),
             passkeys=factors.passkeys,
-            reset_due_at=status.reset_due_at,
+            reset_due_at=factors.reset_due_at,
         )
 
 
