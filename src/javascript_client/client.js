@@ -1,6 +1,6 @@
-// JavaScript client of the authentication service: registration, sign-in, second factors, refresh, sessions, account.
+// JavaScript client of the authentication service: registration, sign-in, second factors, sessions, account.
 //
-// An ES module without dependencies. README.md shows its use, docs/api.md describes the requests.
+// An ES module without dependencies; see README.md and docs/api.md.
 
 // @ts-check
 /** @import * as Types from "./types.js" */
@@ -8,6 +8,7 @@
 const API = "/api/v1";
 const ME = "/users/me";
 const SIGN_IN = "/users/sign_in";
+const STEP = `${SIGN_IN}/second_step`;
 
 /** Codes after which only a new sign-in helps. */
 const SIGNED_OUT = new Set(["token_missing", "token_invalid", "refresh_rejected"]);
@@ -52,7 +53,7 @@ function sender({ baseUrl = "", language, timeLimit = 30_000 }) {
     try {
       response = await fetch(base + path + search, {
         method,
-        credentials: "include", // also for an API of another origin
+        credentials: "include", // for APIs of other origins, too
         signal: AbortSignal.timeout(timeLimit),
         headers: {
           ...headers,
@@ -97,7 +98,7 @@ function inMemory() {
 
 /**
  * The session of a page: one refresh for all concurrent calls, and one repetition of a call that it helps. Without a lock
- * between tabs: for 30 seconds the service gives every tab the same successor of a refresh token.
+ * between tabs: for 30 seconds every tab gets the same successor of a refresh token.
  *
  * @param {Types.Send} send
  * @param {Types.TokenStorage} storage
@@ -204,7 +205,7 @@ export function createClient(options = {}) {
   };
 }
 
-// The flows. Each function is one request; types.d.ts describes them.
+// The flows, one request each; types.d.ts describes them.
 
 /** @type {(send: Types.Send) => Types.Call} */
 const caller = (send) => async (method, path, body) => (await send(method, path, { body })).data;
@@ -243,7 +244,8 @@ function signIn({ transport, anon, keep }) {
   return {
     signIn: async (email, password) => keep(await anon("POST", SIGN_IN, { email, password, transport })),
     sendSignInCode: (email) => anon("POST", `${SIGN_IN}/send_code`, { email }),
-    completeSignIn: async (proof) => keep(await anon("POST", `${SIGN_IN}/second_step`, { ...proof, transport })),
+    completeSignIn: async (proof) => keep(await anon("POST", STEP, { ...proof, transport })),
+    resetSecondFactor: (body) => anon("POST", `${STEP}/reset`, body),
     signInByCode: async (email, code) => keep(await anon("POST", `${SIGN_IN}/code`, { email, code, transport })),
   };
 }
@@ -331,7 +333,7 @@ function passkeys({ transport, anon, call, keep }) {
     tell("AllAcceptedCredentials", rp_id, { userId, allAcceptedCredentialIds });
   return {
     signInWithPasskey: (get) => authenticate(anon, `${SIGN_IN}/passkey`, undefined, { transport }, get),
-    completeSignInWithPasskey: (ticket) => authenticate(anon, `${SIGN_IN}/second_step/passkey`, { ticket }),
+    completeSignInWithPasskey: (ticket) => authenticate(anon, `${STEP}/passkey`, { ticket }),
     reauthenticateWithPasskey: () => authenticate(call, `${ME}/reauthenticate/passkey`),
     async addPasskey(name) {
       const { options, ticket } = await call("POST", `${path}/options`);

@@ -8,6 +8,7 @@ const USED = [
   ...["UserResponse", "CodeSentResponse", "MeResponse", "ExportResponse"],
   ...["SessionResponse", "EventResponse", "TokensResponse", "FieldErrorResponse"],
   ...["SecondFactorStatusResponse", "NewTotpResponse", "PasskeyResponse", "NewPasskeyResponse"],
+  "SecondFactorResetResponse",
 ];
 
 const { openapi, info, components } = JSON.parse(readFileSync(DOCUMENT, "utf8"));

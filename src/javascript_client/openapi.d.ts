@@ -100,6 +100,11 @@ export interface components {
             recovery_codes_left: number;
             /** Format: date-time */
             recovery_codes_since: string | null;
+            /**
+             * Format: date-time
+             * @description When a requested reset takes effect.
+             */
+            reset_due_at: string | null;
         };
         ExportedSessionResponse: {
             /** Format: uuid */
@@ -132,7 +137,7 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "passkey_refused" | "passkey_added" | "passkey_renamed" | "passkey_removed" | "passkey_cloned" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "passkey_refused" | "passkey_added" | "passkey_renamed" | "passkey_removed" | "passkey_cloned" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset_asked" | "second_factor.reset_cancelled" | "second_factor.reset" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** Format: uuid */
@@ -153,7 +158,7 @@ export interface components {
              * @description New kinds may be added.
              * @enum {string}
              */
-            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed" | "account_banned" | "password_reset_forced" | "invitation" | "second_factor_on" | "second_factor_off" | "second_factor_attempts" | "second_factor_reset_done" | "recovery_code_used" | "passkey_added" | "passkey_removed" | "passkey_cloned";
+            kind: "registration_code" | "sign_in_code" | "recovery_code" | "email_code" | "deletion_code" | "new_device" | "password_changed" | "password_recovered" | "refresh_reused" | "email_changed" | "account_deleted" | "reauthentication_code" | "role_changed" | "administrators_changed" | "account_banned" | "password_reset_forced" | "invitation" | "second_factor_on" | "second_factor_off" | "second_factor_attempts" | "second_factor_reset_code" | "second_factor_reset_asked" | "second_factor_reset_near" | "second_factor_reset_done" | "recovery_code_used" | "passkey_added" | "passkey_removed" | "passkey_cloned";
             recipient: string;
             /** @enum {string} */
             language: "en" | "ru";
@@ -210,7 +215,7 @@ export interface components {
              * @example signed_in
              * @enum {string}
              */
-            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "passkey_refused" | "passkey_added" | "passkey_renamed" | "passkey_removed" | "passkey_cloned" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset" | "access_denied" | "audit.exported";
+            kind: "registered" | "signed_in" | "reauthenticated" | "sign_in_refused" | "signed_out" | "session_ended" | "refresh_reused" | "password_refused" | "code_refused" | "passkey_refused" | "passkey_added" | "passkey_renamed" | "passkey_removed" | "passkey_cloned" | "password_changed" | "password_recovered" | "recovery_refused" | "email_change_asked" | "email_changed" | "email_changed_undone" | "new_device_undone" | "language_changed" | "data_exported" | "account_deleted" | "role.created" | "role.changed" | "role.deleted" | "role.granted" | "role.withdrawn" | "mail.retried" | "user.banned" | "user.unbanned" | "password.reset_forced" | "invitation.created" | "invitation.resent" | "invitation.revoked" | "invitation.accepted" | "second_factor.enabled" | "second_factor.disabled" | "second_factor.recovery_codes_replaced" | "second_factor.recovery_code_used" | "second_factor.refused" | "second_factor.reset_asked" | "second_factor.reset_cancelled" | "second_factor.reset" | "access_denied" | "audit.exported";
             /** @enum {string} */
             outcome: "success" | "failure";
             /** @description The sign-in method, for events of a sign-in. */
@@ -350,6 +355,25 @@ export interface components {
             rp_id: string;
             user_handle: string;
             credential_ids: string[];
+        };
+        SecondFactorResetResponse: {
+            /**
+             * Format: date-time
+             * @description When the reset takes effect; absent if a code was sent.
+             */
+            effective_at?: string;
+            /**
+             * Format: int64
+             * @description Seconds until the code expires, if one was sent.
+             * @example 600
+             */
+            expires_in?: number;
+            /**
+             * Format: int64
+             * @description Seconds until the next code can be requested, if one was sent.
+             * @example 0
+             */
+            resend_after?: number;
         };
     };
     responses: never;

@@ -26,6 +26,7 @@ export type Passkey = Schemas["PasskeyResponse"];
 export type PasskeySignal = Schemas["SignalResponse"];
 export type AddedPasskey = Passkey & Pick<Schemas["NewPasskeyResponse"], "signal" | "recovery_codes">;
 export type NewTotp = Schemas["NewTotpResponse"];
+export type SecondFactorReset = Schemas["SecondFactorResetResponse"];
 /** The tokens of an answer; with the transport `cookie` without the tokens themselves. */
 export type Tokens = Schemas["TokensResponse"];
 
@@ -131,6 +132,11 @@ export interface SignIn {
   signInByCode(email: string, code: string): Promise<void>;
   /** The second step, after `signIn` or `signInByCode` has failed with `second_factor_required`. */
   completeSignIn(proof: SecondStep): Promise<void>;
+  /**
+   * For a user who has lost all second factors: email a code, or with `code` remove them at `effective_at`. `ticket` as for
+   * the second step; none with cookies.
+   */
+  resetSecondFactor(body: { ticket?: string; code?: string }): Promise<SecondFactorReset>;
 }
 
 export interface Sessions {

@@ -193,6 +193,11 @@ test("a user enables TOTP, signs in in two steps and disables it", async () => {
   const { ticket } = (await failure(() => auth.signIn(email, PASSWORD))).details;
   await auth.completeSignIn({ ticket, recovery_code: codes[0] });
 
+  const lost = (await failure(() => auth.signIn(email, PASSWORD))).details;
+  assert.equal((await auth.resetSecondFactor({ ticket: lost.ticket })).expires_in, 600);
+  const reset = await auth.resetSecondFactor({ ticket: lost.ticket, code: await code(email) });
+  assert.equal((await auth.secondFactor()).reset_due_at, reset.effective_at);
+
   assert.equal((await auth.secondFactor()).recovery_codes.left, 9);
   assert.equal((await auth.replaceRecoveryCodes()).length, 10);
   await auth.disableTotp();
