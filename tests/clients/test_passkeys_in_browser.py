@@ -1,7 +1,10 @@
-"""Passkeys in Chromium with a virtual authenticator, through the JavaScript client (PK1, SF1)."""
+"""Passkeys and TOTP in Chromium, with a virtual authenticator and a reader of QR codes (PK1, SF1)."""
 
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -27,6 +30,13 @@ PAGE = """<!doctype html>
   window.auth = createClient({ baseUrl: "", onStepUp: () => auth.reauthenticateWithPasskey() });
 </script>
 """
+# As docs/second-factors.md describes it.
+SHOW = """(svg) => {
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+  document.body.replaceChildren(image);
+  return image.decode();
+}"""
 CODE_OF = "(call) => call.then(() => null, (error) => [error.code, error.details.methods ?? null])"
 PLATFORM = {
     "protocol": "ctap2",
@@ -150,3 +160,34 @@ def test_sf1_a_user_enables_totp_and_continues_a_sign_in_with_a_code_or_a_passke
     browser.run("disableTotp")
     browser.run("signOut")
     browser.run("signIn", ADA, PASSWORD)
+
+
+def test_sf1_an_app_reads_the_qr_code_that_the_page_shows_and_signs_in(
+    ada: int, portal: str, chrome: Any, tmp_path: Path
+) -> None:
+    zbarimg = shutil.which("zbarimg")
+    if not zbarimg:
+        pytest.skip("zbarimg is not installed (.ci/run installs zbar-tools)")
+    profile = chrome.new_context()
+    page = profile.new_page()
+    browser = Browser(page, portal)
+    browser.run("signIn", ADA, PASSWORD)
+    begun = browser.run("beginTotp")
+
+    page.evaluate(SHOW, begun["qr_svg"])
+    page.screenshot(path=tmp_path / "page.png")
+    reading = subprocess.run(
+        [zbarimg, "--quiet", "--raw", tmp_path / "page.png"], capture_output=True, text=True, check=True
+    )
+
+    assert reading.stdout.strip() == begun["otpauth_uri"]
+    app = pyotp.parse_uri(reading.stdout.strip())
+    assert isinstance(app, pyotp.TOTP)
+    browser.run("confirmTotp", app.now())
+    browser.run("signOut")
+    assert browser.failure("signIn", ADA, PASSWORD)[0] == "second_factor_required"
+    browser.run("completeSignIn", {"totp": app.at(time.time() + 30)})
+    me = browser.run("me")
+    assert (me["acr"], me["amr"]) == ("aal2", ["pwd", "otp", "mfa"])
+    browser.run("disableTotp")
+    profile.close()

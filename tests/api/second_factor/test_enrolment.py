@@ -21,7 +21,7 @@ def test_sf1_a_user_enables_totp_signs_in_uses_a_recovery_code_and_disables_totp
     assert (app.name, app.issuer, app.digits, app.interval, app.secret) == (ADA, "Portal", 6, 30, data["secret"])
     assert len(app.byte_secret()) == 20
     assert data["expires_in"] == 600
-    assert ET.fromstring(data["qr_svg"]).tag == "svg"
+    assert ET.fromstring(data["qr_svg"]).tag == "{http://www.w3.org/2000/svg}svg"
     assert api.sign_in(ADA, PASSWORD).status_code == 200, "a pending enrolment protects nothing"
 
     confirmed = api.with_token(token, "PUT", TOTP, json={"totp": app.now()})
