@@ -8,8 +8,9 @@ from statistics import median
 import pytest
 from flask import Flask
 
-from tests.support.actors import USERS, ApiClient, Mailbox
+from tests.support.actors import ADA, USERS, ApiClient, Mailbox
 from tests.support.live import Live
+from tests.support.second_factor import STEP, enrolled
 from tests.support.stores import Query
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
@@ -89,10 +90,40 @@ def test_en2_ad4_the_time_of_a_response_reveals_neither_an_account_nor_a_ban(
         for email, samples in pair if number % 2 else reversed(pair):
             samples.append(seconds(email))
 
-    known, unknown = median(known_samples), median(unknown_samples)
-    p = kolmogorov_smirnov(known_samples, unknown_samples)
     with capsys.disabled():
-        case = f"{name}, banned" if is_banned else name
-        print(f"\n{case}: {known * 1000:.2f} ms known, {unknown * 1000:.2f} ms unknown, p = {p:.2g}")
-    assert abs(known - unknown) < max(0.05 * known, 0.002)
+        compare(f"{name}, banned" if is_banned else name, known=known_samples, unknown=unknown_samples)
+
+
+def compare(case: str, **samples: list[float]) -> None:
+    """Print the medians of two kinds of samples, and check that they do not differ."""
+    (one, ones), (other, others) = samples.items()
+    p = kolmogorov_smirnov(ones, others)
+    print(f"\n{case}: {median(ones) * 1000:.2f} ms {one}, {median(others) * 1000:.2f} ms {other}, p = {p:.2g}")
+    assert abs(median(ones) - median(others)) < max(0.05 * median(ones), 0.002)
     assert p > 0.01
+
+
+def test_sf12_en2_the_time_of_a_response_does_not_reveal_that_a_code_of_the_second_factor_was_delayed(
+    live: Live, api: ApiClient, ada: int, query: Query, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user = enrolled(api, ADA, query)
+
+    def seconds(*, failed: str, body: bytes) -> float:
+        query("UPDATE second_factors SET failures = 20, failed_at = now() - %s::interval RETURNING 1", failed)
+        began = time.perf_counter()
+        response = live.request("POST", f"{USERS}{STEP}", "Content-Type: application/json", body=body, within=60)
+        assert response.status == 401, response.body
+        return time.perf_counter() - began
+
+    wrong: list[float] = []
+    delayed: list[float] = []
+    for number in range(SAMPLES):
+        if number % SAMPLES_PER_ROUND == 0:
+            query("TRUNCATE events")
+            body = json.dumps({"ticket": user.ticket(), "totp": user.wrong_code()}).encode()
+        pair = ("1 day", wrong), ("0", delayed)
+        for failed, samples in pair if number % 2 else reversed(pair):
+            samples.append(seconds(failed=failed, body=body))
+
+    with capsys.disabled():
+        compare("sign_in/second_step", wrong=wrong, delayed=delayed)

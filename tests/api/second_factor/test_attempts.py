@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.application import MakeApp
-from tests.support.races import at_once
+from tests.support.races import at_once, outcome
 from tests.support.second_factor import PERIOD, STEP, TOTP, ProtectedUser, app_of, begin, enrolled
 from tests.support.stores import Query, Stores
 
@@ -55,6 +55,28 @@ def test_sf3_fifty_concurrent_enrolments_with_one_code_open_one_session(crowded:
     assert set(statuses) <= {200, 401, 404, OVERLOADED}
     assert query("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(1,)]
     assert query("SELECT count(*) FROM recovery_codes") == [(10,)]
+
+
+def test_sf3_of_fifty_concurrent_reauthentications_with_one_code_one_replaces_the_session(
+    crowded: Flask, ada: int, query: Query
+) -> None:
+    user = enrolled(ApiClient(crowded), ADA, query)
+    body = {"password": PASSWORD, "totp": user.unused_code()}
+
+    outcomes = at_once(
+        50,
+        lambda: outcome(
+            ApiClient(crowded, cookies=False).with_token(user.access_token, "POST", "/me/reauthenticate", json=body)
+        ),
+    )
+
+    statuses = [status for status, _ in outcomes]
+    assert statuses.count(200) == 1
+    assert statuses.count(OVERLOADED) < 25
+    refusals = {(403, "second_factor_wrong"), (401, "token_invalid"), (409, "account_changed")}
+    assert {each for each in outcomes if each[0] not in (200, OVERLOADED)} <= refusals
+    assert query("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(1,)]
+    assert not user.api.is_signed_in(user.access_token)
 
 
 def test_sf3_a_used_code_is_refused_for_reauthentication(protected: ProtectedUser) -> None:
