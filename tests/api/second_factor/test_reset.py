@@ -1,5 +1,6 @@
 """Reset of second factors: by an administrator, by a command, by the account revert; key rotation."""
 
+import base64
 from collections.abc import Callable
 
 from flask import Flask
@@ -8,7 +9,8 @@ from auth_service.cli.keys import keys
 from auth_service.cli.users import users
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.administration import Administration
-from tests.support.second_factor import ProtectedUser, enrolled
+from tests.support.races import together
+from tests.support.second_factor import ProtectedUser, begin, enrolled
 from tests.support.stores import SECOND_FACTOR_KEY, Query
 
 EVERYTHING = "SELECT (SELECT count(*) FROM second_factors), (SELECT count(*) FROM recovery_codes)"
@@ -115,6 +117,47 @@ def test_sf13_a_key_is_rotated_while_users_sign_in(
     assert again.output.startswith("0 resealed")
     broken = app.test_cli_runner().invoke(keys, ["reseal"])
     assert (broken.exit_code, broken.output) == (1, "0 resealed, 1 not readable with either key\n")
+
+
+def test_sf13_while_secrets_are_encrypted_anew_no_sign_in_is_refused(
+    make_app: Callable[..., Flask], protected: ProtectedUser, query: Query
+) -> None:
+    rotated = make_app(second_factor_key=OTHER_KEY, second_factor_key_previous=SECOND_FACTOR_KEY)
+    user = ProtectedUser(api=ApiClient(rotated), email=ADA, app=protected.app, query=query)
+    [(sealed,)] = query("SELECT secret FROM second_factors")
+
+    def sign_in() -> list[int]:
+        return [user.second_step(user.ticket(), totp=user.unused_code()).status_code for _ in range(10)]
+
+    def reseal() -> list[str]:
+        outputs = []
+        for _ in range(10):
+            query("UPDATE second_factors SET secret = %s RETURNING 1", sealed)
+            outputs.append(rotated.test_cli_runner().invoke(keys, ["reseal"]).output)
+        return outputs
+
+    statuses, outputs = together(sign_in, reseal)
+
+    assert statuses == [200] * 10
+    assert outputs == ["1 resealed, 0 not readable with either key\n"] * 10
+
+
+def test_sf13_a_dump_of_the_tables_contains_no_secret_and_no_recovery_code(
+    api: ApiClient, token: str, query: Query
+) -> None:
+    def dump() -> str:
+        tables = ("second_factors", "recovery_codes", "users", "sessions", "events", "letters")
+        rows = (row for table in tables for row in query(f"SELECT {table}::text FROM {table}"))
+        return "".join(map(str, rows)).lower()
+
+    pending = begin(api, token)["secret"]
+    dumped = dump()
+    user = enrolled(api, ADA, query, token=token)
+    dumped += dump()
+
+    seeds = [base64.b32decode(secret).hex() for secret in (pending, user.app.secret)]
+    codes = [spelling for code in user.recovery_codes for spelling in (code, code.replace("-", ""))]
+    assert [each for each in (pending, user.app.secret, *seeds, *codes) if each.lower() in dumped] == []
 
 
 def test_sf13_the_sealed_secret_of_another_user_does_not_open(
