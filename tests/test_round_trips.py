@@ -9,7 +9,7 @@ from auth_service.adapters.email.dev_inbox import DevInbox
 from tests.support.accounts import Accounts
 from tests.support.actors import Mailbox
 from tests.support.application import MakeApp
-from tests.support.round_trips_second_factor import CASES
+from tests.support.round_trips_second_factor import CASES, SIGN_IN, STEP
 from tests.support.round_trips_table import COMMAND, SETTINGS, TIMES, documented, endpoints, line, measured
 
 
@@ -24,6 +24,14 @@ def test_every_endpoint_has_a_request_and_every_request_a_row(measured_app: Flas
 
     assert not missing, f"add or remove the requests in tests/support/round_trips_cases.py, then run `{COMMAND}`"
     assert list(documented()) == [(case.endpoint, case.case) for case in CASES], f"run `{COMMAND}`"
+
+
+def test_a_second_step_makes_at_most_two_more_round_trips_than_a_sign_in() -> None:
+    rows = documented()
+    sign_in, step = rows[SIGN_IN, "known device"], rows[STEP, "TOTP"]
+
+    assert step.postgres <= sign_in.postgres + 2
+    assert step.postgres + step.redis <= sign_in.postgres + sign_in.redis + 2
 
 
 @pytest.mark.slow

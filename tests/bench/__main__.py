@@ -21,6 +21,7 @@ from tests.bench.load import CONNECTIONS, WRK, Load, LoadClient, VirtualUser, wr
 from tests.bench.pages import publish
 from tests.bench.registration_requests import USERS, code_reader, look_ups, registrations, repeated_gets, sign_ups
 from tests.bench.report import Figures, Row, table
+from tests.bench.second_step_requests import further_round_trips, prepare_totp, sign_ins_with_totp
 from tests.bench.session_requests import introspections, prepare_accounts, refreshes, requests_with_tokens, sign_ins
 from tests.bench.sign_in_load import hashes_a_second, under_sign_in_load
 from tests.bench.testbed import ROOT, Server, Testbed, set_up
@@ -73,6 +74,7 @@ def measure_all(testbed: Testbed, *, seconds: float) -> Figures:
         say("accounts and sessions")
         accounts, accounts_many = prepare_accounts(testbed, service, few), prepare_accounts(testbed, service_many, many)
         with_roles = give_roles(few, accounts)
+        with_totp = sign_ins_with_totp(prepare_totp(testbed, few))
         search = searches(testbed, many, users=MANY)
         loads = alternately(
             [
@@ -112,6 +114,9 @@ def measure_all(testbed: Testbed, *, seconds: float) -> Figures:
                 Measurement(
                     name="sign-in", measure=with_accounts(service, sign_ins(accounts), connections=SIGN_IN_CLIENTS)
                 ),
+                Measurement(
+                    name="sign-in with TOTP", measure=with_accounts(service, with_totp, connections=SIGN_IN_CLIENTS)
+                ),
             ],
             seconds=seconds,
         )
@@ -122,6 +127,8 @@ def measure_all(testbed: Testbed, *, seconds: float) -> Figures:
         memory = max(proportional_set(pid) for pid in service.workers)
     say("emails")
     rate, _ = emails_a_second(testbed, few)
+    say("round trips of a sign-in with TOTP")
+    further = further_round_trips()
     base = loads["floor: one SELECT"].rate
     rows = [
         Row.of("floor: small JSON", loads["floor: small JSON"], base),
@@ -135,6 +142,8 @@ def measure_all(testbed: Testbed, *, seconds: float) -> Figures:
         Row.of("introspection", loads["introspection"], base, share=0.4),
         Row.of("`/sessions/verify`", loads["verify"], base, share=0.4),
         Row.ratio("sign-in (Argon2id m=19456,t=2,p=1)", loads["sign-in"], loads["hashes"].rate, at_least=0.95),
+        Row.of("sign-in with TOTP, two requests", loads["sign-in with TOTP"], base),
+        Row.single("round trips of its second step beyond those of a sign-in", further, "round trips", at_most=2),
         Row.of("current user, while 64 clients sign in", current_user, base, p99=0.150),
         Row.single("sign-ins of these 64 clients", sign_in_load.rate, "a second", at_least=1),
         Row.compared("current user at 1,000,000 users", loads["current user, many"], loads["current user"], base),
