@@ -31,7 +31,7 @@ def example(**values: Any) -> ConfigDict:
 
 def _address(value: Any) -> Address:
     if not isinstance(value, str):
-        raise FieldInvalid(FieldReason.WRONG_TYPE, "Send the recovery code as a string.")
+        raise FieldInvalid(FieldReason.WRONG_TYPE, "Input should be a valid string.")
     return addresses.parse(value)
 
 
@@ -60,7 +60,7 @@ def _totp(value: Any) -> str:
 def _recovery_code(value: Any) -> str:
     """Return the canonical form of a recovery code."""
     if not isinstance(value, str):
-        raise FieldInvalid(FieldReason.WRONG_TYPE, "Input should be a valid string.")
+        raise FieldInvalid(FieldReason.WRONG_TYPE, "Send the recovery code as a string.")
     code = recovery_codes.normalised(value) if len(value) <= LONGEST_RECOVERY_CODE else None
     if code is None:
         raise FieldInvalid(FieldReason.CODE_INVALID, "Send the 24 letters and digits of a recovery code.")
