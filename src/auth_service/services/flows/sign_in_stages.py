@@ -187,9 +187,9 @@ class SignInStages:
     def complete(self, sign_in: VerifiedSignIn) -> SignedIn:
         """Run the stages and open a session.
 
-        Raises AccountBanned, SecondFactorRequired, the errors of the other stages, CredentialsRejected if the
-        credentials of the account have changed since they were verified, and UniqueViolation if another session has
-        consumed the ticket of the second step.
+        Raises AccountBanned, SecondFactorRequired, the errors of the other stages, and CredentialsRejected if the
+        credentials or the second factors of the account have changed since they were verified, or if another session
+        has consumed the ticket.
         """
         for stage in (self.not_banned, *self.stages):
             stage.run(sign_in)

@@ -149,7 +149,7 @@ class Sessions:
         `amr` has the verified authentication methods, from which the level follows. `until` is the end of the session;
         `absolute` from now without it. `ticket_digest` is that of the flow ticket that the session consumes. Raises
         CredentialsRejected if the credentials or the second factors of the account have changed since they were
-        verified, or if the user is banned, and UniqueViolation if another session has consumed the ticket.
+        verified, if the user is banned, or if another session has consumed the ticket.
         """
         session_id = uuid.uuid4()
         # Before the transaction starts: reading the signing keys may take a second connection.

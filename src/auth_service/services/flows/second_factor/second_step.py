@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from auth_service.adapters.crypto.flow_tickets import FlowTicket, FlowTickets, TicketPurpose, ticket_digest
-from auth_service.db import UniqueViolation
 from auth_service.errors import CredentialsRejected, SecondFactorRejected, SecondStepExpired
 from auth_service.services.authorization.administrators import Administrators
 from auth_service.services.flows.second_factor.verification import SecondFactorCode, SecondFactorVerification
@@ -85,5 +84,5 @@ class SecondStep:
         """
         try:
             return self.stages.complete(sign_in)
-        except (UniqueViolation, CredentialsRejected):
+        except CredentialsRejected:
             raise SecondStepExpired from None
