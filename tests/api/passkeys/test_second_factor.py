@@ -4,12 +4,23 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from prometheus_client import REGISTRY
 
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.administration import Administration
 from tests.support.application import MakeApp
 from tests.support.authenticator import Authenticator, Deviation
-from tests.support.passkeys import MINE, SECOND_STEP, PasskeyUser, begun, by_password, claims, sign_in, signed_in
+from tests.support.passkeys import (
+    MINE,
+    SECOND_STEP,
+    SIGN_IN,
+    PasskeyUser,
+    begun,
+    by_password,
+    claims,
+    sign_in,
+    signed_in,
+)
 from tests.support.races import at_once, outcome
 from tests.support.second_factor import STEP, ProtectedUser, enrolled
 from tests.support.stores import Query
@@ -87,6 +98,24 @@ def test_pk3_a_second_step_with_a_passkey_opens_one_session_also_at_once(
     answers = at_once(5, lambda: ApiClient(crowded, cookies=False).call("POST", SECOND_STEP, json=body))
 
     assert sorted(outcome(answer) for answer in answers) == [(200, ""), *[(401, "second_step_expired")] * 4]
+
+
+def test_second_steps_with_a_passkey_are_counted_by_outcome(
+    api: ApiClient, user: PasskeyUser, passkey: Authenticator, query: Query
+) -> None:
+    def counts() -> list[float]:
+        labels = [{"method": "passkey", "outcome": outcome} for outcome in ("accepted", "rejected", "expired")]
+        return [REGISTRY.get_sample_value("auth_second_steps_total", each) or 0.0 for each in labels]
+
+    protected = enrolled(api, ADA, query, token=user.token)
+    before = counts()
+
+    assert second_step(api, protected.ticket(), passkey).status_code == 200
+    assert second_step(api, protected.ticket(), passkey, Deviation(origin="https://evil.example")).status_code == 401
+    credential = passkey.get(begun(api.call("POST", f"{SIGN_IN}/options"))["options"])
+    assert api.call("POST", SECOND_STEP, json={"credential": credential, "ticket": "A"}).status_code == 401
+
+    assert counts() == [number + 1 for number in before]
 
 
 @pytest.mark.parametrize("what", ["the ticket of the first step", "another user", "another origin"])

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from auth_service.db import accepts_writes, unit_of_work
-from auth_service.errors import SecondFactorRejected, ServiceError, Unauthenticated
+from auth_service.errors import SecondStepExpired, ServiceError, Unauthenticated
 from auth_service.wiring import Services
 
 REQUESTS = Counter("auth_requests", "Answered requests.", ["route", "method", "status"])
@@ -59,7 +59,7 @@ def second_step_outcome(method: str) -> Iterator[None]:
     try:
         yield
     except Unauthenticated as error:
-        SECOND_STEPS.labels(method, "rejected" if isinstance(error, SecondFactorRejected) else "expired").inc()
+        SECOND_STEPS.labels(method, "expired" if isinstance(error, SecondStepExpired) else "rejected").inc()
         raise
     SECOND_STEPS.labels(method, "accepted").inc()
 
