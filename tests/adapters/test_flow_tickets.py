@@ -18,6 +18,7 @@ TICKET = FlowTicket(
     amr=["pwd"],
     session_id=uuid.uuid4(),
     challenge=bytes(32),
+    first_step=bytes(32),
 )
 
 

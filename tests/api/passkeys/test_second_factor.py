@@ -100,6 +100,21 @@ def test_pk3_a_second_step_with_a_passkey_opens_one_session_also_at_once(
     assert sorted(outcome(answer) for answer in answers) == [(200, ""), *[(401, "second_step_expired")] * 4]
 
 
+def test_fd6_the_session_of_a_passkey_consumes_the_ticket_of_the_first_step_too(
+    api: ApiClient, user: PasskeyUser, passkey: Authenticator, query: Query
+) -> None:
+    protected = enrolled(api, ADA, query, token=user.token)
+    ticket = protected.ticket()
+    other = begun(api.call("POST", f"{SECOND_STEP}/options", json={"ticket": ticket}))
+
+    assert second_step(api, ticket, passkey).status_code == 200
+
+    body = {"credential": passkey.get(other["options"]), "ticket": other["ticket"]}
+    assert outcome(api.call("POST", SECOND_STEP, json=body)) == (401, "second_step_expired")
+    assert outcome(protected.second_step(ticket, totp=protected.unused_code())) == (401, "second_step_expired")
+    assert query("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == [(2,)]
+
+
 def test_second_steps_with_a_passkey_are_counted_by_outcome(
     api: ApiClient, user: PasskeyUser, passkey: Authenticator, query: Query
 ) -> None:
@@ -172,7 +187,8 @@ def test_sf9_a_passkey_lifts_the_restriction_of_a_role(strict: PasskeyUser, quer
         {"passkey", "recovery_code"},
     )
     assert second_step(strict.api, refusal(first)["ticket"], authenticator).status_code == 200
-    body = {"ticket": refusal(first)["ticket"], "recovery_code": added["recovery_codes"][0]}
+    ticket = refusal(strict.api.sign_in(ADA, PASSWORD))["ticket"]
+    body = {"ticket": ticket, "recovery_code": added["recovery_codes"][0]}
     assert strict.api.call("POST", STEP, json=body).status_code == 200
 
 

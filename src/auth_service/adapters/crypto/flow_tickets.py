@@ -52,6 +52,8 @@ class FlowTicket:
     """The session that the flow belongs to; None for a sign-in."""
     challenge: bytes | None = field(default=None, repr=False)
     """The challenge of a passkey ceremony."""
+    first_step: bytes | None = None
+    """The digest of the ticket of the first step, for a ticket that continues it: one session consumes both."""
 
 
 class FlowTickets:
@@ -75,6 +77,7 @@ class FlowTickets:
             "amr": list(ticket.amr),
             "session": ticket.session_id and ticket.session_id.hex,
             "challenge": ticket.challenge and ticket.challenge.hex(),
+            "first_step": ticket.first_step and ticket.first_step.hex(),
             "until": (clock.now() + self.ttl).timestamp(),
         }
         plain = json.dumps(content).encode()
@@ -99,6 +102,7 @@ class FlowTickets:
             amr=content["amr"],
             session_id=content["session"] and uuid.UUID(hex=content["session"]),
             challenge=content["challenge"] and bytes.fromhex(content["challenge"]),
+            first_step=content["first_step"] and bytes.fromhex(content["first_step"]),
         )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from auth_service.adapters.crypto.flow_tickets import TicketPurpose, ticket_digest
+from auth_service.adapters.crypto.flow_tickets import TicketPurpose
 from auth_service.adapters.crypto.webauthn import AuthenticationResponse
 from auth_service.errors import PasskeyRejected, SecondStepExpired
 from auth_service.models.audit_event import EventType
@@ -37,15 +37,18 @@ class PasskeySecondStep:
         Raises SecondStepExpired if the account has changed since the first step, AccountBanned.
         """
         sign_in = self.second_step.verified_sign_in(first, context=context)
-        ticket = replace(first.ticket, purpose=TicketPurpose.PASSKEY_SECOND_STEP)
+        ticket = replace(first.ticket, purpose=TicketPurpose.PASSKEY_SECOND_STEP, first_step=first.digest)
         return self.passkeys.request_challenge(ticket, allow=self.passkeys.of_user(sign_in.user.id))
 
     def challenge(self, ticket: str | None) -> FirstStep:
-        """Open a ticket of `options`, which has the content of the first step too. Raises SecondStepExpired."""
+        """Open a ticket of `options`, which has the content of the first step too. Raises SecondStepExpired.
+
+        The session consumes the ticket of the first step, and so all tickets that continue it (FD6).
+        """
         opened = self.passkeys.opened(ticket, purpose=TicketPurpose.PASSKEY_SECOND_STEP)
-        if ticket is None or opened is None:
+        if opened is None or opened.first_step is None:
             raise SecondStepExpired
-        return FirstStep(ticket=opened, digest=ticket_digest(ticket))
+        return FirstStep(ticket=opened, digest=opened.first_step)
 
     def complete(self, first: FirstStep, response: AuthenticationResponse, *, context: SignInContext) -> SignedIn:
         """Complete a sign-in with a passkey.
