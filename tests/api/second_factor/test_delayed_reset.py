@@ -3,12 +3,12 @@
 from datetime import datetime, timedelta
 
 import pytest
-from flask import Flask
 
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.administration import Administration
 from tests.support.application import MakeApp
 from tests.support.delayed_reset import RESET, Owner, cancel_token, run_due
+from tests.support.passkeys import PasskeyUser
 from tests.support.races import at_once
 from tests.support.second_factor import ProtectedUser
 
@@ -191,10 +191,14 @@ def test_sf11_a_ticket_is_needed(api: ApiClient, ada: int) -> None:
         assert (answer.status_code, refusal(answer)["code"]) == (401, "second_step_expired")
 
 
-def test_sf11_who_has_no_second_factor_any_more_just_signs_in_again(owner: Owner, app: Flask) -> None:
+@pytest.mark.parametrize("keeps_passkey", [False, True])
+def test_sf11_a_sign_in_that_needs_no_second_step_any_more_is_begun_again(owner: Owner, keeps_passkey: bool) -> None:
+    if keeps_passkey:
+        PasskeyUser(owner.user.api, owner.user.access_token).register()
     ticket = owner.user.ticket()
     owner.query("DELETE FROM second_factors RETURNING 1")
 
     answer = owner.user.api.call("POST", RESET, json={"ticket": ticket})
 
     assert (answer.status_code, refusal(answer)["code"]) == (401, "second_step_expired")
+    assert owner.user.first_step().status_code == 200

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from auth_service.adapters.crypto import totp
+from auth_service.adapters.crypto.flow_tickets import LONGEST as LONGEST_TICKET
 from auth_service.api.contract.json_schemas import NEW_PASSWORD
 from auth_service.errors.fields import FieldInvalid, FieldReason
 from auth_service.invisible_characters import trimmed, without_separators
@@ -83,6 +84,15 @@ LinkToken = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128}),
 ]
 """The single-use token of a link in an email: the part after `#`."""
+
+
+SealedTicket = Annotated[
+    SecretStr,
+    Trimmed,
+    Field(min_length=1, max_length=LONGEST_TICKET),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_TICKET}),
+]
+"""A sealed flow ticket, of a second step or of a passkey ceremony."""
 
 
 def revealed(secret: SecretStr | None) -> str | None:

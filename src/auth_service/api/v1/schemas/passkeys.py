@@ -4,11 +4,10 @@ import uuid
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, Field
 
-from auth_service.adapters.crypto.flow_tickets import LONGEST
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import RequestModel, Seconds, Trimmed
+from auth_service.api.v1.schemas.fields import RequestModel, SealedTicket, Seconds
 from auth_service.api.v1.schemas.sign_in import Transport
 from auth_service.api.v1.schemas.webauthn import (
     CreationOptionsResponse,
@@ -21,14 +20,8 @@ from auth_service.invisible_characters import trimmed
 
 MAX_NAME = 64
 
-PasskeyTicket = Annotated[
-    SecretStr,
-    Trimmed,
-    Field(min_length=1, max_length=LONGEST),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST}),
-]
 OptionalTicket = Annotated[
-    PasskeyTicket | None, Field(description="The `ticket` that came with the options. Absent if it is in a cookie.")
+    SealedTicket | None, Field(description="The `ticket` that came with the options. Absent if it is in a cookie.")
 ]
 
 
@@ -75,7 +68,7 @@ class SecondStepPasskeyOptionsRequest(RequestModel):
     """The ticket of the first step."""
 
     ticket: Annotated[
-        PasskeyTicket | None, Field(description="The `ticket` of the first step. Absent if it is in a cookie.")
+        SealedTicket | None, Field(description="The `ticket` of the first step. Absent if it is in a cookie.")
     ] = None
 
 

@@ -143,10 +143,12 @@ class DelayedResets:
         """Return the user of a first step, whose second factors can be reset."""
         user = self.second_step.verified_sign_in(first, context=context).user
         factors = factors_of(user.id)
-        if factors is None or not user.has_factor:  # without a second factor the user just signs in again
+        if factors is None:  # deleted meanwhile
             raise SecondStepExpired
         if not self.delay or factors.has_role_of(self.roles):
             raise SecondFactorResetUnavailable
+        if factors.totp_since is None:  # a new sign-in needs no second step
+            raise SecondStepExpired
         return user
 
 

@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from auth_service.api.http.schemas import ResponseModel
-from auth_service.api.v1.schemas.fields import Code, LinkToken, RequestModel, Seconds, example
-from auth_service.api.v1.schemas.second_factor.second_step import Ticket
+from auth_service.api.v1.schemas.fields import Code, LinkToken, RequestModel, SealedTicket, Seconds, example
 
 
 class SecondFactorResetRequest(RequestModel):
@@ -15,7 +14,7 @@ class SecondFactorResetRequest(RequestModel):
 
     model_config = example(code="750505")
 
-    ticket: Annotated[Ticket | None, Field(description="Absent if it is in a cookie.")] = None
+    ticket: Annotated[SealedTicket | None, Field(description="Absent if it is in a cookie.")] = None
     code: Annotated[Code | None, Field(description="The emailed code; without one a code is sent.")] = None
 
 

@@ -2,21 +2,13 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from auth_service.api.v1.schemas.fields import RecoveryCode, RequestModel, TotpCode, Trimmed, example
+from auth_service.api.v1.schemas.fields import RecoveryCode, RequestModel, SealedTicket, TotpCode, example
 from auth_service.api.v1.schemas.sign_in import Transport
 from auth_service.errors.fields import FieldInvalid, FieldReason
 from auth_service.services.credentials.second_factors import RECOVERY_CODE, TOTP
 from auth_service.services.flows.second_factor.verification import SecondFactorCode
-
-Ticket = Annotated[
-    SecretStr,
-    Trimmed,
-    Field(min_length=1, max_length=1024),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1024}),
-]
-"""A sealed flow ticket."""
 
 
 class SecondStepRequest(RequestModel):
@@ -24,7 +16,7 @@ class SecondStepRequest(RequestModel):
 
     model_config = example(totp="492039")
 
-    ticket: Annotated[Ticket | None, Field(description="Absent if it is in a cookie.")] = None
+    ticket: Annotated[SealedTicket | None, Field(description="Absent if it is in a cookie.")] = None
     totp: Annotated[TotpCode | None, Field(description="Not together with `recovery_code`.")] = None
     recovery_code: Annotated[RecoveryCode | None, Field(description="Not together with `totp`.")] = None
     trust_device: Annotated[
