@@ -80,7 +80,7 @@ class FlowTickets:
             "first_step": ticket.first_step and ticket.first_step.hex(),
             "until": (clock.now() + self.ttl).timestamp(),
         }
-        plain = json.dumps(content).encode()
+        plain = json.dumps({name: value for name, value in content.items() if value is not None}).encode()
         plain += b" " * (-len(plain) % _PADDING)
         nonce = os.urandom(NONCE_BYTES)
         return base64url(nonce + self._cipher.encrypt(nonce, plain, ticket.purpose.encode()))
@@ -97,13 +97,17 @@ class FlowTickets:
         return FlowTicket(
             purpose=purpose,
             transport=content["transport"],
-            user_id=content["user"],
-            credential_version=content["version"],
+            user_id=content.get("user"),
+            credential_version=content.get("version"),
             amr=content["amr"],
-            session_id=content["session"] and uuid.UUID(hex=content["session"]),
-            challenge=content["challenge"] and bytes.fromhex(content["challenge"]),
-            first_step=content["first_step"] and bytes.fromhex(content["first_step"]),
+            session_id=uuid.UUID(hex=content["session"]) if "session" in content else None,
+            challenge=_bytes(content.get("challenge")),
+            first_step=_bytes(content.get("first_step")),
         )
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)
 
 
 def ticket_digest(text: str) -> bytes:
