@@ -91,6 +91,15 @@ def forget(app: Flask) -> None:
 
 
 @contextmanager
+def new_application(settings: Settings) -> Iterator[Flask]:
+    """An application over stores that are migrated already, in which nothing has run yet."""
+    app = create_app(settings)
+    app.test_client_class = ConformingClient
+    yield app
+    forget(app)
+
+
+@contextmanager
 def application(**values: Any) -> Iterator[Flask]:
     """A migrated application with these settings; environment variables do not affect it."""
     clear_environment()

@@ -1,5 +1,6 @@
 """Challenges of passkeys: bound to purpose, session and ticket, valid for five minutes, used once (PK3)."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,9 @@ from flask import Flask
 
 from auth_service.adapters.crypto.flow_tickets import FlowTicket, FlowTickets, TicketPurpose
 from auth_service.adapters.crypto.keys import from_base64url
+from auth_service.settings import Settings
 from tests.support.actors import ADA, ApiClient, refusal
+from tests.support.application import new_application
 from tests.support.authenticator import Authenticator
 from tests.support.passkeys import MINE, REAUTHENTICATE, SIGN_IN, PasskeyUser, begun, by_password, sign_in
 from tests.support.races import at_once, outcome
@@ -151,3 +154,11 @@ def test_pk3_a_reauthentication_uses_its_challenge_up(user: PasskeyUser, passkey
     assert outcome(user.call("POST", REAUTHENTICATE, json=body)) == (401, "token_invalid")
     assert outcome(renewed.call("POST", REAUTHENTICATE, json=body)) == (401, "passkey_rejected")
     assert sign_in(user.api, passkey).status_code == 200
+
+
+def test_a_sign_in_with_a_passkey_takes_no_second_connection_while_it_holds_locks(
+    make_settings: Callable[..., Settings], passkey: Authenticator
+) -> None:
+    """Otherwise concurrent requests that wait for the locks could hold all connections, and none would succeed."""
+    with new_application(make_settings(database_connections=1)) as app:  # has not read the signing keys
+        assert sign_in(ApiClient(app), passkey).status_code == 200

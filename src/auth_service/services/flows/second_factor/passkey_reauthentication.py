@@ -44,6 +44,7 @@ class PasskeyReauthentication:
         Raises PasskeyRejected, also for a passkey of another user and for a ticket of another session; AccountChanged,
         TokenInvalid.
         """
+        self.sessions.prepare()
         opened = self.passkeys.opened(ticket, purpose=TicketPurpose.PASSKEY_REAUTHENTICATION)
         if opened is not None and opened.session_id != current_user.session_id:
             opened = None

@@ -88,6 +88,7 @@ class PasskeyRegistration:
         AccountChanged, TokenInvalid.
         """
         credential = self._verified(current_user, response, ticket=ticket)
+        self.sessions.prepare()
         self._lock(current_user)
         if len(self.passkeys.of_user(current_user.id)) >= MAX_PASSKEYS:
             raise LimitReached(limit=MAX_PASSKEYS)

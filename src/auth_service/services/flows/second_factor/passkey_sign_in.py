@@ -36,6 +36,7 @@ class PasskeySignIn:
         that is expired or consumed, and the errors of the stages.
         """
         owner: int | None = None
+        self.stages.sessions.prepare()
         try:
             passkey = self.verification.passkey_of(response)
             owner = passkey.user_id
