@@ -30,6 +30,7 @@ def test_every_kind_of_code_has_a_flow_and_all_flows_use_one_class_and_one_store
         services.email_change_flow.codes,
         services.account.codes,
         services.step_up.codes,
+        services.delayed_resets.codes,
     ]
 
     assert {each.kind for each in codes} == set(CODE_KINDS)
