@@ -7,7 +7,7 @@ const DOCUMENT = new URL("../../docs/openapi.json", import.meta.url);
 const USED = [
   ...["UserResponse", "CodeSentResponse", "MeResponse", "ExportResponse"],
   ...["SessionResponse", "EventResponse", "TokensResponse", "FieldErrorResponse"],
-  ...["SecondFactorStatusResponse", "NewTotpResponse", "PasskeyResponse", "NewPasskeyResponse"],
+  ...["SecondFactorStatusResponse", "PendingTotpResponse", "PasskeyResponse", "RegisteredPasskeyResponse"],
   "SecondFactorResetResponse",
 ];
 

@@ -293,7 +293,7 @@ export interface components {
             /** Format: date-time */
             since: string | null;
         };
-        NewTotpResponse: {
+        PendingTotpResponse: {
             /** @description In base 32, for an app that cannot read the QR code. */
             secret: string;
             /** @description The content of the QR code. */
@@ -320,7 +320,7 @@ export interface components {
             /** Format: date-time */
             last_used_at: string | null;
         };
-        NewPasskeyResponse: {
+        RegisteredPasskeyResponse: {
             /** Format: uuid */
             id: string;
             name: string;

@@ -24,8 +24,8 @@ export type Export = Schemas["ExportResponse"];
 export type SecondFactorStatus = Schemas["SecondFactorStatusResponse"];
 export type Passkey = Schemas["PasskeyResponse"];
 export type PasskeySignal = Schemas["SignalResponse"];
-export type AddedPasskey = Passkey & Pick<Schemas["NewPasskeyResponse"], "signal" | "recovery_codes">;
-export type NewTotp = Schemas["NewTotpResponse"];
+export type AddedPasskey = Passkey & Pick<Schemas["RegisteredPasskeyResponse"], "signal" | "recovery_codes">;
+export type NewTotp = Schemas["PendingTotpResponse"];
 export type SecondFactorReset = Schemas["SecondFactorResetResponse"];
 /** The tokens of an answer; with the transport `cookie` without the tokens themselves. */
 export type Tokens = Schemas["TokensResponse"];

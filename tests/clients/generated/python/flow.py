@@ -18,20 +18,20 @@ from auth_api.models import (
     CodeSentOkResponse,
     ConfirmEmailNotFoundResponse,
     ConfirmEmailRequest,
-    CredentialsRejectedResponse,
     FinishRegistrationRequest,
     MeSuccessResponse,
     OkResponse,
     RefreshRequest,
+    RestrictedUnauthenticatedResponse,
     SendCodeRequest,
     SessionListResponse,
     SignInRequest,
     SignInRequestTransport,
+    SignInUnauthenticatedResponse,
     SignOutRequest,
     SignUpRequest,
     TokensResponse,
     TokensSuccessResponse,
-    UnauthenticatedResponse,
     UserSuccessResponse,
     UserUnknownResponse,
 )
@@ -72,7 +72,7 @@ def registration(client: Client, email: str) -> list[str]:
 def session(client: Client, service: str, email: str) -> list[str]:
     """Sign in, refresh and sign out."""
     rejected = sign_in.sync(client=client, body=SignInRequest(email, "wrong"))
-    assert isinstance(rejected, CredentialsRejectedResponse)
+    assert isinstance(rejected, SignInUnauthenticatedResponse)
     tokens = tokens_of(
         sign_in.sync(client=client, body=SignInRequest(email, PASSWORD, transport=SignInRequestTransport.BEARER))
     )
@@ -90,7 +90,7 @@ def session(client: Client, service: str, email: str) -> list[str]:
     assert listed.next_cursor is None
     assert isinstance(sign_out.sync(client=signed_in, body=SignOutRequest()), OkResponse)
     after = get_me.sync(client=signed_in)
-    assert isinstance(after, UnauthenticatedResponse)
+    assert isinstance(after, RestrictedUnauthenticatedResponse)
     steps = ["sign_in", "get_me", "refresh_tokens", "list_my_sessions", "sign_out"]
     return [rejected.error.code, *steps, after.error.code]
 

@@ -15,10 +15,10 @@ from auth_service.api.security.flow_cookies import PASSKEY
 from auth_service.api.security.rate_limits import PASSKEY_CHALLENGES, SECOND_STEPS
 from auth_service.api.v1.passkeys.challenges import delivered, presented_ticket
 from auth_service.api.v1.schemas.passkeys import (
-    NewPasskeyResponse,
     PasskeyCreationResponse,
     PasskeyRemovedResponse,
     PasskeyResponse,
+    RegisteredPasskeyResponse,
     RegisterPasskeyRequest,
     RenamePasskeyRequest,
 )
@@ -79,7 +79,7 @@ class MyPasskeys(Resource):
         ),
         access=restricted,
         body=RegisterPasskeyRequest,
-        data=NewPasskeyResponse,
+        data=RegisteredPasskeyResponse,
         status=201,
         reads_cookies=[PASSKEY.cookie],
         sets_cookies=[PASSKEY.cookie, *session_cookies.SESSION_COOKIES],

@@ -12,7 +12,7 @@ from auth_service.api.v1.schemas.sign_in import Transport
 from auth_service.api.v1.schemas.webauthn import (
     CreationOptionsResponse,
     CredentialRequest,
-    NewCredentialRequest,
+    RegistrationCredentialRequest,
     RequestOptionsResponse,
 )
 from auth_service.errors.fields import FieldInvalid, FieldReason
@@ -44,7 +44,7 @@ PasskeyName = Annotated[
 class RegisterPasskeyRequest(RequestModel):
     """A new passkey."""
 
-    credential: NewCredentialRequest
+    credential: RegistrationCredentialRequest
     ticket: OptionalTicket = None
     name: Annotated[
         PasskeyName | None, Field(description="For the list of passkeys; the provider or the device by default.")
@@ -126,7 +126,7 @@ class PasskeyResponse(ResponseModel):
     last_used_at: datetime | None
 
 
-class NewPasskeyResponse(PasskeyResponse):
+class RegisteredPasskeyResponse(PasskeyResponse):
     """A new passkey; in a restricted session also the tokens of a new session, and recovery codes."""
 
     leaves_out_none: ClassVar[bool] = True

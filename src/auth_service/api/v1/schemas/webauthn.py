@@ -50,7 +50,7 @@ class AttestationRequest(RequestModel):
     ] = None
 
 
-class NewCredentialRequest(RequestModel):
+class RegistrationCredentialRequest(RequestModel):
     """`RegistrationResponseJSON` of WebAuthn: what `toJSON()` of a new credential returns."""
 
     model_config = example(

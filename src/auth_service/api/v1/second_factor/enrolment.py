@@ -12,7 +12,7 @@ from auth_service.api.security.rate_limits import SECOND_STEPS
 from auth_service.api.v1.schemas.second_factor.enrolment import (
     ConfirmTotpRequest,
     EnrolledResponse,
-    NewTotpResponse,
+    PendingTotpResponse,
     RecoveryCodesResponse,
     SecondFactorStatusResponse,
 )
@@ -45,7 +45,7 @@ class Totp(Resource):
         summary="Begin to enable TOTP: create the secret for an authenticator app",
         description="A new enrolment replaces a pending one. Only this session can finish it.",
         access=recent_or_restricted,
-        data=NewTotpResponse,
+        data=PendingTotpResponse,
         status=201,
         limits=[SECOND_STEPS],
         errors=[TotpOn],

@@ -87,7 +87,7 @@ func signInAndOut(client *auth.APIClient, email string) {
 	anonymous, sessions := context.Background(), client.SessionsAPI
 
 	_, _, err := sessions.SignIn(anonymous).SignInRequest(*auth.NewSignInRequest(email, "wrong")).Execute()
-	rejected := errorOf[auth.CredentialsRejectedResponse](err)
+	rejected := errorOf[auth.SignInUnauthenticatedResponse](err)
 	expect(rejected.Error.Code == "credentials_rejected", "credentials_rejected")
 	tokens, _, err := sessions.SignIn(anonymous).SignInRequest(*auth.NewSignInRequest(email, password)).Execute()
 	expect(err == nil && tokens.Data.TokenType == "Bearer", "sign_in", err)
@@ -106,5 +106,5 @@ func signInAndOut(client *auth.APIClient, email string) {
 	signedOut, _, err := sessions.SignOut(signedIn).SignOutRequest(*auth.NewSignOutRequest()).Execute()
 	expect(err == nil && signedOut.Result == "Ok", "sign_out", err)
 	_, _, err = client.AccountAPI.GetMe(signedIn).Execute()
-	expect(errorOf[auth.UnauthenticatedResponse](err).Error.Code == "token_invalid", "token_invalid")
+	expect(errorOf[auth.RestrictedUnauthenticatedResponse](err).Error.Code == "token_invalid", "token_invalid")
 }

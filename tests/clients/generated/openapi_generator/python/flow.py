@@ -12,16 +12,16 @@ from auth_api import (
     Configuration,
     ConfirmEmailNotFoundResponse,
     ConfirmEmailRequest,
-    CredentialsRejectedResponse,
     FinishRegistrationRequest,
     RefreshRequest,
     RegistrationApi,
+    RestrictedUnauthenticatedResponse,
     SendCodeRequest,
     SessionsApi,
     SignInRequest,
+    SignInUnauthenticatedResponse,
     SignOutRequest,
     SignUpRequest,
-    UnauthenticatedResponse,
     UserUnknownResponse,
 )
 
@@ -79,7 +79,7 @@ def session(service: str, email: str) -> list[str]:
     """Sign in, refresh and sign out."""
     anonymous = SessionsApi(client(service))
     rejected = error_of(
-        CredentialsRejectedResponse, lambda: anonymous.sign_in(SignInRequest(email=email, password="wrong"))
+        SignInUnauthenticatedResponse, lambda: anonymous.sign_in(SignInRequest(email=email, password="wrong"))
     )
     tokens = anonymous.sign_in(SignInRequest(email=email, password=PASSWORD)).data
     assert tokens.token_type == "Bearer"
@@ -92,7 +92,7 @@ def session(service: str, email: str) -> list[str]:
     assert [each.method for each in listed.data] == ["password"]
     assert listed.next_cursor is None
     assert SessionsApi(signed_in).sign_out(sign_out_request=SignOutRequest()).result == "Ok"
-    after = error_of(UnauthenticatedResponse, AccountApi(signed_in).get_me)
+    after = error_of(RestrictedUnauthenticatedResponse, AccountApi(signed_in).get_me)
     steps = ["sign_in", "get_me", "refresh_tokens", "list_my_sessions", "sign_out"]
     return [rejected.error.code, *steps, after.error.code]
 

@@ -50,7 +50,7 @@ expect(finished.data.verifiedMail, "finish_sign_up");
 
 const rejected = await errorOf(
   sessions.signIn({ signInRequest: { email, password: "wrong" } }),
-  auth.CredentialsRejectedResponseFromJSON,
+  auth.SignInUnauthenticatedResponseFromJSON,
 );
 expect(rejected.error.code === "credentials_rejected", "credentials_rejected");
 const { data: tokens } = await sessions.signIn({ signInRequest: { email, password, transport: "bearer" } });
@@ -67,7 +67,7 @@ const listed = await new auth.SessionsApi(signedIn).listMySessions({ limit: 5 })
 expect(listed.data[0]?.method === "password" && listed.nextCursor === null, "list_my_sessions");
 const signedOut = await new auth.SessionsApi(signedIn).signOut({ signOutRequest: {} });
 expect(signedOut.result === "Ok", "sign_out");
-const after = await errorOf(new auth.AccountApi(signedIn).getMe(), auth.UnauthenticatedResponseFromJSON);
+const after = await errorOf(new auth.AccountApi(signedIn).getMe(), auth.RestrictedUnauthenticatedResponseFromJSON);
 expect(after.error.code === "token_invalid", "token_invalid");
 
 console.log(JSON.stringify(steps));

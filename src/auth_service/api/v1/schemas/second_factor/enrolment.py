@@ -52,7 +52,7 @@ class SecondFactorStatusResponse(ResponseModel):
         )
 
 
-class NewTotpResponse(ResponseModel):
+class PendingTotpResponse(ResponseModel):
     """A new TOTP secret: shown once, to be confirmed with a code of the app."""
 
     secret: Annotated[str, Field(description="In base 32, for an app that cannot read the QR code.")]
