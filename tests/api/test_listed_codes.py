@@ -16,11 +16,17 @@ from auth_service.models.permission import Permission
 from tests.support.actors import ADA, PASSWORD, ApiClient, Mailbox, refusal
 from tests.support.administration import AdminClient, Administration
 from tests.support.application import MakeApp
+from tests.support.authenticator import Authenticator
+from tests.support.delayed_reset import RESET
+from tests.support.passkeys import MINE, REAUTHENTICATE, SECOND_STEP, PasskeyUser, begun, by_password
+from tests.support.second_factor import enrolled
 from tests.support.statements import LOCK_WAITS
 from tests.support.stores import Query, Stores, asking
 
 UNKNOWN_USER = 5
 """An id that no user has."""
+BAN = "UPDATE users SET banned_until = 'infinity', banned_at = now(), ban_reason = 'Spam' WHERE id = {}"
+"""A ban that leaves the sessions as they are, as a concurrent one does for a moment."""
 BODY = {"json": {"reason": "Spam in the comments"}}
 Outcome = tuple[int, str]
 
@@ -154,6 +160,45 @@ def test_oa2_an_account_that_changes_meanwhile_is_not_changed_by_an_older_reques
         change = f"UPDATE users SET credential_version = credential_version + 1 WHERE id = {ada}"
         answer = interrupted(requests[operation], change)
     assert (answer.status_code, refusal(answer)["code"]) == (409, "account_changed")
+
+
+@pytest.mark.undisturbed
+@pytest.mark.parametrize("operation", ["register_passkey", "reauthenticate_with_passkey"])
+def test_oa2_an_account_that_is_banned_meanwhile_gets_no_session_by_a_passkey(
+    ada: int, make_app: MakeApp, mailbox: Mailbox, stores: Stores, operation: str
+) -> None:
+    app = make_app(second_factor_roles=("ROLE_EDITOR",))
+    user, authenticator = by_password(ApiClient(app)), Authenticator()
+    if operation == "register_passkey":
+        administration = Administration(app, mailbox)
+        administration.role("ROLE_EDITOR", "films:edit")
+        administration.grant(ada, "ROLE_EDITOR")  # the session is restricted, and the passkey opens another one
+        path, data = MINE, user.begin()
+        credential = authenticator.create(data["options"])
+    else:
+        user.register(authenticator)
+        path, data = REAUTHENTICATE, user.begin(REAUTHENTICATE)
+        credential = authenticator.get(data["options"])
+    body = {"credential": credential, "ticket": data["ticket"]}
+
+    with during(stores, "SELECT FROM users WHERE id = %s FOR UPDATE", ada) as interrupted:
+        answer = interrupted(lambda: user.call("POST", path, json=body), BAN.format(ada))
+    assert (answer.status_code, refusal(answer)["code"]) == (409, "account_changed")
+
+
+def test_oa2_a_second_step_lists_what_it_answers(ada: int, api: ApiClient, query: Query, without_redis: Flask) -> None:
+    protected = enrolled(api, ADA, query)
+    authenticator, _ = PasskeyUser(api, protected.access_token).register()
+    ticket = {"ticket": protected.ticket()}
+    data = begun(api.call("POST", f"{SECOND_STEP}/options", json=ticket))
+    passkey = {"credential": authenticator.get(data["options"]), "ticket": data["ticket"]}
+
+    away = ApiClient(without_redis).call("POST", RESET, json=ticket)
+    assert (away.status_code, refusal(away)["code"]) == (503, "redis_away")
+    query(f"{BAN.format(ada)} RETURNING 1")
+    for path, body in ((RESET, ticket), (f"{SECOND_STEP}/options", ticket), (SECOND_STEP, passkey)):
+        banned = api.call("POST", path, json=body)
+        assert (banned.status_code, refusal(banned)["code"]) == (403, "account_banned"), path
 
 
 def test_oa2_the_registration_lists_what_it_answers(
