@@ -104,6 +104,7 @@ def test_c14_the_page_shows_the_document_in_the_scheme_of_the_browser_and_filter
     assert shown.brightness(".swagger-ui", "backgroundColor") < 200
     assert shown.brightness(".headers td", "color") > 600
     shown.page.emulate_media(color_scheme="light")
+    shown.page.wait_for_selector("html:not(.dark-mode)")  # a listener of the page follows the browser
     assert shown.brightness(".swagger-ui", "backgroundColor") > 600
     assert shown.brightness(".headers td", "color") < 300
 
